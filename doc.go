@@ -1,0 +1,29 @@
+// Package ftprop trains networks of hard-threshold units in Gorgonia.
+//
+// A network whose hidden units are sign(z) or a staircase (a quantised ReLU) has
+// zero derivative almost everywhere, so back-propagation cannot train it. Feasible
+// target propagation (Friesen & Domingos, "Deep Learning as a Mixed
+// Convex-Combinatorial Optimization Problem", ICLR 2018, arXiv:1710.11573) gives
+// each hidden unit a discrete target t in {-1, +1}, or 0 for "ignore this unit".
+// Given targets, every unit is a perceptron with a loss l(z, t) of its own, and
+// the derivative of that loss takes the place of the missing derivative.
+//
+// The library is a set of custom Gorgonia operations. Forward they emit the levels
+// of a hard threshold; backward they turn the gradient that reaches them into
+// targets, the targets into a layer loss, and the layer loss into a derivative.
+// Existing graphs, solvers and machines work unchanged:
+//
+//	h, err := gorgonia.Rectify(z) // before
+//	h, err := nodes.Sign(z)       // after
+//
+// Where things are:
+//
+//   - package ops: thresholds, rules (layer losses), target setters, and the
+//     Gorgonia operations made of them;
+//   - package nodes: constructors func(*gorgonia.Node) (*gorgonia.Node, error),
+//     for use with gorgonia.Must and gorgonia.Lift1, and the output losses;
+//   - examples/compare: one command that compares target rules, the
+//     straight-through estimator and full-precision baselines on real data.
+//
+// This package holds documentation and end-to-end tests only.
+package ftprop

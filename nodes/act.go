@@ -1,0 +1,86 @@
+// Package nodes has the constructors that put ftprop's operations on Gorgonia nodes.
+//
+// Activations have the signature of gorgonia.Rectify, func(*Node) (*Node, error), so that they
+// take its place in a model, and work with gorgonia.Must and gorgonia.Lift1. Output losses take
+// logits and one-hot labels and return a scalar. Target, LayerLoss and Agreement show what happens
+// inside a threshold layer once gorgonia.Grad has been called.
+//
+// All errors that can be known when the graph is built are returned then.
+package nodes
+
+import (
+	"fmt"
+
+	"github.com/ftprop/ftprop/ops"
+	"github.com/pkg/errors"
+	"gorgonia.org/gorgonia"
+)
+
+// Activation puts an activation function on a node. It is an alias, so that any function of this
+// type, gorgonia.Rectify and Tanh among them, can be given where a model asks for an activation.
+type Activation = func(*gorgonia.Node) (*gorgonia.Node, error)
+
+// Act returns the constructor for a threshold activation with a rule, a target setter or a
+// weighting of its own:
+//
+//	act := nodes.Act(ops.Sign{Rule: ops.SSTE{}})
+//	h, err := act(z)
+//
+// It returns an error for a nil node, a dtype other than float32 and float64, impossible levels, and a
+// rule that cannot serve them.
+func Act(a ops.Activation) Activation {
+	return func(x *gorgonia.Node) (*gorgonia.Node, error) {
+		if a == nil {
+			return nil, errors.New("nodes: Act of a nil activation")
+		}
+		if err := check(a, x); err != nil {
+			return nil, err
+		}
+		// A name for run-time errors: an operation does not know its node.
+		name := fmt.Sprintf("%q", x.Name())
+		switch op := a.(type) {
+		case ops.Sign:
+			op.Node = name
+			return apply(op, x)
+		case ops.Step01:
+			op.Node = name
+			return apply(op, x)
+		case ops.Staircase:
+			op.Node = name
+			return apply(op, x)
+		}
+		return apply(a, x)
+	}
+}
+
+// check returns an error unless every x is a node of float32 or float64.
+func check(op fmt.Stringer, xs ...*gorgonia.Node) (err error) {
+	defer func() { // Dtype panics on nodes without one
+		if r := recover(); r != nil {
+			err = errors.Errorf("nodes: %v: input without a dtype: %v", op, r)
+		}
+	}()
+	for i, x := range xs {
+		if x == nil {
+			return errors.Errorf("nodes: %v: input %d is nil", op, i)
+		}
+		if err := ops.CheckDtype(op, x.Dtype()); err != nil {
+			return errors.WithMessagef(err, "nodes: input %q", x.Name())
+		}
+	}
+	return nil
+}
+
+// apply is gorgonia.ApplyOp with errors named after the operation.
+func apply(op gorgonia.Op, xs ...*gorgonia.Node) (*gorgonia.Node, error) {
+	n, err := gorgonia.ApplyOp(op, xs...)
+	return n, errors.WithMessagef(err, "nodes: %v", op)
+}
+
+// pointwise applies an operation on one node, checked.
+func pointwise(op gorgonia.Op, x *gorgonia.Node) (*gorgonia.Node, error) {
+	if err := check(op, x); err != nil {
+		return nil, err
+	}
+	return apply(op, x)
+}

@@ -1,0 +1,60 @@
+package nodes
+
+import (
+	"github.com/ftprop/ftprop/ops"
+	"github.com/pkg/errors"
+	"gorgonia.org/gorgonia"
+)
+
+var (
+	// ErrNoGrad is returned (wrapped) for a node that has no gradient node yet: call gorgonia.Grad
+	// first. The Lisp machine's gradients are values, not nodes, so there is nothing to see there.
+	ErrNoGrad = errors.New("nodes: no gradient: call gorgonia.Grad before asking for targets")
+
+	// ErrNotActivation is returned (wrapped) for a node that is not a threshold activation's output.
+	ErrNotActivation = errors.New("nodes: not the output of a threshold activation")
+)
+
+// Target returns the targets t in {-1, 0, +1} that the backward pass sets for the units of the
+// threshold activation h: a node of h's shape.
+//
+// It is to be called after gorgonia.Grad; like any node it is then read with gorgonia.Read. The error
+// is ErrNoGrad before Grad, ErrNotActivation for other nodes (compare with errors.Is).
+func Target(h *gorgonia.Node) (*gorgonia.Node, error) {
+	return inspect(h, func(l ops.Layer) gorgonia.Op { return ops.Target{Layer: l} })
+}
+
+// LayerLoss returns the layer loss sum w l(z, t) of the threshold activation h: a scalar. Call it after
+// gorgonia.Grad; errors as for Target.
+func LayerLoss(h *gorgonia.Node) (*gorgonia.Node, error) {
+	return inspect(h, func(l ops.Layer) gorgonia.Op { return ops.LayerLoss{Layer: l, Dims: h.Dims()} })
+}
+
+// Agreement returns the share of units of the threshold activation h, among those with a target, with
+// sign(z) == t: a scalar in [0, 1]. Call it after gorgonia.Grad; errors as for Target.
+func Agreement(h *gorgonia.Node) (*gorgonia.Node, error) {
+	return inspect(h, func(l ops.Layer) gorgonia.Op { return ops.Agreement{Layer: l, Dims: h.Dims()} })
+}
+
+func inspect(h *gorgonia.Node, op func(ops.Layer) gorgonia.Op) (*gorgonia.Node, error) {
+	if h == nil {
+		return nil, errors.WithMessage(ErrNotActivation, "nil node")
+	}
+	act, ok := h.Op().(ops.Activation)
+	if !ok {
+		return nil, errors.WithMessagef(ErrNotActivation, "node %q", h.Name())
+	}
+	g := h.Deriv()
+	if g == nil {
+		return nil, errors.WithMessagef(ErrNoGrad, "node %q", h.Name())
+	}
+	in := h.Graph().From(h.ID())
+	if !in.Next() {
+		return nil, errors.Errorf("nodes: node %q has no input", h.Name())
+	}
+	z, ok := in.Node().(*gorgonia.Node)
+	if !ok {
+		return nil, errors.Errorf("nodes: node %q has an input that is no Gorgonia node", h.Name())
+	}
+	return apply(op(act.Layer()), z, h, g)
+}

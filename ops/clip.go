@@ -1,0 +1,197 @@
+package ops
+
+import (
+	"fmt"
+	"hash"
+	"math"
+
+	"github.com/chewxy/hm"
+	"github.com/ftprop/ftprop/internal/par"
+	"github.com/ftprop/ftprop/internal/vec"
+	"github.com/pkg/errors"
+	"gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
+)
+
+// Clip is one of the piecewise linear activations in full precision that the paper compares
+// threshold units with. Made by ThresholdReLU, HardTanh, HardSigmoid and CAbs; its derivative is
+// exact, kinks as in PyTorch. NaN passes through.
+type Clip struct {
+	kind clipKind
+	max  float64
+
+	pointwise
+}
+
+type clipKind int
+
+const (
+	thresholdReLU clipKind = iota
+	hardTanh
+	hardSigmoid
+	cAbs
+)
+
+var (
+	_ gorgonia.SDOp            = Clip{}
+	_ gorgonia.ADOp            = Clip{}
+	_ gorgonia.UsePreallocDoer = Clip{}
+)
+
+// ThresholdReLU is the saturated ReLU h = min(max(z, 0), top); dh/dz = 1 for 0 < z <= top. top must be
+// positive (checked when the graph is built). Source: reference ThresholdReLU.
+func ThresholdReLU(top float64) Clip { return Clip{kind: thresholdReLU, max: top} }
+
+// HardTanh is h = min(max(z, -1), 1); dh/dz = 1 for -1 < z < 1.
+func HardTanh() Clip { return Clip{kind: hardTanh} }
+
+// HardSigmoid is h = min(max((z+1)/2, 0), 1); dh/dz = 1/2 for -1 < z <= 1. Source: reference HardSigmoid.
+func HardSigmoid() Clip { return Clip{kind: hardSigmoid} }
+
+// CAbs is the clipped absolute value h = min(|z|, 1); dh/dz = sign(z) for |z| <= 1, sign(0) = 0.
+// Source: reference CAbs.
+func CAbs() Clip { return Clip{kind: cAbs} }
+
+// String returns the activation as its constructor.
+func (op Clip) String() string {
+	switch op.kind {
+	case hardTanh:
+		return "HardTanh()"
+	case hardSigmoid:
+		return "HardSigmoid()"
+	case cAbs:
+		return "CAbs()"
+	}
+	return fmt.Sprintf("ThresholdReLU(%v)", op.max)
+}
+
+func clipForward[T vec.Float](op Clip, h, z []T) {
+	top := T(op.max)
+	for i, v := range z {
+		switch op.kind {
+		case thresholdReLU:
+			h[i] = min(max(v, 0), top)
+		case hardTanh:
+			h[i] = min(max(v, -1), 1)
+		case hardSigmoid:
+			h[i] = min(max((v+1)*0.5, 0), 1)
+		case cAbs:
+			h[i] = min(max(v, -v), 1)
+		}
+	}
+}
+
+func clipBackward[T vec.Float](op Clip, dz, z, g []T) {
+	top := T(op.max)
+	for i, v := range z {
+		var d T
+		switch op.kind {
+		case thresholdReLU:
+			if v > 0 && v <= top {
+				d = g[i]
+			}
+		case hardTanh:
+			if v > -1 && v < 1 {
+				d = g[i]
+			}
+		case hardSigmoid:
+			if u := (v + 1) * 0.5; u > 0 && u <= 1 {
+				d = g[i] * 0.5
+			}
+		case cAbs:
+			if v >= -1 && v <= 1 {
+				d = g[i] * vec.Sign(v)
+			}
+		}
+		dz[i] = d
+	}
+}
+
+// InferShape returns the input's shape.
+func (op Clip) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
+	if op.kind == thresholdReLU && (!(op.max > 0) || math.IsInf(op.max, 1)) {
+		return nil, errors.Errorf("ops: %v: the maximum must be positive and finite", op)
+	}
+	return sameShape(op, in)
+}
+
+// Do returns the activations.
+func (op Clip) Do(in ...gorgonia.Value) (gorgonia.Value, error) { return op.UsePreallocDo(nil, in...) }
+
+// UsePreallocDo is Do with the result written to prealloc.
+func (op Clip) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Value) (gorgonia.Value, error) {
+	return dispatch(op, in, 1,
+		func() (gorgonia.Value, error) {
+			return elementwise(op, prealloc, in, func(h []float32, x [][]float32) error {
+				return par.Range(len(h), grain, func(lo, hi int) error { clipForward(op, h[lo:hi], x[0][lo:hi]); return nil })
+			})
+		},
+		func() (gorgonia.Value, error) {
+			return elementwise(op, prealloc, in, func(h []float64, x [][]float64) error {
+				return par.Range(len(h), grain, func(lo, hi int) error { clipForward(op, h[lo:hi], x[0][lo:hi]); return nil })
+			})
+		})
+}
+
+// WriteHash writes the activation as its constructor.
+func (op Clip) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ftprop %v", op) }
+
+// Hashcode is the hash of what WriteHash writes.
+func (op Clip) Hashcode() uint32 { return hashcode("ftprop " + op.String()) }
+
+// DiffWRT is true.
+func (op Clip) DiffWRT(int) []bool { return []bool{true} }
+
+// SymDiff returns the derivative's node; gorgonia.Grad calls it.
+func (op Clip) SymDiff(in gorgonia.Nodes, _, grad *gorgonia.Node) (gorgonia.Nodes, error) {
+	dz, err := gorgonia.ApplyOp(clipGrad{op: op}, in[0], grad)
+	return gorgonia.Nodes{dz}, errors.WithMessagef(err, "ops: differentiating %v", op)
+}
+
+// DoDiff adds the derivative to the input's gradient; the Lisp machine calls it.
+func (op Clip) DoDiff(_ gorgonia.ExecutionContext, in gorgonia.Nodes, out *gorgonia.Node) error {
+	return accumulate(op, in, out, func(g gorgonia.Value) (gorgonia.Value, error) {
+		return clipGrad{op: op}.Do(in[0].Value(), g)
+	})
+}
+
+// clipGrad is the derivative of a Clip: (z, g) to dz.
+type clipGrad struct {
+	op Clip
+	onUnits
+}
+
+func (d clipGrad) String() string   { return fmt.Sprintf("derivative of %v", d.op) }
+func (d clipGrad) Arity() int       { return 2 }
+func (d clipGrad) Type() hm.Type    { return elementwiseType(2) }
+func (d clipGrad) Hashcode() uint32 { return hashcode("ftprop " + d.String()) }
+
+func (d clipGrad) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ftprop %v", d) }
+
+func (d clipGrad) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
+	return sameShape(d, in)
+}
+
+func (d clipGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
+	return d.UsePreallocDo(nil, in...)
+}
+
+func (d clipGrad) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Value) (gorgonia.Value, error) {
+	return dispatch(d, in, 2,
+		func() (gorgonia.Value, error) {
+			return elementwise(d, prealloc, in, func(dz []float32, x [][]float32) error {
+				return par.Range(len(dz), grain, func(lo, hi int) error {
+					clipBackward(d.op, dz[lo:hi], x[0][lo:hi], x[1][lo:hi])
+					return nil
+				})
+			})
+		},
+		func() (gorgonia.Value, error) {
+			return elementwise(d, prealloc, in, func(dz []float64, x [][]float64) error {
+				return par.Range(len(dz), grain, func(lo, hi int) error {
+					clipBackward(d.op, dz[lo:hi], x[0][lo:hi], x[1][lo:hi])
+					return nil
+				})
+			})
+		})
+}

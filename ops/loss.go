@@ -1,0 +1,119 @@
+package ops
+
+import (
+	"github.com/ftprop/ftprop/internal/vec"
+)
+
+// Loss is a layer loss: how badly a unit with pre-activation z misses its target t.
+//
+// t is -1 or +1, or 0 for "ignore this unit", for which Value and Grad are 0. Grad is
+// the derivative of Value with respect to z; where Value has a kink, Grad is one of the
+// one-sided derivatives, as documented by the rule. A Loss may be used by several
+// goroutines at once.
+type Loss interface {
+	Value(z, t float64) float64
+	Grad(z, t float64) float64
+}
+
+// SliceLoss is a Loss that differentiates whole slices: an activation asks for it and
+// saves a dynamic call for every element. A rule of your own works without it.
+//
+// Both methods set dz[i] = dl/dz(z[i], t[i]). The slices have equal length; they do
+// not overlap.
+type SliceLoss interface {
+	Loss
+	GradSlice32(dz, z, t []float32)
+	GradSlice64(dz, z, t []float64)
+}
+
+// A slopeLoss has the form l(z, t) = |t| c - t S(z): its derivative is -t s(z) with a slope
+// s = S' that does not depend on the target. Most rules are of this form. Then with
+// target -sign(g) and weight |g| the activation's derivative is g s(z), and neither
+// targets nor weights need to be written down.
+type slopeLoss interface {
+	Loss
+	slope32(s, z []float32)
+	slope64(s, z []float64)
+}
+
+func slope[T vec.Float](l slopeLoss, s, z []T) {
+	switch s := any(s).(type) {
+	case []float32:
+		l.slope32(s, any(z).([]float32))
+	case []float64:
+		l.slope64(s, any(z).([]float64))
+	}
+}
+
+// gradSlice sets dz = dl/dz(z, t) in the fastest way the loss offers.
+func gradSlice[T vec.Float](l Loss, dz, z, t []T) {
+	switch l := l.(type) {
+	case slopeLoss:
+		slope(l, dz, z)
+		vec.NegMul(dz, t, dz)
+	case SliceLoss:
+		switch dz := any(dz).(type) {
+		case []float32:
+			l.GradSlice32(dz, any(z).([]float32), any(t).([]float32))
+		case []float64:
+			l.GradSlice64(dz, any(z).([]float64), any(t).([]float64))
+		}
+	default:
+		for i, v := range z {
+			dz[i] = T(l.Grad(float64(v), float64(t[i])))
+		}
+	}
+}
+
+// centred places a loss l, made for a threshold at 0 between -1 and +1, on a
+// staircase from Lo to Hi: it is evaluated at v = 2u-1, u = (z-Lo)/(Hi-Lo), which runs
+// from -1 to +1 between the outer thresholds. Value is scaled so that Grad(z) is l's
+// Grad(v), as in the reference's staircase with SoftHinge; on [-1, 1] nothing changes.
+func centred(l slopeLoss, lv Levels) slopeLoss {
+	r := lv.Hi - lv.Lo
+	return centredLoss{l, 2 / r, -(lv.Hi + lv.Lo) / r}
+}
+
+type centredLoss struct {
+	slopeLoss
+	a, b float64 // v = a z + b
+}
+
+func (l centredLoss) Value(z, t float64) float64 { return l.slopeLoss.Value(l.a*z+l.b, t) / l.a }
+func (l centredLoss) Grad(z, t float64) float64  { return l.slopeLoss.Grad(l.a*z+l.b, t) }
+func (l centredLoss) slope32(s, z []float32) {
+	vec.Affine(s, z, float32(l.a), float32(l.b))
+	l.slopeLoss.slope32(s, s)
+}
+func (l centredLoss) slope64(s, z []float64) {
+	vec.Affine(s, z, l.a, l.b)
+	l.slopeLoss.slope64(s, s)
+}
+
+// perStep places a loss l, made for one threshold at 0, on a staircase: the staircase
+// is the mean of n step functions, and the loss the mean of l at the distances to their
+// thresholds, in the coordinate u = (z-Lo)/(Hi-Lo); t = +1 asks for a higher level,
+// t = -1 for a lower one. Value is scaled by Hi-Lo so that Grad is the mean of l's Grad.
+func perStep(l Loss, lv Levels) Loss { return perStepLoss{l, lv} }
+
+type perStepLoss struct {
+	Loss
+	levels Levels
+}
+
+func (l perStepLoss) Value(z, t float64) float64 {
+	r := l.levels.Hi - l.levels.Lo
+	return r * l.mean(l.Loss.Value, (z-l.levels.Lo)/r, t)
+}
+
+func (l perStepLoss) Grad(z, t float64) float64 {
+	return l.mean(l.Loss.Grad, (z-l.levels.Lo)/(l.levels.Hi-l.levels.Lo), t)
+}
+
+func (l perStepLoss) mean(f func(z, t float64) float64, u, t float64) float64 {
+	sum := 0.0
+	for k := range l.levels.Steps {
+		sum += f(u-l.levels.threshold(k), t)
+	}
+	return sum / float64(l.levels.Steps)
+}

@@ -1,0 +1,105 @@
+package ops
+
+import (
+	"strings"
+
+	"github.com/pkg/errors"
+)
+
+// Rule chooses the layer loss for units with the given levels: it is how an activation
+// is told what to put in place of its missing derivative.
+//
+// Implementations are plain comparable structs: a rule is part of the hash by which
+// Gorgonia tells nodes apart, so all that distinguishes two rules must show when they
+// are printed with %#v (no pointers). Loss returns an error for levels it cannot serve;
+// the error is returned when the graph is built.
+//
+// To write a rule, define a struct and a loss:
+//
+//	type Cubic struct{}
+//
+//	func (Cubic) Loss(ops.Levels) (ops.Loss, error) { return cubicLoss{}, nil }
+//
+// and pass it as the Rule of an activation. Package tests show what to check: Value and
+// Grad are 0 for t = 0, Grad is the derivative of Value.
+type Rule interface {
+	Loss(Levels) (Loss, error)
+}
+
+// A namedRule is a rule under the name by which the reference and its users know it.
+type namedRule struct {
+	name string
+	rule Rule
+}
+
+// namedRules lists every rule: those of the reference under its names, then the
+// estimators of other papers. It is a function so that nobody can change the list.
+func namedRules() []namedRule {
+	return []namedRule{
+		{"SoftHinge", SoftHinge{}},
+		{"SSTE", SSTE{}},
+		{"SSTEv2", SSTEv2{}},
+		{"STE", STE{}},
+		{"WtHinge", WtHinge{}},
+		{"TruncWtHinge", TruncWtHinge{}},
+		{"TruncWtHinge2", TruncWtHinge{Scale: 2, Threshold: 1}},
+		{"TruncWtHinge11", TruncWtHinge11{}},
+		{"TruncWtL2Hinge", TruncWtL2Hinge{}},
+		{"WeightedPerceptron", WeightedPerceptron{}},
+		{"TruncWtPerceptron", TruncWtPerceptron{}},
+		{"Adaline", Adaline{}},
+		{"SquareLoss", SquareLoss{}},
+		{"TruncSquareLoss", TruncSquareLoss{}},
+		{"Sigmoid", Sigmoid{}},
+		{"Sigmoid2_2", Sigmoid{Slope: 2, Height: 2}},
+		{"Sigmoid3_2", Sigmoid{Slope: 3, Height: 2}},
+		{"SoftHinge2", SoftHinge{Slope: 2}},
+		{"LeCunTanh", LeCunTanh{}},
+		{"Ramp", Ramp{}},
+		{"LogLoss", LogLoss{}},
+		{"TruncLogLoss", TruncLogLoss{}},
+		{"LogWtHinge", LogWtHinge{}},
+		{"TruncLogWtHinge", TruncLogWtHinge{}},
+		{"LogSigmoid", LogSigmoid{}},
+		{"ApproxSign", ApproxSign{}},
+		{"SwishSign", SwishSign{}},
+		{"EWGS", EWGS{}},
+		{"ReSTE", ReSTE{}},
+	}
+}
+
+// RuleByName returns the rule the reference knows under a name (see RuleNames). Case
+// does not matter. An unknown name is an error that lists the names.
+func RuleByName(name string) (Rule, error) {
+	for _, r := range namedRules() {
+		if strings.EqualFold(r.name, name) {
+			return r.rule, nil
+		}
+	}
+	return nil, errors.Errorf("ops: no rule %q; the rules are %s", name, strings.Join(RuleNames(), ", "))
+}
+
+// RuleNames returns the names RuleByName knows, the default rule first.
+func RuleNames() []string {
+	var names []string
+	for _, r := range namedRules() {
+		names = append(names, r.name)
+	}
+	return names
+}
+
+// or returns x, or the default d where x is the zero value.
+func or(x, d float64) float64 {
+	if x == 0 {
+		return d
+	}
+	return x
+}
+
+// positive returns an error unless x, the parameter of a rule, is positive and finite.
+func positive(rule Rule, parameter string, x float64) error {
+	if !(x > 0) || x-x != 0 {
+		return errors.Errorf("ops: %v: %s is %v, but must be positive and finite", rule, parameter, x)
+	}
+	return nil
+}

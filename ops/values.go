@@ -1,0 +1,280 @@
+package ops
+
+import (
+	"fmt"
+	"hash/fnv"
+
+	"github.com/chewxy/hm"
+	"github.com/ftprop/ftprop/internal/vec"
+	"github.com/pkg/errors"
+	"gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
+)
+
+// This file stands between Gorgonia's values and the slices that the kernels work on.
+
+// guard turns a panic into an error. A panic inside an operation would end the process, since
+// Gorgonia's machines run operations in goroutines of their own.
+func guard(op fmt.Stringer, err *error) {
+	if r := recover(); r != nil {
+		*err = errors.Errorf("ops: %v: panic: %v", op, r)
+	}
+}
+
+// CheckDtype returns an error unless dt is float32 or float64.
+func CheckDtype(what fmt.Stringer, dt tensor.Dtype) error {
+	if dt != tensor.Float32 && dt != tensor.Float64 {
+		return errors.Errorf("ops: %v works on float32 and float64, not on %v", what, dt)
+	}
+	return nil
+}
+
+// dispatch runs f32 or f64 by the dtype that all inputs must share.
+func dispatch(op fmt.Stringer, inputs []gorgonia.Value, arity int, f32, f64 func() (gorgonia.Value, error)) (v gorgonia.Value, err error) {
+	defer guard(op, &err)
+	if len(inputs) != arity {
+		return nil, errors.Errorf("ops: %v takes %d inputs, got %d", op, arity, len(inputs))
+	}
+	for i, in := range inputs {
+		if in == nil {
+			return nil, errors.Errorf("ops: %v: input %d has no value", op, i)
+		}
+		if err := CheckDtype(op, in.Dtype()); err != nil {
+			return nil, err
+		}
+		if in.Dtype() != inputs[0].Dtype() {
+			return nil, errors.Errorf("ops: %v: input %d is %v, input 0 is %v: they must be the same", op, i, in.Dtype(), inputs[0].Dtype())
+		}
+	}
+	if inputs[0].Dtype() == tensor.Float32 {
+		return f32()
+	}
+	return f64()
+}
+
+// elements returns the elements of a value in row-major order: the value's own memory where it
+// is laid out like that, else (a slice, a transpose, column-major data) a copy.
+func elements[T vec.Float](v gorgonia.Value) ([]T, error) {
+	switch v := v.(type) {
+	case *gorgonia.F32:
+		return []T{T(*v)}, nil
+	case *gorgonia.F64:
+		return []T{T(*v)}, nil
+	case *tensor.Dense:
+		if v.IsMasked() {
+			return nil, errors.New("ops: masked tensors are not supported: fill or compact the values first")
+		}
+		switch data := v.Data().(type) {
+		case T: // a tensor of scalar shape, or with one element
+			return []T{data}, nil
+		case []T:
+			n := v.Shape().TotalSize()
+			if !v.RequiresIterator() && !v.DataOrder().IsColMajor() && len(data) == n {
+				return data, nil
+			}
+			out := make([]T, 0, n)
+			it := v.Iterator()
+			for i, err := it.Start(); err == nil; i, err = it.Next() {
+				out = append(out, data[i])
+			}
+			if len(out) != n {
+				return nil, errors.Errorf("ops: read %d elements of a tensor of shape %v", len(out), v.Shape())
+			}
+			return out, nil
+		}
+	}
+	return nil, errors.Errorf("ops: cannot read a %T of dtype %v", v, v.Dtype())
+}
+
+// allElements returns the elements of several values, which must have the same shape.
+func allElements[T vec.Float](op fmt.Stringer, vs ...gorgonia.Value) ([][]T, error) {
+	out := make([][]T, len(vs))
+	for i, v := range vs {
+		if !v.Shape().Eq(vs[0].Shape()) {
+			return nil, errors.Errorf("ops: %v: input %d has shape %v, input 0 has %v: they must be the same", op, i, v.Shape(), vs[0].Shape())
+		}
+		var err error
+		if out[i], err = elements[T](v); err != nil {
+			return nil, errors.WithMessagef(err, "ops: %v: input %d", op, i)
+		}
+	}
+	return out, nil
+}
+
+// like returns a new value of the shape and kind of v, and its elements to be written.
+func like[T vec.Float](v gorgonia.Value) (gorgonia.Value, []T) {
+	if _, ok := v.(gorgonia.Scalar); ok {
+		return nil, make([]T, 1) // built by seal, once the element is known
+	}
+	data := make([]T, max(v.Shape().TotalSize(), 1))
+	if v.Shape().IsScalar() {
+		return tensor.New(tensor.FromScalar(data[0])), data
+	}
+	return tensor.New(tensor.WithShape(v.Shape().Clone()...), tensor.WithBacking(data)), data
+}
+
+// seal completes a value made by like: scalars are copied in from data.
+func seal[T vec.Float](v gorgonia.Value, data []T) gorgonia.Value {
+	if v == nil {
+		return scalar(data[0])
+	}
+	if v.Shape().IsScalar() {
+		return tensor.New(tensor.FromScalar(data[0]))
+	}
+	return v
+}
+
+func scalar[T vec.Float](x T) gorgonia.Value {
+	switch x := any(x).(type) {
+	case float32:
+		return gorgonia.NewF32(x)
+	default:
+		return gorgonia.NewF64(x.(float64))
+	}
+}
+
+// reuse returns the elements of prealloc if the result of an operation on inputs may be written
+// there: same shape and dtype as inputs[0], plain row-major memory, and not the memory of an
+// input, which other operations may still read.
+func reuse[T vec.Float](op fmt.Stringer, prealloc gorgonia.Value, inputs ...gorgonia.Value) ([]T, error) {
+	d, ok := prealloc.(*tensor.Dense)
+	if !ok || !d.Shape().Eq(inputs[0].Shape()) || d.Shape().IsScalar() || d.RequiresIterator() || d.DataOrder().IsColMajor() {
+		return nil, errors.Errorf("ops: %v: the preallocated value is not a plain tensor of shape %v", op, inputs[0].Shape())
+	}
+	data, ok := d.Data().([]T)
+	if !ok || len(data) != d.Shape().TotalSize() {
+		return nil, errors.Errorf("ops: %v: the preallocated value is %v, the input %v", op, d.Dtype(), inputs[0].Dtype())
+	}
+	for i, in := range inputs {
+		a, b := prealloc.Uintptr(), in.Uintptr()
+		if a < b+in.MemSize() && b < a+prealloc.MemSize() {
+			return nil, errors.Errorf("ops: %v: the preallocated value shares memory with input %d", op, i)
+		}
+	}
+	return data, nil
+}
+
+// elementwise runs f on the elements of values of one shape, with a result of the same shape: in
+// prealloc, or in a new value if prealloc is nil.
+func elementwise[T vec.Float](op fmt.Stringer, prealloc gorgonia.Value, in []gorgonia.Value, f func(out []T, in [][]T) error) (gorgonia.Value, error) {
+	x, err := allElements[T](op, in...)
+	if err != nil {
+		return nil, err
+	}
+	if prealloc != nil {
+		out, err := reuse[T](op, prealloc, in...)
+		if err != nil {
+			return nil, err
+		}
+		return prealloc, errors.WithMessagef(f(out, x), "ops: %v", op)
+	}
+	v, out := like[T](in[0])
+	if err := f(out, x); err != nil {
+		return nil, errors.WithMessagef(err, "ops: %v", op)
+	}
+	return seal(v, out), nil
+}
+
+// elementwiseType is the type a -> ... -> a of an operation on n values of one kind.
+func elementwiseType(n int) hm.Type {
+	a := hm.TypeVariable('a')
+	types := make([]hm.Type, n+1)
+	for i := range types {
+		types[i] = a
+	}
+	return hm.NewFnType(types...)
+}
+
+// scalarType is the type of an operation that makes one number of n values with the given number
+// of dimensions (0: scalars), all of one dtype.
+func scalarType(dims, n int) hm.Type {
+	a := hm.TypeVariable('a')
+	var in hm.Type = a
+	if dims > 0 {
+		in = gorgonia.TensorType{Dims: dims, Of: a}
+	}
+	types := make([]hm.Type, n+1)
+	for i := range n {
+		types[i] = in
+	}
+	types[n] = a
+	return hm.NewFnType(types...)
+}
+
+// sameShape infers the shape of an operation on values of one shape.
+func sameShape(op fmt.Stringer, inputs []gorgonia.DimSizer) (tensor.Shape, error) {
+	shapes, err := gorgonia.DimSizersToShapes(inputs)
+	if err != nil {
+		return nil, errors.Wrapf(err, "ops: %v", op)
+	}
+	if len(shapes) == 0 {
+		return nil, errors.Errorf("ops: %v: no inputs", op)
+	}
+	for i, s := range shapes {
+		if !s.Eq(shapes[0]) {
+			return nil, errors.Errorf("ops: %v: input %d has shape %v, input 0 has %v: they must be the same", op, i, s, shapes[0])
+		}
+	}
+	return shapes[0].Clone(), nil
+}
+
+// batchOf returns the first dimension of a value, 1 for a scalar.
+func batchOf(v gorgonia.Value) int {
+	if s := v.Shape(); len(s) > 0 {
+		return s[0]
+	}
+	return 1
+}
+
+func hashcode(s string) uint32 {
+	h := fnv.New32a()
+	h.Write([]byte(s))
+	return h.Sum32()
+}
+
+// accumulate adds to the gradient of the first of an operation's inputs, for the Lisp machine: diff
+// gets the gradient of the output and returns what to add.
+func accumulate(op fmt.Stringer, in gorgonia.Nodes, out *gorgonia.Node, diff func(g gorgonia.Value) (gorgonia.Value, error)) (err error) {
+	defer guard(op, &err)
+	g, err := out.Grad()
+	if err != nil {
+		return errors.Wrapf(err, "ops: gradient of %v's output", op)
+	}
+	grad, err := in[0].Grad()
+	if err != nil {
+		return errors.Wrapf(err, "ops: gradient of %v's input", op)
+	}
+	d, err := diff(g)
+	if err != nil {
+		return err
+	}
+	if d.Dtype() == tensor.Float32 {
+		return addTo[float32](grad, d)
+	}
+	return addTo[float64](grad, d)
+}
+
+// addTo adds d to grad in place.
+func addTo[T vec.Float](grad, d gorgonia.Value) error {
+	x, err := elements[T](d)
+	if err != nil {
+		return err
+	}
+	switch grad := grad.(type) {
+	case *gorgonia.F32:
+		*grad += gorgonia.F32(x[0])
+		return nil
+	case *gorgonia.F64:
+		*grad += gorgonia.F64(x[0])
+		return nil
+	case *tensor.Dense:
+		if data, ok := grad.Data().([]T); ok && len(data) == len(x) && !grad.RequiresIterator() && !grad.DataOrder().IsColMajor() {
+			vec.Add(data, x)
+			return nil
+		}
+		// A gradient in another layout: let the tensor package walk it.
+		_, err := tensor.Add(grad, d, tensor.UseUnsafe())
+		return errors.Wrap(err, "ops: adding to a gradient")
+	}
+	return errors.Errorf("ops: cannot add to a gradient that is a %T", grad)
+}
