@@ -50,14 +50,22 @@ func (l Layer) String() string {
 // rule.
 func (l Layer) options() string {
 	l = l.withDefaults()
-	s := fmt.Sprintf("Rule: %v", l.Rule)
+	s := "Rule: " + printed(l.Rule)
 	if l.Unweighted {
 		s += ", Unweighted: true"
 	}
 	if l.Targets != (GradSign{}) {
-		s += fmt.Sprintf(", Targets: %v", l.Targets)
+		s += ", Targets: " + printed(l.Targets)
 	}
 	return s
+}
+
+// printed returns a rule or setter as its constructor, also one of a user's without String.
+func printed(x any) string {
+	if s, ok := x.(fmt.Stringer); ok {
+		return s.String()
+	}
+	return fmt.Sprintf("%#v", x)
 }
 
 // hash returns all that distinguishes one layer from another: it enters the hash by which
@@ -77,10 +85,10 @@ func (l Layer) loss() (Loss, error) {
 	l = l.withDefaults()
 	loss, err := l.Rule.Loss(l.Levels)
 	if err != nil {
-		return nil, errors.WithMessagef(err, "ops: rule %v on %v", l.Rule, l.Levels)
+		return nil, errors.WithMessagef(err, "ops: rule %s on %+v", printed(l.Rule), l.Levels)
 	}
 	if loss == nil {
-		return nil, errors.Errorf("ops: rule %v on %v: Loss returned neither a loss nor an error", l.Rule, l.Levels)
+		return nil, errors.Errorf("ops: rule %s on %+v: Loss returned neither a loss nor an error", printed(l.Rule), l.Levels)
 	}
 	return loss, nil
 }
@@ -101,7 +109,7 @@ func setTargets[T vec.Float](l Layer, t, z, h, g []T) error {
 	for i := range t {
 		v := l.Targets.Target(l.Levels, float64(g[i]), float64(z[i]), float64(h[i]))
 		if v != 0 && v != 1 && v != -1 {
-			return errors.Errorf("ops: target setter %v returned %v, but a target is -1, 0 or +1", l.Targets, v)
+			return errors.Errorf("ops: target setter %s returned %v, but a target is -1, 0 or +1", printed(l.Targets), v)
 		}
 		t[i] = T(v)
 	}
