@@ -67,16 +67,19 @@ func (s *Set) checkLayout() error {
 	return nil
 }
 
-// Validate returns an error unless the lengths of X and Y agree with the image
-// size, every label is in [0, Classes) and every pixel is finite. A set of no
-// images is valid.
+// Validate returns an error unless the set holds an image, the lengths of X and Y
+// agree with the image size, every label is in [0, Classes) and every pixel is
+// finite.
 func (s *Set) Validate() error {
+	if len(s.X) == 0 && len(s.Y) == 0 {
+		return errors.New("data: invalid set: empty, want at least one image")
+	}
 	if err := s.checkLayout(); err != nil {
 		return errors.Wrap(err, "data: invalid set")
 	}
 	for i, y := range s.Y {
 		if y < 0 || y >= s.Classes {
-			return errors.Errorf("data: invalid set: label %d of image %d, want 0..%d", y, i, s.Classes-1)
+			return errors.Errorf("data: invalid set: label %d of image %d, want 0 to %d", y, i, s.Classes-1)
 		}
 	}
 	for i, x := range s.X {
@@ -124,15 +127,17 @@ func (s *Set) Normalize(mean, std []float32) error {
 // Subset returns a copy of the images named by indices, in that order; an index
 // may repeat. It returns an error when an index is outside [0, N).
 func (s *Set) Subset(indices []int) (*Set, error) {
+	// Before the allocation, which a negative size would turn into a panic.
+	if err := s.checkIndices(indices); err != nil {
+		return nil, errors.Wrap(err, "data: Subset")
+	}
 	sub := &Set{
 		X:        make([]float32, len(indices)*s.Features()),
 		Y:        make([]int, len(indices)),
 		Channels: s.Channels, Height: s.Height, Width: s.Width,
 		Classes: s.Classes,
 	}
-	if err := s.copyTo(sub.X, sub.Y, indices); err != nil {
-		return nil, errors.Wrap(err, "data: Subset")
-	}
+	s.gather(sub.X, sub.Y, indices)
 	return sub, nil
 }
 
@@ -142,48 +147,57 @@ func (s *Set) Subset(indices []int) (*Set, error) {
 // It returns an error when they do not, or when an index is outside [0, N); the
 // buffers are then untouched.
 func (s *Set) Batch(dstX []float32, dstY []int, idx []int) error {
-	return errors.Wrap(s.copyTo(dstX, dstY, idx), "data: Batch")
-}
-
-func (s *Set) copyTo(dstX []float32, dstY []int, idx []int) error {
-	if err := s.checkLayout(); err != nil {
-		return err
+	if err := s.checkIndices(idx); err != nil {
+		return errors.Wrap(err, "data: Batch")
 	}
 	f := s.Features()
 	if len(dstY) != len(idx) || len(dstX)/f != len(idx) || len(dstX)%f != 0 {
-		return errors.Errorf("buffers of %d pixels and %d labels for %d images of %d pixels, want exact lengths",
-			len(dstX), len(dstY), len(idx), f)
+		return errors.Errorf("data: Batch: room for %d labels and %d pixels, want exactly that of %d images of %d pixels",
+			len(dstY), len(dstX), len(idx), f)
+	}
+	s.gather(dstX, dstY, idx)
+	return nil
+}
+
+func (s *Set) checkIndices(idx []int) error {
+	if err := s.checkLayout(); err != nil {
+		return err
 	}
 	for k, i := range idx {
 		if i < 0 || i >= s.N() {
-			return errors.Errorf("index %d at position %d, want 0..%d", i, k, s.N()-1)
+			return errors.Errorf("index %d asks for image %d of %d, counting from 0", k, i, s.N())
 		}
-	}
-	for k, i := range idx {
-		copy(dstX[k*f:(k+1)*f], s.Image(i))
-		dstY[k] = s.Y[i]
 	}
 	return nil
 }
 
-// Split shuffles the images and deals the first frac of them (rounded to the
-// nearest image) to train and the rest to test, both copies. The same seed gives
-// the same split. It returns an error unless 0 < frac < 1 and both parts get at
-// least one image.
-func (s *Set) Split(frac float64, seed uint64) (train, test *Set, err error) {
-	if !(frac > 0 && frac < 1) {
-		return nil, nil, errors.Errorf("data: Split: fraction %v, want more than 0 and less than 1", frac)
+// gather copies images; the caller has checked the indices and the buffers.
+func (s *Set) gather(dstX []float32, dstY []int, idx []int) {
+	f := s.Features()
+	for k, i := range idx {
+		copy(dstX[k*f:(k+1)*f], s.Image(i))
+		dstY[k] = s.Y[i]
 	}
-	n := int(math.Round(frac * float64(s.N())))
+}
+
+// Split shuffles the images and sets a share of them (rounded to the nearest
+// image) apart for test; the rest is train. Both are copies, and the same seed
+// gives the same split. It returns an error unless 0 < share < 1 and both parts
+// get at least one image.
+func (s *Set) Split(share float64, seed uint64) (train, test *Set, err error) {
+	if !(share > 0 && share < 1) {
+		return nil, nil, errors.Errorf("data: Split: share %v, want more than 0 and less than 1", share)
+	}
+	n := int(math.Round(share * float64(s.N())))
 	if n < 1 || n >= s.N() {
-		return nil, nil, errors.Errorf("data: Split: fraction %v of %d images leaves one part empty, want at least one image in each",
-			frac, s.N())
+		return nil, nil, errors.Errorf("data: Split: a share of %v of %d images leaves one part empty, want at least one image in each",
+			share, s.N())
 	}
 	order := Shuffle(s.N(), seed)
-	if train, err = s.Subset(order[:n]); err != nil {
+	if train, err = s.Subset(order[n:]); err != nil {
 		return nil, nil, errors.Wrap(err, "data: Split")
 	}
-	if test, err = s.Subset(order[n:]); err != nil {
+	if test, err = s.Subset(order[:n]); err != nil {
 		return nil, nil, errors.Wrap(err, "data: Split")
 	}
 	return train, test, nil

@@ -53,13 +53,13 @@ func parseDigits(r io.Reader) (*Set, error) {
 			}
 			if i == s.Features() {
 				if v < 0 || v >= s.Classes {
-					return nil, errors.Errorf("line %d: label %d, want 0..%d", n, v, s.Classes-1)
+					return nil, errors.Errorf("line %d: label %d, want 0 to %d", n, v, s.Classes-1)
 				}
 				s.Y = append(s.Y, v)
 				continue
 			}
 			if v < 0 || v > digitsMax {
-				return nil, errors.Errorf("line %d, field %d: pixel %d, want 0..%d", n, i+1, v, digitsMax)
+				return nil, errors.Errorf("line %d, field %d: pixel %d, want 0 to %d", n, i+1, v, digitsMax)
 			}
 			s.X = append(s.X, float32(v)/digitsMax)
 		}

@@ -72,10 +72,10 @@ func readIDX(r io.Reader, rank int) (elements []byte, dims []int, err error) {
 	case err != nil && !errors.Is(err, io.ErrUnexpectedEOF):
 		return nil, nil, errors.Wrapf(err, "reading the %d bytes after the header", size)
 	case len(elements) < size:
-		return nil, nil, errors.Wrapf(io.ErrUnexpectedEOF, "truncated: expected %d bytes after the header (dimensions %v), got %d",
-			size, dims, len(elements))
+		return nil, nil, errors.Wrapf(io.ErrUnexpectedEOF, "truncated: got %d bytes after the header, which announces %d (dimensions %v)",
+			len(elements), size, dims)
 	case len(elements) > size:
-		return nil, nil, errors.Errorf("trailing bytes: expected the file to end %d bytes after the header (dimensions %v), but it goes on",
+		return nil, nil, errors.Errorf("trailing bytes go on after the %d that the header announces (dimensions %v)",
 			size, dims)
 	case err != nil:
 		return nil, nil, errors.Wrap(err, "truncated: the elements are complete, but gzip's checksum is missing")
@@ -94,15 +94,17 @@ func readIDXHeader(r io.Reader, rank int) (dims []int, size int, err error) {
 	case err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
 		return nil, 0, errors.Wrap(err, "reading the header")
 	case n == 0:
-		return nil, 0, errors.Wrapf(noEOF(err), "empty, want an idx file (it starts with % x)", want)
+		return nil, 0, errors.Wrapf(noEOF(err), "not an idx file: empty, want %d bytes of header starting with % x", len(head), want)
 	case !bytes.HasPrefix(got, want[:min(n, 2)]):
 		return nil, 0, errors.Errorf("not an idx file: starts with % x, want % x", got, want)
 	case n > 2 && got[2] != idxUint8:
 		return nil, 0, errors.Errorf("idx element type 0x%02x, want 0x%02x (unsigned bytes)", got[2], idxUint8)
 	case n > 3 && int(got[3]) != rank:
 		return nil, 0, errors.Errorf("idx file of %d dimensions, want %d (images have 3, labels 1)", got[3], rank)
+	case n < len(want):
+		return nil, 0, errors.Wrapf(err, "not an idx file: header of %d bytes, want %d starting with % x", n, len(head), want)
 	case err != nil:
-		return nil, 0, errors.Wrapf(noEOF(err), "truncated header: expected %d bytes, got %d", len(head), n)
+		return nil, 0, errors.Wrapf(err, "truncated: header of %d bytes, want %d", n, len(head))
 	}
 
 	dims = make([]int, rank)
@@ -113,7 +115,7 @@ func readIDXHeader(r io.Reader, rank int) (dims []int, size int, err error) {
 	}
 	for i, d := range raw {
 		if d == 0 {
-			return nil, 0, errors.Errorf("empty: the header says dimensions %v, want each at least 1", raw)
+			return nil, 0, errors.Errorf("empty: dimension %d is 0 (of %v), want at least 1", i, raw)
 		}
 		// In this order the product cannot overflow.
 		if uint64(d) > uint64(maxIDX/size) {
@@ -191,7 +193,7 @@ func readMNIST(dir, part string) (*Set, error) {
 	}
 	for i, y := range labels {
 		if y >= classes {
-			return nil, errors.Errorf("%s: label %d of image %d, want 0..%d", labelPath, y, i, classes-1)
+			return nil, errors.Errorf("%s: label %d of image %d, want 0 to %d", labelPath, y, i, classes-1)
 		}
 		s.Y[i] = int(y)
 	}
@@ -218,7 +220,7 @@ func readMNISTFile(dir, name string, rank int) (elements []byte, dims []int, pat
 		elements, dims, err = readIDXFile(path, rank)
 		return elements, dims, path, errors.Wrap(err, path)
 	}
-	return nil, nil, "", errors.Wrapf(os.ErrNotExist, "no %s or %s in %s, want %s", name, dotted, dir, mnistFiles)
+	return nil, nil, "", errors.Wrapf(os.ErrNotExist, "no file %s or %s in %s, want %s", name, dotted, dir, mnistFiles)
 }
 
 func readIDXFile(path string, rank int) ([]byte, []int, error) {

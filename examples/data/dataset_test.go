@@ -1,0 +1,103 @@
+package data
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+)
+
+// A seed names an order in results that people publish: it must not drift with
+// the version of Go or the processor.
+func TestShuffleIsPinned(t *testing.T) {
+	if got, want := Shuffle(10, 1), []int{6, 3, 1, 9, 7, 4, 8, 2, 0, 5}; !slices.Equal(got, want) {
+		t.Errorf("Shuffle(10, 1) = %v, want %v", got, want)
+	}
+	if got, want := Shuffle(70000, 3)[:4], []int{55234, 9682, 50312, 19395}; !slices.Equal(got, want) {
+		t.Errorf("Shuffle(70000, 3) starts %v, want %v", got, want)
+	}
+	all := Shuffle(1000, 7)
+	slices.Sort(all)
+	for i, v := range all {
+		if i != v {
+			t.Fatalf("%d stands where %d belongs: not a permutation", v, i)
+		}
+	}
+	for _, n := range []int{0, -1} {
+		if got := Shuffle(n, 1); len(got) != 0 {
+			t.Errorf("Shuffle(%d, 1) = %v, want none", n, got)
+		}
+	}
+}
+
+// Whatever a caller puts into the fields, the methods return errors.
+func TestMalformedSets(t *testing.T) {
+	for _, s := range []*Set{
+		{},
+		{X: make([]float32, 4), Y: []int{0}, Channels: 1, Height: 2, Width: 2},
+		{X: make([]float32, 3), Y: []int{0}, Channels: 1, Height: 2, Width: 2, Classes: 1},
+		{X: make([]float32, 4), Y: []int{0, 0}, Channels: 1, Height: 2, Width: 2, Classes: 1},
+		{X: make([]float32, 4), Y: []int{0}, Channels: -1, Height: -2, Width: 2, Classes: 1},
+		{X: make([]float32, 4), Y: []int{0}, Channels: math.MaxInt, Height: 2, Width: 2, Classes: 1},
+		{Y: []int{0, 0}, Channels: math.MaxInt, Height: 1, Width: 1, Classes: 1},
+	} {
+		name := fmt.Sprintf("%+v", *s)
+		if err := s.Validate(); err == nil {
+			t.Errorf("%s: Validate: no error", name)
+		}
+		if err := s.Normalize([]float32{0}, []float32{1}); err == nil {
+			t.Errorf("%s: Normalize: no error", name)
+		}
+		if _, err := s.Subset([]int{0}); err == nil {
+			t.Errorf("%s: Subset: no error", name)
+		}
+		if err := s.Batch(make([]float32, 4), make([]int, 1), []int{0}); err == nil {
+			t.Errorf("%s: Batch: no error", name)
+		}
+		if _, _, err := s.Split(0.5, 1); err == nil {
+			t.Errorf("%s: Split: no error", name)
+		}
+	}
+}
+
+func TestErrorsLeaveDataAlone(t *testing.T) {
+	s := &Set{X: []float32{1, 2, 3, 4}, Y: []int{0, 1}, Channels: 2, Height: 1, Width: 1, Classes: 2}
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	for _, c := range [][2][]float32{
+		{{0, nan}, {1, 1}}, {{0, 0}, {1, inf}}, {{0, 0}, {1, nan}}, {{0, 0}, {1, -1}}, {{0, 0}, {1}}, {{0, 0, 0}, {1, 1}},
+	} {
+		if err := s.Normalize(c[0], c[1]); err == nil {
+			t.Errorf("Normalize(%v, %v): no error", c[0], c[1])
+		}
+	}
+	if want := []float32{1, 2, 3, 4}; !slices.Equal(s.X, want) {
+		t.Errorf("a failed Normalize left %v, want %v", s.X, want)
+	}
+	x, y := []float32{-1, -1, -1, -1}, []int{-1, -1}
+	if err := s.Batch(x, y, []int{0, -1}); err == nil {
+		t.Error("Batch: no error for image -1")
+	}
+	if x[0] != -1 || y[0] != -1 {
+		t.Errorf("a failed Batch left %v and %v", x, y)
+	}
+}
+
+func TestSubsetCopies(t *testing.T) {
+	s := &Set{X: []float32{1, 2, 3, 4}, Y: []int{0, 1}, Channels: 1, Height: 1, Width: 2, Classes: 2}
+	sub, err := s.Subset([]int{1, 1, 0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []float32{3, 4, 3, 4, 1, 2}; !slices.Equal(sub.X, want) || !slices.Equal(sub.Y, []int{1, 1, 0}) {
+		t.Errorf("%v, %v; want pixels %v", sub.X, sub.Y, want)
+	}
+	sub.X[0] = 9
+	if s.X[2] != 3 {
+		t.Error("writing to a subset changes the set")
+	}
+	view := s.Image(0)
+	view[1] = 7
+	if s.X[1] != 7 || cap(view) != 2 {
+		t.Errorf("Image: %v with capacity %d, want a view of 2 pixels", view, cap(view))
+	}
+}
