@@ -53,9 +53,12 @@ func readIDX(r io.Reader, rank int) (elements []byte, dims []int, err error) {
 	br := bufio.NewReader(r)
 	r = br
 	// The first bytes and not the file's name decide: browsers and mirrors
-	// unpack files without renaming them. Peek's error, if any, comes back from
-	// the read below.
-	if magic, _ := br.Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) {
+	// unpack files without renaming them.
+	magic, err := br.Peek(2)
+	if err != nil && err != io.EOF { // the header's check speaks of short files
+		return nil, nil, errors.Wrap(err, "reading the header")
+	}
+	if bytes.Equal(magic, []byte{0x1f, 0x8b}) {
 		if r, err = gzip.NewReader(br); err != nil {
 			return nil, nil, errors.Wrap(noEOF(err), "damaged gzip header")
 		}

@@ -1,0 +1,225 @@
+// Compare trains the same network with hard-threshold activations under several target rules and with
+// full-precision activations, several seeds each, and shows how they do on real images.
+//
+//	go run ./examples/compare
+//
+// needs no argument and no network: it trains on embedded 8x8 digits. It prints a table in the shape of
+// Table 1 of Friesen & Domingos (ICLR 2018) and the target agreement of each layer, and writes compare.png and
+// compare.csv. See -help for the options, -data to train on MNIST or Fashion-MNIST among them.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/ftprop/ftprop/examples/compare/experiment"
+	"github.com/ftprop/ftprop/examples/data"
+	"github.com/ftprop/ftprop/internal/atomicfile"
+	"github.com/ftprop/ftprop/ops"
+	"github.com/pkg/errors"
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+	"gonum.org/v1/gonum/stat"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		os.Exit(0)
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(os.Stderr, "compare: interrupted")
+		os.Exit(130)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "compare:", err)
+		os.Exit(1)
+	}
+}
+
+// run is the command: it prints results to out, progress to log.
+func run(ctx context.Context, args []string, out, log io.Writer) error {
+	flags := flag.NewFlagSet("compare", flag.ContinueOnError)
+	flags.SetOutput(log)
+	var (
+		dir    = flags.String("data", "", "`directory` with the idx files of MNIST or Fashion-MNIST, plain or .gz (default: embedded digits)")
+		rules  = flags.String("rules", "SSTE,SoftHinge", "comma separated target `rules`: "+strings.Join(ops.RuleNames(), ", ")+"\n")
+		acts   = flags.String("acts", "sign,qrelu,relu,threshold-relu", "comma separated `activations`: "+experiment.ActivationNames+"\n")
+		hidden = flags.String("hidden", "", "comma separated `widths` of the hidden layers (default 128,128; with -data 512,512)")
+		epochs = flags.Int("epochs", 0, "`times` through the training set (default 40; with -data 10)")
+		seeds  = flags.Int("seeds", 5, "`number` of seeds for each configuration")
+		batch  = flags.Int("batch", 64, "`images` a step")
+		lr     = flags.Float64("lr", 0, "learning `rate` of Adam (default 1e-3; with -data 2.5e-4)")
+		wd     = flags.Float64("wd", 5e-4, "L2 weight `decay`")
+		work   = flags.Int("workers", 2, "`runs` at a time; results do not depend on it")
+		where  = flags.String("out", ".", "`directory` for compare.png and compare.csv")
+	)
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return errors.Errorf("unexpected argument %q: options start with -, see -help", flags.Arg(0))
+	}
+	given := map[string]bool{}
+	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	preset := func(name string, set func()) {
+		if !given[name] {
+			set()
+		}
+	}
+
+	c := &experiment.Config{Batch: *batch, Seeds: *seeds, WeightDecay: *wd, Workers: *work}
+	title := "Handwritten digits (1797 images, 8x8)"
+	if *dir == "" {
+		all, err := data.Digits()
+		if err != nil {
+			return err
+		}
+		// One split for all seeds: what varies is initialisation and order.
+		if c.Train, c.Test, err = all.Split(0.2, 1); err != nil {
+			return err
+		}
+		preset("hidden", func() { *hidden = "128,128" })
+		preset("epochs", func() { *epochs = 40 })
+		preset("lr", func() { *lr = 1e-3 })
+	} else {
+		var err error
+		if c.Train, c.Test, err = data.MNIST(*dir); err != nil {
+			return err
+		}
+		title = filepath.Base(filepath.Clean(*dir))
+		preset("hidden", func() { *hidden = "512,512" })
+		preset("epochs", func() { *epochs = 10 })
+		preset("lr", func() { *lr = 2.5e-4 })
+	}
+	c.Epochs, c.LearnRate = *epochs, *lr
+	var err error
+	if c.Hidden, err = ints(*hidden); err != nil {
+		return errors.WithMessage(err, "-hidden")
+	}
+	if c.Methods, err = experiment.Methods(fields(*acts), fields(*rules)); err != nil {
+		return err
+	}
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	if info, err := os.Stat(*where); err != nil || !info.IsDir() {
+		return errors.Errorf("-out %s: no such directory", *where)
+	}
+	if err := standardise(c); err != nil {
+		return err
+	}
+
+	sizes := strings.Join(append(append([]string{strconv.Itoa(c.Train.Features())}, fields(*hidden)...), strconv.Itoa(c.Train.Classes)), "-")
+	fmt.Fprintf(out, "%s, %d for training and %d for testing: network %s, %d epochs, %d seeds, batch %d, Adam %g, weight decay %g\n\n",
+		title, c.Train.N(), c.Test.N(), sizes, c.Epochs, c.Seeds, c.Batch, c.LearnRate, c.WeightDecay)
+	start := time.Now()
+	runs, err := experiment.Compare(ctx, c, newProgress(log, c))
+	if len(runs) == 0 {
+		return err
+	}
+	// Also after an interruption: what is done is worth seeing.
+	if err != nil {
+		fmt.Fprintf(out, "Not complete: %d of %d runs.\n\n", len(runs), len(c.Methods)*c.Seeds)
+	}
+	if e := report(out, c, runs, *where, fmt.Sprintf("%s, MLP %s", title, sizes)); e != nil && err == nil {
+		err = e
+	}
+	fmt.Fprintf(out, "%.1f s in all.\n", time.Since(start).Seconds())
+	return err
+}
+
+func report(out io.Writer, c *experiment.Config, runs []*experiment.Run, dir, title string) error {
+	if err := experiment.Table(out, c, runs); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "Mean ± 95 %% confidence interval over seeds. FTP-SH: feasible target propagation with SoftHinge;\nSSTE: saturating straight-through estimator.\n\n")
+	if err := experiment.AgreementTable(out, c, runs); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "Share of units already on the side of zero that their target asks for, in the last epoch.\n\n")
+	png, csv := filepath.Join(dir, "compare.png"), filepath.Join(dir, "compare.csv")
+	if err := atomicfile.Write(png, func(w io.Writer) error { return experiment.Plot(w, c, runs, title) }); err != nil {
+		return err
+	}
+	if err := atomicfile.Write(csv, func(w io.Writer) error { return experiment.CSV(w, c, runs) }); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "Wrote %s and %s. ", png, csv)
+	return nil
+}
+
+// standardise shifts and scales both sets by the mean and the standard deviation of the training pixels.
+func standardise(c *experiment.Config) error {
+	x := make([]float64, len(c.Train.X))
+	for i, v := range c.Train.X {
+		x[i] = float64(v)
+	}
+	m, sd := stat.MeanStdDev(x, nil)
+	mean, std := []float32{float32(m)}, []float32{float32(sd)}
+	if err := c.Train.Normalize(mean, std); err != nil {
+		return err
+	}
+	return c.Test.Normalize(mean, std)
+}
+
+func fields(list string) []string {
+	var out []string
+	for _, s := range strings.Split(list, ",") {
+		if s = strings.TrimSpace(s); s != "" {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func ints(list string) ([]int, error) {
+	var out []int
+	for _, s := range fields(list) {
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			return nil, errors.Errorf("%q is not a whole number", s)
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}
+
+// progress shows a bar with rate and time left on a terminal, and elsewhere a line for every run.
+type progress struct {
+	bar   *progressbar.ProgressBar
+	lines io.Writer
+}
+
+func newProgress(log io.Writer, c *experiment.Config) progress {
+	if f, ok := log.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return progress{bar: progressbar.NewOptions(c.Steps(),
+			progressbar.OptionSetWriter(log), progressbar.OptionSetDescription("training"), progressbar.OptionShowCount(),
+			progressbar.OptionShowIts(), progressbar.OptionSetItsString("steps"), progressbar.OptionThrottle(100*time.Millisecond),
+			progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish())}
+	}
+	return progress{lines: log}
+}
+
+func (p progress) Step() {
+	if p.bar != nil {
+		_ = p.bar.Add(1) // a bar that cannot be drawn is no reason to stop
+	}
+}
+
+func (p progress) Done(r *experiment.Run) {
+	if p.lines != nil {
+		fmt.Fprintf(p.lines, "%v, seed %d: test accuracy %.2f %% after %d epochs, %.1f s\n",
+			r.Method, r.Seed, r.Accuracy[len(r.Accuracy)-1], len(r.Accuracy), r.Seconds)
+	}
+}
