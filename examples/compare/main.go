@@ -56,8 +56,8 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 		rules  = flags.String("rules", "SSTE,SoftHinge", "comma separated target `rules`: "+strings.Join(ops.RuleNames(), ", ")+"\n")
 		acts   = flags.String("acts", "sign,qrelu,relu,threshold-relu", "comma separated `activations`: "+experiment.ActivationNames+"\n")
 		hidden = flags.String("hidden", "", "comma separated `widths` of the hidden layers (default 128,128; with -data 512,512)")
-		epochs = flags.Int("epochs", 0, "`times` through the training set (default 40; with -data 10)")
-		seeds  = flags.Int("seeds", 5, "`number` of seeds for each configuration")
+		epochs = flags.Int("epochs", 0, "`times` through the training set (default 30; with -data 10)")
+		seeds  = flags.Int("seeds", 4, "`number` of seeds for each configuration")
 		batch  = flags.Int("batch", 64, "`images` a step")
 		lr     = flags.Float64("lr", 0, "learning `rate` of Adam (default 1e-3; with -data 2.5e-4)")
 		wd     = flags.Float64("wd", 5e-4, "L2 weight `decay`")
@@ -90,7 +90,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 			return err
 		}
 		preset("hidden", func() { *hidden = "128,128" })
-		preset("epochs", func() { *epochs = 40 })
+		preset("epochs", func() { *epochs = 30 })
 		preset("lr", func() { *lr = 1e-3 })
 	} else {
 		var err error

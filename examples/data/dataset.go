@@ -5,7 +5,7 @@
 // Gorgonia (N, C, H, W) tensor expects its backing slice. An epoch is a shuffled
 // list of indices cut into batches:
 //
-//	for idx := range slices.Chunk(data.Shuffle(set.N(), epoch), batch) {
+//	for idx := range slices.Chunk(data.Permutation(set.N(), epoch), batch) {
 //		err := set.Batch(x[:len(idx)*set.Features()], y[:len(idx)], idx)
 //		...
 //	}
@@ -193,7 +193,7 @@ func (s *Set) Split(share float64, seed uint64) (train, test *Set, err error) {
 		return nil, nil, errors.Errorf("data: Split: a share of %v of %d images leaves one part empty, want at least one image in each",
 			share, s.N())
 	}
-	order := Shuffle(s.N(), seed)
+	order := Permutation(s.N(), seed)
 	if train, err = s.Subset(order[n:]); err != nil {
 		return nil, nil, errors.Wrap(err, "data: Split")
 	}
@@ -203,8 +203,8 @@ func (s *Set) Split(share float64, seed uint64) (train, test *Set, err error) {
 	return train, test, nil
 }
 
-// Shuffle returns the integers 0..n-1 in an order that depends on n and seed
+// Permutation returns the integers 0..n-1 in an order that depends on n and seed
 // alone (a Fisher-Yates shuffle driven by PCG); none when n < 1.
-func Shuffle(n int, seed uint64) []int {
+func Permutation(n int, seed uint64) []int {
 	return rand.New(rand.NewPCG(seed, 0)).Perm(max(n, 0))
 }

@@ -4,19 +4,33 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 )
 
+func wantError(t *testing.T, what string, err error, words ...string) {
+	t.Helper()
+	if err == nil {
+		t.Errorf("%s: no error", what)
+		return
+	}
+	for _, w := range words {
+		if !strings.Contains(err.Error(), w) {
+			t.Errorf("%s: error %q does not say %q", what, err, w)
+		}
+	}
+}
+
 // A seed names an order in results that people publish: it must not drift with
 // the version of Go or the processor.
-func TestShuffleIsPinned(t *testing.T) {
-	if got, want := Shuffle(10, 1), []int{6, 3, 1, 9, 7, 4, 8, 2, 0, 5}; !slices.Equal(got, want) {
-		t.Errorf("Shuffle(10, 1) = %v, want %v", got, want)
+func TestPermutationIsPinned(t *testing.T) {
+	if got, want := Permutation(10, 1), []int{6, 3, 1, 9, 7, 4, 8, 2, 0, 5}; !slices.Equal(got, want) {
+		t.Errorf("Permutation(10, 1) = %v, want %v", got, want)
 	}
-	if got, want := Shuffle(70000, 3)[:4], []int{55234, 9682, 50312, 19395}; !slices.Equal(got, want) {
-		t.Errorf("Shuffle(70000, 3) starts %v, want %v", got, want)
+	if got, want := Permutation(70000, 3)[:4], []int{55234, 9682, 50312, 19395}; !slices.Equal(got, want) {
+		t.Errorf("Permutation(70000, 3) starts %v, want %v", got, want)
 	}
-	all := Shuffle(1000, 7)
+	all := Permutation(1000, 7)
 	slices.Sort(all)
 	for i, v := range all {
 		if i != v {
@@ -24,8 +38,8 @@ func TestShuffleIsPinned(t *testing.T) {
 		}
 	}
 	for _, n := range []int{0, -1} {
-		if got := Shuffle(n, 1); len(got) != 0 {
-			t.Errorf("Shuffle(%d, 1) = %v, want none", n, got)
+		if got := Permutation(n, 1); len(got) != 0 {
+			t.Errorf("Permutation(%d, 1) = %v, want none", n, got)
 		}
 	}
 }
@@ -100,4 +114,73 @@ func TestSubsetCopies(t *testing.T) {
 	if s.X[1] != 7 || cap(view) != 2 {
 		t.Errorf("Image: %v with capacity %d, want a view of 2 pixels", view, cap(view))
 	}
+}
+
+func TestSplitAndBatch(t *testing.T) {
+	s, err := Digits()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b, err := s.Split(0.2, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.N() != 1438 || b.N() != 359 {
+		t.Errorf("split %d + %d, want 1438 + 359", a.N(), b.N())
+	}
+	a2, _, _ := s.Split(0.2, 7)
+	if fmt.Sprint(a.Y) != fmt.Sprint(a2.Y) {
+		t.Error("the same seed splits differently")
+	}
+	a3, _, _ := s.Split(0.2, 8)
+	if fmt.Sprint(a.Y) == fmt.Sprint(a3.Y) {
+		t.Error("another seed splits the same")
+	}
+	// Together the halves hold every image once.
+	total := func(x []float32) (sum float64) {
+		for _, v := range x {
+			sum += float64(v)
+		}
+		return sum
+	}
+	if d := total(a.X) + total(b.X) - total(s.X); math.Abs(d) > 1e-6 {
+		t.Errorf("pixel sums differ by %v", d)
+	}
+	for _, share := range []float64{0, 1, -1, 1e-9, math.NaN()} {
+		_, _, err := s.Split(share, 1)
+		wantError(t, "split", err, "share")
+	}
+	x, y := make([]float32, 2*64), make([]int, 2)
+	if err := s.Batch(x, y, []int{5, 3}); err != nil {
+		t.Fatal(err)
+	}
+	if y[0] != s.Y[5] || x[64+20] != s.Image(3)[20] {
+		t.Error("batch holds other images")
+	}
+	wantError(t, "index", s.Batch(x, y, []int{5, 1797}), "image 1797 of 1797")
+	wantError(t, "room", s.Batch(x, y, []int{5}), "room for 2 labels")
+	if n := testing.AllocsPerRun(10, func() { _ = s.Batch(x, y, []int{5, 3}) }); n > 0 {
+		t.Errorf("Batch allocates %v times", n)
+	}
+}
+
+func TestNormalizeAndValidate(t *testing.T) {
+	s := &Set{X: []float32{1, 2, 3, 4}, Y: []int{0}, Channels: 2, Height: 1, Width: 2, Classes: 1}
+	if err := s.Normalize([]float32{1, 3}, []float32{1, 2}); err != nil {
+		t.Fatal(err)
+	}
+	if fmt.Sprint(s.X) != "[0 1 0 0.5]" {
+		t.Errorf("normalised: %v", s.X)
+	}
+	wantError(t, "means", s.Normalize([]float32{1}, []float32{1}), "2 channels")
+	wantError(t, "std", s.Normalize([]float32{1, 1}, []float32{1, 0}), "positive")
+	bad := *s
+	bad.Y = []int{1}
+	wantError(t, "label", bad.Validate(), "label 1", "0 to 0")
+	bad = *s
+	bad.X = []float32{1, float32(math.NaN()), 0, 0}
+	wantError(t, "NaN", bad.Validate(), "NaN")
+	bad.X = bad.X[:3]
+	wantError(t, "pixels", bad.Validate(), "3 pixels")
+	wantError(t, "empty", (&Set{}).Validate(), "empty")
 }

@@ -1,9 +1,40 @@
 package data
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 )
+
+func TestDigits(t *testing.T) {
+	raw, err := os.ReadFile("digits.csv.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(raw)
+	if got := hex.EncodeToString(sum[:]); got != "46abec6b12486ad9e51943373abcf22bbea1b5a51a1619b361570d8893f1464a" {
+		t.Errorf("digits.csv.gz has sha256 %s: it is not the published file", got)
+	}
+	s, err := Digits()
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := make([]int, s.Classes)
+	for _, y := range s.Y {
+		counts[y]++
+	}
+	if want := "[178 182 177 183 181 182 181 179 174 180]"; fmt.Sprint(counts) != want {
+		t.Errorf("images a class: %v, want %s", counts, want)
+	}
+	for _, x := range s.X {
+		if x < 0 || x > 1 {
+			t.Fatalf("pixel %v outside [0, 1]", x)
+		}
+	}
+}
 
 func TestDigitsPixels(t *testing.T) {
 	s, err := Digits()

@@ -8,6 +8,16 @@ import (
 	"github.com/ftprop/ftprop/examples/data"
 )
 
+func ExampleDigits() {
+	s, err := data.Digits()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Printf("%d images of %dx%d pixels, %d classes; the first is a %d\n", s.N(), s.Height, s.Width, s.Classes, s.Y[0])
+	// Output: 1797 images of 8x8 pixels, 10 classes; the first is a 0
+}
+
 // One epoch over shuffled batches, in buffers that are reused.
 func ExampleSet_Batch() {
 	set, err := data.Digits()
@@ -17,7 +27,7 @@ func ExampleSet_Batch() {
 	}
 	const batch = 500
 	x, y := make([]float32, batch*set.Features()), make([]int, batch)
-	for idx := range slices.Chunk(data.Shuffle(set.N(), 1), batch) {
+	for idx := range slices.Chunk(data.Permutation(set.N(), 1), batch) {
 		n := len(idx)
 		if err := set.Batch(x[:n*set.Features()], y[:n], idx); err != nil {
 			fmt.Println(err)

@@ -3,6 +3,7 @@ package data
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"errors"
 	"io/fs"
 	"math"
@@ -14,6 +15,23 @@ import (
 	"testing"
 	"testing/iotest"
 )
+
+// idx builds an idx file of bytes.
+func idx(payload []byte, dims ...int) []byte {
+	b := []byte{0, 0, 8, byte(len(dims))}
+	for _, d := range dims {
+		b = binary.BigEndian.AppendUint32(b, uint32(d))
+	}
+	return append(b, payload...)
+}
+
+func gz(b []byte) []byte {
+	var buf bytes.Buffer
+	w := gzip.NewWriter(&buf)
+	w.Write(b)
+	w.Close()
+	return buf.Bytes()
+}
 
 // The largest header that passes the checks, with nothing behind it.
 func TestHeaderDoesNotAllocate(t *testing.T) {
@@ -90,6 +108,85 @@ func (f *failing) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// files is a tiny data set in MNIST's format.
+func files() map[string][]byte {
+	return map[string][]byte{
+		"train-images-idx3-ubyte": idx([]byte{0, 255, 51, 0, 1, 2, 3, 4}, 2, 2, 2),
+		"train-labels-idx1-ubyte": idx([]byte{3, 9}, 2),
+		"t10k-images-idx3-ubyte":  idx([]byte{9, 9, 9, 9}, 1, 2, 2),
+		"t10k-labels-idx1-ubyte":  idx([]byte{0}, 1),
+	}
+}
+
+func write(t *testing.T, files map[string][]byte) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, b := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestMNIST(t *testing.T) {
+	plain := files()
+	packed, dotted, misnamed := map[string][]byte{}, map[string][]byte{}, map[string][]byte{}
+	for name, b := range plain {
+		packed[name+".gz"] = gz(b)
+		dotted[strings.Replace(name, "-idx", ".idx", 1)] = b
+		misnamed[name] = gz(b) // compressed under a plain name
+	}
+	for what, set := range map[string]map[string][]byte{"plain": plain, "gz": packed, "dotted": dotted, "misnamed": misnamed} {
+		train, test, err := MNIST(write(t, set))
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if train.N() != 2 || test.N() != 1 || train.Height != 2 || train.Width != 2 || train.Classes != 10 {
+			t.Errorf("%s: %+v", what, train)
+		}
+		if train.X[1] != 1 || train.X[2] != 0.2 || train.Y[1] != 9 {
+			t.Errorf("%s: %+v", what, train)
+		}
+	}
+}
+
+func TestMNISTBadFiles(t *testing.T) {
+	_, _, err := MNIST(filepath.Join(t.TempDir(), "nowhere"))
+	wantError(t, "no directory", err, "nowhere", "train-images-idx3-ubyte", "dataset-fashion-mnist")
+	_, _, err = MNIST(t.TempDir())
+	wantError(t, "empty directory", err, "train-images-idx3-ubyte", "no file")
+	for what, c := range map[string]struct {
+		name  string
+		b     []byte
+		words []string
+	}{
+		"truncated":      {"train-images-idx3-ubyte", idx([]byte{1, 2, 3}, 2, 2, 2), []string{"truncated", "3 bytes", "announces 8"}},
+		"too long":       {"train-images-idx3-ubyte", idx(make([]byte, 9), 2, 2, 2), []string{"go on after the 8"}},
+		"not idx":        {"train-labels-idx1-ubyte", []byte("hello, world"), []string{"not an idx file", "68 65", "00 00"}},
+		"short":          {"train-labels-idx1-ubyte", []byte{0}, []string{"not an idx file", "1 bytes"}},
+		"half a header":  {"train-images-idx3-ubyte", []byte{0, 0, 8, 3, 0, 0}, []string{"header of 6 bytes", "want 16"}},
+		"empty":          {"train-labels-idx1-ubyte", nil, []string{"not an idx file"}},
+		"floats":         {"train-labels-idx1-ubyte", []byte{0, 0, 0x0d, 1, 0, 0, 0, 1, 0}, []string{"type 0x0d", "0x08"}},
+		"dimensions":     {"train-images-idx3-ubyte", idx([]byte{1}, 1), []string{"1 dimensions", "want 3"}},
+		"no images":      {"train-images-idx3-ubyte", idx(nil, 0, 2, 2), []string{"dimension 0 is 0"}},
+		"absurd":         {"train-images-idx3-ubyte", idx(nil, 1<<30, 1<<30, 1<<30), []string{"at most"}},
+		"count":          {"train-labels-idx1-ubyte", idx([]byte{1, 2, 3}, 3), []string{"2 images", "3 labels"}},
+		"label":          {"train-labels-idx1-ubyte", idx([]byte{1, 10}, 2), []string{"label 10", "0 to 9"}},
+		"broken gzip":    {"train-labels-idx1-ubyte", gz(idx(make([]byte, 1000), 1000))[:30], []string{"unexpected EOF"}},
+		"gzip magic":     {"train-labels-idx1-ubyte", []byte{0x1f, 0x8b, 1, 2}, []string{"gzip"}},
+		"labels missing": {"t10k-labels-idx1-ubyte", nil, []string{"t10k-labels"}},
+	} {
+		set := files()
+		set[c.name] = c.b
+		if c.b == nil && what == "labels missing" {
+			delete(set, c.name)
+		}
+		_, _, err := MNIST(write(t, set))
+		wantError(t, what, err, append(c.words, c.name)...)
+	}
+}
+
 func TestMNISTDirectory(t *testing.T) {
 	dir := t.TempDir()
 	for _, d := range []string{dir, filepath.Join(dir, "none")} {
@@ -129,14 +226,17 @@ func TestMNISTDirectory(t *testing.T) {
 }
 
 // The mean and standard deviation that the literature gives for Fashion-MNIST.
-func TestFashionMNISTStatistics(t *testing.T) {
+func TestFashionMNIST(t *testing.T) {
 	const dir = "/usr/share/datasets/fashion-mnist"
 	if _, err := os.Stat(dir); err != nil {
-		t.Skip("Debian's package dataset-fashion-mnist is not installed")
+		t.Skip("Debian's package dataset-fashion-mnist is not installed: its files are not read")
 	}
 	train, test, err := MNIST(dir)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if train.N() != 60000 || test.N() != 10000 || train.Height != 28 || train.Width != 28 {
+		t.Errorf("%d + %d images of %dx%d, want 60000 + 10000 of 28x28", train.N(), test.N(), train.Height, train.Width)
 	}
 	for _, s := range []*Set{train, test} {
 		if err := s.Validate(); err != nil {
@@ -162,4 +262,41 @@ func TestFashionMNISTStatistics(t *testing.T) {
 	if math.Abs(mean-0.2860) > 1e-4 || math.Abs(std-0.3530) > 1e-4 {
 		t.Errorf("mean %.4f, standard deviation %.4f; want 0.2860 and 0.3530", mean, std)
 	}
+}
+
+func fuzzSeeds(f *testing.F) {
+	for _, b := range [][]byte{
+		nil, idx([]byte{1, 2}, 2), idx(make([]byte, 8), 2, 2, 2), idx(make([]byte, 7), 2, 2, 2),
+		gz(idx(make([]byte, 8), 2, 2, 2)), gz(idx([]byte{1, 2}, 2))[:12], idx(nil, 1<<30, 1<<30, 1<<30), idx(nil, 1<<30),
+		gz(idx(nil, 1<<14, 1<<7, 1<<7)), // the largest allowed, and nothing behind it
+	} {
+		f.Add(b)
+	}
+}
+
+func FuzzReadIDXImages(f *testing.F) {
+	fuzzSeeds(f)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		pixels, n, h, w, err := ReadIDXImages(bytes.NewReader(b))
+		if err == nil && (n < 1 || h < 1 || w < 1 || len(pixels) != n*h*w) {
+			t.Errorf("%d pixels for %d images of %dx%d", len(pixels), n, h, w)
+		}
+		// What was read, written plainly, is what was given, unless it was compressed.
+		if err == nil && b[0] == 0 && !bytes.Equal(idx(pixels, n, h, w), b) {
+			t.Error("read something else than the file holds")
+		}
+	})
+}
+
+func FuzzReadIDXLabels(f *testing.F) {
+	fuzzSeeds(f)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		labels, err := ReadIDXLabels(bytes.NewReader(b))
+		if err == nil && len(labels) == 0 {
+			t.Error("no labels and no error")
+		}
+		if err == nil && b[0] == 0 && !bytes.Equal(idx(labels, len(labels)), b) {
+			t.Error("read something else than the file holds")
+		}
+	})
 }

@@ -63,8 +63,9 @@ func plusMinus(mean, half float64, digits int) string {
 }
 
 // Table writes the outcome in the shape of the paper's Table 1: a group of columns for each activation, in it
-// a column for each rule; mean and 95 % interval over seeds of the test accuracy after the last epoch, of the
-// best epoch's for information, and the mean seconds a run took.
+// a column for each rule; mean and 95 % interval over seeds of the test accuracy after the last epoch, the
+// same of the best epoch (optimistic, since it is the test set that tells which that is), and the mean seconds
+// a run took.
 func Table(w io.Writer, c *Config, runs []*Run) error {
 	const columns = 6 // that fit beside each other
 	ms := methods(c.Methods, runs)
@@ -92,7 +93,7 @@ func Table(w io.Writer, c *Config, runs []*Run) error {
 		}
 		for _, row := range [][]string{
 			append([]string{""}, groups...), append([]string{""}, names...),
-			append([]string{"Test accuracy, %"}, last...), append([]string{"  of the best epoch"}, best...),
+			append([]string{"Test accuracy, %"}, last...), append([]string{"  best epoch (optimistic)"}, best...),
 			append([]string{"Seconds a run"}, seconds...),
 		} {
 			fmt.Fprintln(t, strings.Join(row, "\t")+"\t")

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"image/png"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The command end to end, on the digits, smaller.
+func TestRun(t *testing.T) {
+	dir := t.TempDir()
+	var out, log bytes.Buffer
+	args := []string{"-epochs", "2", "-seeds", "2", "-hidden", "16,8", "-out", dir}
+	if err := run(context.Background(), args, &out, &log); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"64-16-8-10", "Sign", "qReLU (2 bits)", "Baselines", "FTP-SH", "SSTE", "Threshold ReLU", "±", "Seconds a run", "Target agreement", "layer 2"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("output does not say %q:\n%s", want, &out)
+		}
+	}
+	if n := strings.Count(log.String(), "\n"); n != 12 {
+		t.Errorf("%d lines of progress, want one for each of 12 runs:\n%s", n, &log)
+	}
+	f, err := os.Open(filepath.Join(dir, "compare.png"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	img, err := png.Decode(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b := img.Bounds(); b.Dx() < 600 || b.Dy() < 300 {
+		t.Errorf("picture of %v", b)
+	}
+	table, err := os.Open(filepath.Join(dir, "compare.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer table.Close()
+	rows, err := csv.NewReader(table).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rows) != 1+6*2*2 || len(rows[0]) != 9 {
+		t.Errorf("%d rows of %d, want a head and 24 of 9", len(rows), len(rows[0]))
+	}
+}
+
+// The numbers depend on the seeds alone, not on how many runs go on at a time.
+func TestWorkersDoNotMatter(t *testing.T) {
+	var tables []string
+	for _, workers := range []string{"1", "3"} {
+		dir := t.TempDir()
+		var out, log bytes.Buffer
+		args := []string{"-epochs", "1", "-seeds", "2", "-hidden", "12", "-acts", "sign,relu", "-rules", "SoftHinge", "-workers", workers, "-out", dir}
+		if err := run(context.Background(), args, &out, &log); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(filepath.Join(dir, "compare.csv"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows, err := csv.NewReader(bytes.NewReader(b)).ReadAll()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := ""
+		for _, r := range rows {
+			s += strings.Join(append(r[:6:6], r[7:]...), ",") + "\n" // all but the seconds
+		}
+		tables = append(tables, s)
+	}
+	if tables[0] != tables[1] {
+		t.Errorf("with one worker\n%s\nwith three\n%s", tables[0], tables[1])
+	}
+}
+
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	var out, log bytes.Buffer
+	if err := run(ctx, []string{"-out", t.TempDir()}, &out, &log); err != context.Canceled {
+		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+}
+
+func TestBadArguments(t *testing.T) {
+	for what, c := range map[string]struct {
+		args  []string
+		words []string
+	}{
+		"rule":          {[]string{"-rules", "Hinge9"}, []string{"Hinge9", "SoftHinge"}},
+		"activation":    {[]string{"-acts", "gelu"}, []string{"gelu", "qrelu", "threshold-relu"}},
+		"staircase":     {[]string{"-acts", "staircase1"}, []string{"staircase1", "from 2"}},
+		"bits":          {[]string{"-acts", "qreluX"}, []string{"qrelux", "from 2 to 16"}},
+		"nothing":       {[]string{"-acts", ""}, []string{"nothing to compare"}},
+		"no rule":       {[]string{"-rules", "", "-acts", "sign"}, []string{"nothing to compare"}},
+		"width":         {[]string{"-hidden", "12,x"}, []string{"-hidden", "x"}},
+		"zero width":    {[]string{"-hidden", "0"}, []string{"0 units"}},
+		"no layers":     {[]string{"-hidden", ""}, []string{"no hidden layers"}},
+		"epochs":        {[]string{"-epochs", "-1"}, []string{"-1 epochs"}},
+		"seeds":         {[]string{"-seeds", "0"}, []string{"0 seeds"}},
+		"batch":         {[]string{"-batch", "5000"}, []string{"batches of 5000", "1438"}},
+		"learning rate": {[]string{"-lr", "0"}, []string{"learning rate 0"}},
+		"NaN rate":      {[]string{"-lr", "NaN"}, []string{"learning rate NaN"}},
+		"decay":         {[]string{"-wd", "-1"}, []string{"weight decay -1"}},
+		"directory":     {[]string{"-data", "/nowhere/at/all"}, []string{"/nowhere/at/all", "train-images-idx3-ubyte"}},
+		"out":           {[]string{"-out", "/nowhere/at/all"}, []string{"-out", "no such directory"}},
+		"argument":      {[]string{"digits"}, []string{"digits", "-help"}},
+		"flag":          {[]string{"-speed", "1"}, []string{"-speed"}},
+	} {
+		var out, log bytes.Buffer
+		err := run(context.Background(), c.args, &out, &log)
+		if err == nil {
+			t.Errorf("%s: no error", what)
+			continue
+		}
+		for _, w := range c.words {
+			if !strings.Contains(err.Error(), w) {
+				t.Errorf("%s: error %q does not say %q", what, err, w)
+			}
+		}
+	}
+}
+
+// A learning rate that makes the weights explode ends in an error that says where, not in a table.
+func TestDivergence(t *testing.T) {
+	var out, log bytes.Buffer
+	err := run(context.Background(), []string{"-acts", "sign", "-lr", "1e38", "-epochs", "3", "-seeds", "1", "-hidden", "8", "-out", t.TempDir()}, &out, &log)
+	if err == nil || !strings.Contains(err.Error(), "epoch") {
+		t.Errorf("got %v, want an error that names the epoch", err)
+	}
+}

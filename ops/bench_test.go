@@ -1,0 +1,90 @@
+package ops_test
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/ftprop/ftprop/ops"
+	"gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
+)
+
+// The benchmarks run on a tensor of 64x32x32x32 float32, 8.4 MB, and count the bytes of one such tensor: beside
+// Copy, which reads and writes one, MB/s says how far a pass is from the memory's speed. A backward pass reads two
+// tensors and writes one.
+
+var benchShape = tensor.Shape{64, 32, 32, 32}
+
+func benchTensor(seed uint64, scale float32) *tensor.Dense {
+	r := rand.New(rand.NewPCG(seed, 0))
+	x := make([]float32, benchShape.TotalSize())
+	for i := range x {
+		x[i] = float32(r.NormFloat64()) * scale
+	}
+	return tensor.New(tensor.WithShape(benchShape...), tensor.WithBacking(x))
+}
+
+func BenchmarkCopy(b *testing.B) {
+	src, dst := benchTensor(1, 1).Data().([]float32), benchTensor(2, 1).Data().([]float32)
+	b.SetBytes(int64(4 * len(src)))
+	for b.Loop() {
+		copy(dst, src)
+	}
+}
+
+func benchActivations() map[string]ops.Activation {
+	return map[string]ops.Activation{
+		"Sign": ops.Sign{}, "Step01": ops.Step01{},
+		"QReLU2": ops.Staircase{Steps: 3}, "Staircase5": ops.Staircase{Steps: 5},
+	}
+}
+
+func BenchmarkForward(b *testing.B) {
+	z, out := benchTensor(1, 1), benchTensor(2, 1)
+	for name, act := range benchActivations() {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(z.MemSize()))
+			for b.Loop() {
+				if _, err := act.UsePreallocDo(out, z); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	b.Run("ThresholdReLU", func(b *testing.B) {
+		b.SetBytes(int64(z.MemSize()))
+		for b.Loop() {
+			if _, err := ops.ThresholdReLU(1).UsePreallocDo(out, z); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func BenchmarkBackward(b *testing.B) {
+	z, h, g, out := benchTensor(1, 1), benchTensor(2, 1), benchTensor(3, 0.1), benchTensor(4, 1)
+	run := func(name string, act ops.Activation) {
+		op := ops.LayerGrad{Layer: act.Layer()}
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(z.MemSize()))
+			for b.Loop() {
+				if _, err := op.UsePreallocDo(out, []gorgonia.Value{z, h, g}...); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	for name, act := range benchActivations() {
+		run(name+"/SoftHinge", act)
+	}
+	for _, name := range ops.RuleNames() {
+		rule, err := ops.RuleByName(name)
+		if err != nil {
+			b.Fatal(err)
+		}
+		run("Sign/"+name, ops.Sign{Rule: rule})
+	}
+	run("Sign/SoftHinge unweighted", ops.Sign{Unweighted: true})
+	run("QReLU2/SSTE", ops.Staircase{Steps: 3, Rule: ops.SSTE{}})
+	run("QReLU2/TruncWtHinge", ops.Staircase{Steps: 3, Rule: ops.TruncWtHinge{}})
+}
