@@ -143,11 +143,11 @@ func report(out io.Writer, c *experiment.Config, runs []*experiment.Run, dir, ti
 	if err := experiment.Table(out, c, runs); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "Mean ± 95 %% confidence interval over seeds. FTP-SH: feasible target propagation with SoftHinge;\nSSTE: saturating straight-through estimator.\n\n")
+	fmt.Fprintf(out, "\nMean ± 95 %% confidence interval over seeds. FTP-SH: feasible target propagation with SoftHinge;\nSSTE: saturating straight-through estimator.\n\n")
 	if err := experiment.AgreementTable(out, c, runs); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "Share of units already on the side of zero that their target asks for, in the last epoch.\n\n")
+	fmt.Fprintf(out, "\nShare of units already on the side of zero that their target asks for, in the last epoch.\n\n")
 	png, csv := filepath.Join(dir, "compare.png"), filepath.Join(dir, "compare.csv")
 	if err := atomicfile.Write(png, func(w io.Writer) error { return experiment.Plot(w, c, runs, title) }); err != nil {
 		return err

@@ -96,7 +96,7 @@ func Table(w io.Writer, c *Config, runs []*Run) error {
 			append([]string{"Test accuracy, %"}, last...), append([]string{"  best epoch (optimistic)"}, best...),
 			append([]string{"Seconds a run"}, seconds...),
 		} {
-			fmt.Fprintln(t, strings.Join(row, "\t")+"\t")
+			fmt.Fprintln(t, strings.Join(row, "\t"))
 		}
 		if err := t.Flush(); err != nil {
 			return err
@@ -130,7 +130,7 @@ func AgreementTable(w io.Writer, c *Config, runs []*Run) error {
 			continue
 		}
 		if !any {
-			fmt.Fprintln(t, "Target agreement, %"+head+"\t")
+			fmt.Fprintln(t, "Target agreement, %"+head)
 			any = true
 		}
 		row := m.String()
@@ -139,7 +139,7 @@ func AgreementTable(w io.Writer, c *Config, runs []*Run) error {
 			mean, half := interval(each(rs, func(r *Run) float64 { return 100 * r.Agreement[l] }))
 			row += "\t" + plusMinus(mean, half, 1)
 		}
-		fmt.Fprintln(t, row+"\t")
+		fmt.Fprintln(t, row)
 	}
 	return t.Flush()
 }
