@@ -3,7 +3,6 @@ package nodes_test
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/ftprop/ftprop/internal/gtest"
@@ -12,19 +11,6 @@ import (
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
-
-func wantError(t *testing.T, what string, err error, words ...string) {
-	t.Helper()
-	if err == nil {
-		t.Errorf("%s: no error", what)
-		return
-	}
-	for _, w := range words {
-		if !strings.Contains(err.Error(), w) {
-			t.Errorf("%s: error %q does not say %q", what, err, w)
-		}
-	}
-}
 
 func TestConstructorsEmitTheirLevels(t *testing.T) {
 	z := []float64{-1.5, 0, 0.2, 0.5, 0.51, 1, 3}
@@ -67,16 +53,16 @@ func TestBuildErrors(t *testing.T) {
 	x := gtest.Input(g, "x", tensor.Float32, []float64{1, -1}, 2)
 	for _, bits := range []int{-1, 0, 1, 17} {
 		_, err := nodes.QReLU(x, bits)
-		wantError(t, "QReLU", err, fmt.Sprint(bits), "2 to 16")
+		gtest.WantError(t, "QReLU", err, fmt.Sprint(bits), "2 to 16")
 	}
 	_, err := nodes.Staircase(x, 1)
-	wantError(t, "Staircase", err, "1 steps")
+	gtest.WantError(t, "Staircase", err, "1 steps")
 	_, err = nodes.Sign(nil)
-	wantError(t, "nil node", err, "nil")
+	gtest.WantError(t, "nil node", err, "nil")
 	_, err = nodes.Act(nil)(x)
-	wantError(t, "nil activation", err, "nil")
+	gtest.WantError(t, "nil activation", err, "nil")
 	_, err = nodes.CAbs(nil)
-	wantError(t, "nil node", err, "nil")
+	gtest.WantError(t, "nil node", err, "nil")
 }
 
 func TestOutputLossBuildErrors(t *testing.T) {
@@ -96,12 +82,12 @@ func TestOutputLossBuildErrors(t *testing.T) {
 			nodes.CrossEntropy, nodes.Hinge, nodes.SquaredHinge, nodes.TruncHinge, nodes.HingeSoftmax, nodes.TruncHingeSoftmax,
 		} {
 			_, err := loss(x, c.labels)
-			wantError(t, what, err, c.words...)
+			gtest.WantError(t, what, err, c.words...)
 		}
 	}
 	v := gtest.Input(g, "v", tensor.Float32, make([]float64, 6), 6)
 	_, err := nodes.CrossEntropy(v, v)
-	wantError(t, "vectors", err, "(N, C)")
+	gtest.WantError(t, "vectors", err, "(N, C)")
 }
 
 func TestInspectErrors(t *testing.T) {

@@ -12,20 +12,6 @@ import (
 	"gorgonia.org/tensor"
 )
 
-// wantError fails the test unless err is an error that has all the words.
-func wantError(t *testing.T, what string, err error, words ...string) {
-	t.Helper()
-	if err == nil {
-		t.Errorf("%s: no error", what)
-		return
-	}
-	for _, w := range words {
-		if !strings.Contains(err.Error(), w) {
-			t.Errorf("%s: error %q does not say %q", what, err, w)
-		}
-	}
-}
-
 func TestRuleByName(t *testing.T) {
 	for _, name := range ops.RuleNames() {
 		if _, err := ops.RuleByName(strings.ToLower(name)); err != nil {
@@ -33,7 +19,7 @@ func TestRuleByName(t *testing.T) {
 		}
 	}
 	_, err := ops.RuleByName("Hinge9")
-	wantError(t, "unknown rule", err, "Hinge9", "SoftHinge", "SSTE", "ReSTE")
+	gtest.WantError(t, "unknown rule", err, "Hinge9", "SoftHinge", "SSTE", "ReSTE")
 }
 
 type refuses struct{}
@@ -76,10 +62,10 @@ func TestErrorsWhenTheGraphIsBuilt(t *testing.T) {
 		g := gorgonia.NewGraph()
 		x := gtest.Input(g, "x", tensor.Float32, []float64{1, 2}, 2)
 		_, err := nodes.Act(c.act)(x)
-		wantError(t, what, err, c.words...)
+		gtest.WantError(t, what, err, c.words...)
 		// Without package nodes too.
 		_, err = gorgonia.ApplyOp(c.act, x)
-		wantError(t, what+" (ApplyOp)", err, c.words...)
+		gtest.WantError(t, what+" (ApplyOp)", err, c.words...)
 	}
 	if _, err := gorgonia.ApplyOp(ops.ThresholdReLU(-1), gtest.Input(gorgonia.NewGraph(), "x", tensor.Float32, []float64{1, 2}, 2)); err == nil {
 		t.Error("ThresholdReLU(-1): no error")
@@ -91,12 +77,12 @@ func TestIntegerDtype(t *testing.T) {
 	x := gorgonia.NewTensor(g, tensor.Int, 1, gorgonia.WithShape(2), gorgonia.WithName("counts"))
 	for _, act := range []nodes.Activation{nodes.Sign, nodes.Step01, nodes.ThresholdReLU, nodes.HardTanh, nodes.CAbs} {
 		_, err := act(x)
-		wantError(t, "integer node", err, "counts", "float32 and float64", "int")
+		gtest.WantError(t, "integer node", err, "counts", "float32 and float64", "int")
 	}
 	_, err := ops.Sign{}.Do(tensor.New(tensor.WithShape(2), tensor.WithBacking([]int{1, 2})))
-	wantError(t, "integer value", err, "float32 and float64", "int")
+	gtest.WantError(t, "integer value", err, "float32 and float64", "int")
 	_, err = nodes.CrossEntropy(x, x)
-	wantError(t, "integer logits", err, "float32 and float64")
+	gtest.WantError(t, "integer logits", err, "float32 and float64")
 }
 
 func TestNonFiniteInputsNameTheNode(t *testing.T) {
@@ -108,7 +94,7 @@ func TestNonFiniteInputsNameTheNode(t *testing.T) {
 				h := gorgonia.Must(nodes.Act(a.make(nil, false, nil))(x))
 				cost := gorgonia.Must(gorgonia.Sum(h))
 				_, _, err := gtest.Run(t, m, cost, gorgonia.Nodes{x}, nil)
-				wantError(t, a.name, err, "conv1/z", "element 3", "diverged")
+				gtest.WantError(t, a.name, err, "conv1/z", "element 3", "diverged")
 			})
 		}
 	}
@@ -119,7 +105,7 @@ func TestNonFiniteGradient(t *testing.T) {
 		_, err := ops.LayerGrad{Layer: ops.Sign{Unweighted: unweighted}.Layer()}.Do(
 			gtest.Dense(tensor.Float32, []float64{1, 2}, 2), gtest.Dense(tensor.Float32, []float64{1, 1}, 2),
 			gtest.Dense(tensor.Float32, []float64{1, math.NaN()}, 2))
-		wantError(t, "NaN gradient", err, "NaN", "element 1", "gradient")
+		gtest.WantError(t, "NaN gradient", err, "NaN", "element 1", "gradient")
 	}
 }
 
@@ -134,9 +120,9 @@ func (explosive) Target(ops.Levels, float64, float64, float64) float64 { panic("
 func TestSettersAreCheckedAndPanicsCaught(t *testing.T) {
 	for _, m := range gtest.Machines() {
 		_, _, err := gtest.Backward(t, m, tensor.Float32, nodes.Act(ops.Sign{Targets: wild{}}), []float64{1, 2}, []float64{1, 1}, 2)
-		wantError(t, "target 0.5", err, "0.5", "-1, 0 or +1")
+		gtest.WantError(t, "target 0.5", err, "0.5", "-1, 0 or +1")
 		_, _, err = gtest.Backward(t, m, tensor.Float32, nodes.Act(ops.Sign{Targets: explosive{}}), []float64{1, 2}, []float64{1, 1}, 2)
-		wantError(t, "panic in a setter", err, "panic: bang")
+		gtest.WantError(t, "panic in a setter", err, "panic: bang")
 	}
 }
 
@@ -144,13 +130,13 @@ func TestWrongInputs(t *testing.T) {
 	x, y := gtest.Dense(tensor.Float32, []float64{1, 2}, 2), gtest.Dense(tensor.Float64, []float64{1, 2}, 2)
 	z := gtest.Dense(tensor.Float32, []float64{1, 2, 3}, 3)
 	_, err := ops.Sign{}.Do(x, x)
-	wantError(t, "arity", err, "takes 1 inputs, got 2")
+	gtest.WantError(t, "arity", err, "takes 1 inputs, got 2")
 	_, err = ops.Target{}.Do(x, x, y)
-	wantError(t, "mixed dtypes", err, "input 2 is float64", "float32")
+	gtest.WantError(t, "mixed dtypes", err, "input 2 is float64", "float32")
 	_, err = ops.LayerLoss{}.Do(x, x, z)
-	wantError(t, "mixed shapes", err, "input 2 has shape (3)", "(2)")
+	gtest.WantError(t, "mixed shapes", err, "input 2 has shape (3)", "(2)")
 	_, err = ops.Sign{}.Do(nil)
-	wantError(t, "nil value", err, "no value")
+	gtest.WantError(t, "nil value", err, "no value")
 	if _, err := (ops.LayerGrad{}).SymDiff(nil, nil, nil); err == nil {
 		t.Error("LayerGrad differentiated")
 	}
@@ -167,15 +153,15 @@ func TestOutputLossInputs(t *testing.T) {
 		"fraction":    {[]float64{0.5, 0.5, 0, 1}, "one-hot"},
 	} {
 		_, err := ops.Hinge.Do(logits, gtest.Dense(tensor.Float32, c.labels, 2, 2))
-		wantError(t, what, err, c.word)
+		gtest.WantError(t, what, err, c.word)
 	}
 	if _, err := ops.CrossEntropy.Do(logits, gtest.Dense(tensor.Float32, []float64{0.5, 0.5, 0, 1}, 2, 2)); err != nil {
 		t.Errorf("cross entropy of a distribution: %v", err)
 	}
 	_, err := ops.CrossEntropy.Do(logits, gtest.Dense(tensor.Float32, []float64{-1, 2, 0, 1}, 2, 2))
-	wantError(t, "negative label", err, "one-hot")
+	gtest.WantError(t, "negative label", err, "one-hot")
 	_, err = ops.CrossEntropy.Do(gtest.Dense(tensor.Float32, []float64{1, math.NaN(), 3, 4}, 2, 2), logits)
-	wantError(t, "NaN logits", err, "logits", "element 1")
+	gtest.WantError(t, "NaN logits", err, "logits", "element 1")
 }
 
 func TestOutputLossesAreStable(t *testing.T) {

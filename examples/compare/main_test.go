@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/ftprop/ftprop/internal/gtest"
 )
 
 // The command end to end, on the digits, smaller.
@@ -118,15 +120,7 @@ func TestBadArguments(t *testing.T) {
 	} {
 		var out, log bytes.Buffer
 		err := run(context.Background(), c.args, &out, &log)
-		if err == nil {
-			t.Errorf("%s: no error", what)
-			continue
-		}
-		for _, w := range c.words {
-			if !strings.Contains(err.Error(), w) {
-				t.Errorf("%s: error %q does not say %q", what, err, w)
-			}
-		}
+		gtest.WantError(t, what, err, c.words...)
 	}
 }
 

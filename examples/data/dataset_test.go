@@ -4,22 +4,10 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"testing"
-)
 
-func wantError(t *testing.T, what string, err error, words ...string) {
-	t.Helper()
-	if err == nil {
-		t.Errorf("%s: no error", what)
-		return
-	}
-	for _, w := range words {
-		if !strings.Contains(err.Error(), w) {
-			t.Errorf("%s: error %q does not say %q", what, err, w)
-		}
-	}
-}
+	"github.com/ftprop/ftprop/internal/gtest"
+)
 
 // A seed names an order in results that people publish: it must not drift with
 // the version of Go or the processor.
@@ -148,7 +136,7 @@ func TestSplitAndBatch(t *testing.T) {
 	}
 	for _, share := range []float64{0, 1, -1, 1e-9, math.NaN()} {
 		_, _, err := s.Split(share, 1)
-		wantError(t, "split", err, "share")
+		gtest.WantError(t, "split", err, "share")
 	}
 	x, y := make([]float32, 2*64), make([]int, 2)
 	if err := s.Batch(x, y, []int{5, 3}); err != nil {
@@ -157,8 +145,8 @@ func TestSplitAndBatch(t *testing.T) {
 	if y[0] != s.Y[5] || x[64+20] != s.Image(3)[20] {
 		t.Error("batch holds other images")
 	}
-	wantError(t, "index", s.Batch(x, y, []int{5, 1797}), "image 1797 of 1797")
-	wantError(t, "room", s.Batch(x, y, []int{5}), "room for 2 labels")
+	gtest.WantError(t, "index", s.Batch(x, y, []int{5, 1797}), "image 1797 of 1797")
+	gtest.WantError(t, "room", s.Batch(x, y, []int{5}), "room for 2 labels")
 	if n := testing.AllocsPerRun(10, func() { _ = s.Batch(x, y, []int{5, 3}) }); n > 0 {
 		t.Errorf("Batch allocates %v times", n)
 	}
@@ -172,15 +160,15 @@ func TestNormalizeAndValidate(t *testing.T) {
 	if fmt.Sprint(s.X) != "[0 1 0 0.5]" {
 		t.Errorf("normalised: %v", s.X)
 	}
-	wantError(t, "means", s.Normalize([]float32{1}, []float32{1}), "2 channels")
-	wantError(t, "std", s.Normalize([]float32{1, 1}, []float32{1, 0}), "positive")
+	gtest.WantError(t, "means", s.Normalize([]float32{1}, []float32{1}), "2 channels")
+	gtest.WantError(t, "std", s.Normalize([]float32{1, 1}, []float32{1, 0}), "positive")
 	bad := *s
 	bad.Y = []int{1}
-	wantError(t, "label", bad.Validate(), "label 1", "0 to 0")
+	gtest.WantError(t, "label", bad.Validate(), "label 1", "0 to 0")
 	bad = *s
 	bad.X = []float32{1, float32(math.NaN()), 0, 0}
-	wantError(t, "NaN", bad.Validate(), "NaN")
+	gtest.WantError(t, "NaN", bad.Validate(), "NaN")
 	bad.X = bad.X[:3]
-	wantError(t, "pixels", bad.Validate(), "3 pixels")
-	wantError(t, "empty", (&Set{}).Validate(), "empty")
+	gtest.WantError(t, "pixels", bad.Validate(), "3 pixels")
+	gtest.WantError(t, "empty", (&Set{}).Validate(), "empty")
 }

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/ftprop/ftprop/internal/gtest"
 )
 
 // idx builds an idx file of bytes.
@@ -153,9 +155,9 @@ func TestMNIST(t *testing.T) {
 
 func TestMNISTBadFiles(t *testing.T) {
 	_, _, err := MNIST(filepath.Join(t.TempDir(), "nowhere"))
-	wantError(t, "no directory", err, "nowhere", "train-images-idx3-ubyte", "dataset-fashion-mnist")
+	gtest.WantError(t, "no directory", err, "nowhere", "train-images-idx3-ubyte", "dataset-fashion-mnist")
 	_, _, err = MNIST(t.TempDir())
-	wantError(t, "empty directory", err, "train-images-idx3-ubyte", "no file")
+	gtest.WantError(t, "empty directory", err, "train-images-idx3-ubyte", "no file")
 	for what, c := range map[string]struct {
 		name  string
 		b     []byte
@@ -183,7 +185,7 @@ func TestMNISTBadFiles(t *testing.T) {
 			delete(set, c.name)
 		}
 		_, _, err := MNIST(write(t, set))
-		wantError(t, what, err, append(c.words, c.name)...)
+		gtest.WantError(t, what, err, append(c.words, c.name)...)
 	}
 }
 

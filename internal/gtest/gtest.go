@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"math"
 	"os"
+	"strings"
 	"testing"
 
 	"gorgonia.org/gorgonia"
@@ -168,6 +169,20 @@ func Golden(t testing.TB, path string, into any) {
 	}
 	if err := json.NewDecoder(z).Decode(into); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// WantError fails the test unless err is an error that has all the words.
+func WantError(t testing.TB, what string, err error, words ...string) {
+	t.Helper()
+	if err == nil {
+		t.Errorf("%s: no error", what)
+		return
+	}
+	for _, w := range words {
+		if !strings.Contains(err.Error(), w) {
+			t.Errorf("%s: error %q does not say %q", what, err, w)
+		}
 	}
 }
 
