@@ -25,10 +25,12 @@ import (
 	"github.com/ftprop/ftprop/examples/data"
 	"github.com/ftprop/ftprop/internal/atomicfile"
 	"github.com/ftprop/ftprop/ops"
+	"github.com/ftprop/ftprop/ops/nn"
 	"github.com/pkg/errors"
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 	"gonum.org/v1/gonum/stat"
+	"gorgonia.org/gorgonia"
 )
 
 func main() {
@@ -123,6 +125,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	sizes := strings.Join(append(append([]string{strconv.Itoa(c.Train.Features())}, fields(*hidden)...), strconv.Itoa(c.Train.Classes)), "-")
 	fmt.Fprintf(out, "%s, %d for training and %d for testing: network %s, %d epochs, %d seeds, batch %d, Adam %g, weight decay %g\n\n",
 		title, c.Train.N(), c.Test.N(), sizes, c.Epochs, c.Seeds, c.Batch, c.LearnRate, c.WeightDecay)
+	gorgonia.Use(nn.BLAS{}) // the networks are stock Gorgonia, but for their activations; their products need not be slow
 	start := time.Now()
 	runs, err := experiment.Compare(ctx, c, newProgress(log, c))
 	if len(runs) == 0 {
