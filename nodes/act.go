@@ -11,6 +11,7 @@ package nodes
 import (
 	"fmt"
 
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/ops"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
@@ -64,7 +65,7 @@ func check(op fmt.Stringer, xs ...*gorgonia.Node) (err error) {
 		if x == nil {
 			return errors.Errorf("nodes: %v: input %d is nil", op, i)
 		}
-		if err := ops.CheckDtype(op, x.Dtype()); err != nil {
+		if err := opkit.CheckDtype(op, x.Dtype()); err != nil {
 			return errors.WithMessagef(err, "nodes: input %q", x.Name())
 		}
 	}

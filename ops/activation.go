@@ -3,6 +3,8 @@ package ops
 import (
 	"fmt"
 
+	"github.com/ftprop/ftprop/internal/opkit"
+
 	"github.com/chewxy/hm"
 	"github.com/ftprop/ftprop/internal/par"
 	"github.com/ftprop/ftprop/internal/vec"
@@ -46,14 +48,14 @@ func (op threshold) inferShape(inputs []gorgonia.DimSizer) (tensor.Shape, error)
 	if err := op.layer.Validate(); err != nil { // here the graph is being built
 		return nil, err
 	}
-	return sameShape(op, inputs)
+	return opkit.SameShape(op, inputs)
 }
 
 // identity is what enters the hash by which Gorgonia merges nodes.
 func (op threshold) identity() string { return "ftprop threshold " + op.layer.hash() }
 
 func (op threshold) do(prealloc gorgonia.Value, inputs []gorgonia.Value) (gorgonia.Value, error) {
-	return dispatch(op, inputs, 1,
+	return opkit.Dispatch(op, inputs, 1,
 		func() (gorgonia.Value, error) { return forward[float32](op, prealloc, inputs[0]) },
 		func() (gorgonia.Value, error) { return forward[float64](op, prealloc, inputs[0]) })
 }
@@ -69,7 +71,7 @@ func forward[T vec.Float](op threshold, prealloc, z gorgonia.Value) (gorgonia.Va
 	if lv.Steps > 1 {
 		levels = vec.StaircaseLevels(lv.Steps, lo, hi)
 	}
-	return elementwise(op, prealloc, []gorgonia.Value{z}, func(hs []T, x [][]T) error {
+	return opkit.Elementwise(op, prealloc, []gorgonia.Value{z}, func(hs []T, x [][]T) error {
 		zs := x[0]
 		return par.Range(len(zs), grain, func(from, to int) error {
 			var finite bool
@@ -102,26 +104,17 @@ func (op threshold) symDiff(inputs gorgonia.Nodes, output, grad *gorgonia.Node) 
 }
 
 func (op threshold) doDiff(in gorgonia.Nodes, out *gorgonia.Node) error {
-	return accumulate(op, in, out, func(g gorgonia.Value) (gorgonia.Value, error) {
+	return opkit.Accumulate(op, in, out, func(g gorgonia.Value) (gorgonia.Value, error) {
 		return LayerGrad{Layer: op.layer}.Do(in[0].Value(), out.Value(), g)
 	})
 }
 
 // pointwise is the part of a Gorgonia operation that is the same for every activation: one input,
 // whose memory is left alone.
-type pointwise struct{}
+type pointwise struct{ opkit.Pure }
 
 // Arity is 1.
 func (pointwise) Arity() int { return 1 }
 
 // Type is a -> a.
-func (pointwise) Type() hm.Type { return elementwiseType(1) }
-
-// ReturnsPtr is false: the result is not an input.
-func (pointwise) ReturnsPtr() bool { return false }
-
-// CallsExtern is false.
-func (pointwise) CallsExtern() bool { return false }
-
-// OverwritesInput is -1: none.
-func (pointwise) OverwritesInput() int { return -1 }
+func (pointwise) Type() hm.Type { return opkit.ElementwiseType(1) }

@@ -5,6 +5,8 @@ import (
 	"hash"
 	"math"
 
+	"github.com/ftprop/ftprop/internal/opkit"
+
 	"github.com/chewxy/hm"
 	"github.com/ftprop/ftprop/internal/par"
 	"github.com/ftprop/ftprop/internal/vec"
@@ -112,7 +114,7 @@ func (op Clip) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 	if op.kind == thresholdReLU && (!(op.max > 0) || math.IsInf(op.max, 1)) {
 		return nil, errors.Errorf("ops: %v: the maximum must be positive and finite", op)
 	}
-	return sameShape(op, in)
+	return opkit.SameShape(op, in)
 }
 
 // Do returns the activations.
@@ -120,14 +122,14 @@ func (op Clip) Do(in ...gorgonia.Value) (gorgonia.Value, error) { return op.UseP
 
 // UsePreallocDo is Do with the result written to prealloc.
 func (op Clip) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Value) (gorgonia.Value, error) {
-	return dispatch(op, in, 1,
+	return opkit.Dispatch(op, in, 1,
 		func() (gorgonia.Value, error) {
-			return elementwise(op, prealloc, in, func(h []float32, x [][]float32) error {
+			return opkit.Elementwise(op, prealloc, in, func(h []float32, x [][]float32) error {
 				return par.Range(len(h), grain, func(lo, hi int) error { clipForward(op, h[lo:hi], x[0][lo:hi]); return nil })
 			})
 		},
 		func() (gorgonia.Value, error) {
-			return elementwise(op, prealloc, in, func(h []float64, x [][]float64) error {
+			return opkit.Elementwise(op, prealloc, in, func(h []float64, x [][]float64) error {
 				return par.Range(len(h), grain, func(lo, hi int) error { clipForward(op, h[lo:hi], x[0][lo:hi]); return nil })
 			})
 		})
@@ -137,7 +139,7 @@ func (op Clip) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Value) (gor
 func (op Clip) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ftprop %v", op) }
 
 // Hashcode is the hash of what WriteHash writes.
-func (op Clip) Hashcode() uint32 { return hashcode("ftprop " + op.String()) }
+func (op Clip) Hashcode() uint32 { return opkit.Hashcode("ftprop " + op.String()) }
 
 // DiffWRT is true.
 func (op Clip) DiffWRT(int) []bool { return []bool{true} }
@@ -150,7 +152,7 @@ func (op Clip) SymDiff(in gorgonia.Nodes, _, grad *gorgonia.Node) (gorgonia.Node
 
 // DoDiff adds the derivative to the input's gradient; the Lisp machine calls it.
 func (op Clip) DoDiff(_ gorgonia.ExecutionContext, in gorgonia.Nodes, out *gorgonia.Node) error {
-	return accumulate(op, in, out, func(g gorgonia.Value) (gorgonia.Value, error) {
+	return opkit.Accumulate(op, in, out, func(g gorgonia.Value) (gorgonia.Value, error) {
 		return clipGrad{op: op}.Do(in[0].Value(), g)
 	})
 }
@@ -163,13 +165,13 @@ type clipGrad struct {
 
 func (d clipGrad) String() string   { return fmt.Sprintf("derivative of %v", d.op) }
 func (d clipGrad) Arity() int       { return 2 }
-func (d clipGrad) Type() hm.Type    { return elementwiseType(2) }
-func (d clipGrad) Hashcode() uint32 { return hashcode("ftprop " + d.String()) }
+func (d clipGrad) Type() hm.Type    { return opkit.ElementwiseType(2) }
+func (d clipGrad) Hashcode() uint32 { return opkit.Hashcode("ftprop " + d.String()) }
 
 func (d clipGrad) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ftprop %v", d) }
 
 func (d clipGrad) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
-	return sameShape(d, in)
+	return opkit.SameShape(d, in)
 }
 
 func (d clipGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
@@ -177,9 +179,9 @@ func (d clipGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 }
 
 func (d clipGrad) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Value) (gorgonia.Value, error) {
-	return dispatch(d, in, 2,
+	return opkit.Dispatch(d, in, 2,
 		func() (gorgonia.Value, error) {
-			return elementwise(d, prealloc, in, func(dz []float32, x [][]float32) error {
+			return opkit.Elementwise(d, prealloc, in, func(dz []float32, x [][]float32) error {
 				return par.Range(len(dz), grain, func(lo, hi int) error {
 					clipBackward(d.op, dz[lo:hi], x[0][lo:hi], x[1][lo:hi])
 					return nil
@@ -187,7 +189,7 @@ func (d clipGrad) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Value) (
 			})
 		},
 		func() (gorgonia.Value, error) {
-			return elementwise(d, prealloc, in, func(dz []float64, x [][]float64) error {
+			return opkit.Elementwise(d, prealloc, in, func(dz []float64, x [][]float64) error {
 				return par.Range(len(dz), grain, func(lo, hi int) error {
 					clipBackward(d.op, dz[lo:hi], x[0][lo:hi], x[1][lo:hi])
 					return nil

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"hash"
 
+	"github.com/ftprop/ftprop/internal/opkit"
+
 	"github.com/chewxy/hm"
 	"github.com/ftprop/ftprop/internal/vec"
 	"github.com/pkg/errors"
@@ -53,19 +55,10 @@ var (
 )
 
 // onUnits is what these operations have in common as Gorgonia sees them.
-type onUnits struct{}
+type onUnits struct{ opkit.Pure }
 
 // Arity is 3: z, h and g.
 func (onUnits) Arity() int { return 3 }
-
-// ReturnsPtr is false: the result is not an input.
-func (onUnits) ReturnsPtr() bool { return false }
-
-// CallsExtern is false.
-func (onUnits) CallsExtern() bool { return false }
-
-// OverwritesInput is -1: none.
-func (onUnits) OverwritesInput() int { return -1 }
 
 // DiffWRT is false: targets are discrete, and second derivatives are not what the method is about.
 func (onUnits) DiffWRT(n int) []bool { return make([]bool, n) }
@@ -88,10 +81,10 @@ func (op LayerLoss) String() string { return fmt.Sprintf("LayerLoss{%v}", op.Lay
 func (op Agreement) String() string { return fmt.Sprintf("Agreement{%v}", op.Layer) }
 
 // Type is a -> a -> a -> a.
-func (op LayerGrad) Type() hm.Type { return elementwiseType(3) }
+func (op LayerGrad) Type() hm.Type { return opkit.ElementwiseType(3) }
 
 // Type is a -> a -> a -> a.
-func (op Target) Type() hm.Type { return elementwiseType(3) }
+func (op Target) Type() hm.Type { return opkit.ElementwiseType(3) }
 
 // InferShape returns the common shape of the inputs.
 func (op LayerGrad) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
@@ -119,7 +112,7 @@ func unitShape(op fmt.Stringer, l Layer, in []gorgonia.DimSizer) (tensor.Shape, 
 	if err := l.Validate(); err != nil {
 		return nil, err
 	}
-	return sameShape(op, in)
+	return opkit.SameShape(op, in)
 }
 
 // Do returns the derivative. NaN or infinity in g is an error.
@@ -134,54 +127,54 @@ func (op Target) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 
 // UsePreallocDo is Do with the result written to prealloc.
 func (op LayerGrad) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Value) (gorgonia.Value, error) {
-	return dispatch(op, in, 3,
+	return opkit.Dispatch(op, in, 3,
 		func() (gorgonia.Value, error) {
-			return elementwise(op, prealloc, in, func(dz []float32, x [][]float32) error {
-				return layerGrad(op.Layer, dz, x[0], x[1], x[2], batchOf(in[0]))
+			return opkit.Elementwise(op, prealloc, in, func(dz []float32, x [][]float32) error {
+				return layerGrad(op.Layer, dz, x[0], x[1], x[2], opkit.BatchOf(in[0]))
 			})
 		},
 		func() (gorgonia.Value, error) {
-			return elementwise(op, prealloc, in, func(dz []float64, x [][]float64) error {
-				return layerGrad(op.Layer, dz, x[0], x[1], x[2], batchOf(in[0]))
+			return opkit.Elementwise(op, prealloc, in, func(dz []float64, x [][]float64) error {
+				return layerGrad(op.Layer, dz, x[0], x[1], x[2], opkit.BatchOf(in[0]))
 			})
 		})
 }
 
 // UsePreallocDo is Do with the result written to prealloc.
 func (op Target) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Value) (gorgonia.Value, error) {
-	return dispatch(op, in, 3,
+	return opkit.Dispatch(op, in, 3,
 		func() (gorgonia.Value, error) {
-			return elementwise(op, prealloc, in, func(t []float32, x [][]float32) error {
+			return opkit.Elementwise(op, prealloc, in, func(t []float32, x [][]float32) error {
 				return layerTargets(op.Layer, t, x[0], x[1], x[2])
 			})
 		},
 		func() (gorgonia.Value, error) {
-			return elementwise(op, prealloc, in, func(t []float64, x [][]float64) error {
+			return opkit.Elementwise(op, prealloc, in, func(t []float64, x [][]float64) error {
 				return layerTargets(op.Layer, t, x[0], x[1], x[2])
 			})
 		})
 }
 
 // Type is a -> a -> a -> the scalar kind of a.
-func (op LayerLoss) Type() hm.Type { return scalarType(op.Dims, 3) }
+func (op LayerLoss) Type() hm.Type { return opkit.ScalarType(op.Dims, 3) }
 
 // Type is a -> a -> a -> the scalar kind of a.
-func (op Agreement) Type() hm.Type { return scalarType(op.Dims, 3) }
+func (op Agreement) Type() hm.Type { return opkit.ScalarType(op.Dims, 3) }
 
 // Do returns the layer loss.
 func (op LayerLoss) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
-	return dispatch(op, in, 3,
+	return opkit.Dispatch(op, in, 3,
 		func() (gorgonia.Value, error) {
-			return reduce(op, in, func(z, h, g []float32) (float64, error) { return layerLoss(op.Layer, z, h, g, batchOf(in[0])) })
+			return reduce(op, in, func(z, h, g []float32) (float64, error) { return layerLoss(op.Layer, z, h, g, opkit.BatchOf(in[0])) })
 		},
 		func() (gorgonia.Value, error) {
-			return reduce(op, in, func(z, h, g []float64) (float64, error) { return layerLoss(op.Layer, z, h, g, batchOf(in[0])) })
+			return reduce(op, in, func(z, h, g []float64) (float64, error) { return layerLoss(op.Layer, z, h, g, opkit.BatchOf(in[0])) })
 		})
 }
 
 // Do returns the agreement.
 func (op Agreement) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
-	return dispatch(op, in, 3,
+	return opkit.Dispatch(op, in, 3,
 		func() (gorgonia.Value, error) {
 			return reduce(op, in, func(z, h, g []float32) (float64, error) { return layerAgreement(op.Layer, z, h, g) })
 		},
@@ -192,7 +185,7 @@ func (op Agreement) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 
 // reduce runs f on the elements of (z, h, g) and returns its result as a scalar of their dtype.
 func reduce[T vec.Float](op fmt.Stringer, in []gorgonia.Value, f func(z, h, g []T) (float64, error)) (gorgonia.Value, error) {
-	x, err := allElements[T](op, in...)
+	x, err := opkit.AllElements[T](op, in...)
 	if err != nil {
 		return nil, err
 	}
@@ -200,7 +193,7 @@ func reduce[T vec.Float](op fmt.Stringer, in []gorgonia.Value, f func(z, h, g []
 	if err != nil {
 		return nil, errors.WithMessagef(err, "ops: %v", op)
 	}
-	return scalar(T(sum)), nil
+	return opkit.Scalar(T(sum)), nil
 }
 
 func (op LayerGrad) identity() string { return "ftprop LayerGrad " + op.Layer.hash() }
@@ -221,13 +214,13 @@ func (op LayerLoss) WriteHash(h hash.Hash) { fmt.Fprint(h, op.identity()) }
 func (op Agreement) WriteHash(h hash.Hash) { fmt.Fprint(h, op.identity()) }
 
 // Hashcode is the hash of what WriteHash writes.
-func (op LayerGrad) Hashcode() uint32 { return hashcode(op.identity()) }
+func (op LayerGrad) Hashcode() uint32 { return opkit.Hashcode(op.identity()) }
 
 // Hashcode is the hash of what WriteHash writes.
-func (op Target) Hashcode() uint32 { return hashcode(op.identity()) }
+func (op Target) Hashcode() uint32 { return opkit.Hashcode(op.identity()) }
 
 // Hashcode is the hash of what WriteHash writes.
-func (op LayerLoss) Hashcode() uint32 { return hashcode(op.identity()) }
+func (op LayerLoss) Hashcode() uint32 { return opkit.Hashcode(op.identity()) }
 
 // Hashcode is the hash of what WriteHash writes.
-func (op Agreement) Hashcode() uint32 { return hashcode(op.identity()) }
+func (op Agreement) Hashcode() uint32 { return opkit.Hashcode(op.identity()) }

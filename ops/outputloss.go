@@ -5,6 +5,8 @@ import (
 	"hash"
 	"math"
 
+	"github.com/ftprop/ftprop/internal/opkit"
+
 	"github.com/chewxy/hm"
 	"github.com/ftprop/ftprop/internal/vec"
 	"github.com/pkg/errors"
@@ -117,7 +119,7 @@ func logSoftmax(p, x []float64) {
 
 // rows runs the loss over a batch: f gets each sample's loss and derivative.
 func rows[T vec.Float](op OutputLoss, logits, labels gorgonia.Value, f func(i int, loss float64, d []float64)) error {
-	x, err := allElements[T](op, logits, labels)
+	x, err := opkit.AllElements[T](op, logits, labels)
 	if err != nil {
 		return err
 	}
@@ -152,11 +154,11 @@ func rows[T vec.Float](op OutputLoss, logits, labels gorgonia.Value, f func(i in
 func (op OutputLoss) Arity() int { return 2 }
 
 // Type is matrix a -> matrix a -> a.
-func (op OutputLoss) Type() hm.Type { return scalarType(2, 2) }
+func (op OutputLoss) Type() hm.Type { return opkit.ScalarType(2, 2) }
 
 // InferShape checks that logits and labels have the same shape (N, C); the result is a scalar.
 func (op OutputLoss) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
-	s, err := sameShape(op, in)
+	s, err := opkit.SameShape(op, in)
 	if err != nil {
 		return nil, errors.WithMessage(err, "logits (N, C) need one-hot labels (N, C)")
 	}
@@ -168,7 +170,7 @@ func (op OutputLoss) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 
 // Do returns the loss. NaN or infinite logits and labels that are not one-hot are errors.
 func (op OutputLoss) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
-	return dispatch(op, in, 2,
+	return opkit.Dispatch(op, in, 2,
 		func() (gorgonia.Value, error) { return outputLoss[float32](op, in) },
 		func() (gorgonia.Value, error) { return outputLoss[float64](op, in) })
 }
@@ -178,7 +180,7 @@ func outputLoss[T vec.Float](op OutputLoss, in []gorgonia.Value) (gorgonia.Value
 	if err := rows[T](op, in[0], in[1], func(_ int, loss float64, _ []float64) { sum += loss }); err != nil {
 		return nil, err
 	}
-	return scalar(T(sum / float64(batchOf(in[0])))), nil
+	return opkit.Scalar(T(sum / float64(opkit.BatchOf(in[0])))), nil
 }
 
 // ReturnsPtr is false: the result is not an input.
@@ -194,7 +196,7 @@ func (op OutputLoss) OverwritesInput() int { return -1 }
 func (op OutputLoss) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ftprop %v", op) }
 
 // Hashcode is the hash of what WriteHash writes.
-func (op OutputLoss) Hashcode() uint32 { return hashcode("ftprop " + op.String()) }
+func (op OutputLoss) Hashcode() uint32 { return opkit.Hashcode("ftprop " + op.String()) }
 
 // DiffWRT is true for the logits only.
 func (op OutputLoss) DiffWRT(int) []bool { return []bool{true, false} }
@@ -207,7 +209,7 @@ func (op OutputLoss) SymDiff(in gorgonia.Nodes, _, grad *gorgonia.Node) (gorgoni
 
 // DoDiff adds the derivative to the logits' gradient; the Lisp machine calls it.
 func (op OutputLoss) DoDiff(_ gorgonia.ExecutionContext, in gorgonia.Nodes, out *gorgonia.Node) error {
-	return accumulate(op, in, out, func(g gorgonia.Value) (gorgonia.Value, error) {
+	return opkit.Accumulate(op, in, out, func(g gorgonia.Value) (gorgonia.Value, error) {
 		return outputGrad{op: op}.Do(in[0].Value(), in[1].Value(), g)
 	})
 }
@@ -220,7 +222,7 @@ type outputGrad struct {
 }
 
 func (d outputGrad) String() string        { return fmt.Sprintf("derivative of %v", d.op) }
-func (d outputGrad) Hashcode() uint32      { return hashcode("ftprop " + d.String()) }
+func (d outputGrad) Hashcode() uint32      { return opkit.Hashcode("ftprop " + d.String()) }
 func (d outputGrad) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ftprop %v", d) }
 
 func (d outputGrad) Type() hm.Type {
@@ -230,7 +232,7 @@ func (d outputGrad) Type() hm.Type {
 }
 
 func (d outputGrad) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
-	return sameShape(d, in[:2])
+	return opkit.SameShape(d, in[:2])
 }
 
 func (d outputGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
@@ -238,18 +240,18 @@ func (d outputGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 }
 
 func (d outputGrad) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Value) (gorgonia.Value, error) {
-	return dispatch(d, in, 3,
+	return opkit.Dispatch(d, in, 3,
 		func() (gorgonia.Value, error) { return outputDiff[float32](d, prealloc, in) },
 		func() (gorgonia.Value, error) { return outputDiff[float64](d, prealloc, in) })
 }
 
 func outputDiff[T vec.Float](op outputGrad, prealloc gorgonia.Value, in []gorgonia.Value) (gorgonia.Value, error) {
-	g, err := elements[T](in[2])
+	g, err := opkit.Elements[T](in[2])
 	if err != nil {
 		return nil, err
 	}
-	scale := float64(g[0]) / float64(batchOf(in[0]))
-	return elementwise(op, prealloc, in[:2], func(out []T, _ [][]T) error {
+	scale := float64(g[0]) / float64(opkit.BatchOf(in[0]))
+	return opkit.Elementwise(op, prealloc, in[:2], func(out []T, _ [][]T) error {
 		return rows[T](op.op, in[0], in[1], func(i int, _ float64, d []float64) {
 			row := out[i*len(d) : (i+1)*len(d)]
 			for c, v := range d {

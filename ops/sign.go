@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"hash"
 
+	"github.com/ftprop/ftprop/internal/opkit"
+
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
@@ -55,7 +57,7 @@ func (op Sign) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Value) (gor
 func (op Sign) WriteHash(h hash.Hash) { fmt.Fprint(h, op.threshold().identity()) }
 
 // Hashcode is the hash of what WriteHash writes.
-func (op Sign) Hashcode() uint32 { return hashcode(op.threshold().identity()) }
+func (op Sign) Hashcode() uint32 { return opkit.Hashcode(op.threshold().identity()) }
 
 // DiffWRT is true: the layer loss has a derivative.
 func (op Sign) DiffWRT(int) []bool { return []bool{true} }

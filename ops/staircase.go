@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"hash"
 
+	"github.com/ftprop/ftprop/internal/opkit"
+
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -76,7 +78,7 @@ func (op Staircase) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Value)
 func (op Staircase) WriteHash(h hash.Hash) { fmt.Fprint(h, op.threshold().identity()) }
 
 // Hashcode is the hash of what WriteHash writes.
-func (op Staircase) Hashcode() uint32 { return hashcode(op.threshold().identity()) }
+func (op Staircase) Hashcode() uint32 { return opkit.Hashcode(op.threshold().identity()) }
 
 // DiffWRT is true: the layer loss has a derivative.
 func (op Staircase) DiffWRT(int) []bool { return []bool{true} }

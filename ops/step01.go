@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"hash"
 
+	"github.com/ftprop/ftprop/internal/opkit"
+
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
@@ -58,7 +60,7 @@ func (op Step01) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Value) (g
 func (op Step01) WriteHash(h hash.Hash) { fmt.Fprint(h, op.threshold().identity()) }
 
 // Hashcode is the hash of what WriteHash writes.
-func (op Step01) Hashcode() uint32 { return hashcode(op.threshold().identity()) }
+func (op Step01) Hashcode() uint32 { return opkit.Hashcode(op.threshold().identity()) }
 
 // DiffWRT is true: the layer loss has a derivative.
 func (op Step01) DiffWRT(int) []bool { return []bool{true} }

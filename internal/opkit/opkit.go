@@ -1,4 +1,6 @@
-package ops
+// Package opkit stands between Gorgonia's values and the slices that kernels work on: what every operation of
+// this library needs to be a well-behaved Gorgonia operation.
+package opkit
 
 import (
 	"fmt"
@@ -11,11 +13,9 @@ import (
 	"gorgonia.org/tensor"
 )
 
-// This file stands between Gorgonia's values and the slices that the kernels work on.
-
-// guard turns a panic into an error. A panic inside an operation would end the process, since
+// Guard turns a panic into an error. A panic inside an operation would end the process, since
 // Gorgonia's machines run operations in goroutines of their own.
-func guard(op fmt.Stringer, err *error) {
+func Guard(op fmt.Stringer, err *error) {
 	if r := recover(); r != nil {
 		*err = errors.Errorf("ops: %v: panic: %v", op, r)
 	}
@@ -29,9 +29,9 @@ func CheckDtype(what fmt.Stringer, dt tensor.Dtype) error {
 	return nil
 }
 
-// dispatch runs f32 or f64 by the dtype that all inputs must share.
-func dispatch(op fmt.Stringer, inputs []gorgonia.Value, arity int, f32, f64 func() (gorgonia.Value, error)) (v gorgonia.Value, err error) {
-	defer guard(op, &err)
+// Dispatch runs f32 or f64 by the dtype that all inputs must share.
+func Dispatch(op fmt.Stringer, inputs []gorgonia.Value, arity int, f32, f64 func() (gorgonia.Value, error)) (v gorgonia.Value, err error) {
+	defer Guard(op, &err)
 	if len(inputs) != arity {
 		return nil, errors.Errorf("ops: %v takes %d inputs, got %d", op, arity, len(inputs))
 	}
@@ -52,9 +52,9 @@ func dispatch(op fmt.Stringer, inputs []gorgonia.Value, arity int, f32, f64 func
 	return f64()
 }
 
-// elements returns the elements of a value in row-major order: the value's own memory where it
+// Elements returns the elements of a value in row-major order: the value's own memory where it
 // is laid out like that, else (a slice, a transpose, column-major data) a copy.
-func elements[T vec.Float](v gorgonia.Value) ([]T, error) {
+func Elements[T vec.Float](v gorgonia.Value) ([]T, error) {
 	switch v := v.(type) {
 	case *gorgonia.F32:
 		return []T{T(*v)}, nil
@@ -86,25 +86,25 @@ func elements[T vec.Float](v gorgonia.Value) ([]T, error) {
 	return nil, errors.Errorf("ops: cannot read a %T of dtype %v", v, v.Dtype())
 }
 
-// allElements returns the elements of several values, which must have the same shape.
-func allElements[T vec.Float](op fmt.Stringer, vs ...gorgonia.Value) ([][]T, error) {
+// AllElements returns the elements of several values, which must have the same shape.
+func AllElements[T vec.Float](op fmt.Stringer, vs ...gorgonia.Value) ([][]T, error) {
 	out := make([][]T, len(vs))
 	for i, v := range vs {
 		if !v.Shape().Eq(vs[0].Shape()) {
 			return nil, errors.Errorf("ops: %v: input %d has shape %v, input 0 has %v: they must be the same", op, i, v.Shape(), vs[0].Shape())
 		}
 		var err error
-		if out[i], err = elements[T](v); err != nil {
+		if out[i], err = Elements[T](v); err != nil {
 			return nil, errors.WithMessagef(err, "ops: %v: input %d", op, i)
 		}
 	}
 	return out, nil
 }
 
-// like returns a new value of the shape and kind of v, and its elements to be written.
-func like[T vec.Float](v gorgonia.Value) (gorgonia.Value, []T) {
+// Like returns a new value of the shape and kind of v, and its elements to be written.
+func Like[T vec.Float](v gorgonia.Value) (gorgonia.Value, []T) {
 	if _, ok := v.(gorgonia.Scalar); ok {
-		return nil, make([]T, 1) // built by seal, once the element is known
+		return nil, make([]T, 1) // built by Seal, once the element is known
 	}
 	data := make([]T, max(v.Shape().TotalSize(), 1))
 	if v.Shape().IsScalar() {
@@ -113,10 +113,10 @@ func like[T vec.Float](v gorgonia.Value) (gorgonia.Value, []T) {
 	return tensor.New(tensor.WithShape(v.Shape().Clone()...), tensor.WithBacking(data)), data
 }
 
-// seal completes a value made by like: scalars are copied in from data.
-func seal[T vec.Float](v gorgonia.Value, data []T) gorgonia.Value {
+// Seal completes a value made by Like: scalars are copied in from data.
+func Seal[T vec.Float](v gorgonia.Value, data []T) gorgonia.Value {
 	if v == nil {
-		return scalar(data[0])
+		return Scalar(data[0])
 	}
 	if v.Shape().IsScalar() {
 		return tensor.New(tensor.FromScalar(data[0]))
@@ -124,7 +124,7 @@ func seal[T vec.Float](v gorgonia.Value, data []T) gorgonia.Value {
 	return v
 }
 
-func scalar[T vec.Float](x T) gorgonia.Value {
+func Scalar[T vec.Float](x T) gorgonia.Value {
 	switch x := any(x).(type) {
 	case float32:
 		return gorgonia.NewF32(x)
@@ -133,10 +133,10 @@ func scalar[T vec.Float](x T) gorgonia.Value {
 	}
 }
 
-// reuse returns the elements of prealloc if the result of an operation on inputs may be written
+// Reuse returns the elements of prealloc if the result of an operation on inputs may be written
 // there: same shape and dtype as inputs[0], plain row-major memory, and not the memory of an
 // input, which other operations may still read.
-func reuse[T vec.Float](op fmt.Stringer, prealloc gorgonia.Value, inputs ...gorgonia.Value) ([]T, error) {
+func Reuse[T vec.Float](op fmt.Stringer, prealloc gorgonia.Value, inputs ...gorgonia.Value) ([]T, error) {
 	d, ok := prealloc.(*tensor.Dense)
 	if !ok || !d.Shape().Eq(inputs[0].Shape()) || d.Shape().IsScalar() || d.RequiresIterator() || d.DataOrder().IsColMajor() {
 		return nil, errors.Errorf("ops: %v: the preallocated value is not a plain tensor of shape %v", op, inputs[0].Shape())
@@ -154,29 +154,29 @@ func reuse[T vec.Float](op fmt.Stringer, prealloc gorgonia.Value, inputs ...gorg
 	return data, nil
 }
 
-// elementwise runs f on the elements of values of one shape, with a result of the same shape: in
+// Elementwise runs f on the elements of values of one shape, with a result of the same shape: in
 // prealloc, or in a new value if prealloc is nil.
-func elementwise[T vec.Float](op fmt.Stringer, prealloc gorgonia.Value, in []gorgonia.Value, f func(out []T, in [][]T) error) (gorgonia.Value, error) {
-	x, err := allElements[T](op, in...)
+func Elementwise[T vec.Float](op fmt.Stringer, prealloc gorgonia.Value, in []gorgonia.Value, f func(out []T, in [][]T) error) (gorgonia.Value, error) {
+	x, err := AllElements[T](op, in...)
 	if err != nil {
 		return nil, err
 	}
 	if prealloc != nil {
-		out, err := reuse[T](op, prealloc, in...)
+		out, err := Reuse[T](op, prealloc, in...)
 		if err != nil {
 			return nil, err
 		}
 		return prealloc, errors.WithMessagef(f(out, x), "ops: %v", op)
 	}
-	v, out := like[T](in[0])
+	v, out := Like[T](in[0])
 	if err := f(out, x); err != nil {
 		return nil, errors.WithMessagef(err, "ops: %v", op)
 	}
-	return seal(v, out), nil
+	return Seal(v, out), nil
 }
 
-// elementwiseType is the type a -> ... -> a of an operation on n values of one kind.
-func elementwiseType(n int) hm.Type {
+// ElementwiseType is the type a -> ... -> a of an operation on n values of one kind.
+func ElementwiseType(n int) hm.Type {
 	a := hm.TypeVariable('a')
 	types := make([]hm.Type, n+1)
 	for i := range types {
@@ -185,9 +185,9 @@ func elementwiseType(n int) hm.Type {
 	return hm.NewFnType(types...)
 }
 
-// scalarType is the type of an operation that makes one number of n values with the given number
+// ScalarType is the type of an operation that makes one number of n values with the given number
 // of dimensions (0: scalars), all of one dtype.
-func scalarType(dims, n int) hm.Type {
+func ScalarType(dims, n int) hm.Type {
 	a := hm.TypeVariable('a')
 	var in hm.Type = a
 	if dims > 0 {
@@ -201,8 +201,8 @@ func scalarType(dims, n int) hm.Type {
 	return hm.NewFnType(types...)
 }
 
-// sameShape infers the shape of an operation on values of one shape.
-func sameShape(op fmt.Stringer, inputs []gorgonia.DimSizer) (tensor.Shape, error) {
+// SameShape infers the shape of an operation on values of one shape.
+func SameShape(op fmt.Stringer, inputs []gorgonia.DimSizer) (tensor.Shape, error) {
 	shapes, err := gorgonia.DimSizersToShapes(inputs)
 	if err != nil {
 		return nil, errors.Wrapf(err, "ops: %v", op)
@@ -218,24 +218,24 @@ func sameShape(op fmt.Stringer, inputs []gorgonia.DimSizer) (tensor.Shape, error
 	return shapes[0].Clone(), nil
 }
 
-// batchOf returns the first dimension of a value, 1 for a scalar.
-func batchOf(v gorgonia.Value) int {
+// BatchOf returns the first dimension of a value, 1 for a scalar.
+func BatchOf(v gorgonia.Value) int {
 	if s := v.Shape(); len(s) > 0 {
 		return s[0]
 	}
 	return 1
 }
 
-func hashcode(s string) uint32 {
+func Hashcode(s string) uint32 {
 	h := fnv.New32a()
 	h.Write([]byte(s))
 	return h.Sum32()
 }
 
-// accumulate adds to the gradient of the first of an operation's inputs, for the Lisp machine: diff
+// Accumulate adds to the gradient of the first of an operation's inputs, for the Lisp machine: diff
 // gets the gradient of the output and returns what to add.
-func accumulate(op fmt.Stringer, in gorgonia.Nodes, out *gorgonia.Node, diff func(g gorgonia.Value) (gorgonia.Value, error)) (err error) {
-	defer guard(op, &err)
+func Accumulate(op fmt.Stringer, in gorgonia.Nodes, out *gorgonia.Node, diff func(g gorgonia.Value) (gorgonia.Value, error)) (err error) {
+	defer Guard(op, &err)
 	g, err := out.Grad()
 	if err != nil {
 		return errors.Wrapf(err, "ops: gradient of %v's output", op)
@@ -256,7 +256,7 @@ func accumulate(op fmt.Stringer, in gorgonia.Nodes, out *gorgonia.Node, diff fun
 
 // addTo adds d to grad in place.
 func addTo[T vec.Float](grad, d gorgonia.Value) error {
-	x, err := elements[T](d)
+	x, err := Elements[T](d)
 	if err != nil {
 		return err
 	}
@@ -278,3 +278,16 @@ func addTo[T vec.Float](grad, d gorgonia.Value) error {
 	}
 	return errors.Errorf("ops: cannot add to a gradient that is a %T", grad)
 }
+
+// Pure is the part of a Gorgonia operation that is the same for every one of this library: it leaves its inputs
+// alone and returns a value of its own. To be embedded.
+type Pure struct{}
+
+// ReturnsPtr is false: the result is not an input.
+func (Pure) ReturnsPtr() bool { return false }
+
+// CallsExtern is false.
+func (Pure) CallsExtern() bool { return false }
+
+// OverwritesInput is -1: none.
+func (Pure) OverwritesInput() int { return -1 }
