@@ -25,18 +25,18 @@ type optimiser struct {
 }
 
 type mlpFile struct {
-	Sizes  []int             `json:"sizes"`
-	Batch  int               `json:"batch_size"`
-	Input  []float64         `json:"input"`
-	Labels []int             `json:"labels"`
-	Params [][2]any          `json:"params"`
-	Init   params            `json:"init"`
-	Adam   optimiser         `json:"adam"`
-	SGD    optimiser         `json:"sgd"`
-	Config []mlpGoldenConfig `json:"configs"`
+	Sizes  []int          `json:"sizes"`
+	Batch  int            `json:"batch_size"`
+	Input  []float64      `json:"input"`
+	Labels []int          `json:"labels"`
+	Init   params         `json:"init"`
+	Adam   optimiser      `json:"adam"`
+	SGD    optimiser      `json:"sgd"`
+	Config []goldenConfig `json:"configs"`
 }
 
-type mlpGoldenConfig struct {
+// goldenConfig is the reference's outcome with one activation and rule.
+type goldenConfig struct {
 	Name       string    `json:"name"`
 	Activation string    `json:"activation"`
 	Rule       string    `json:"rule"`
@@ -48,9 +48,15 @@ type mlpGoldenConfig struct {
 	SGD5       params    `json:"sgd5"`
 	AdamLosses []float64 `json:"adam5_losses"`
 	SGDLosses  []float64 `json:"sgd5_losses"`
+	// How far the reference's own float32 run is from its float64 run, which the numbers are from: of networks by
+	// what is compared ("grads" among them), of a block in all.
+	Float32Error any `json:"max_abs_diff_f32_vs_f64"`
+	// Of networks with batch norm:
+	BuffersAfter1     params `json:"buffers_after_1_forward"`
+	BuffersAfterAdam5 params `json:"buffers_after_adam5"`
 }
 
-func (c mlpGoldenConfig) act(t *testing.T) nodes.Activation {
+func (c goldenConfig) act(t *testing.T) nodes.Activation {
 	switch c.Activation {
 	case "relu":
 		return gorgonia.Rectify

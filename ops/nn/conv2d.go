@@ -1,0 +1,484 @@
+package nn
+
+import (
+	"fmt"
+	"hash"
+
+	"github.com/chewxy/hm"
+	"github.com/ftprop/ftprop/internal/gemm"
+	"github.com/ftprop/ftprop/internal/opkit"
+	"github.com/ftprop/ftprop/internal/par"
+	"github.com/ftprop/ftprop/internal/vec"
+	"github.com/pkg/errors"
+	"gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
+)
+
+// Conv2d is two-dimensional convolution (cross-correlation, as in every framework) with an optional bias.
+//
+//	inputs   image (N, C, H, W), filter (O, C, KH, KW), bias (O) if Bias
+//	output   (N, O, OH, OW), OH = (H + 2 Pad[0] - Dilation[0] (KH-1) - 1)/Stride[0] + 1, OW likewise
+//
+// It is computed as a matrix product for each sample, filter (O, C KH KW) by columns (C KH KW, OH OW), samples shared out
+// between goroutines; 1x1 convolutions with stride 1 need no columns. The gradient of the image is computed only
+// where gorgonia.Grad needs it, not for a network's input.
+//
+// A Conv2d keeps its output and its scratch memory from run to run, so it belongs to one node: make it with NewConv2d
+// or nodes.Conv2d. Source: torch.nn.functional.conv2d.
+type Conv2d struct {
+	Pad, Stride, Dilation [2]int
+	Bias                  bool
+
+	opkit.Pure
+	out opkit.Buffer
+}
+
+// NewConv2d returns a convolution. Pad, stride and dilation have two elements, for height and width.
+func NewConv2d(pad, stride, dilation []int, bias bool) (*Conv2d, error) {
+	op := &Conv2d{Bias: bias}
+	for _, p := range []struct {
+		name   string
+		from   []int
+		to     *[2]int
+		lowest int
+	}{{"pad", pad, &op.Pad, 0}, {"stride", stride, &op.Stride, 1}, {"dilation", dilation, &op.Dilation, 1}} {
+		if len(p.from) != 2 {
+			return nil, errors.Errorf("nn: Conv2d: %s %v: want two numbers, for height and width", p.name, p.from)
+		}
+		for i, v := range p.from {
+			if v < p.lowest {
+				return nil, errors.Errorf("nn: Conv2d: %s %v: want %d or more", p.name, p.from, p.lowest)
+			}
+			p.to[i] = v
+		}
+	}
+	return op, nil
+}
+
+// String returns the convolution's parameters.
+func (op *Conv2d) String() string {
+	return fmt.Sprintf("Conv2d{Pad: %v, Stride: %v, Dilation: %v, Bias: %v}", op.Pad, op.Stride, op.Dilation, op.Bias)
+}
+
+// Arity is 2, or 3 with a bias.
+func (op *Conv2d) Arity() int {
+	if op.Bias {
+		return 3
+	}
+	return 2
+}
+
+// Type is 4-tensor a -> 4-tensor a (-> vector a) -> 4-tensor a.
+func (op *Conv2d) Type() hm.Type {
+	a := hm.TypeVariable('a')
+	t := gorgonia.TensorType{Dims: 4, Of: a}
+	if op.Bias {
+		return hm.NewFnType(t, t, gorgonia.TensorType{Dims: 1, Of: a}, t)
+	}
+	return hm.NewFnType(t, t, t)
+}
+
+// InferShape returns the output's shape, or an error that says what does not fit.
+func (op *Conv2d) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
+	shapes, err := gorgonia.DimSizersToShapes(in)
+	if err != nil {
+		return nil, errors.Wrapf(err, "nn: %v", op)
+	}
+	g, err := op.geometry(shapes)
+	if err != nil {
+		return nil, err
+	}
+	return tensor.Shape{g.n, g.o, g.oh, g.ow}, nil
+}
+
+// geometry is the sizes of a convolution.
+type geometry struct {
+	n, c, h, w, o, kh, kw, oh, ow int
+	pad, stride, dilation         [2]int
+}
+
+func (op *Conv2d) geometry(shapes []tensor.Shape) (g geometry, err error) {
+	if len(shapes) != op.Arity() {
+		return g, errors.Errorf("nn: %v takes %d inputs, got %d", op, op.Arity(), len(shapes))
+	}
+	x, f := shapes[0], shapes[1]
+	if len(x) != 4 || len(f) != 4 {
+		return g, errors.Errorf("nn: %v: image %v and filter %v: want (N, C, H, W) and (O, C, KH, KW)", op, x, f)
+	}
+	if x[1] != f[1] {
+		return g, errors.Errorf("nn: %v: image %v has %d channels, filter %v is for %d", op, x, x[1], f, f[1])
+	}
+	if op.Bias && (len(shapes[2]) != 1 || shapes[2][0] != f[0]) {
+		return g, errors.Errorf("nn: %v: bias %v: want (%d), one number for each of the filter's outputs", op, shapes[2], f[0])
+	}
+	g = geometry{n: x[0], c: x[1], h: x[2], w: x[3], o: f[0], kh: f[2], kw: f[3], pad: op.Pad, stride: op.Stride, dilation: op.Dilation}
+	g.oh, err = windows(g.h, g.kh, g.pad[0], g.stride[0], g.dilation[0])
+	if err == nil {
+		g.ow, err = windows(g.w, g.kw, g.pad[1], g.stride[1], g.dilation[1])
+	}
+	return g, errors.WithMessagef(err, "nn: %v: image %v, filter %v", op, x, f)
+}
+
+// windows returns how often a window of size k fits into size n with pad on both sides.
+func windows(n, k, pad, stride, dilation int) (int, error) {
+	if reach := dilation*(k-1) + 1; k < 1 || n+2*pad < reach {
+		return 0, errors.Errorf("a window that reaches over %d does not fit into %d with %d of padding on each side", reach, n, pad)
+	}
+	return (n+2*pad-dilation*(k-1)-1)/stride + 1, nil
+}
+
+// rows and cols are the size of the matrix of columns.
+func (g *geometry) rows() int { return g.c * g.kh * g.kw }
+func (g *geometry) cols() int { return g.oh * g.ow }
+
+// direct reports whether a sample is its own matrix of columns.
+func (g *geometry) direct() bool {
+	return g.kh == 1 && g.kw == 1 && g.stride == [2]int{1, 1} && g.pad == [2]int{}
+}
+
+// span returns the outputs lo to hi of a row of n whose input, at distance d from output*stride, lies within a row of
+// size.
+func span(n, size, d, stride int) (lo, hi int) {
+	if d < 0 {
+		lo = (-d + stride - 1) / stride
+	}
+	hi = n
+	if last := size - 1 - d; last < 0 {
+		hi = 0
+	} else if m := last/stride + 1; m < n {
+		hi = m
+	}
+	return min(lo, n), max(hi, min(lo, n))
+}
+
+// im2col writes the columns of a sample x (C, H, W): row (c, ky, kx) has the input that the filter's element meets at each
+// output.
+func im2col[T vec.Float](g *geometry, col, x []T) {
+	q := g.cols()
+	for c := range g.c {
+		plane := x[c*g.h*g.w : (c+1)*g.h*g.w]
+		for ky := range g.kh {
+			dy := ky*g.dilation[0] - g.pad[0]
+			y0, y1 := span(g.oh, g.h, dy, g.stride[0])
+			for kx := range g.kw {
+				row := col[:q]
+				col = col[q:]
+				dx := kx*g.dilation[1] - g.pad[1]
+				x0, x1 := span(g.ow, g.w, dx, g.stride[1])
+				clear(row[:y0*g.ow])
+				clear(row[y1*g.ow:])
+				for y := y0; y < y1; y++ {
+					dst := row[y*g.ow : (y+1)*g.ow]
+					for i := range x0 {
+						dst[i] = 0
+					}
+					for i := x1; i < g.ow; i++ {
+						dst[i] = 0
+					}
+					src := plane[(y*g.stride[0]+dy)*g.w:]
+					if g.stride[1] == 1 {
+						if x1 > x0 {
+							copy(dst[x0:x1], src[x0+dx:])
+						}
+						continue
+					}
+					for i := x0; i < x1; i++ {
+						dst[i] = src[i*g.stride[1]+dx]
+					}
+				}
+			}
+		}
+	}
+}
+
+// col2im adds columns to the sample they were taken from.
+func col2im[T vec.Float](g *geometry, x, col []T) {
+	q := g.cols()
+	for c := range g.c {
+		plane := x[c*g.h*g.w : (c+1)*g.h*g.w]
+		for ky := range g.kh {
+			dy := ky*g.dilation[0] - g.pad[0]
+			y0, y1 := span(g.oh, g.h, dy, g.stride[0])
+			for kx := range g.kw {
+				row := col[:q]
+				col = col[q:]
+				dx := kx*g.dilation[1] - g.pad[1]
+				x0, x1 := span(g.ow, g.w, dx, g.stride[1])
+				if x1 <= x0 {
+					continue
+				}
+				for y := y0; y < y1; y++ {
+					src := row[y*g.ow+x0 : y*g.ow+x1]
+					dst := plane[(y*g.stride[0]+dy)*g.w:]
+					if g.stride[1] == 1 {
+						vec.Add(dst[x0+dx:x1+dx], src)
+						continue
+					}
+					for i, v := range src {
+						dst[(x0+i)*g.stride[1]+dx] += v
+					}
+				}
+			}
+		}
+	}
+}
+
+// gemmSerial is the product on the calling goroutine.
+func gemmSerial[T vec.Float](tA, tB bool, m, n, k int, a []T, lda int, b []T, ldb int, beta T, c []T, ldc int) {
+	switch a := any(a).(type) {
+	case []float32:
+		gemm.Serial(tA, tB, m, n, k, 1, a, lda, any(b).([]float32), ldb, float32(beta), any(c).([]float32), ldc)
+	case []float64:
+		gemm.SerialD(tA, tB, m, n, k, 1, a, lda, any(b).([]float64), ldb, float64(beta), any(c).([]float64), ldc)
+	}
+}
+
+func convForward[T vec.Float](g *geometry, out, x, f, bias []T) error {
+	r, q, size := g.rows(), g.cols(), g.c*g.h*g.w
+	return par.Range(g.n, 1, func(lo, hi int) error {
+		s := convScratch[T](g)
+		defer s.release()
+		for n := lo; n < hi; n++ {
+			col := x[n*size : (n+1)*size]
+			if !g.direct() {
+				im2col(g, s.col, col)
+				col = s.col
+			}
+			y := out[n*g.o*q : (n+1)*g.o*q]
+			gemmSerial(false, false, g.o, q, r, f, r, col, q, 0, y, q)
+			for o, b := range bias {
+				row := y[o*q : (o+1)*q]
+				for i := range row {
+					row[i] += b
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// convInputGrad sets dx to the gradient of the image.
+func convInputGrad[T vec.Float](g *geometry, dx, dy, f []T) error {
+	r, q, size := g.rows(), g.cols(), g.c*g.h*g.w
+	return par.Range(g.n, 1, func(lo, hi int) error {
+		s := convScratch[T](g)
+		defer s.release()
+		for n := lo; n < hi; n++ {
+			d, y := dx[n*size:(n+1)*size], dy[n*g.o*q:(n+1)*g.o*q]
+			if g.direct() {
+				gemmSerial(true, false, r, q, g.o, f, r, y, q, 0, d, q)
+				continue
+			}
+			gemmSerial(true, false, r, q, g.o, f, r, y, q, 0, s.col, q)
+			clear(d)
+			col2im(g, d, s.col)
+		}
+		return nil
+	})
+}
+
+// convFilterGrad sets df to the gradient of the filter. Each of a fixed number of ranges of samples is summed in order, then
+// the ranges, so that the result does not depend on timing.
+func convFilterGrad[T vec.Float](g *geometry, df, dy, x []T, parts *partials[T]) error {
+	r, q, size := g.rows(), g.cols(), g.c*g.h*g.w
+	err := parts.sum(g.n, r*g.o, func(lo, hi int, acc []T) {
+		s := convScratch[T](g)
+		defer s.release()
+		for n := lo; n < hi; n++ {
+			col := x[n*size : (n+1)*size]
+			if !g.direct() {
+				im2col(g, s.col, col)
+				col = s.col
+			}
+			// The transpose, columns by outputs: so it is the small dy that is transposed, not the columns.
+			beta := T(1)
+			if n == lo {
+				beta = 0
+			}
+			gemmSerial(false, true, r, g.o, q, col, q, dy[n*g.o*q:(n+1)*g.o*q], q, beta, acc, g.o)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	total := parts.total
+	for p := range r {
+		row := total[p*g.o : (p+1)*g.o]
+		for o, v := range row {
+			df[o*r+p] = v
+		}
+	}
+	return nil
+}
+
+func convBiasGrad[T vec.Float](g *geometry, db, dy []T) error {
+	q := g.cols()
+	return par.Range(g.o, 1, func(lo, hi int) error {
+		for o := lo; o < hi; o++ {
+			sum := 0.0
+			for n := range g.n {
+				for _, v := range dy[(n*g.o+o)*q : (n*g.o+o+1)*q] {
+					sum += float64(v)
+				}
+			}
+			db[o] = T(sum)
+		}
+		return nil
+	})
+}
+
+// Do returns the convolution.
+func (op *Conv2d) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
+	return opkit.Dispatch(op, in, op.Arity(),
+		func() (gorgonia.Value, error) { return convDo[float32](op, in) },
+		func() (gorgonia.Value, error) { return convDo[float64](op, in) })
+}
+
+// UsePreallocDo is Do: the result is in memory of the operation's own.
+func (op *Conv2d) UsePreallocDo(_ gorgonia.Value, in ...gorgonia.Value) (gorgonia.Value, error) {
+	return op.Do(in...)
+}
+
+func valueShapes(in []gorgonia.Value) []tensor.Shape {
+	shapes := make([]tensor.Shape, len(in))
+	for i, v := range in {
+		shapes[i] = v.Shape()
+	}
+	return shapes
+}
+
+// slices returns the elements of values of any shapes.
+func slices[T vec.Float](op fmt.Stringer, in ...gorgonia.Value) ([][]T, error) {
+	out := make([][]T, len(in))
+	for i, v := range in {
+		var err error
+		if out[i], err = opkit.Elements[T](v); err != nil {
+			return nil, errors.WithMessagef(err, "nn: %v: input %d", op, i)
+		}
+	}
+	return out, nil
+}
+
+func convDo[T vec.Float](op *Conv2d, in []gorgonia.Value) (gorgonia.Value, error) {
+	g, err := op.geometry(valueShapes(in))
+	if err != nil {
+		return nil, err
+	}
+	x, err := slices[T](op, in...)
+	if err != nil {
+		return nil, err
+	}
+	var bias []T
+	if op.Bias {
+		bias = x[2]
+	}
+	v, out := opkit.Tensor[T](&op.out, tensor.Shape{g.n, g.o, g.oh, g.ow})
+	return v, convForward(&g, out, x[0], x[1], bias)
+}
+
+// WriteHash writes an identity: a convolution has memory, so no two are the same.
+func (op *Conv2d) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ftprop %v %p", op, op) }
+
+// Hashcode is the hash of what WriteHash writes.
+func (op *Conv2d) Hashcode() uint32 { return opkit.Hashcode(fmt.Sprintf("ftprop %v %p", op, op)) }
+
+// DiffWRT is true for all inputs.
+func (op *Conv2d) DiffWRT(n int) []bool { return allTrue(n) }
+
+// SymDiff returns the nodes of the inputs' gradients; gorgonia.Grad calls it.
+func (op *Conv2d) SymDiff(in gorgonia.Nodes, _, grad *gorgonia.Node) (gorgonia.Nodes, error) {
+	out := make(gorgonia.Nodes, len(in))
+	for i := range in {
+		d := &convGrad{conv: op, input: i, shape: in[i].Shape()}
+		if i == 0 {
+			d.image = in[0]
+		}
+		var err error
+		if out[i], err = gorgonia.ApplyOp(d, in[0], in[1], grad); err != nil {
+			return nil, errors.WithMessagef(err, "nn: differentiating %v", op)
+		}
+	}
+	return out, nil
+}
+
+// DoDiff adds to the inputs' gradients; the Lisp machine calls it.
+func (op *Conv2d) DoDiff(_ gorgonia.ExecutionContext, in gorgonia.Nodes, out *gorgonia.Node) error {
+	for i := range in {
+		d := &convGrad{conv: op, input: i, shape: in[i].Shape()}
+		err := opkit.Accumulate(op, in[i:i+1], out, func(g gorgonia.Value) (gorgonia.Value, error) {
+			return d.Do(in[0].Value(), in[1].Value(), g)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// convGrad is the gradient of one input of a convolution: (image, filter, dy) to that input's shape.
+type convGrad struct {
+	conv  *Conv2d
+	input int // 0 image, 1 filter, 2 bias
+	shape tensor.Shape
+	// image, if set, is the node whose gradient this is: where Grad found no use for it (a network's input) it has no
+	// derivative, and nothing is computed.
+	image *gorgonia.Node
+
+	opkit.Pure
+	out     opkit.Buffer
+	parts32 partials[float32]
+	parts64 partials[float64]
+}
+
+func (d *convGrad) String() string {
+	return fmt.Sprintf("gradient of input %d of %v", d.input, d.conv)
+}
+func (d *convGrad) Arity() int { return 3 }
+
+func (d *convGrad) Type() hm.Type {
+	a := hm.TypeVariable('a')
+	t := gorgonia.TensorType{Dims: 4, Of: a}
+	return hm.NewFnType(t, t, t, gorgonia.TensorType{Dims: len(d.shape), Of: a})
+}
+
+func (d *convGrad) InferShape(...gorgonia.DimSizer) (tensor.Shape, error) {
+	return d.shape.Clone(), nil
+}
+func (d *convGrad) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ftprop %v %p", d, d) }
+func (d *convGrad) Hashcode() uint32      { return opkit.Hashcode(fmt.Sprintf("ftprop %v %p", d, d)) }
+
+func (d *convGrad) UsePreallocDo(_ gorgonia.Value, in ...gorgonia.Value) (gorgonia.Value, error) {
+	return d.Do(in...)
+}
+
+func (d *convGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
+	return opkit.Dispatch(d, in, 3,
+		func() (gorgonia.Value, error) { return convGradDo(d, in, &d.parts32) },
+		func() (gorgonia.Value, error) { return convGradDo(d, in, &d.parts64) })
+}
+
+func convGradDo[T vec.Float](d *convGrad, in []gorgonia.Value, parts *partials[T]) (gorgonia.Value, error) {
+	plain := *d.conv
+	plain.Bias = false // the bias has no say in the sizes
+	g, err := plain.geometry(valueShapes(in[:2]))
+	if err != nil {
+		return nil, err
+	}
+	v, out := opkit.Tensor[T](&d.out, d.shape)
+	if d.image != nil && d.image.Deriv() == nil {
+		return v, nil
+	}
+	x, err := slices[T](d, in...)
+	if err != nil {
+		return nil, err
+	}
+	switch d.input {
+	case 0:
+		err = convInputGrad(&g, out, x[2], x[1])
+	case 1:
+		err = convFilterGrad(&g, out, x[2], x[0], parts)
+	default:
+		err = convBiasGrad(&g, out, x[2])
+	}
+	return v, err
+}

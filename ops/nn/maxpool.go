@@ -1,0 +1,255 @@
+package nn
+
+import (
+	"fmt"
+	"hash"
+
+	"github.com/chewxy/hm"
+	"github.com/ftprop/ftprop/internal/opkit"
+	"github.com/ftprop/ftprop/internal/par"
+	"github.com/ftprop/ftprop/internal/vec"
+	"github.com/pkg/errors"
+	"gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
+)
+
+// MaxPool2D is two-dimensional max-pooling.
+//
+//	input    (N, C, H, W)
+//	output   (N, C, OH, OW), OH = (H + 2 Pad[0] - Kernel[0])/Stride[0] + 1, OW likewise
+//
+// The padding is never the maximum. Of equal values the first in row-major order is the maximum, and gets the gradient: that
+// matters here, since sign units make ties. NaN is larger than any number, so it is passed on. Source:
+// torch.nn.functional.max_pool2d.
+//
+// A MaxPool2D remembers where the maxima were, so it belongs to one node: make it with NewMaxPool2D or
+// nodes.MaxPool2D.
+type MaxPool2D struct {
+	Kernel, Pad, Stride [2]int
+
+	opkit.Pure
+	out    opkit.Buffer
+	argmax []int32 // of each output, within its plane
+}
+
+// NewMaxPool2D returns a max-pooling. All parameters have two elements, for height and width; pad may be at most half the
+// kernel.
+func NewMaxPool2D(kernel tensor.Shape, pad, stride []int) (*MaxPool2D, error) {
+	op := &MaxPool2D{}
+	if len(kernel) != 2 || len(pad) != 2 || len(stride) != 2 {
+		return nil, errors.Errorf("nn: MaxPool2D: kernel %v, pad %v, stride %v: want two numbers each, for height and width", kernel, pad, stride)
+	}
+	for i := range 2 {
+		if kernel[i] < 1 || stride[i] < 1 || pad[i] < 0 || 2*pad[i] > kernel[i] {
+			return nil, errors.Errorf("nn: MaxPool2D: kernel %v, pad %v, stride %v: want kernel and stride of 1 or more, pad from 0 to half the kernel", kernel, pad, stride)
+		}
+		op.Kernel[i], op.Pad[i], op.Stride[i] = kernel[i], pad[i], stride[i]
+	}
+	return op, nil
+}
+
+// String returns the pooling's parameters.
+func (op *MaxPool2D) String() string {
+	return fmt.Sprintf("MaxPool2D{Kernel: %v, Pad: %v, Stride: %v}", op.Kernel, op.Pad, op.Stride)
+}
+
+// Arity is 1.
+func (op *MaxPool2D) Arity() int { return 1 }
+
+// Type is 4-tensor a -> 4-tensor a.
+func (op *MaxPool2D) Type() hm.Type { return fourDims(1) }
+
+// fourDims is the type of n 4-tensors to a 4-tensor.
+func fourDims(n int) hm.Type {
+	t := gorgonia.TensorType{Dims: 4, Of: hm.TypeVariable('a')}
+	types := make([]hm.Type, n+1)
+	for i := range types {
+		types[i] = t
+	}
+	return hm.NewFnType(types...)
+}
+
+// InferShape returns the output's shape.
+func (op *MaxPool2D) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
+	shapes, err := gorgonia.DimSizersToShapes(in)
+	if err != nil {
+		return nil, errors.Wrapf(err, "nn: %v", op)
+	}
+	return op.output(shapes[0])
+}
+
+func (op *MaxPool2D) output(s tensor.Shape) (tensor.Shape, error) {
+	if len(s) != 4 {
+		return nil, errors.Errorf("nn: %v: input %v: want (N, C, H, W)", op, s)
+	}
+	oh, err := windows(s[2], op.Kernel[0], op.Pad[0], op.Stride[0], 1)
+	if err != nil {
+		return nil, errors.WithMessagef(err, "nn: %v: input %v", op, s)
+	}
+	ow, err := windows(s[3], op.Kernel[1], op.Pad[1], op.Stride[1], 1)
+	return tensor.Shape{s[0], s[1], oh, ow}, errors.WithMessagef(err, "nn: %v: input %v", op, s)
+}
+
+// Do returns the maxima.
+func (op *MaxPool2D) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
+	return opkit.Dispatch(op, in, 1,
+		func() (gorgonia.Value, error) { return maxPool[float32](op, in[0]) },
+		func() (gorgonia.Value, error) { return maxPool[float64](op, in[0]) })
+}
+
+// UsePreallocDo is Do: the result is in memory of the operation's own.
+func (op *MaxPool2D) UsePreallocDo(_ gorgonia.Value, in ...gorgonia.Value) (gorgonia.Value, error) {
+	return op.Do(in...)
+}
+
+func maxPool[T vec.Float](op *MaxPool2D, in gorgonia.Value) (gorgonia.Value, error) {
+	s := in.Shape()
+	shape, err := op.output(s)
+	if err != nil {
+		return nil, err
+	}
+	x, err := opkit.Elements[T](in)
+	if err != nil {
+		return nil, errors.WithMessagef(err, "nn: %v", op)
+	}
+	v, out := opkit.Tensor[T](&op.out, shape)
+	if len(op.argmax) != len(out) {
+		op.argmax = make([]int32, len(out))
+	}
+	h, w, oh, ow := s[2], s[3], shape[2], shape[3]
+	halves := op.Kernel == [2]int{2, 2} && op.Stride == [2]int{2, 2} && op.Pad == [2]int{}
+	return v, par.Range(s[0]*s[1], 1, func(lo, hi int) error {
+		for p := lo; p < hi; p++ {
+			plane, dst, arg := x[p*h*w:(p+1)*h*w], out[p*oh*ow:(p+1)*oh*ow], op.argmax[p*oh*ow:(p+1)*oh*ow]
+			if halves {
+				maxPool2x2(dst, arg, plane, w, oh, ow)
+			} else {
+				op.plane(arg, h, w, oh, ow, func(i int) bool { return plane[i] != plane[i] }, func(i, j int) bool { return plane[i] > plane[j] })
+				for i, a := range arg {
+					dst[i] = plane[a]
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// maxPool2x2 is the common case, without a branch that the data decide.
+func maxPool2x2[T vec.Float](dst []T, arg []int32, x []T, w, oh, ow int) {
+	for y := range oh {
+		a, b := x[2*y*w:2*y*w+2*ow], x[(2*y+1)*w:(2*y+1)*w+2*ow]
+		d, g := dst[y*ow:(y+1)*ow], arg[y*ow:(y+1)*ow]
+		base := int32(2 * y * w)
+		for i := range d {
+			m, k := a[2*i], base+int32(2*i)
+			if v := a[2*i+1]; v > m || v != v {
+				m, k = v, base+int32(2*i+1)
+			}
+			if v := b[2*i]; v > m || v != v {
+				m, k = v, base+int32(w+2*i)
+			}
+			if v := b[2*i+1]; v > m || v != v {
+				m, k = v, base+int32(w+2*i+1)
+			}
+			d[i], g[i] = m, k
+		}
+	}
+}
+
+// plane finds the first maximum of every window.
+func (op *MaxPool2D) plane(arg []int32, h, w, oh, ow int, isNaN func(int) bool, greater func(i, j int) bool) {
+	for y := range oh {
+		y0 := y*op.Stride[0] - op.Pad[0]
+		for x := range ow {
+			x0 := x*op.Stride[1] - op.Pad[1]
+			best := -1
+			for i := max(y0, 0); i < min(y0+op.Kernel[0], h); i++ {
+				for j := max(x0, 0); j < min(x0+op.Kernel[1], w); j++ {
+					if k := i*w + j; best < 0 || greater(k, best) || isNaN(k) {
+						best = k
+					}
+				}
+			}
+			arg[y*ow+x] = int32(best)
+		}
+	}
+}
+
+// WriteHash writes an identity: a pooling has memory, so no two are the same.
+func (op *MaxPool2D) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ftprop %v %p", op, op) }
+
+// Hashcode is the hash of what WriteHash writes.
+func (op *MaxPool2D) Hashcode() uint32 { return opkit.Hashcode(fmt.Sprintf("ftprop %v %p", op, op)) }
+
+// DiffWRT is true.
+func (op *MaxPool2D) DiffWRT(int) []bool { return []bool{true} }
+
+// SymDiff returns the gradient's node; gorgonia.Grad calls it.
+func (op *MaxPool2D) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
+	// The output is an input of the gradient so that pooling is sure to have run before.
+	dx, err := gorgonia.ApplyOp(&maxPoolGrad{pool: op}, in[0], out, grad)
+	return gorgonia.Nodes{dx}, errors.WithMessagef(err, "nn: differentiating %v", op)
+}
+
+// DoDiff adds to the input's gradient; the Lisp machine calls it.
+func (op *MaxPool2D) DoDiff(_ gorgonia.ExecutionContext, in gorgonia.Nodes, out *gorgonia.Node) error {
+	return opkit.Accumulate(op, in, out, func(g gorgonia.Value) (gorgonia.Value, error) {
+		return (&maxPoolGrad{pool: op}).Do(in[0].Value(), out.Value(), g)
+	})
+}
+
+// maxPoolGrad is the gradient of a pooling: (x, y, dy) to dx.
+type maxPoolGrad struct {
+	pool *MaxPool2D
+
+	opkit.Pure
+	out opkit.Buffer
+}
+
+func (d *maxPoolGrad) String() string        { return fmt.Sprintf("gradient of %v", d.pool) }
+func (d *maxPoolGrad) Arity() int            { return 3 }
+func (d *maxPoolGrad) Type() hm.Type         { return fourDims(3) }
+func (d *maxPoolGrad) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ftprop %v %p", d, d) }
+func (d *maxPoolGrad) Hashcode() uint32      { return opkit.Hashcode(fmt.Sprintf("ftprop %v %p", d, d)) }
+
+func (d *maxPoolGrad) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
+	shapes, err := gorgonia.DimSizersToShapes(in)
+	if err != nil {
+		return nil, errors.Wrapf(err, "nn: %v", d)
+	}
+	return shapes[0].Clone(), nil
+}
+
+func (d *maxPoolGrad) UsePreallocDo(_ gorgonia.Value, in ...gorgonia.Value) (gorgonia.Value, error) {
+	return d.Do(in...)
+}
+
+func (d *maxPoolGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
+	return opkit.Dispatch(d, in, 3,
+		func() (gorgonia.Value, error) { return maxPoolBackward[float32](d, in) },
+		func() (gorgonia.Value, error) { return maxPoolBackward[float64](d, in) })
+}
+
+func maxPoolBackward[T vec.Float](d *maxPoolGrad, in []gorgonia.Value) (gorgonia.Value, error) {
+	g, err := opkit.Elements[T](in[2])
+	if err != nil {
+		return nil, errors.WithMessagef(err, "nn: %v", d)
+	}
+	if len(g) != len(d.pool.argmax) {
+		return nil, errors.Errorf("nn: %v: a gradient of %d elements for %d maxima", d, len(g), len(d.pool.argmax))
+	}
+	s := in[0].Shape()
+	v, dx := opkit.Tensor[T](&d.out, s)
+	planes, size, outs := s[0]*s[1], s[2]*s[3], len(g)/(s[0]*s[1])
+	return v, par.Range(planes, 1, func(lo, hi int) error {
+		clear(dx[lo*size : hi*size])
+		for p := lo; p < hi; p++ {
+			plane := dx[p*size : (p+1)*size]
+			arg := d.pool.argmax[p*outs : (p+1)*outs]
+			for i, v := range g[p*outs : (p+1)*outs] {
+				plane[arg[i]] += v
+			}
+		}
+		return nil
+	})
+}

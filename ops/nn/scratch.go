@@ -1,0 +1,70 @@
+package nn
+
+import (
+	"runtime"
+	"sync"
+
+	"github.com/ftprop/ftprop/internal/par"
+	"github.com/ftprop/ftprop/internal/vec"
+)
+
+// columns is the memory one goroutine unfolds a sample into.
+type columns[T vec.Float] struct {
+	col  []T
+	pool *sync.Pool
+}
+
+var columnPools [2]sync.Pool // of columns: float32, float64
+
+func convScratch[T vec.Float](g *geometry) *columns[T] {
+	var x T
+	pool := &columnPools[0]
+	if _, ok := any(x).(float64); ok {
+		pool = &columnPools[1]
+	}
+	s, ok := pool.Get().(*columns[T])
+	if !ok {
+		s = &columns[T]{pool: pool}
+	}
+	if n := g.rows() * g.cols(); cap(s.col) < n && !g.direct() {
+		s.col = make([]T, n)
+	} else if !g.direct() {
+		s.col = s.col[:n]
+	}
+	return s
+}
+
+func (s *columns[T]) release() { s.pool.Put(s) }
+
+// partials sums, over the samples of a batch, something that every sample adds to: each goroutine has an accumulator, and
+// these are added in order. The sum depends on GOMAXPROCS, but not on timing.
+type partials[T vec.Float] struct {
+	acc   [][]T
+	total []T
+}
+
+// sum calls f on ranges of samples, each with an accumulator of the given size that f must set (not add to); the sum of the
+// accumulators is then in total.
+func (p *partials[T]) sum(samples, size int, f func(lo, hi int, acc []T)) error {
+	parts := min(runtime.GOMAXPROCS(0), samples)
+	if len(p.acc) != parts || len(p.total) != size {
+		p.acc = make([][]T, parts)
+		for i := range p.acc {
+			p.acc[i] = make([]T, size)
+		}
+		p.total = p.acc[0]
+	}
+	err := par.Range(parts, 1, func(lo, hi int) error {
+		for i := lo; i < hi; i++ {
+			f(i*samples/parts, (i+1)*samples/parts, p.acc[i])
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, a := range p.acc[1:] {
+		vec.Add(p.total, a)
+	}
+	return nil
+}
