@@ -39,18 +39,19 @@ func Act(a ops.Activation) Activation {
 		}
 		// A name for run-time errors: an operation does not know its node.
 		name := fmt.Sprintf("%q", x.Name())
+		act := a
 		switch op := a.(type) {
 		case ops.Sign:
 			op.Node = name
-			return apply(op, x)
+			act = op
 		case ops.Step01:
 			op.Node = name
-			return apply(op, x)
+			act = op
 		case ops.Staircase:
 			op.Node = name
-			return apply(op, x)
+			act = op
 		}
-		return apply(a, x)
+		return apply(ops.Buffered(act), x)
 	}
 }
 

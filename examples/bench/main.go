@@ -1,0 +1,221 @@
+// Bench times training steps of the paper's networks, forward, backward and Adam, and prints one line of JSON.
+//
+//	go run ./examples/bench -model convnet4 -act sign -engine ftprop
+//
+// The engine is ftprop (the drop-in layers and solver) or stock (Gorgonia's own layers and solver; only the activation
+// is ours). Time what is compared in turns: machines are noisy.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/pprof"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/ftprop/ftprop/internal/gemm"
+	"github.com/ftprop/ftprop/nodes"
+	"github.com/ftprop/ftprop/ops"
+	"github.com/pkg/errors"
+	"gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// result is the line that is printed.
+type result struct {
+	Engine     string  `json:"engine"`
+	Kernels    string  `json:"kernels"`
+	Model      string  `json:"model"`
+	Act        string  `json:"act"`
+	Batch      int     `json:"batch"`
+	Threads    int     `json:"threads"`
+	Steps      int     `json:"steps"`
+	MedianMS   float64 `json:"median_ms"`
+	MinMS      float64 `json:"min_ms"`
+	ImagesPerS float64 `json:"images_per_s"`
+	// GFLOPs counts the multiply-adds of forward, input and weight gradients, twice; the first layer has no input
+	// gradient, which is counted all the same.
+	GFLOPs         float64 `json:"gflop_per_s"`
+	PeakShare      float64 `json:"share_of_gemm_peak"`
+	PeakRSSMB      int64   `json:"peak_rss_mb"`
+	AllocsPerStep  uint64  `json:"allocs_per_step"`
+	KBytesPerStep  uint64  `json:"alloc_kb_per_step"`
+	LossFirst      float64 `json:"loss_first"`
+	LossLast       float64 `json:"loss_last"`
+	GemmPeakGFLOPs float64 `json:"gemm_peak_gflop_per_s"`
+}
+
+func activation(name string) (nodes.Activation, error) {
+	switch name {
+	case "sign":
+		return nodes.Sign, nil
+	case "qrelu":
+		return nodes.Act(ops.Staircase{Steps: 3}), nil
+	case "relu":
+		return gorgonia.Rectify, nil
+	}
+	return nil, errors.Errorf("no activation %q: want sign, qrelu or relu", name)
+}
+
+func run(ctx context.Context, args []string, out, log io.Writer) error {
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(log)
+	var (
+		name   = flags.String("model", "convnet4", "`network`: mlp, convnet4, convnet8, resnet18")
+		act    = flags.String("act", "sign", "`activation`: sign, qrelu, relu")
+		batch  = flags.Int("batch", 0, "`images` a step (default 64, resnet18 16)")
+		steps  = flags.Int("steps", 30, "timed `steps`, after 3 to warm up")
+		engine = flags.String("engine", "ftprop", "`layers`: ftprop or stock")
+		prof   = flags.String("cpuprofile", "", "`file` for a CPU profile, to be read by go tool pprof")
+	)
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	m, err := modelByName(*name)
+	if err != nil {
+		return err
+	}
+	a, err := activation(*act)
+	if err != nil {
+		return err
+	}
+	if *batch == 0 {
+		*batch = m.batch
+	}
+	if *batch < 2 || *steps < 1 {
+		return errors.Errorf("-batch %d -steps %d: want 2 or more images, 1 or more steps", *batch, *steps)
+	}
+	n := &net{g: gorgonia.NewGraph(), act: a, rng: rand.New(rand.NewPCG(0, 1))}
+	var solver gorgonia.Solver
+	switch *engine {
+	case "ftprop":
+		n.layers = ours()
+		solver = newSolver()
+	case "stock":
+		n.layers = stock()
+		solver = gorgonia.NewAdamSolver(gorgonia.WithLearnRate(2.5e-4), gorgonia.WithL2Reg(5e-4))
+	default:
+		return errors.Errorf("no engine %q: want ftprop or stock", *engine)
+	}
+	if *prof != "" {
+		f, err := os.Create(*prof)
+		if err != nil {
+			return errors.Wrap(err, "-cpuprofile")
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return errors.Wrap(err, "-cpuprofile")
+		}
+		defer pprof.StopCPUProfile()
+	}
+	r := result{Engine: *engine, Kernels: gemm.Kernels(), Model: *name, Act: *act, Batch: *batch, Threads: runtime.GOMAXPROCS(0), Steps: *steps}
+	if err := r.measure(ctx, n, m, solver); err != nil {
+		return err
+	}
+	return json.NewEncoder(out).Encode(r)
+}
+
+func (r *result) measure(ctx context.Context, n *net, m model, solver gorgonia.Solver) error {
+	xs := make([]float32, r.Batch*tensor.Shape(m.input).TotalSize())
+	for i := range xs {
+		xs[i] = float32(n.rng.NormFloat64())
+	}
+	ys := make([]float32, r.Batch*10)
+	for i := range r.Batch {
+		ys[i*10+n.rng.IntN(10)] = 1
+	}
+	shape := append([]int{r.Batch}, m.input...)
+	x := gorgonia.NewTensor(n.g, tensor.Float32, 4, gorgonia.WithName("x"), gorgonia.WithShape(shape...),
+		gorgonia.WithValue(tensor.New(tensor.WithShape(shape...), tensor.WithBacking(xs))))
+	y := gorgonia.NewMatrix(n.g, tensor.Float32, gorgonia.WithName("y"), gorgonia.WithShape(r.Batch, 10),
+		gorgonia.WithValue(tensor.New(tensor.WithShape(r.Batch, 10), tensor.WithBacking(ys))))
+	logits := m.build(n, x)
+	if n.err != nil {
+		return n.err
+	}
+	cost, err := nodes.CrossEntropy(logits, y)
+	if err != nil {
+		return err
+	}
+	if _, err := gorgonia.Grad(cost, n.params...); err != nil {
+		return err
+	}
+	var loss gorgonia.Value
+	gorgonia.Read(cost, &loss)
+	vm := gorgonia.NewTapeMachine(n.g, gorgonia.BindDualValues(n.params...))
+	defer vm.Close()
+
+	const warmUp = 3
+	var times []time.Duration
+	var before, after runtime.MemStats
+	model := gorgonia.NodesToValueGrads(n.params)
+	for s := range r.Steps + warmUp {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if s == warmUp {
+			runtime.ReadMemStats(&before)
+		}
+		start := time.Now()
+		if err := vm.RunAll(); err != nil {
+			return err
+		}
+		if err := solver.Step(model); err != nil {
+			return err
+		}
+		vm.Reset()
+		if s >= warmUp {
+			times = append(times, time.Since(start))
+		}
+		r.LossLast = float64(loss.Data().(float32))
+		if s == 0 {
+			r.LossFirst = r.LossLast
+		}
+	}
+	runtime.ReadMemStats(&after)
+	slices.Sort(times)
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	median := times[len(times)/2]
+	r.MedianMS, r.MinMS = ms(median), ms(times[0])
+	r.ImagesPerS = float64(r.Batch) / median.Seconds()
+	r.GFLOPs = 6 * float64(n.madds) / median.Seconds() / 1e9
+	r.AllocsPerStep = (after.Mallocs - before.Mallocs) / uint64(r.Steps)
+	r.KBytesPerStep = (after.TotalAlloc - before.TotalAlloc) / uint64(r.Steps) / 1024
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err == nil {
+		r.PeakRSSMB = usage.Maxrss / 1024
+	}
+	r.GemmPeakGFLOPs = gemmPeak()
+	r.PeakShare = r.GFLOPs / r.GemmPeakGFLOPs
+	return nil
+}
+
+// gemmPeak measures the best product of two 768x768 matrices in GFLOP/s, on all cores.
+func gemmPeak() float64 {
+	const n = 768
+	a, b, c := make([]float32, n*n), make([]float32, n*n), make([]float32, n*n)
+	best := time.Duration(1 << 62)
+	for range 20 {
+		start := time.Now()
+		gemm.S(false, false, n, n, n, 1, a, n, b, n, 0, c, n)
+		best = min(best, time.Since(start))
+	}
+	return 2 * n * n * n / best.Seconds() / 1e9
+}
