@@ -1,0 +1,96 @@
+package nn
+
+import (
+	"fmt"
+
+	"github.com/chewxy/hm"
+	"github.com/ftprop/ftprop/internal/opkit"
+	"github.com/ftprop/ftprop/internal/vec"
+	"github.com/pkg/errors"
+	"gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
+)
+
+// grainElems is the least number of elements that are worth a goroutine.
+const grainElems = 1 << 14
+
+// planeGrain is the least number of planes of the given size that are worth a goroutine.
+func planeGrain(size int) int { return max(1, grainElems/max(size, 1)) }
+
+// oneToOne is the part of a Gorgonia operation that is the same for all with one input and a result of its shape.
+type oneToOne struct{ opkit.Pure }
+
+// Arity is 1.
+func (oneToOne) Arity() int { return 1 }
+
+// Type is a -> a.
+func (oneToOne) Type() hm.Type { return opkit.ElementwiseType(1) }
+
+// DiffWRT is true.
+func (oneToOne) DiffWRT(int) []bool { return []bool{true} }
+
+// fourToFour is oneToOne for operations on (N, C, H, W) whose result has other sizes.
+type fourToFour struct{ oneToOne }
+
+// Type is 4-tensor a -> 4-tensor a.
+func (fourToFour) Type() hm.Type {
+	t := gorgonia.TensorType{Dims: 4, Of: hm.TypeVariable('a')}
+	return hm.NewFnType(t, t)
+}
+
+// oneShape returns the shape of an operation's only input.
+func oneShape(op fmt.Stringer, in []gorgonia.DimSizer) (tensor.Shape, error) {
+	shapes, err := gorgonia.DimSizersToShapes(in)
+	if err != nil {
+		return nil, errors.Wrapf(err, "nn: %v", op)
+	}
+	if len(shapes) != 1 {
+		return nil, errors.Errorf("nn: %v takes 1 input, got %d", op, len(shapes))
+	}
+	return shapes[0], nil
+}
+
+// imageShape is oneShape for an input (N, C, H, W) that is not empty.
+func imageShape(op fmt.Stringer, in []gorgonia.DimSizer) (tensor.Shape, error) {
+	s, err := oneShape(op, in)
+	if err != nil {
+		return nil, err
+	}
+	if len(s) != 4 {
+		return nil, errors.Errorf("nn: %v: input %v: want (N, C, H, W)", op, s)
+	}
+	for _, n := range s {
+		if n < 1 {
+			return nil, errors.Errorf("nn: %v: input %v is empty", op, s)
+		}
+	}
+	return s, nil
+}
+
+// into calls f with memory for a result of the given shape, prealloc's or, if that is nil, new, and with the elements of
+// the input x. It returns the result.
+func into[T vec.Float](op fmt.Stringer, prealloc gorgonia.Value, shape tensor.Shape, x gorgonia.Value, f func(out, x []T) error) (gorgonia.Value, error) {
+	in, err := opkit.Elements[T](x)
+	if err != nil {
+		return nil, errors.WithMessagef(err, "nn: %v", op)
+	}
+	if prealloc == nil {
+		out := make([]T, shape.TotalSize())
+		if err := f(out, in); err != nil {
+			return nil, errors.WithMessagef(err, "nn: %v", op)
+		}
+		return tensor.New(tensor.WithShape(shape.Clone()...), tensor.WithBacking(out)), nil
+	}
+	d, ok := prealloc.(*tensor.Dense)
+	if !ok || !d.Shape().Eq(shape) || d.RequiresIterator() || d.DataOrder().IsColMajor() {
+		return nil, errors.Errorf("nn: %v: the preallocated value is not a plain tensor of shape %v", op, shape)
+	}
+	out, ok := d.Data().([]T)
+	if !ok || len(out) != shape.TotalSize() {
+		return nil, errors.Errorf("nn: %v: the preallocated value is %v, the input %v", op, d.Dtype(), x.Dtype())
+	}
+	if a, b := d.Uintptr(), x.Uintptr(); a < b+x.MemSize() && b < a+d.MemSize() {
+		return nil, errors.Errorf("nn: %v: the preallocated value shares memory with the input", op)
+	}
+	return prealloc, errors.WithMessagef(f(out, in), "nn: %v", op)
+}
