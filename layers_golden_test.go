@@ -86,8 +86,7 @@ func (m *convModel) norm(x *gorgonia.Node, name string, eps float64) *gorgonia.N
 }
 
 func (m *convModel) flat(x *gorgonia.Node) *gorgonia.Node {
-	s := x.Shape()
-	return m.must(gorgonia.Reshape(x, tensor.Shape{s[0], s.TotalSize() / s[0]}))
+	return m.must(nodes.Flatten(x))
 }
 
 func (m *convModel) linear(x *gorgonia.Node, name string) *gorgonia.Node {

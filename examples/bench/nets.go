@@ -19,6 +19,7 @@ type layers struct {
 	pool   func(x *gorgonia.Node) (*gorgonia.Node, error)
 	norm   func(x, scale, shift *gorgonia.Node, eps float64) (*gorgonia.Node, error)
 	linear func(x, w, b *gorgonia.Node) (*gorgonia.Node, error)
+	flat   func(x *gorgonia.Node) (*gorgonia.Node, error) // (N, ...) to (N, features)
 	mean   func(x *gorgonia.Node) (*gorgonia.Node, error) // over height and width, (N, C, H, W) to (N, C)
 }
 
@@ -40,7 +41,14 @@ func ours() layers {
 			return y, err
 		},
 		linear: nodes.Linear,
-		mean:   globalMean,
+		flat:   nodes.Flatten,
+		mean: func(x *gorgonia.Node) (*gorgonia.Node, error) {
+			y, err := nodes.GlobalAveragePool2D(x)
+			if err != nil {
+				return nil, err
+			}
+			return nodes.Flatten(y)
+		},
 	}
 }
 
@@ -77,11 +85,18 @@ func stock() layers {
 			}
 			return gorgonia.BroadcastAdd(y, b, nil, []byte{0})
 		},
+		flat: flatten,
 		mean: globalMean,
 	}
 }
 
-// globalMean averages over height and width: a product with a vector of 1/(H W), which both engines have.
+// flatten is Gorgonia's own reshaping.
+func flatten(x *gorgonia.Node) (*gorgonia.Node, error) {
+	s := x.Shape()
+	return gorgonia.Reshape(x, tensor.Shape{s[0], s.TotalSize() / s[0]})
+}
+
+// globalMean averages over height and width: a product with a vector of 1/(H W), since Gorgonia's own global pooling has no derivative.
 func globalMean(x *gorgonia.Node) (*gorgonia.Node, error) {
 	s := x.Shape()
 	area := s[2] * s[3]
@@ -175,14 +190,6 @@ func (n *net) one(f func(*gorgonia.Node) (*gorgonia.Node, error), x *gorgonia.No
 	return n.keep(f(x))
 }
 
-func (n *net) flat(x *gorgonia.Node) *gorgonia.Node {
-	if n.err != nil {
-		return nil
-	}
-	s := x.Shape()
-	return n.keep(gorgonia.Reshape(x, tensor.Shape{s[0], s.TotalSize() / s[0]}))
-}
-
 // model is a network by name: its input and how it is built.
 type model struct {
 	input []int
@@ -205,14 +212,14 @@ func modelByName(name string) (model, error) {
 }
 
 func mlp(n *net, x *gorgonia.Node) *gorgonia.Node {
-	h := n.one(n.act, n.linear(n.flat(x), 512))
+	h := n.one(n.act, n.linear(n.one(n.flat, x), 512))
 	return n.linear(n.one(n.act, n.linear(h, 512)), 10)
 }
 
 func convNet4(n *net, x *gorgonia.Node) *gorgonia.Node {
 	h := n.one(n.act, n.one(n.pool, n.conv(x, 32, 5, 3, 1, true)))
 	h = n.one(n.act, n.one(n.pool, n.conv(h, 64, 5, 2, 1, true)))
-	return n.linear(n.one(n.act, n.linear(n.flat(h), 1024)), 10)
+	return n.linear(n.one(n.act, n.linear(n.one(n.flat, h), 1024)), 10)
 }
 
 func convNet8(n *net, x *gorgonia.Node) *gorgonia.Node {
@@ -224,7 +231,7 @@ func convNet8(n *net, x *gorgonia.Node) *gorgonia.Node {
 		}
 		h = n.one(n.act, h)
 	}
-	return n.linear(n.flat(h), 10)
+	return n.linear(n.one(n.flat, h), 10)
 }
 
 func resNet18(n *net, x *gorgonia.Node) *gorgonia.Node {
