@@ -24,6 +24,7 @@ import (
 	"github.com/ftprop/ftprop/internal/gemm"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/ops"
+	"github.com/ftprop/ftprop/solvers"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -107,7 +108,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	switch *engine {
 	case "ftprop":
 		n.layers = ours()
-		solver = newSolver()
+		solver = &solvers.Adam{LearnRate: 2.5e-4, WeightDecay: 5e-4}
 	case "stock":
 		n.layers = stock()
 		solver = gorgonia.NewAdamSolver(gorgonia.WithLearnRate(2.5e-4), gorgonia.WithL2Reg(5e-4))

@@ -1,0 +1,33 @@
+// Package solvers holds optimisers that take PyTorch's steps, as implementations of gorgonia.Solver.
+//
+// Adam (and AdamW), SGD and RMSProp are plain structs: their zero fields mean PyTorch's defaults, their pointers
+// implement gorgonia.Solver, and after a run of the machine
+//
+//	solver := &solvers.Adam{LearnRate: 1e-3}
+//	err := solver.Step(gorgonia.NodesToValueGrads(net.Params()))
+//
+// changes the weights in one pass and sets the gradients to zero, as Gorgonia's own solvers do.
+//
+// # What every solver here promises
+//
+//   - The arithmetic is PyTorch's (1.13), formula by formula: float32 weights in float32, float64 in float64,
+//     coefficients in float64. Products and sums are rounded one by one, so that results do not depend on the processor
+//     nor on the number of cores. (PyTorch itself fuses some of them where its build can: expect agreement within rounding.)
+//     Every 16 steps what a solver remembers is set to 0 where it is below the smallest normal number (1e-38 in float32):
+//     it could only cost time there.
+//   - A step happens entirely or not at all: parameters, gradients and configuration are all checked first, and on an
+//     error weights, gradients and state are untouched. A caller that goes on regardless must zero the gradients,
+//     because Gorgonia's machines add to them.
+//   - Errors, never panics, for: a missing gradient, NaN or infinity in one, elements that are neither float32 nor
+//     float64, tensors that are not contiguous, and parameters whose number, shape or dtype changed since the first step.
+//     The message names the parameter.
+//   - The state can be saved and restored exactly: training on after a restore gives the same bits as not having stopped.
+//   - After the first step nothing is allocated but what starting goroutines takes.
+//
+// A solver remembers parameters by their place in the slice that Step gets: keep the order. A solver is for one model
+// and one goroutine.
+//
+// # Learning rates that change
+//
+// Scheduled holds any solver with a Schedule, a function from step to learning rate.
+package solvers

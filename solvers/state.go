@@ -1,0 +1,139 @@
+package solvers
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/pkg/errors"
+	"gorgonia.org/tensor"
+)
+
+// State is what a solver remembers between steps: plain data that encoding/gob stores without loss (encoding/json
+// too, as long as it holds no infinity). The configuration is not part of it: that is the solver's fields.
+type State struct {
+	Solver string              // the type: "Adam", "SGD", "RMSProp" or "Scheduled"
+	Step   int                 // steps taken
+	Slots  map[string][]Tensor // by PyTorch's name ("exp_avg", ...), one tensor a parameter, in the model's order
+	Inner  *State              // Scheduled: the state of its solver, nil if that cannot give it
+}
+
+// Tensor is a dense row-major array. One of Float32 and Float64 is nil. A scalar has no shape and one element.
+type Tensor struct {
+	Shape   []int
+	Float32 []float32
+	Float64 []float64
+}
+
+// Stateful is a solver whose state can be saved and restored. All solvers of this package are.
+type Stateful interface {
+	// State returns a copy of the state.
+	State() State
+	// SetState replaces the state with a copy of s. An error leaves it as it was.
+	SetState(s State) error
+}
+
+var (
+	_ Stateful = (*Adam)(nil)
+	_ Stateful = (*SGD)(nil)
+	_ Stateful = (*RMSProp)(nil)
+	_ Stateful = (*Scheduled)(nil)
+)
+
+// state returns a copy of the memory.
+func (m *memory) state(solver string) State {
+	s := State{Solver: solver, Step: m.step}
+	if len(m.slots) == 0 || m.params == nil {
+		return s
+	}
+	s.Slots = make(map[string][]Tensor, len(m.slots))
+	for k, name := range m.slots {
+		ts := make([]Tensor, len(m.params))
+		for i, p := range m.params {
+			ts[i] = Tensor{
+				Shape:   slices.Clone(p.shape),
+				Float32: slices.Clone(p.f32.slots[k]),
+				Float64: slices.Clone(p.f64.slots[k]),
+			}
+		}
+		s.Slots[name] = ts
+	}
+	return s
+}
+
+// restore replaces the memory with a copy of s, the state of a solver of the same type with the given slots.
+func (m *memory) restore(s State, solver string, slots ...string) error {
+	if s.Solver != solver {
+		return errors.Errorf("the state is one of %q", s.Solver)
+	}
+	if s.Step < 0 {
+		return errors.Errorf("the state has taken %d steps", s.Step)
+	}
+	if s.Inner != nil {
+		return errors.New("the state has an inner state, that is for Scheduled")
+	}
+	next := memory{step: s.Step}
+	if len(s.Slots) == 0 {
+		if s.Step > 0 && len(slots) > 0 {
+			return errors.Errorf("the state has no %v", slots)
+		}
+		*m = next
+		return nil
+	}
+	for _, name := range slots {
+		if len(s.Slots[name]) == 0 {
+			return errors.Errorf("the state has no %v", name)
+		}
+	}
+	if len(s.Slots) != len(slots) {
+		return errors.Errorf("the state has %v, the options ask for %v", slices.Sorted(maps.Keys(s.Slots)), slots)
+	}
+	next.slots = slices.Clone(slots)
+	next.params = make([]param, len(s.Slots[slots[0]]))
+	for k, name := range slots {
+		ts := s.Slots[name]
+		if len(ts) != len(next.params) {
+			return errors.Errorf("the state has %d tensors %s and %d tensors %s", len(ts), name, len(next.params), slots[0])
+		}
+		for i, t := range ts {
+			p := &next.params[i]
+			dt, size := tensor.Float32, len(t.Float32)
+			if t.Float64 != nil {
+				dt, size = tensor.Float64, len(t.Float64)
+			}
+			if t.Float32 != nil && t.Float64 != nil || size == 0 || size != sizeOf(t.Shape) {
+				return errors.Errorf("the state's %s of parameter %d has %d float32 and %d float64 for shape %v", name, i, len(t.Float32), len(t.Float64), t.Shape)
+			}
+			if k == 0 {
+				*p = param{dt: dt, shape: slices.Clone(t.Shape), start: next.size, size: size}
+				next.size += size
+			} else if p.dt != dt || !slices.Equal(p.shape, t.Shape) {
+				return errors.Errorf("the state's %s of parameter %d is a %v of shape %v, its %s a %v of shape %v", name, i, dt, t.Shape, slots[0], p.dt, p.shape)
+			}
+			p.f32.slots[k], p.f64.slots[k] = slices.Clone(t.Float32), slices.Clone(t.Float64)
+		}
+	}
+	if m.params != nil {
+		if len(m.params) != len(next.params) {
+			return errors.Errorf("the state is for %d parameters, the solver has %d", len(next.params), len(m.params))
+		}
+		for i, p := range m.params {
+			if q := next.params[i]; p.dt != q.dt || !slices.Equal(p.shape, q.shape) {
+				return errors.Errorf("the state's parameter %d is a %v of shape %v, the solver's a %v of shape %v", i, q.dt, q.shape, p.dt, p.shape)
+			}
+		}
+	}
+	*m = next
+	return nil
+}
+
+// sizeOf is the number of elements of a shape, or -1 for no shape at all.
+func sizeOf(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		if d <= 0 || n > 1<<40/d {
+			return -1
+		}
+		n *= d
+	}
+	return n
+}
