@@ -137,14 +137,11 @@ func layerGrad[T vec.Float](l Layer, dz, z, h, g []T, batch int) error {
 		var tbuf [block]T
 		for lo := from; lo < to; lo += block {
 			hi := min(lo+block, to)
-			if err := checkFinite("gradient reaching the output", g[lo:hi], lo); err != nil {
-				return err
-			}
 			d, t := dz[lo:hi], tbuf[:hi-lo]
+			var finite bool
 			if direct { // -sign(g) and |g| make g again
-				slope(slopes, d, z[lo:hi])
-				vec.Mul(d, d, g[lo:hi])
-			} else {
+				finite = mulSlope(slopes, d, z[lo:hi], g[lo:hi])
+			} else if finite = vec.Finite(g[lo:hi]); finite {
 				if err := setTargets(l, t, z[lo:hi], h[lo:hi], g[lo:hi]); err != nil {
 					return err
 				}
@@ -154,6 +151,9 @@ func layerGrad[T vec.Float](l Layer, dz, z, h, g []T, batch int) error {
 				} else {
 					vec.MulAbs(d, d, g[lo:hi])
 				}
+			}
+			if !finite {
+				return checkFinite("gradient reaching the output", g[lo:hi], lo)
 			}
 		}
 		return nil

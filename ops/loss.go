@@ -45,6 +45,30 @@ func slope[T vec.Float](l slopeLoss, s, z []T) {
 	}
 }
 
+// A fusedLoss is a slopeLoss that also multiplies: dz = g s(z), in one pass. It reports whether all of g is finite.
+type fusedLoss interface {
+	slopeLoss
+	mulSlope32(dz, z, g []float32) (finite bool)
+	mulSlope64(dz, z, g []float64) (finite bool)
+}
+
+// mulSlope sets dz = g s(z) and reports whether all of g is finite.
+func mulSlope[T vec.Float](l slopeLoss, dz, z, g []T) (finite bool) {
+	f, ok := l.(fusedLoss)
+	if !ok {
+		slope(l, dz, z)
+		vec.Mul(dz, dz, g)
+		return vec.Finite(g)
+	}
+	switch dz := any(dz).(type) {
+	case []float32:
+		finite = f.mulSlope32(dz, any(z).([]float32), any(g).([]float32))
+	case []float64:
+		finite = f.mulSlope64(dz, any(z).([]float64), any(g).([]float64))
+	}
+	return finite
+}
+
 // gradSlice sets dz = dl/dz(z, t) in the fastest way the loss offers.
 func gradSlice[T vec.Float](l Loss, dz, z, t []T) {
 	switch l := l.(type) {
@@ -88,6 +112,14 @@ func (l centredLoss) slope32(s, z []float32) {
 func (l centredLoss) slope64(s, z []float64) {
 	vec.Affine(s, z, l.a, l.b)
 	l.slopeLoss.slope64(s, s)
+}
+func (l centredLoss) mulSlope32(dz, z, g []float32) bool {
+	vec.Affine(dz, z, float32(l.a), float32(l.b))
+	return mulSlope(l.slopeLoss, dz, dz, g)
+}
+func (l centredLoss) mulSlope64(dz, z, g []float64) bool {
+	vec.Affine(dz, z, l.a, l.b)
+	return mulSlope(l.slopeLoss, dz, dz, g)
 }
 
 // perStep places a loss l, made for one threshold at 0, on a staircase: the staircase

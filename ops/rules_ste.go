@@ -113,6 +113,14 @@ func (l windowLoss) slope32(s, z []float32) {
 }
 func (l windowLoss) slope64(s, z []float64) { vec.Window(s, z, l.lo, l.hi, 1) }
 
+func (l windowLoss) mulSlope32(dz, z, g []float32) bool {
+	return vec.MulWindow(dz, z, g, float32(l.lo), float32(l.hi), 1)
+}
+
+func (l windowLoss) mulSlope64(dz, z, g []float64) bool {
+	return vec.MulWindow(dz, z, g, l.lo, l.hi, 1)
+}
+
 // rampLoss has slope 1 within half of centre and falls to 0 over a further 1.
 type rampLoss struct{ centre, half float64 }
 

@@ -124,3 +124,11 @@ func (l tanhLoss) slope32(s, z []float32) {
 }
 
 func (l tanhLoss) slope64(s, z []float64) { vec.Sech2(s, z, l.slope, l.amplitude*l.slope) }
+
+func (l tanhLoss) mulSlope32(dz, z, g []float32) bool {
+	return vec.MulSech2(dz, z, g, float32(l.slope), float32(l.amplitude*l.slope))
+}
+
+func (l tanhLoss) mulSlope64(dz, z, g []float64) bool {
+	return vec.MulSech2(dz, z, g, l.slope, l.amplitude*l.slope)
+}

@@ -88,19 +88,8 @@ func (r *adamRule) float32(v view[float32]) { adam(r, v) }
 func (r *adamRule) float64(v view[float64]) { adam(r, v) }
 
 func adam[T vec.Float](r *adamRule, x view[T]) {
-	b1, c1, b2, c2 := T(r.b1), T(r.c1), T(r.b2), T(r.c2)
-	step, unroot, eps, decay, keep := T(r.step), T(r.unroot), T(r.eps), T(r.decay), T(r.keep)
-	w := x.w
-	grad, m, v := x.g[:len(w)], x.slots[0][:len(w)], x.slots[1][:len(w)]
-	// Conversions around products keep the compiler from fusing them into the sums.
-	for i, p := range w {
-		g := grad[i]
-		if decay != 0 {
-			g += T(decay * p)
-		}
-		mi := T(b1*m[i]) + T(c1*g)
-		vi := T(b2*v[i]) + T(T(c2*g)*g)
-		m[i], v[i], grad[i] = mi, vi, 0
-		w[i] = T(keep*p) + T(step*mi)/(T(sqrt(vi)*unroot)+eps)
-	}
+	vec.Adam(&vec.AdamStep[T]{
+		Beta1: T(r.b1), OneMinusBeta1: T(r.c1), Beta2: T(r.b2), OneMinusBeta2: T(r.c2),
+		Step: T(r.step), Unroot: T(r.unroot), Eps: T(r.eps), Decay: T(r.decay), Keep: T(r.keep),
+	}, x.w, x.g, x.slots[0], x.slots[1])
 }

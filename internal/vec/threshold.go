@@ -3,15 +3,19 @@ package vec
 import "math"
 
 // Threshold sets dst = hi where z > 0 and lo elsewhere (so lo for +0 and -0). It
-// reports whether all of z is finite; where it is not, dst is filled all the same.
+// reports whether all of z is finite; where it is not, dst is filled all the same, with
+// hi or lo for a NaN by its sign bit.
 //
-// One pass and no branch: the level is picked by a mask made of z's bits, and the
+// Portable code: one pass and no branch: the level is picked by a mask made of z's bits, and the
 // test for finiteness rides along (adding one to the exponent overflows into the sign
 // bit exactly for NaN and the infinities).
 func Threshold[T Float](dst, z []T, lo, hi T) (finite bool) {
 	switch z := any(z).(type) {
 	case []float32:
 		dst := any(dst).([]float32)[:len(z)]
+		if k := best.threshold; k != nil {
+			return k.run(dst, z, nil, float32(lo), float32(hi), 0)
+		}
 		l, h := math.Float32bits(float32(lo)), math.Float32bits(float32(hi))
 		flip := l ^ h
 		var bad uint32
@@ -60,6 +64,9 @@ func StaircaseLevels[T Float](n int, a, b T) []T {
 func Staircase[T Float](dst, z []T, levels []T, a, b T) (finite bool) {
 	dst = dst[:len(z)]
 	n := len(levels) - 1
+	if z, ok := any(z).([]float32); ok && best.staircase != nil && n >= 1 && n < 1<<24 {
+		return staircase32(any(dst).([]float32), z, any(levels).([]float32), float32(a), float32(b))
+	}
 	if n == 3 { // two bits, the common case: count thresholds passed
 		l := [4]T(levels)
 		r := b - a
@@ -88,6 +95,21 @@ func Staircase[T Float](dst, z []T, levels []T, a, b T) (finite bool) {
 		dst[i] = levels[k]
 	}
 	return check == 0
+}
+
+func staircase32(dst, z, levels []float32, a, b float32) (finite bool) {
+	k := best.staircase
+	if len(levels) <= best.lanes {
+		k = best.staircaseFew
+	}
+	n := len(levels) - 1
+	finite = true
+	for len(z) > 0 {
+		m := min(len(z), block)
+		finite = k(&dst[0], &z[0], &levels[0], m, a, b-a, float32(n-1), float32(n)) && finite
+		dst, z = dst[m:], z[m:]
+	}
+	return finite
 }
 
 // b2i compiles to a flag-to-register move, not to a branch.

@@ -1,0 +1,45 @@
+package vec
+
+import "unsafe"
+
+// kernel is an assembly function over n elements; asm says what it makes of its arguments.
+type kernel func(dst, x, y *float32, n int, a, b, c, d float32) (finite bool)
+
+// kernels are those of one instruction set. In the portable set all are nil.
+type kernels struct {
+	name  string
+	lanes int // float32 in a vector
+
+	threshold, window, mulWindow, sech2, mulSech2, exp, sigmoid, tanh, staircaseFew, staircase, finite,
+	negSign, mulAbs, mul, negMul, add, scale, affine kernel
+
+	adam func(w, grad, m, v *float32, n int, c *float32) (left int)
+}
+
+var portable = kernels{name: "portable"}
+
+// best is the set in use, the fastest of this processor. Tests change it.
+var best = available()[0]
+
+// Kernels names the instruction set in use: AVX-512, AVX2 or portable.
+func Kernels() string { return best.name }
+
+// block bounds the elements of a call of a kernel: the scheduler cannot interrupt assembly.
+const block = 1 << 17
+
+// run calls the kernel for x and those of dst and y that are not nil, of the length of x.
+func (k kernel) run(dst, x, y []float32, a, b, c float32) (finite bool) {
+	finite = true
+	for len(x) > 0 {
+		m := min(len(x), block)
+		finite = k(unsafe.SliceData(dst), unsafe.SliceData(x), unsafe.SliceData(y), m, a, b, c, 0) && finite
+		x = x[m:]
+		if dst != nil {
+			dst = dst[m:]
+		}
+		if y != nil {
+			y = y[m:]
+		}
+	}
+	return finite
+}

@@ -1,0 +1,53 @@
+package vec
+
+import (
+	"math/rand/v2"
+	"os"
+	"syscall"
+	"testing"
+	"unsafe"
+)
+
+// walled returns n elements between pages that cannot be read or written, at the end or the start of theirs.
+func walled(t *testing.T, n int, atEnd bool) []float32 {
+	page := os.Getpagesize()
+	m, err := syscall.Mmap(-1, 0, 3*page, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { syscall.Munmap(m) })
+	for _, wall := range [][]byte{m[:page], m[2*page:]} {
+		if err := syscall.Mprotect(wall, syscall.PROT_NONE); err != nil {
+			t.Skip(err)
+		}
+	}
+	at := page
+	if atEnd {
+		at = 2*page - 4*n
+	}
+	return unsafe.Slice((*float32)(unsafe.Pointer(&m[at])), n)
+}
+
+// TestKernelsStayInside faults where a kernel reads or writes outside of its slices.
+func TestKernelsStayInside(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 1))
+	for _, atEnd := range []bool{false, true} {
+		for n := 1; n < 80; n++ {
+			dst, x, y := walled(t, n, atEnd), walled(t, n, atEnd), walled(t, n, atEnd)
+			copy(x, random(r, n))
+			copy(y, random(r, n))
+			onSets(t, func(t *testing.T) {
+				for _, o := range ops {
+					o.run(dst, x, y, -1, 1, 1)
+				}
+				if n > 1 { // a table of levels at a wall
+					levels := walled(t, n, atEnd)
+					for i := range levels {
+						levels[i] = float32(i)
+					}
+					Staircase(dst, x, levels, -1, 1)
+				}
+			})
+		}
+	}
+}
