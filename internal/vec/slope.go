@@ -37,8 +37,8 @@ func MulWindow[T Float](dst, z, g []T, lo, hi, height T) (finite bool) {
 // It is computed as 4e/(1+e)^2 with e = exp(-2|slope z|): 1 - tanh^2 would lose all
 // digits in the tails. float32: at most 4 ulp for |slope z| <= 43 and normal results
 // (measured over all z of 2^-27 to 128: 2.4 for slope and amplitude 1, 3.3 for 0.7 and
-// 1.3), 0 for |slope z| over 43.5. The rounding of slope*z is made good, so that the
-// bound holds for every slope. float64: math.Exp's accuracy.
+// 1.3), 0 for |slope z| over 43.5. The rounding of slope*z is compensated.
+// float64: math.Exp's accuracy.
 func Sech2[T Float](dst, z []T, slope, amplitude T) {
 	dst = dst[:len(z)]
 	switch z := any(z).(type) {

@@ -3,6 +3,7 @@ package nn
 import (
 	"fmt"
 	"hash"
+	"runtime"
 
 	"github.com/chewxy/hm"
 	"github.com/ftprop/ftprop/internal/gemm"
@@ -19,8 +20,9 @@ import (
 //	inputs   image (N, C, H, W), filter (O, C, KH, KW), bias (O) if Bias
 //	output   (N, O, OH, OW), OH = (H + 2 Pad[0] - Dilation[0] (KH-1) - 1)/Stride[0] + 1, OW likewise
 //
-// It is computed as a matrix product for each sample, filter (O, C KH KW) by columns (C KH KW, OH OW), samples shared out
-// between goroutines; 1x1 convolutions with stride 1 need no columns. The gradient of the image is computed only
+// It is computed as matrix products, filter (O, C KH KW) by columns (C KH KW, outputs), of several samples at a time where their
+// maps are small and of a part of one where they are large; samples are shared out between goroutines. 1x1 convolutions with
+// stride 1 need no columns. The gradient of the image is computed only
 // where gorgonia.Grad needs it, not for a network's input.
 //
 // A Conv2d keeps its output and its scratch memory from run to run, so it belongs to one node: make it with NewConv2d
@@ -131,9 +133,52 @@ func windows(n, k, pad, stride, dilation int) (int, error) {
 func (g *geometry) rows() int { return g.c * g.kh * g.kw }
 func (g *geometry) cols() int { return g.oh * g.ow }
 
-// direct reports whether a sample is its own matrix of columns.
+// chunk is the columns that one matrix product works on: rows y0 to y1 of the output of samples n0 to n1. That is several
+// whole samples, where maps are small, or part of one, where they are large.
+type chunk struct{ n0, n1, y0, y1 int }
+
+// cols is the number of columns, of a chunk.
+func (c chunk) cols(g *geometry) int { return (c.n1 - c.n0) * (c.y1 - c.y0) * g.ow }
+
+const (
+	wideEnough = 256     // columns of a product: fewer leave the processor's vectors empty
+	mostFloats = 1 << 18 // elements of the columns, that they stay in the second level cache
+)
+
+// chunks cuts samples lo to hi into chunks and calls f for each, in order.
+func (g *geometry) chunks(lo, hi int, f func(c chunk)) {
+	samples, rows := g.chunking()
+	for n := lo; n < hi; n += samples {
+		for y := 0; y < g.oh; y += rows {
+			f(chunk{n, min(n+samples, hi), y, min(y+rows, g.oh)})
+		}
+	}
+}
+
+// chunking returns how many samples, or if 1 how many rows of the output, make a chunk. Goroutines get equal numbers of samples, so
+// it divides what one of them gets.
+func (g *geometry) chunking() (samples, rows int) {
+	q := g.cols()
+	each := (g.n + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0)
+	parts := max(1, each*q/wideEnough, (each*q*g.rows()+mostFloats-1)/mostFloats)
+	if samples = (each + parts - 1) / parts; samples > 1 {
+		return samples, g.oh
+	}
+	strips := (q*g.rows() + mostFloats - 1) / mostFloats
+	strips = min(strips, max(1, q/wideEnough))
+	return 1, (g.oh + strips - 1) / strips
+}
+
+// direct reports whether a whole sample is its own matrix of columns.
 func (g *geometry) direct() bool {
-	return g.kh == 1 && g.kw == 1 && g.stride == [2]int{1, 1} && g.pad == [2]int{}
+	samples, rows := g.chunking()
+	return g.kh == 1 && g.kw == 1 && g.stride == [2]int{1, 1} && g.pad == [2]int{} && samples == 1 && rows == g.oh
+}
+
+// sharing is how samples are shared out: par.Range's grain.
+func (g *geometry) sharing() int {
+	samples, _ := g.chunking()
+	return samples
 }
 
 // span returns the outputs lo to hi of a row of n whose input, at distance d from output*stride, lies within a row of
@@ -151,39 +196,46 @@ func span(n, size, d, stride int) (lo, hi int) {
 	return min(lo, n), max(hi, min(lo, n))
 }
 
-// im2col writes the columns of a sample x (C, H, W): row (c, ky, kx) has the input that the filter's element meets at each
+// im2col writes the columns of a chunk of the images x: row (c, ky, kx) has the input that the filter's element meets at each
 // output.
-func im2col[T vec.Float](g *geometry, col, x []T) {
-	q := g.cols()
-	for c := range g.c {
-		plane := x[c*g.h*g.w : (c+1)*g.h*g.w]
-		for ky := range g.kh {
-			dy := ky*g.dilation[0] - g.pad[0]
-			y0, y1 := span(g.oh, g.h, dy, g.stride[0])
-			for kx := range g.kw {
-				row := col[:q]
-				col = col[q:]
-				dx := kx*g.dilation[1] - g.pad[1]
-				x0, x1 := span(g.ow, g.w, dx, g.stride[1])
-				clear(row[:y0*g.ow])
-				clear(row[y1*g.ow:])
-				for y := y0; y < y1; y++ {
-					dst := row[y*g.ow : (y+1)*g.ow]
-					for i := range x0 {
-						dst[i] = 0
-					}
-					for i := x1; i < g.ow; i++ {
-						dst[i] = 0
-					}
-					src := plane[(y*g.stride[0]+dy)*g.w:]
-					if g.stride[1] == 1 {
-						if x1 > x0 {
-							copy(dst[x0:x1], src[x0+dx:])
-						}
+func im2col[T vec.Float](g *geometry, ch chunk, col, x []T) {
+	ld, part := ch.cols(g), (ch.y1-ch.y0)*g.ow
+	for n := ch.n0; n < ch.n1; n++ {
+		r := 0
+		for c := range g.c {
+			plane := x[(n*g.c+c)*g.h*g.w : (n*g.c+c+1)*g.h*g.w]
+			for ky := range g.kh {
+				dy := ky*g.dilation[0] - g.pad[0]
+				y0, y1 := span(g.oh, g.h, dy, g.stride[0])
+				y0, y1 = min(max(y0, ch.y0), ch.y1), max(min(y1, ch.y1), ch.y0)
+				for kx := range g.kw {
+					row := col[r*ld+(n-ch.n0)*part:]
+					row = row[:part]
+					r++
+					dx := kx*g.dilation[1] - g.pad[1]
+					x0, x1 := span(g.ow, g.w, dx, g.stride[1])
+					if y1 <= y0 || x1 <= x0 {
+						clear(row)
 						continue
 					}
-					for i := x0; i < x1; i++ {
-						dst[i] = src[i*g.stride[1]+dx]
+					clear(row[:(y0-ch.y0)*g.ow])
+					clear(row[(y1-ch.y0)*g.ow:])
+					for y := y0; y < y1; y++ {
+						dst := row[(y-ch.y0)*g.ow : (y-ch.y0+1)*g.ow]
+						for i := range x0 {
+							dst[i] = 0
+						}
+						for i := x1; i < g.ow; i++ {
+							dst[i] = 0
+						}
+						src := plane[(y*g.stride[0]+dy)*g.w:]
+						if g.stride[1] == 1 {
+							copy(dst[x0:x1], src[x0+dx:])
+							continue
+						}
+						for i := x0; i < x1; i++ {
+							dst[i] = src[i*g.stride[1]+dx]
+						}
 					}
 				}
 			}
@@ -191,33 +243,68 @@ func im2col[T vec.Float](g *geometry, col, x []T) {
 	}
 }
 
-// col2im adds columns to the sample they were taken from.
-func col2im[T vec.Float](g *geometry, x, col []T) {
-	q := g.cols()
-	for c := range g.c {
-		plane := x[c*g.h*g.w : (c+1)*g.h*g.w]
-		for ky := range g.kh {
-			dy := ky*g.dilation[0] - g.pad[0]
-			y0, y1 := span(g.oh, g.h, dy, g.stride[0])
-			for kx := range g.kw {
-				row := col[:q]
-				col = col[q:]
-				dx := kx*g.dilation[1] - g.pad[1]
-				x0, x1 := span(g.ow, g.w, dx, g.stride[1])
-				if x1 <= x0 {
-					continue
-				}
-				for y := y0; y < y1; y++ {
-					src := row[y*g.ow+x0 : y*g.ow+x1]
-					dst := plane[(y*g.stride[0]+dy)*g.w:]
-					if g.stride[1] == 1 {
-						vec.Add(dst[x0+dx:x1+dx], src)
+// col2im adds the columns of a chunk to the images they were taken from.
+func col2im[T vec.Float](g *geometry, ch chunk, x, col []T) {
+	ld, part := ch.cols(g), (ch.y1-ch.y0)*g.ow
+	for n := ch.n0; n < ch.n1; n++ {
+		r := 0
+		for c := range g.c {
+			plane := x[(n*g.c+c)*g.h*g.w : (n*g.c+c+1)*g.h*g.w]
+			for ky := range g.kh {
+				dy := ky*g.dilation[0] - g.pad[0]
+				y0, y1 := span(g.oh, g.h, dy, g.stride[0])
+				y0, y1 = max(y0, ch.y0), min(y1, ch.y1)
+				for kx := range g.kw {
+					row := col[r*ld+(n-ch.n0)*part:]
+					r++
+					dx := kx*g.dilation[1] - g.pad[1]
+					x0, x1 := span(g.ow, g.w, dx, g.stride[1])
+					if x1 <= x0 {
 						continue
 					}
-					for i, v := range src {
-						dst[(x0+i)*g.stride[1]+dx] += v
+					for y := y0; y < y1; y++ {
+						src := row[(y-ch.y0)*g.ow+x0 : (y-ch.y0)*g.ow+x1]
+						dst := plane[(y*g.stride[0]+dy)*g.w:]
+						if g.stride[1] == 1 {
+							dst = dst[x0+dx : x1+dx]
+							for i, v := range src {
+								dst[i] += v
+							}
+							continue
+						}
+						for i, v := range src {
+							dst[(x0+i)*g.stride[1]+dx] += v
+						}
 					}
 				}
+			}
+		}
+	}
+}
+
+// gather copies the outputs of a chunk, y, to rows of its columns; scatter copies them back and adds the bias, if any.
+func gather[T vec.Float](g *geometry, ch chunk, rows, y []T) {
+	ld, part := ch.cols(g), (ch.y1-ch.y0)*g.ow
+	for n := ch.n0; n < ch.n1; n++ {
+		for o := range g.o {
+			copy(rows[o*ld+(n-ch.n0)*part:][:part], y[((n*g.o+o)*g.oh+ch.y0)*g.ow:])
+		}
+	}
+}
+
+func scatter[T vec.Float](g *geometry, ch chunk, y, rows, bias []T) {
+	ld, part := ch.cols(g), (ch.y1-ch.y0)*g.ow
+	for n := ch.n0; n < ch.n1; n++ {
+		for o := range g.o {
+			dst := y[((n*g.o+o)*g.oh+ch.y0)*g.ow:][:part]
+			src := rows[o*ld+(n-ch.n0)*part:][:part]
+			if bias == nil {
+				copy(dst, src)
+				continue
+			}
+			b := bias[o]
+			for i, v := range src {
+				dst[i] = v + b
 			}
 		}
 	}
@@ -234,81 +321,79 @@ func gemmSerial[T vec.Float](tA, tB bool, m, n, k int, a []T, lda int, b []T, ld
 }
 
 func convForward[T vec.Float](g *geometry, out, x, f, bias []T) error {
-	r, q, size := g.rows(), g.cols(), g.c*g.h*g.w
-	return par.Range(g.n, 1, func(lo, hi int) error {
+	r, size, direct := g.rows(), g.c*g.h*g.w, g.direct()
+	return par.Range(g.n, g.sharing(), func(lo, hi int) error {
 		s := convScratch[T](g)
 		defer s.release()
-		for n := lo; n < hi; n++ {
-			col := x[n*size : (n+1)*size]
-			if !g.direct() {
-				im2col(g, s.col, col)
-				col = s.col
+		g.chunks(lo, hi, func(ch chunk) {
+			col, q := s.col, ch.cols(g)
+			if direct {
+				col = x[ch.n0*size : ch.n1*size]
+			} else {
+				im2col(g, ch, col, x)
 			}
-			y := out[n*g.o*q : (n+1)*g.o*q]
-			gemmSerial(false, false, g.o, q, r, f, r, col, q, 0, y, q)
-			for o, b := range bias {
-				row := y[o*q : (o+1)*q]
-				for i := range row {
-					row[i] += b
-				}
-			}
-		}
+			gemmSerial(false, false, g.o, q, r, f, r, col, q, 0, s.rows, q)
+			scatter(g, ch, out, s.rows, bias)
+		})
 		return nil
 	})
 }
 
 // convInputGrad sets dx to the gradient of the image.
 func convInputGrad[T vec.Float](g *geometry, dx, dy, f []T) error {
-	r, q, size := g.rows(), g.cols(), g.c*g.h*g.w
-	return par.Range(g.n, 1, func(lo, hi int) error {
+	r, size, direct := g.rows(), g.c*g.h*g.w, g.direct()
+	return par.Range(g.n, g.sharing(), func(lo, hi int) error {
 		s := convScratch[T](g)
 		defer s.release()
-		for n := lo; n < hi; n++ {
-			d, y := dx[n*size:(n+1)*size], dy[n*g.o*q:(n+1)*g.o*q]
-			if g.direct() {
-				gemmSerial(true, false, r, q, g.o, f, r, y, q, 0, d, q)
-				continue
-			}
-			gemmSerial(true, false, r, q, g.o, f, r, y, q, 0, s.col, q)
-			clear(d)
-			col2im(g, d, s.col)
+		if !direct {
+			clear(dx[lo*size : hi*size])
 		}
+		g.chunks(lo, hi, func(ch chunk) {
+			q := ch.cols(g)
+			gather(g, ch, s.rows, dy)
+			if direct {
+				gemmSerial(true, false, r, q, g.o, f, r, s.rows, q, 0, dx[ch.n0*size:ch.n1*size], q)
+				return
+			}
+			gemmSerial(true, false, r, q, g.o, f, r, s.rows, q, 0, s.col, q)
+			col2im(g, ch, dx, s.col)
+		})
 		return nil
 	})
 }
 
-// convFilterGrad sets df to the gradient of the filter. Each of a fixed number of ranges of samples is summed in order, then
-// the ranges, so that the result does not depend on timing.
+// convFilterGrad sets df to the gradient of the filter.
 func convFilterGrad[T vec.Float](g *geometry, df, dy, x []T, parts *partials[T]) error {
-	r, q, size := g.rows(), g.cols(), g.c*g.h*g.w
+	r, size, direct := g.rows(), g.c*g.h*g.w, g.direct()
 	err := parts.sum(g.n, r*g.o, func(lo, hi int, acc []T) {
 		s := convScratch[T](g)
 		defer s.release()
-		for n := lo; n < hi; n++ {
-			col := x[n*size : (n+1)*size]
-			if !g.direct() {
-				im2col(g, s.col, col)
-				col = s.col
+		beta := T(0)
+		g.chunks(lo, hi, func(ch chunk) {
+			col, q := s.col, ch.cols(g)
+			if direct {
+				col = x[ch.n0*size : ch.n1*size]
+			} else {
+				im2col(g, ch, col, x)
 			}
+			gather(g, ch, s.rows, dy)
 			// The transpose, columns by outputs: so it is the small dy that is transposed, not the columns.
-			beta := T(1)
-			if n == lo {
-				beta = 0
-			}
-			gemmSerial(false, true, r, g.o, q, col, q, dy[n*g.o*q:(n+1)*g.o*q], q, beta, acc, g.o)
-		}
+			gemmSerial(false, true, r, g.o, q, col, q, s.rows, q, beta, acc, g.o)
+			beta = 1
+		})
 	})
 	if err != nil {
 		return err
 	}
-	total := parts.total
-	for p := range r {
-		row := total[p*g.o : (p+1)*g.o]
-		for o, v := range row {
-			df[o*r+p] = v
+	return par.Range(g.o, 16, func(lo, hi int) error {
+		for o := lo; o < hi; o++ {
+			row := df[o*r : (o+1)*r]
+			for p := range row {
+				row[p] = parts.total[p*g.o+o]
+			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 func convBiasGrad[T vec.Float](g *geometry, db, dy []T) error {

@@ -8,10 +8,10 @@ import (
 	"github.com/ftprop/ftprop/internal/vec"
 )
 
-// columns is the memory one goroutine unfolds a sample into.
+// columns is the memory one goroutine unfolds a chunk into: its columns, and rows of its outputs.
 type columns[T vec.Float] struct {
-	col  []T
-	pool *sync.Pool
+	col, rows []T
+	pool      *sync.Pool
 }
 
 var columnPools [2]sync.Pool // of columns: float32, float64
@@ -26,11 +26,12 @@ func convScratch[T vec.Float](g *geometry) *columns[T] {
 	if !ok {
 		s = &columns[T]{pool: pool}
 	}
-	if n := g.rows() * g.cols(); cap(s.col) < n && !g.direct() {
-		s.col = make([]T, n)
-	} else if !g.direct() {
-		s.col = s.col[:n]
+	samples, rows := g.chunking()
+	n := samples * rows * g.ow
+	if !g.direct() {
+		s.col = grow(s.col, g.rows()*n)
 	}
+	s.rows = grow(s.rows, g.o*n)
 	return s
 }
 
@@ -67,4 +68,12 @@ func (p *partials[T]) sum(samples, size int, f func(lo, hi int, acc []T)) error 
 		vec.Add(p.total, a)
 	}
 	return nil
+}
+
+// grow returns a slice of n elements, x if it is long enough.
+func grow[T vec.Float](x []T, n int) []T {
+	if cap(x) < n {
+		return make([]T, n)
+	}
+	return x[:n]
 }
