@@ -33,7 +33,7 @@ func (s *kernels[T]) cols() int { return len(s.tile[0]) * s.lanes }
 
 // kc is how far a kernel runs along k at a time: so far that a panel of B (kc x 48 floats) stays in the second level
 // cache while all of A's rows pass it.
-const kc = 384
+const kc = 256
 
 // serial is the number of multiply-adds under which a second goroutine costs more than it gains.
 const serial = 1 << 18
