@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/ftprop/ftprop/internal/vec"
+	"gonum.org/v1/gonum/blas"
+	"gonum.org/v1/gonum/blas/gonum"
 )
 
 // shapes has odd sizes, edges of tiles, and sizes at which blocks and goroutines are split.
@@ -212,8 +214,11 @@ func FuzzProducts(f *testing.F) {
 	})
 }
 
+// benchShapes are those of the paper's networks, and a square.
+var benchShapes = [][3]int{{64, 1024, 4096}, {32, 1156, 75}, {64, 289, 800}, {800, 289, 64}, {512, 512, 512}}
+
 func BenchmarkS(b *testing.B) {
-	for _, s := range [][3]int{{64, 1024, 4096}, {32, 1156, 75}, {64, 289, 800}, {800, 289, 64}, {512, 512, 512}} {
+	for _, s := range benchShapes {
 		m, n, k := s[0], s[1], s[2]
 		r := rand.New(rand.NewPCG(1, 2))
 		a, bm, c := fill[float32](r, m*k), fill[float32](r, k*n), make([]float32, m*n)
@@ -249,5 +254,20 @@ func TestKernelsInUse(t *testing.T) {
 		if s[i].name != d[i].name {
 			t.Errorf("float32 kernels %s beside float64 kernels %s", s[i].name, d[i].name)
 		}
+	}
+}
+
+// BenchmarkGonum is BenchmarkS's yardstick in Go.
+func BenchmarkGonum(b *testing.B) {
+	for _, s := range benchShapes {
+		m, n, k := s[0], s[1], s[2]
+		r := rand.New(rand.NewPCG(1, 2))
+		a, bm, c := fill[float32](r, m*k), fill[float32](r, k*n), make([]float32, m*n)
+		b.Run(fmt.Sprintf("%dx%dx%d/NN", m, n, k), func(b *testing.B) {
+			for b.Loop() {
+				gonum.Implementation{}.Sgemm(blas.NoTrans, blas.NoTrans, m, n, k, 1, a, k, bm, n, 0, c, n)
+			}
+			b.ReportMetric(2*float64(m)*float64(n)*float64(k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+		})
 	}
 }

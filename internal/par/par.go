@@ -3,7 +3,6 @@ package par
 
 import (
 	"runtime"
-	"sync"
 
 	"github.com/pkg/errors"
 )
@@ -21,22 +20,21 @@ func Range(n, grain int, f func(lo, hi int) error) error {
 		return nil
 	}
 	blocks := (n + grain - 1) / grain
-	workers := min(runtime.GOMAXPROCS(0), blocks)
-	if workers <= 1 {
+	parts := min(runtime.GOMAXPROCS(0), blocks)
+	if parts <= 1 {
 		return call(f, 0, n)
 	}
-	errs := make([]error, workers)
-	var wg sync.WaitGroup
-	for w := range workers {
-		lo, hi := w*blocks/workers*grain, min((w+1)*blocks/workers*grain, n)
-		if w == workers-1 {
-			// The caller's goroutine would only wait: let it take the last range.
-			errs[w] = call(f, lo, hi)
-			break
-		}
-		wg.Go(func() { errs[w] = call(f, lo, hi) })
+	errs := make([]error, parts)
+	part := func(w int) {
+		errs[w] = call(f, w*blocks/parts*grain, min((w+1)*blocks/parts*grain, n))
 	}
-	wg.Wait()
+	var others group
+	for w := range parts - 1 {
+		others.start(func() { part(w) })
+	}
+	// The caller's goroutine would only wait: let it take the last range.
+	part(parts - 1)
+	others.wait()
 	for _, err := range errs {
 		if err != nil {
 			return err

@@ -5,7 +5,9 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func TestRangeCoversOnce(t *testing.T) {
@@ -54,6 +56,49 @@ func TestRangeReportsLowestErrorAndPanics(t *testing.T) {
 		err = Range(4, 1, func(lo, hi int) error { panic("boom") })
 		if err == nil || !strings.Contains(err.Error(), "boom") {
 			t.Fatalf("%d procs: got %v, want the panic as an error", procs, err)
+		}
+	}
+}
+
+// Loops in loops and beside each other have fewer workers than tasks, and finish all the same.
+func TestNestedAndConcurrent(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	var total atomic.Int64
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 50 {
+				_ = Range(8, 1, func(lo, hi int) error {
+					return Range(hi-lo, 1, func(lo, hi int) error {
+						total.Add(int64(hi - lo))
+						return nil
+					})
+				})
+			}
+		})
+	}
+	wg.Wait()
+	if got := total.Load(); got != 8*50*8 {
+		t.Errorf("%d units of work done, want %d", got, 8*50*8)
+	}
+}
+
+// A worker that has gone to sleep wakes up.
+func TestWorkersWake(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+	for _, pause := range []time.Duration{0, patience / 2, patience, 2 * patience, 10 * patience} {
+		for range 20 {
+			n := 0
+			var mu sync.Mutex
+			if err := Range(2, 1, func(lo, hi int) error {
+				mu.Lock()
+				defer mu.Unlock()
+				n += hi - lo
+				return nil
+			}); err != nil || n != 2 {
+				t.Fatalf("%d of 2 done, %v", n, err)
+			}
+			time.Sleep(pause)
 		}
 	}
 }
