@@ -282,17 +282,28 @@ func col2im[T vec.Float](g *geometry, ch chunk, x, col []T) {
 	}
 }
 
-// gather copies the outputs of a chunk, y, to rows of its columns; scatter copies them back and adds the bias, if any.
-func gather[T vec.Float](g *geometry, ch chunk, rows, y []T) {
+// whole reports whether a chunk is one sample: its outputs lie in rows of columns as they are.
+func (c chunk) whole(g *geometry) bool { return c.n1-c.n0 == 1 && c.y1-c.y0 == g.oh }
+
+// gather returns the outputs of a chunk, y, in rows of its columns: a copy in rows, or y itself where it is laid out so.
+// scatter copies them back and adds the bias, if any.
+func gather[T vec.Float](g *geometry, ch chunk, rows, y []T) []T {
+	if ch.whole(g) {
+		return y[ch.n0*g.o*g.cols() : ch.n1*g.o*g.cols()]
+	}
 	ld, part := ch.cols(g), (ch.y1-ch.y0)*g.ow
 	for n := ch.n0; n < ch.n1; n++ {
 		for o := range g.o {
 			copy(rows[o*ld+(n-ch.n0)*part:][:part], y[((n*g.o+o)*g.oh+ch.y0)*g.ow:])
 		}
 	}
+	return rows
 }
 
 func scatter[T vec.Float](g *geometry, ch chunk, y, rows, bias []T) {
+	if bias == nil && ch.whole(g) {
+		return // they are there already
+	}
 	ld, part := ch.cols(g), (ch.y1-ch.y0)*g.ow
 	for n := ch.n0; n < ch.n1; n++ {
 		for o := range g.o {
@@ -332,8 +343,12 @@ func convForward[T vec.Float](g *geometry, out, x, f, bias []T) error {
 			} else {
 				im2col(g, ch, col, x)
 			}
-			gemmSerial(false, false, g.o, q, r, f, r, col, q, 0, s.rows, q)
-			scatter(g, ch, out, s.rows, bias)
+			rows := s.rows
+			if ch.whole(g) {
+				rows = out[ch.n0*g.o*q : ch.n1*g.o*q]
+			}
+			gemmSerial(false, false, g.o, q, r, f, r, col, q, 0, rows, q)
+			scatter(g, ch, out, rows, bias)
 		})
 		return nil
 	})
@@ -350,12 +365,12 @@ func convInputGrad[T vec.Float](g *geometry, dx, dy, f []T) error {
 		}
 		g.chunks(lo, hi, func(ch chunk) {
 			q := ch.cols(g)
-			gather(g, ch, s.rows, dy)
+			d := gather(g, ch, s.rows, dy)
 			if direct {
-				gemmSerial(true, false, r, q, g.o, f, r, s.rows, q, 0, dx[ch.n0*size:ch.n1*size], q)
+				gemmSerial(true, false, r, q, g.o, f, r, d, q, 0, dx[ch.n0*size:ch.n1*size], q)
 				return
 			}
-			gemmSerial(true, false, r, q, g.o, f, r, s.rows, q, 0, s.col, q)
+			gemmSerial(true, false, r, q, g.o, f, r, d, q, 0, s.col, q)
 			col2im(g, ch, dx, s.col)
 		})
 		return nil
@@ -376,9 +391,9 @@ func convFilterGrad[T vec.Float](g *geometry, df, dy, x []T, parts *partials[T])
 			} else {
 				im2col(g, ch, col, x)
 			}
-			gather(g, ch, s.rows, dy)
+			d := gather(g, ch, s.rows, dy)
 			// The transpose, columns by outputs: so it is the small dy that is transposed, not the columns.
-			gemmSerial(false, true, r, g.o, q, col, q, s.rows, q, beta, acc, g.o)
+			gemmSerial(false, true, r, g.o, q, col, q, d, q, beta, acc, g.o)
 			beta = 1
 		})
 	})
