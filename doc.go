@@ -22,6 +22,9 @@
 //     Gorgonia operations made of them;
 //   - package nodes: constructors func(*gorgonia.Node) (*gorgonia.Node, error),
 //     for use with gorgonia.Must and gorgonia.Lift1, and the output losses;
+//   - package ops/nn: convolution, pooling, batch norm and other layers, fast and
+//     drop-in, and fast products for graphs that stay stock;
+//   - package solvers: Adam, SGD and RMSProp with PyTorch's arithmetic, schedules;
 //   - examples/compare: one command that compares target rules, the
 //     straight-through estimator and full-precision baselines on real data.
 //

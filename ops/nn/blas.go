@@ -1,4 +1,6 @@
-// Package nn holds fast versions of what networks in Gorgonia need.
+// Package nn holds layers for Gorgonia that are fast and keep their memory from step to step: convolution, pooling, batch
+// norm, dense layers, dropout, rectifiers, reshapes. Where Gorgonia has such a layer, the constructor in package nodes has its
+// signature. BLAS speeds up graphs that stay stock.
 package nn
 
 import (

@@ -378,7 +378,9 @@ func convInputGrad[T vec.Float](g *geometry, dx, dy, f []T) error {
 }
 
 // convFilterGrad sets df to the gradient of the filter.
-func convFilterGrad[T vec.Float](g *geometry, df, dy, x []T, parts *partials[T]) error {
+func convFilterGrad[T vec.Float](g *geometry, df, dy, x []T) error {
+	parts := partialsFor[T]()
+	defer parts.release()
 	r, size, direct := g.rows(), g.c*g.h*g.w, g.direct()
 	err := parts.sum(g.n, r*g.o, func(lo, hi int, acc []T) {
 		s := convScratch[T](g)
@@ -525,9 +527,7 @@ type convGrad struct {
 	image *gorgonia.Node
 
 	opkit.Pure
-	out     opkit.Buffer
-	parts32 partials[float32]
-	parts64 partials[float64]
+	out opkit.Buffer
 }
 
 func (d *convGrad) String() string {
@@ -553,11 +553,11 @@ func (d *convGrad) UsePreallocDo(_ gorgonia.Value, in ...gorgonia.Value) (gorgon
 
 func (d *convGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 	return opkit.Dispatch(d, in, 3,
-		func() (gorgonia.Value, error) { return convGradDo(d, in, &d.parts32) },
-		func() (gorgonia.Value, error) { return convGradDo(d, in, &d.parts64) })
+		func() (gorgonia.Value, error) { return convGradDo[float32](d, in) },
+		func() (gorgonia.Value, error) { return convGradDo[float64](d, in) })
 }
 
-func convGradDo[T vec.Float](d *convGrad, in []gorgonia.Value, parts *partials[T]) (gorgonia.Value, error) {
+func convGradDo[T vec.Float](d *convGrad, in []gorgonia.Value) (gorgonia.Value, error) {
 	plain := *d.conv
 	plain.Bias = false // the bias has no say in the sizes
 	g, err := plain.geometry(valueShapes(in[:2]))
@@ -576,7 +576,7 @@ func convGradDo[T vec.Float](d *convGrad, in []gorgonia.Value, parts *partials[T
 	case 0:
 		err = convInputGrad(&g, out, x[2], x[1])
 	case 1:
-		err = convFilterGrad(&g, out, x[2], x[0], parts)
+		err = convFilterGrad(&g, out, x[2], x[0])
 	default:
 		err = convBiasGrad(&g, out, x[2])
 	}

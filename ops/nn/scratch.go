@@ -14,14 +14,19 @@ type columns[T vec.Float] struct {
 	pool      *sync.Pool
 }
 
-var columnPools [2]sync.Pool // of columns: float32, float64
+// pools keep scratch memory from call to call: of columns and of partials, of float32 and of float64.
+var pools [4]sync.Pool
+
+func poolFor[T vec.Float](kind int) *sync.Pool {
+	var x T
+	if _, ok := any(x).(float64); ok {
+		kind++
+	}
+	return &pools[kind]
+}
 
 func convScratch[T vec.Float](g *geometry) *columns[T] {
-	var x T
-	pool := &columnPools[0]
-	if _, ok := any(x).(float64); ok {
-		pool = &columnPools[1]
-	}
+	pool := poolFor[T](0)
 	s, ok := pool.Get().(*columns[T])
 	if !ok {
 		s = &columns[T]{pool: pool}
@@ -42,19 +47,30 @@ func (s *columns[T]) release() { s.pool.Put(s) }
 type partials[T vec.Float] struct {
 	acc   [][]T
 	total []T
+	pool  *sync.Pool
 }
+
+func partialsFor[T vec.Float]() *partials[T] {
+	pool := poolFor[T](2)
+	if p, ok := pool.Get().(*partials[T]); ok {
+		return p
+	}
+	return &partials[T]{pool: pool}
+}
+
+func (p *partials[T]) release() { p.pool.Put(p) }
 
 // sum calls f on ranges of samples, each with an accumulator of the given size that f must set (not add to); the sum of the
 // accumulators is then in total.
 func (p *partials[T]) sum(samples, size int, f func(lo, hi int, acc []T)) error {
 	parts := min(runtime.GOMAXPROCS(0), samples)
-	if len(p.acc) != parts || len(p.total) != size {
-		p.acc = make([][]T, parts)
-		for i := range p.acc {
-			p.acc[i] = make([]T, size)
-		}
-		p.total = p.acc[0]
+	if len(p.acc) < parts {
+		p.acc = append(p.acc, make([][]T, parts-len(p.acc))...)
 	}
+	for i := range parts {
+		p.acc[i] = grow(p.acc[i], size)
+	}
+	p.total = p.acc[0]
 	err := par.Range(parts, 1, func(lo, hi int) error {
 		for i := lo; i < hi; i++ {
 			f(i*samples/parts, (i+1)*samples/parts, p.acc[i])
@@ -64,7 +80,7 @@ func (p *partials[T]) sum(samples, size int, f func(lo, hi int, acc []T)) error 
 	if err != nil {
 		return err
 	}
-	for _, a := range p.acc[1:] {
+	for _, a := range p.acc[1:parts] {
 		vec.Add(p.total, a)
 	}
 	return nil
