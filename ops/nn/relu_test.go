@@ -102,7 +102,7 @@ func TestRectifierMerging(t *testing.T) {
 	g := gorgonia.NewGraph()
 	x := gtest.Input(g, "x", tensor.Float32, []float64{1, -1}, 2)
 	on := func(op gorgonia.Op) *gorgonia.Node { return gorgonia.Must(gorgonia.ApplyOp(op, x)) }
-	if on(nn.ReLU()) != on(nn.ReLU()) {
+	if first, second := on(nn.ReLU()), on(nn.ReLU()); first != second {
 		t.Error("two equal ReLUs")
 	}
 	if on(nn.ReLU()) == on(nn.LeakyReLU(0)) || on(nn.LeakyReLU(0.1)) == on(nn.LeakyReLU(0.2)) {
