@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -201,27 +202,30 @@ func ints(list string) ([]int, error) {
 // progress shows a bar with rate and time left on a terminal, and elsewhere a line for every run.
 type progress struct {
 	bar   *progressbar.ProgressBar
+	mu    sync.Mutex // runs end on several goroutines
 	lines io.Writer
 }
 
-func newProgress(log io.Writer, c *experiment.Config) progress {
+func newProgress(log io.Writer, c *experiment.Config) *progress {
 	if f, ok := log.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return progress{bar: progressbar.NewOptions(c.Steps(),
+		return &progress{bar: progressbar.NewOptions(c.Steps(),
 			progressbar.OptionSetWriter(log), progressbar.OptionSetDescription("training"), progressbar.OptionShowCount(),
 			progressbar.OptionShowIts(), progressbar.OptionSetItsString("steps"), progressbar.OptionThrottle(100*time.Millisecond),
 			progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish())}
 	}
-	return progress{lines: log}
+	return &progress{lines: log}
 }
 
-func (p progress) Step() {
+func (p *progress) Step() {
 	if p.bar != nil {
 		_ = p.bar.Add(1) // a bar that cannot be drawn is no reason to stop
 	}
 }
 
-func (p progress) Done(r *experiment.Run) {
+func (p *progress) Done(r *experiment.Run) {
 	if p.lines != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
 		fmt.Fprintf(p.lines, "%v, seed %d: test accuracy %.2f %% after %d epochs, %.1f s\n",
 			r.Method, r.Seed, r.Accuracy[len(r.Accuracy)-1], len(r.Accuracy), r.Seconds)
 	}
