@@ -29,11 +29,19 @@ func Compare(ctx context.Context, c *Config, p Progress) ([]*Run, error) {
 	runs := make([]*Run, c.Seeds*len(c.Methods))
 	next := make(chan int)
 	var wg sync.WaitGroup
+	var building sync.Mutex
 	for range c.Workers {
 		wg.Go(func() {
 			for i := range next {
 				m, seed := c.Methods[i%len(c.Methods)], i/len(c.Methods)+1
-				r, err := trainOne(ctx, c, m, seed, p.Step)
+				building.Lock()
+				t, err := newTrainer(c, m, seed)
+				building.Unlock()
+				var r *Run
+				if err == nil {
+					r, err = t.train(ctx, p.Step)
+					t.close()
+				}
 				if err != nil {
 					cancel(errors.WithMessagef(err, "%v, seed %d", m, seed))
 					continue

@@ -79,100 +79,117 @@ func newNetwork(sizes []int, batch int, act nodes.Activation, weights []gorgonia
 	return n, nil
 }
 
-// trainOne trains one method with one seed. step is called after every step. A cancelled context ends it
-// with the context's error.
-func trainOne(ctx context.Context, c *Config, m Method, seed int, step func()) (*Run, error) {
-	start := time.Now()
-	rng := rand.New(rand.NewPCG(uint64(seed), 0xf7))
-	sizes := append(append([]int{c.Train.Features()}, c.Hidden...), c.Train.Classes)
-	net, err := newNetwork(sizes, c.Batch, m.Act, nil, rng)
-	if err != nil {
+// trainer is a network with all that training and testing it takes.
+type trainer struct {
+	config    *Config
+	method    Method
+	seed      int
+	rng       *rand.Rand
+	net       *network
+	vm        gorgonia.VM
+	loss      gorgonia.Value
+	agreement []gorgonia.Value // of each hidden layer, where targets are set
+	solver    gorgonia.Solver
+	test      *tester
+
+	x, onehot []float32 // the batch
+	labels    []int
+}
+
+// newTrainer builds the graphs. One goroutine at a time may do so: Gorgonia's gradients begin at a node that all
+// graphs share, and hash it unguarded.
+func newTrainer(c *Config, m Method, seed int) (*trainer, error) {
+	t := &trainer{config: c, method: m, seed: seed, rng: rand.New(rand.NewPCG(uint64(seed), 0xf7))}
+	f := c.Train.Features()
+	sizes := append(append([]int{f}, c.Hidden...), c.Train.Classes)
+	var err error
+	if t.net, err = newNetwork(sizes, c.Batch, m.Act, nil, t.rng); err != nil {
 		return nil, err
 	}
-	g := net.x.Graph()
+	g := t.net.x.Graph()
 	y := gorgonia.NewMatrix(g, tensor.Float32, gorgonia.WithName("y"), gorgonia.WithShape(c.Batch, c.Train.Classes))
-	cost, err := nodes.CrossEntropy(net.logits, y)
+	cost, err := nodes.CrossEntropy(t.net.logits, y)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := gorgonia.Grad(cost, net.params...); err != nil {
+	if _, err := gorgonia.Grad(cost, t.net.params...); err != nil {
 		return nil, err
 	}
-	var lossValue gorgonia.Value
-	gorgonia.Read(cost, &lossValue)
+	gorgonia.Read(cost, &t.loss)
 	// Targets and what follows from them are ordinary nodes, to be read like any other.
-	agreement := make([]gorgonia.Value, len(net.hidden))
 	if m.Hard {
-		for l, h := range net.hidden {
+		t.agreement = make([]gorgonia.Value, len(t.net.hidden))
+		for l, h := range t.net.hidden {
 			a, err := nodes.Agreement(h)
 			if err != nil {
 				return nil, err
 			}
-			gorgonia.Read(a, &agreement[l])
+			gorgonia.Read(a, &t.agreement[l])
 		}
 	}
-	vm := gorgonia.NewTapeMachine(g, gorgonia.BindDualValues(net.params...))
-	defer vm.Close()
-	solver := gorgonia.NewAdamSolver(gorgonia.WithLearnRate(c.LearnRate), gorgonia.WithL2Reg(c.WeightDecay))
-	weights := make([]gorgonia.Value, len(net.params))
-	for i, p := range net.params {
+	weights := make([]gorgonia.Value, len(t.net.params))
+	for i, p := range t.net.params {
 		weights[i] = p.Value()
 	}
-	test, err := newTester(c, m, sizes, weights)
-	if err != nil {
+	t.x, t.labels, t.onehot = make([]float32, c.Batch*f), make([]int, c.Batch), make([]float32, c.Batch*c.Train.Classes)
+	if err := gorgonia.Let(t.net.x, tensor.New(tensor.WithShape(c.Batch, f), tensor.WithBacking(t.x))); err != nil {
 		return nil, err
 	}
-	defer test.vm.Close()
+	if err := gorgonia.Let(y, tensor.New(tensor.WithShape(c.Batch, c.Train.Classes), tensor.WithBacking(t.onehot))); err != nil {
+		return nil, err
+	}
+	if t.test, err = newTester(c, m, sizes, weights); err != nil {
+		return nil, err
+	}
+	t.vm = gorgonia.NewTapeMachine(g, gorgonia.BindDualValues(t.net.params...))
+	t.solver = gorgonia.NewAdamSolver(gorgonia.WithLearnRate(c.LearnRate), gorgonia.WithL2Reg(c.WeightDecay))
+	return t, nil
+}
 
-	f := c.Train.Features()
-	xs, labels := make([]float32, c.Batch*f), make([]int, c.Batch)
-	onehot := make([]float32, c.Batch*c.Train.Classes)
-	if err := gorgonia.Let(net.x, tensor.New(tensor.WithShape(c.Batch, f), tensor.WithBacking(xs))); err != nil {
-		return nil, err
-	}
-	if err := gorgonia.Let(y, tensor.New(tensor.WithShape(c.Batch, c.Train.Classes), tensor.WithBacking(onehot))); err != nil {
-		return nil, err
-	}
-	run := &Run{Method: m, Seed: seed}
+// close ends the machines.
+func (t *trainer) close() {
+	t.vm.Close()
+	t.test.vm.Close()
+}
+
+// train runs all epochs. step is called after every step. A cancelled context ends it with the context's error.
+func (t *trainer) train(ctx context.Context, step func()) (*Run, error) {
+	start, c := time.Now(), t.config
+	run := &Run{Method: t.method, Seed: t.seed}
 	for epoch := range c.Epochs {
-		order := rng.Perm(c.Train.N())
+		order := t.rng.Perm(c.Train.N())
 		steps := c.StepsPerEpoch()
 		sum := 0.0
-		run.Agreement = nil
+		run.Agreement = make([]float64, len(t.agreement))
 		for s := range steps {
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
-			if err := c.Train.Batch(xs, labels, order[s*c.Batch:(s+1)*c.Batch]); err != nil {
+			if err := c.Train.Batch(t.x, t.labels, order[s*c.Batch:(s+1)*c.Batch]); err != nil {
 				return nil, err
 			}
-			clear(onehot)
-			for i, label := range labels {
-				onehot[i*c.Train.Classes+label] = 1
+			clear(t.onehot)
+			for i, label := range t.labels {
+				t.onehot[i*c.Train.Classes+label] = 1
 			}
-			if err := vm.RunAll(); err != nil {
+			if err := t.vm.RunAll(); err != nil {
 				return nil, errors.Wrapf(err, "epoch %d, step %d", epoch+1, s+1)
 			}
-			sum += float64(lossValue.Data().(float32))
-			for l, a := range agreement {
-				if m.Hard {
-					if len(run.Agreement) <= l {
-						run.Agreement = append(run.Agreement, 0)
-					}
-					run.Agreement[l] += float64(a.Data().(float32)) / float64(steps)
-				}
+			sum += float64(t.loss.Data().(float32))
+			for l, a := range t.agreement {
+				run.Agreement[l] += float64(a.Data().(float32)) / float64(steps)
 			}
-			if err := solver.Step(gorgonia.NodesToValueGrads(net.params)); err != nil {
+			if err := t.solver.Step(gorgonia.NodesToValueGrads(t.net.params)); err != nil {
 				return nil, errors.Wrapf(err, "epoch %d, step %d", epoch+1, s+1)
 			}
-			vm.Reset()
+			t.vm.Reset()
 			step()
 		}
 		if loss := sum / float64(steps); loss-loss != 0 {
 			return nil, errors.Errorf("epoch %d: the training loss is %v: try a lower learning rate than %v", epoch+1, loss, c.LearnRate)
 		}
 		run.Loss = append(run.Loss, sum/float64(steps))
-		acc, err := test.accuracy(c.Test)
+		acc, err := t.test.accuracy(c.Test)
 		if err != nil {
 			return nil, err
 		}
