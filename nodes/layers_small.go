@@ -76,6 +76,15 @@ func reshape(x *gorgonia.Node, build func(from tensor.Shape) (*nn.Reshape, error
 	return pointwise(op, x)
 }
 
+// Add returns a + b, of equal shapes: gorgonia.Add with memory that is kept from run to run. See nn.Add.
+func Add(a, b *gorgonia.Node) (*gorgonia.Node, error) {
+	op := new(nn.Add)
+	if err := check(op, a, b); err != nil {
+		return nil, err
+	}
+	return apply(op, a, b)
+}
+
 // ReLU returns max(x, 0), with the derivative 0 at 0. See nn.ReLU.
 func ReLU(x *gorgonia.Node) (*gorgonia.Node, error) { return pointwise(nn.ReLU(), x) }
 

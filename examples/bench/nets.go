@@ -21,6 +21,7 @@ type layers struct {
 	linear func(x, w, b *gorgonia.Node) (*gorgonia.Node, error)
 	flat   func(x *gorgonia.Node) (*gorgonia.Node, error) // (N, ...) to (N, features)
 	mean   func(x *gorgonia.Node) (*gorgonia.Node, error) // over height and width, (N, C, H, W) to (N, C)
+	add    func(a, b *gorgonia.Node) (*gorgonia.Node, error)
 }
 
 func two(n int) []int { return []int{n, n} }
@@ -49,6 +50,7 @@ func ours() layers {
 			}
 			return nodes.Flatten(y)
 		},
+		add: nodes.Add,
 	}
 }
 
@@ -87,6 +89,7 @@ func stock() layers {
 		},
 		flat: flatten,
 		mean: globalMean,
+		add:  gorgonia.Add,
 	}
 }
 
@@ -246,7 +249,7 @@ func resNet18(n *net, x *gorgonia.Node) *gorgonia.Node {
 				short = n.norm(n.conv(h, stage.out, 1, 0, stride, false), 1e-5)
 			}
 			if n.err == nil {
-				h = n.one(n.act, n.keep(gorgonia.Add(b, short)))
+				h = n.one(n.act, n.keep(n.add(b, short)))
 			}
 			in = stage.out
 		}

@@ -166,3 +166,15 @@ func Add[T Float](dst, x []T) {
 		dst[i] += v
 	}
 }
+
+// Sum sets dst = x + y.
+func Sum[T Float](dst, x, y []T) {
+	dst, y = dst[:len(x)], y[:len(x)]
+	if x, ok := any(x).([]float32); ok && best.add != nil {
+		best.add.run(any(dst).([]float32), x, any(y).([]float32), 0, 0, 0)
+		return
+	}
+	for i, v := range x {
+		dst[i] = v + y[i]
+	}
+}

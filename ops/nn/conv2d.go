@@ -21,8 +21,9 @@ import (
 //
 // It is computed as matrix products, filter (O, C KH KW) by columns (C KH KW, outputs), of several samples at a time where their
 // maps are small and of a part of one where they are large; samples are shared out between goroutines. 1x1 convolutions with
-// stride 1 need no columns. The gradient of the image is computed only
-// where gorgonia.Grad needs it, not for a network's input.
+// stride 1 need no columns. In float32, 3x3 convolutions with stride 1 of 16 channels or more take less than half the
+// multiplications: Winograd's algorithm F(2x2, 3x3), whose rounding differs from that of the definition (errors of
+// the same order). The gradient of the image is computed only where gorgonia.Grad needs it, not for a network's input.
 //
 // A Conv2d keeps its output and its scratch memory from run to run, so it belongs to one node: make it with NewConv2d
 // or nodes.Conv2d. Source: torch.nn.functional.conv2d.
@@ -133,6 +134,9 @@ func gemmSerial[T vec.Float](tA, tB bool, m, n, k int, a []T, lda int, b []T, ld
 }
 
 func convForward[T vec.Float](g *geometry, out, x, f, bias []T) error {
+	if c := winogradFor[T](g); c != nil {
+		return c.Forward(single(out), single(x), single(f), single(bias))
+	}
 	r, size, direct := g.rows(), g.c*g.h*g.w, g.direct()
 	return par.Range(g.n, g.sharing(), func(lo, hi int) error {
 		s := convScratch[T](g)
@@ -157,6 +161,9 @@ func convForward[T vec.Float](g *geometry, out, x, f, bias []T) error {
 
 // convInputGrad sets dx to the gradient of the image.
 func convInputGrad[T vec.Float](g *geometry, dx, dy, f []T) error {
+	if c := winogradFor[T](g); c != nil {
+		return c.InputGrad(single(dx), single(dy), single(f))
+	}
 	r, size, direct := g.rows(), g.c*g.h*g.w, g.direct()
 	return par.Range(g.n, g.sharing(), func(lo, hi int) error {
 		s := convScratch[T](g)
@@ -180,6 +187,9 @@ func convInputGrad[T vec.Float](g *geometry, dx, dy, f []T) error {
 
 // convFilterGrad sets df to the gradient of the filter.
 func convFilterGrad[T vec.Float](g *geometry, df, dy, x []T) error {
+	if c := winogradFor[T](g); c != nil {
+		return c.FilterGrad(single(df), single(dy), single(x))
+	}
 	parts := partialsFor[T]()
 	defer parts.release()
 	r, size, direct := g.rows(), g.c*g.h*g.w, g.direct()

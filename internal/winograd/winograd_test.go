@@ -1,0 +1,166 @@
+package winograd
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"testing"
+)
+
+// sizes are of all kinds: rows of tiles of whole and broken groups, odd maps, every padding, few and many channels, maps that
+// several samples share a chunk of and maps cut into several chunks, filters that do not fill a group.
+var sizes = []Conv{
+	{N: 1, C: 1, H: 3, W: 3, O: 1},
+	{N: 1, C: 1, H: 1, W: 1, O: 1, PadH: 1, PadW: 1},
+	{N: 2, C: 3, H: 4, W: 5, O: 2, PadH: 1, PadW: 1},
+	{N: 3, C: 2, H: 5, W: 16, O: 7, PadH: 1, PadW: 1},
+	{N: 2, C: 5, H: 7, W: 18, O: 3, PadW: 2},
+	{N: 1, C: 4, H: 20, W: 37, O: 4, PadH: 2},
+	{N: 5, C: 16, H: 2, W: 2, O: 17, PadH: 1, PadW: 1},
+	{N: 3, C: 17, H: 33, W: 35, O: 16, PadH: 1, PadW: 1},
+	{N: 2, C: 100, H: 6, W: 7, O: 97, PadH: 1, PadW: 1},
+	{N: 6, C: 98, H: 4, W: 4, O: 99, PadH: 1, PadW: 1},
+	{N: 1, C: 33, H: 40, W: 40, O: 32},
+}
+
+func random(rng *rand.Rand, n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(rng.NormFloat64())
+	}
+	return x
+}
+
+// reference is the definition in float64, with the sum of the terms' magnitudes beside each result.
+type reference struct{ y, yAbs, dx, dxAbs, df, dfAbs []float64 }
+
+func define(c *Conv, x, f, bias, dy []float32) *reference {
+	oh, ow := c.oh(), c.ow()
+	r := &reference{
+		make([]float64, c.N*c.O*oh*ow), make([]float64, c.N*c.O*oh*ow),
+		make([]float64, len(x)), make([]float64, len(x)), make([]float64, len(f)), make([]float64, len(f)),
+	}
+	for n := range c.N {
+		for o := range c.O {
+			for i := range oh * ow {
+				at := (n*c.O+o)*oh*ow + i
+				r.y[at], r.yAbs[at] = float64(bias[o]), math.Abs(float64(bias[o]))
+				for ch := range c.C {
+					for k := range 9 {
+						yy, xx := i/ow-c.PadH+k/3, i%ow-c.PadW+k%3
+						if yy < 0 || xx < 0 || yy >= c.H || xx >= c.W {
+							continue
+						}
+						xi, fi := ((n*c.C+ch)*c.H+yy)*c.W+xx, (o*c.C+ch)*9+k
+						a, b, d := float64(x[xi]), float64(f[fi]), float64(dy[at])
+						r.y[at] += a * b
+						r.yAbs[at] += math.Abs(a * b)
+						r.dx[xi] += b * d
+						r.dxAbs[xi] += math.Abs(b * d)
+						r.df[fi] += a * d
+						r.dfAbs[fi] += math.Abs(a * d)
+					}
+				}
+			}
+		}
+	}
+	return r
+}
+
+// within reports the first result that is off by more than rounding, relative to the magnitudes that were summed.
+func within(t *testing.T, what string, got []float32, want, abs []float64) {
+	t.Helper()
+	for i, w := range want {
+		// A tile's transforms mix it with its neighbours, whose magnitudes may be larger: hence the constant.
+		if d := math.Abs(float64(got[i]) - w); !(d <= 2e-6*(abs[i]+20)) {
+			t.Fatalf("%s[%d] = %v, want %v, off by %.2g with magnitudes of %.3g", what, i, got[i], w, d, abs[i])
+		}
+	}
+}
+
+func TestEqualsDefinition(t *testing.T) {
+	defer func(b *kernels) { best = b }(best)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	for _, ks := range available() {
+		best = ks
+		for _, c := range sizes {
+			rng := rand.New(rand.NewPCG(1, 2))
+			x, f, bias := random(rng, c.N*c.C*c.H*c.W), random(rng, c.O*c.C*9), random(rng, c.O)
+			dy := random(rng, c.N*c.O*c.oh()*c.ow())
+			want := define(&c, x, f, bias, dy)
+			for _, procs := range []int{1, 2, 3} {
+				runtime.GOMAXPROCS(procs)
+				t.Run(fmt.Sprintf("%s/%+v/%d", ks.name, c, procs), func(t *testing.T) {
+					y, dx, df := make([]float32, len(dy)), make([]float32, len(x)), make([]float32, len(f))
+					if err := c.Forward(y, x, f, bias); err != nil {
+						t.Fatal(err)
+					}
+					if err := c.InputGrad(dx, dy, f); err != nil {
+						t.Fatal(err)
+					}
+					if err := c.FilterGrad(df, dy, x); err != nil {
+						t.Fatal(err)
+					}
+					within(t, "y", y, want.y, want.yAbs)
+					within(t, "dx", dx, want.dx, want.dxAbs)
+					within(t, "df", df, want.df, want.dfAbs)
+					again := make([]float32, len(f))
+					if err := c.FilterGrad(again, dy, x); err != nil || !slices.Equal(df, again) {
+						t.Fatal("a second run gives other bits", err)
+					}
+				})
+			}
+		}
+	}
+}
+
+// Without a bias it is zero.
+func TestNoBias(t *testing.T) {
+	c := Conv{N: 1, C: 2, H: 4, W: 4, O: 2, PadH: 1, PadW: 1}
+	rng := rand.New(rand.NewPCG(1, 2))
+	x, f := random(rng, 32), random(rng, 36)
+	a, b := make([]float32, 32), make([]float32, 32)
+	if err := c.Forward(a, x, f, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Forward(b, x, f, make([]float32, 2)); err != nil || !slices.Equal(a, b) {
+		t.Fatal(a, b, err)
+	}
+}
+
+func BenchmarkConv(b *testing.B) {
+	for _, c := range []Conv{
+		{N: 16, C: 64, H: 32, W: 32, O: 64, PadH: 1, PadW: 1},
+		{N: 16, C: 128, H: 16, W: 16, O: 128, PadH: 1, PadW: 1},
+		{N: 16, C: 256, H: 8, W: 8, O: 256, PadH: 1, PadW: 1},
+		{N: 16, C: 512, H: 4, W: 4, O: 512, PadH: 1, PadW: 1},
+		{N: 64, C: 48, H: 18, W: 18, O: 64, PadH: 1, PadW: 1},
+		{N: 64, C: 64, H: 18, W: 18, O: 64, PadH: 1, PadW: 1},
+		{N: 64, C: 64, H: 9, W: 9, O: 128},
+		{N: 64, C: 128, H: 7, W: 7, O: 128, PadH: 1, PadW: 1},
+		{N: 64, C: 128, H: 7, W: 7, O: 128},
+	} {
+		rng := rand.New(rand.NewPCG(1, 2))
+		x, f := random(rng, c.N*c.C*c.H*c.W), random(rng, c.O*c.C*9)
+		dy := random(rng, c.N*c.O*c.oh()*c.ow())
+		y, dx, df := make([]float32, len(dy)), make([]float32, len(x)), make([]float32, len(f))
+		for name, f := range map[string]func() error{
+			"Forward":    func() error { return c.Forward(y, x, f, nil) },
+			"InputGrad":  func() error { return c.InputGrad(dx, dy, f) },
+			"FilterGrad": func() error { return c.FilterGrad(df, dy, x) },
+		} {
+			b.Run(fmt.Sprintf("%dx%dx%dx%dto%d/%s", c.N, c.C, c.H, c.W, c.O, name), func(b *testing.B) {
+				for b.Loop() {
+					if err := f(); err != nil {
+						b.Fatal(err)
+					}
+				}
+				// As the definition counts them.
+				flops := 2 * 9 * float64(c.C) * float64(len(dy))
+				b.ReportMetric(flops*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+			})
+		}
+	}
+}
