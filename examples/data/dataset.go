@@ -1,9 +1,28 @@
-// Package data reads labelled images for the examples: the embedded handwritten
-// digits, and MNIST or Fashion-MNIST from a directory of idx files.
+// Package data reads labelled images for the examples, fetches the public sets, and
+// hands out batches:
 //
-// Every reader returns a [Set] of float32 pixels in [0, 1], laid out as a
-// Gorgonia (N, C, H, W) tensor expects its backing slice. An epoch is a shuffled
-// list of indices cut into batches:
+//   - [Digits] (embedded), [MNIST], [CIFAR10], [CIFAR100], [SVHN] and [ImageFolder]
+//     read; [Download] fetches.
+//   - A [Source] is what they all are: images of one shape, by index. [Split] and
+//     [Subset] are views of one, [Transform] pads, crops, flips and normalises.
+//   - A [Loader] makes batches of a source ahead of their use, in an order and with
+//     an augmentation that depend on seed and epoch alone.
+//
+// Pixels are float32 in [0, 1] unless normalised, laid out as a Gorgonia (N, C, H,
+// W) tensor expects its backing slice:
+//
+//	train, test, err := data.CIFAR10(dir)
+//	...
+//	src, err := data.Transform{Augment: data.AugmentCIFAR(), Norm: data.NormCIFAR10()}.Apply(train)
+//	...
+//	loader, err := data.NewLoader(src, data.LoaderOptions{Batch: 64, Seed: 1})
+//	...
+//	defer loader.Close()
+//	for b, err := range loader.Batches(ctx) {
+//		... // b.X, b.Y
+//	}
+//
+// A [Set] also stands alone, its epoch a shuffled list of indices cut into batches:
 //
 //	for idx := range slices.Chunk(data.Permutation(set.N(), epoch), batch) {
 //		err := set.Batch(x[:len(idx)*set.Features()], y[:len(idx)], idx)

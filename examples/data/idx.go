@@ -153,6 +153,15 @@ const mnistFiles = "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-image
 // label above 9, and when train and test images differ in size. For a missing
 // directory or file the error is fs.ErrNotExist, in the sense of errors.Is.
 func MNIST(dir string) (train, test *Set, err error) {
+	a, b, err := MNISTImages(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	return a.Set(), b.Set(), nil
+}
+
+// MNISTImages reads what [MNIST] reads and keeps it as bytes.
+func MNISTImages(dir string) (train, test *Images, err error) {
 	info, err := os.Stat(dir)
 	if err != nil {
 		return nil, nil, errors.Wrapf(err, "data: MNIST: want a directory of %s", mnistFiles)
@@ -166,15 +175,15 @@ func MNIST(dir string) (train, test *Set, err error) {
 	if test, err = readMNIST(dir, "t10k"); err != nil {
 		return nil, nil, errors.Wrap(err, "data: MNIST")
 	}
-	if train.Height != test.Height || train.Width != test.Width {
+	if train.height != test.height || train.width != test.width {
 		return nil, nil, errors.Errorf("data: MNIST: %s: training images of %dx%d pixels and test images of %dx%d, want one size",
-			dir, train.Height, train.Width, test.Height, test.Width)
+			dir, train.height, train.width, test.height, test.width)
 	}
 	return train, test, nil
 }
 
 // readMNIST reads the images and labels whose file names start with part.
-func readMNIST(dir, part string) (*Set, error) {
+func readMNIST(dir, part string) (*Images, error) {
 	const classes = 10
 	pixels, dims, imagePath, err := readMNISTFile(dir, part+"-images-idx3-ubyte", 3)
 	if err != nil {
@@ -188,22 +197,17 @@ func readMNIST(dir, part string) (*Set, error) {
 		return nil, errors.Errorf("%s holds %d images and %s %d labels, want a label an image",
 			imagePath, dims[0], labelPath, len(labels))
 	}
-	s := &Set{
-		X:        make([]float32, len(pixels)),
-		Y:        make([]int, len(labels)),
-		Channels: 1, Height: dims[1], Width: dims[2],
-		Classes: classes,
+	m, err := newImages(1, dims[1], dims[2], classes)
+	if err != nil {
+		return nil, errors.Wrap(err, imagePath)
 	}
 	for i, y := range labels {
 		if y >= classes {
 			return nil, errors.Errorf("%s: label %d of image %d, want 0 to %d", labelPath, y, i, classes-1)
 		}
-		s.Y[i] = int(y)
+		copy(m.add(int(y)), pixels[i*m.Features():])
 	}
-	for i, p := range pixels {
-		s.X[i] = float32(p) / 255
-	}
-	return s, nil
+	return m, nil
 }
 
 // readMNISTFile reads the file of that name, or of one of its usual variants,

@@ -1,0 +1,203 @@
+package data
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"testing/iotest"
+
+	"github.com/ftprop/ftprop/internal/gtest"
+)
+
+// cifarFile makes a file of one image a label list; each list is a record's head.
+func cifarFile(heads ...[]byte) []byte {
+	var b []byte
+	for i, head := range heads {
+		b = append(b, head...)
+		for p := range cifarPixels {
+			b = append(b, uint8(p*7+i*3+int(head[len(head)-1])))
+		}
+	}
+	return b
+}
+
+// cifarFiles is a tiny data set of a format, two images a file.
+func cifarFiles(f cifarFormat) map[string][]byte {
+	files := map[string][]byte{}
+	for i, name := range append(slices.Clone(f.train), f.test) {
+		a, b := []byte{uint8(i)}, []byte{uint8(9 - i)}
+		if f.labels == 2 {
+			a, b = []byte{19, uint8(90 + i)}, []byte{0, uint8(i)}
+		}
+		files[name] = cifarFile(a, b)
+	}
+	return files
+}
+
+func tarGz(folder string, files map[string][]byte, order []string) []byte {
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	w.WriteHeader(&tar.Header{Name: folder + "/", Typeflag: tar.TypeDir, Mode: 0o755})
+	w.WriteHeader(&tar.Header{Name: folder + "/readme.html", Typeflag: tar.TypeReg, Size: 2, Mode: 0o644})
+	w.Write([]byte("hi"))
+	for _, name := range order {
+		w.WriteHeader(&tar.Header{Name: folder + "/" + name, Typeflag: tar.TypeReg, Size: int64(len(files[name])), Mode: 0o644})
+		w.Write(files[name])
+	}
+	w.Close()
+	return gz(buf.Bytes())
+}
+
+func cifarFormats() map[string]func(string) (*Images, *Images, error) {
+	return map[string]func(string) (*Images, *Images, error){"CIFAR-10": CIFAR10, "CIFAR-100": CIFAR100}
+}
+
+func TestCIFAR(t *testing.T) {
+	for _, f := range []cifarFormat{cifar10(), cifar100()} {
+		read := cifarFormats()[f.name]
+		files := cifarFiles(f)
+		dir := write(t, files)
+		nested := t.TempDir()
+		if err := os.Rename(write(t, files), filepath.Join(nested, f.folder)); err != nil {
+			t.Fatal(err)
+		}
+		order := append([]string{f.test}, f.train...)
+		slices.Reverse(order[1:])
+		archive := write(t, map[string][]byte{f.archive: tarGz(f.folder, files, order)})
+		for what, path := range map[string]string{
+			"folder": dir, "nested": nested, "archive": filepath.Join(archive, f.archive), "folder of archive": archive,
+		} {
+			train, test, err := read(path)
+			if err != nil {
+				t.Fatalf("%s, %s: %v", f.name, what, err)
+			}
+			if c, h, w := train.Shape(); train.N() != 2*len(f.train) || test.N() != 2 || train.NumClasses() != f.classes || c != 3 || h != 32 || w != 32 {
+				t.Errorf("%s, %s: %d + %d images of %dx%dx%d, %d classes", f.name, what, train.N(), test.N(), c, h, w, train.NumClasses())
+			}
+			for i := range train.N() {
+				record := files[f.train[i/2]][i%2*(f.labels+cifarPixels):]
+				if train.Label(i) != int(record[f.labels-1]) || !bytes.Equal(train.Image(i), record[f.labels:f.labels+cifarPixels]) {
+					t.Errorf("%s, %s: image %d differs", f.name, what, i)
+				}
+			}
+		}
+	}
+}
+
+func TestCIFARBadFiles(t *testing.T) {
+	f := cifar10()
+	for what, c := range map[string]struct {
+		name  string
+		b     []byte
+		words []string
+	}{
+		"truncated": {"data_batch_2.bin", cifarFile([]byte{1}, []byte{2})[:4000], []string{"927 bytes after 1 records", "want 3073"}},
+		"empty":     {"test_batch.bin", []byte{}, []string{"empty", "3073"}},
+		"label":     {"data_batch_5.bin", cifarFile([]byte{1}, []byte{10}), []string{"label 10 of image 1", "0 to 9"}},
+		"CIFAR-100": {"data_batch_1.bin", cifarFile([]byte{1, 1}), []string{"length of a file of CIFAR-100"}},
+		"missing":   {"data_batch_3.bin", nil, []string{"no such file", "cifar-10-binary.tar.gz"}},
+	} {
+		files := cifarFiles(f)
+		files[c.name] = c.b
+		if c.b == nil {
+			delete(files, c.name)
+		}
+		_, _, err := CIFAR10(write(t, files))
+		gtest.WantError(t, what, err, append(c.words, "data: CIFAR10", c.name)...)
+		if c.b == nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: error %v, want fs.ErrNotExist", what, err)
+		}
+		// The same in an archive.
+		order := slices.DeleteFunc(append(slices.Clone(f.train), f.test), func(n string) bool { return files[n] == nil })
+		_, _, err = CIFAR10(write(t, map[string][]byte{f.archive: tarGz(f.folder, files, order)}))
+		gtest.WantError(t, what+" in archive", err, "data: CIFAR10", c.name, f.archive)
+	}
+	_, err := ReadCIFAR100(bytes.NewReader(cifarFile([]byte{20, 3})))
+	gtest.WantError(t, "coarse", err, "coarse label 20", "0 to 19")
+	_, err = ReadCIFAR100(bytes.NewReader(cifarFile([]byte{1, 100})))
+	gtest.WantError(t, "fine", err, "label 100 of image 0", "0 to 99")
+
+	for name, read := range cifarFormats() {
+		for _, dir := range []string{t.TempDir(), filepath.Join(t.TempDir(), "none")} {
+			_, _, err := read(dir)
+			gtest.WantError(t, name, err, dir, "binary.tar.gz")
+			if !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s: error %v, want fs.ErrNotExist", name, err)
+			}
+		}
+	}
+}
+
+func TestCIFARBadArchives(t *testing.T) {
+	f := cifar10()
+	files := cifarFiles(f)
+	order := append(slices.Clone(f.train), f.test)
+	whole := tarGz(f.folder, files, order)
+	read := func(b []byte) error {
+		_, _, err := CIFAR10(filepath.Join(write(t, map[string][]byte{"x.tar.gz": b}), "x.tar.gz"))
+		return err
+	}
+	if err := read(whole); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{0, 1, 9, 20, len(whole) / 2, len(whole) - 9, len(whole) - 1} {
+		gtest.WantError(t, "cut", read(whole[:n]), "x.tar.gz")
+	}
+	for at := 10; at < len(whole); at += 37 {
+		b := slices.Clone(whole)
+		b[at] ^= 0x10
+		gtest.WantError(t, "flipped", read(b), "x.tar.gz")
+	}
+	gtest.WantError(t, "foreign", read([]byte("PK\x03\x04 a zip file")), "not a gzip file", "cifar-10-binary.tar.gz")
+	gtest.WantError(t, "twice", read(tarGz(f.folder, files, append(order, f.test))), "test_batch.bin twice")
+	_, _, err := CIFAR100(filepath.Join(write(t, map[string][]byte{"x.tar.gz": whole}), "x.tar.gz"))
+	gtest.WantError(t, "other set", err, "train.bin", "CIFAR-100")
+	broken := errors.New("disk on fire")
+	if _, err := ReadCIFAR10(&failing{data: cifarFile([]byte{1})[:100], err: broken}); !errors.Is(err, broken) {
+		t.Errorf("error %v, want %v", err, broken)
+	}
+	if m, err := ReadCIFAR10(iotest.OneByteReader(bytes.NewReader(cifarFile([]byte{7})))); err != nil || m.Label(0) != 7 {
+		t.Errorf("a byte at a time: %v", err)
+	}
+}
+
+func FuzzReadCIFAR10(f *testing.F) {
+	for _, b := range [][]byte{nil, {1}, cifarFile([]byte{1}), cifarFile([]byte{9}, []byte{10}), cifarFile([]byte{3, 4})} {
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if m, err := ReadCIFAR10(bytes.NewReader(b)); err == nil {
+			checkCIFAR(t, m, b, 1, 10)
+		}
+	})
+}
+
+func FuzzReadCIFAR100(f *testing.F) {
+	for _, b := range [][]byte{nil, {1, 2}, cifarFile([]byte{1, 99}), cifarFile([]byte{20, 1}), cifarFile([]byte{3})} {
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if m, err := ReadCIFAR100(bytes.NewReader(b)); err == nil {
+			checkCIFAR(t, m, b, 2, 100)
+		}
+	})
+}
+
+// checkCIFAR compares what was read with what the file holds.
+func checkCIFAR(t *testing.T, m *Images, b []byte, labels, classes int) {
+	size := labels + cifarPixels
+	if m.N() < 1 || m.N()*size != len(b) {
+		t.Fatalf("%d images in %d bytes", m.N(), len(b))
+	}
+	for i := range m.N() {
+		record := b[i*size : (i+1)*size]
+		if m.Label(i) >= classes || m.Label(i) != int(record[labels-1]) || !bytes.Equal(m.Image(i), record[labels:]) {
+			t.Fatalf("image %d is not what the file holds", i)
+		}
+	}
+}
