@@ -32,6 +32,7 @@ type BatchNorm struct {
 	opkit.Pure
 	out      opkit.Buffer
 	testing  bool
+	fixed    bool      // machines do not switch it: see Evaluation
 	mean     []float64 // running, one a channel
 	variance []float64
 	// Of the last run: what was normalised with. run counts the runs.
@@ -61,8 +62,14 @@ func (op *BatchNorm) String() string {
 
 // SetTraining switches between training and testing. It implements gorgonia.TrainModeOp.
 func (op *BatchNorm) SetTraining(isTraining bool) error {
-	op.testing = !isTraining
+	op.testing = op.fixed || !isTraining
 	return nil
+}
+
+// Evaluation returns a batch normalisation, for a node of its own, on the running statistics of op: it sees at once what
+// training makes of them. It stays in testing mode, whatever machine runs it.
+func (op *BatchNorm) Evaluation() *BatchNorm {
+	return &BatchNorm{Momentum: op.Momentum, Eps: op.Eps, mean: op.mean, variance: op.variance, testing: true, fixed: true}
 }
 
 // Running returns copies of the running mean and variance.

@@ -1,0 +1,62 @@
+package models
+
+import (
+	"fmt"
+
+	"github.com/pkg/errors"
+	"gorgonia.org/gorgonia"
+)
+
+// ConvNet8 is the paper's network of eight layers, after DoReFa-Net's for SVHN.
+//
+//	conv 5x5, 48 - max-pooling 2x2 - activation
+//	conv 3x3, 64 - norm - activation
+//	conv 3x3, 64 - norm - max-pooling 2x2 - activation
+//	conv 3x3, 128, no padding - norm - activation
+//	conv 3x3, 128 - norm - activation
+//	conv 3x3, 128, no padding - norm - activation
+//	channel dropout - conv, 512, over the whole map - norm - activation
+//	linear
+//
+//	input    (N, 3, 40, 40), or (N, 3, 32, 32): the first convolution then has padding 2, the last a kernel of 4x4
+//	Widths   of the seven convolutions; nil means 48, 64, 64, 128, 128, 128, 512
+//	names    all_modules.block0.conv0.weight, ..., as in the reference
+//
+// norm is batch normalisation with eps 1e-4, if Config.BatchNorm; convolutions before one have no bias. Source:
+// models/convnet8.py.
+func ConvNet8(x *gorgonia.Node, cfg Config) (*Net, error) {
+	return constructor("ConvNet8", func(x *gorgonia.Node, cfg Config) (Config, error) {
+		if err := checkImages(x, 3, 32); err != nil {
+			return cfg, err
+		}
+		if s := x.Shape(); s[2] != s[3] || s[2] != 32 && s[2] != 40 {
+			return cfg, errors.Errorf("input %v, want 32x32 or 40x40 pixels", s)
+		}
+		return cfg.with(10, 48, 64, 64, 128, 128, 128, 512)
+	}, func(b *builder, h *gorgonia.Node) *gorgonia.Node {
+		cfg := b.net.config
+		pad, last := 0, 5
+		if h.Shape()[2] == 32 {
+			pad, last = 2, 4
+		}
+		h = b.conv("all_modules.block0.conv0", h, convolution{out: cfg.Widths[0], kernel: 5, pad: pad, bias: true})
+		h = b.act("all_modules.block0.nonlin1", b.pool("all_modules.block0.maxpool0", h, 2, 0, 2))
+		for i, c := range []convolution{{kernel: 3, pad: 1}, {kernel: 3, pad: 1}, {kernel: 3}, {kernel: 3, pad: 1}, {kernel: 3}, {kernel: last}} {
+			i++
+			p := fmt.Sprintf("all_modules.block%d.", i)
+			if i == 6 {
+				h = b.dropout(p+"dropout", h)
+			}
+			c.out, c.bias = cfg.Widths[i], !cfg.BatchNorm
+			h = b.conv(p+fmt.Sprint("conv", i), h, c)
+			if cfg.BatchNorm {
+				h = b.norm(p+fmt.Sprint("batchnorm", i), h, 1e-4)
+			}
+			if i == 2 {
+				h = b.pool(p+"maxpool1", h, 2, 0, 2)
+			}
+			h = b.act(p+fmt.Sprint("nonlin", i), h)
+		}
+		return b.linear("all_modules.block7.fc1", b.flatten("all_modules.block7.reshape_fc1", h), cfg.Classes, true)
+	})(x, cfg)
+}

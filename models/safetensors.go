@@ -1,0 +1,274 @@
+package models
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/nlpodyssey/safetensors"
+	"github.com/pkg/errors"
+	"gorgonia.org/tensor"
+)
+
+// metadata that Save writes into the file's header.
+const (
+	metaFormat  = "format"         // "pt", which tells Python's readers whose conventions the names follow
+	metaNetwork = "ftprop.network" // the constructor's name
+)
+
+// entry is a tensor of a network as it goes into a file.
+type entry struct {
+	name   string
+	shape  []int
+	get    func() []byte // little-endian, of dtype
+	dtype  safetensors.DType
+	accept func(dt safetensors.DType, b []byte) (set func(), err error)
+	// optional entries may be missing from a file.
+	optional bool
+}
+
+// entries lists parameters, then buffers.
+func (n *Net) entries() []entry {
+	var out []entry
+	for i, p := range n.params {
+		name := n.paramNames[i]
+		dt := safetensors.F32
+		if n.Input.Dtype() == tensor.Float64 {
+			dt = safetensors.F64
+		}
+		data := p.Value().Data()
+		out = append(out, entry{
+			name: name, shape: p.Shape(), dtype: dt,
+			get: func() []byte {
+				switch x := data.(type) {
+				case []float32:
+					return floatBytes(x)
+				case []float64:
+					return doubleBytes(x)
+				}
+				return nil
+			},
+			accept: func(dt safetensors.DType, b []byte) (func(), error) {
+				x, err := readFloats(dt, b)
+				if _, single := data.([]float32); single && err == nil {
+					err = checkSingle(x)
+				}
+				return func() {
+					switch to := data.(type) {
+					case []float32:
+						for i, v := range x {
+							to[i] = float32(v)
+						}
+					case []float64:
+						copy(to, x)
+					}
+				}, err
+			},
+		})
+	}
+	for _, norm := range n.norms {
+		mean, variance := norm.op.Running()
+		stat := func(name string, x []float64, set func(x []float64) error) entry {
+			return entry{
+				name: norm.name + name, shape: []int{len(x)}, dtype: safetensors.F32,
+				get: func() []byte {
+					f := make([]float32, len(x))
+					for i, v := range x {
+						f[i] = float32(v)
+					}
+					return floatBytes(f)
+				},
+				accept: func(dt safetensors.DType, b []byte) (func(), error) {
+					x, err := readFloats(dt, b)
+					if err != nil {
+						return nil, err
+					}
+					for _, v := range x {
+						if v < 0 && name == ".running_var" {
+							return nil, errors.Errorf("negative variance %v", v)
+						}
+					}
+					return func() { _ = set(x) }, nil // it has been checked
+				},
+			}
+		}
+		out = append(out,
+			stat(".running_mean", mean, func(x []float64) error {
+				_, v := norm.op.Running()
+				return norm.op.SetRunning(x, v)
+			}),
+			stat(".running_var", variance, func(x []float64) error {
+				m, _ := norm.op.Running()
+				return norm.op.SetRunning(m, x)
+			}),
+			entry{
+				name: norm.name + ".num_batches_tracked", shape: []int{}, dtype: safetensors.I64, optional: true,
+				get: func() []byte { return binary.LittleEndian.AppendUint64(nil, uint64(*norm.batches)) },
+				accept: func(dt safetensors.DType, b []byte) (func(), error) {
+					if dt != safetensors.I64 {
+						return nil, errors.Errorf("it is %v, want I64", dt)
+					}
+					v := int64(binary.LittleEndian.Uint64(b))
+					return func() { *norm.batches = v }, nil
+				},
+			})
+	}
+	return out
+}
+
+// Save writes parameters and running statistics in the safetensors format, under the names of the reference's state_dict: float32
+// or float64 as the network is, running statistics in float32 as PyTorch has them. (They are kept in float64: a network that
+// trains on from a file may differ from one that never stopped by their rounding.)
+//
+// In PyTorch: net.load_state_dict(safetensors.torch.load_file("weights.safetensors")).
+func (n *Net) Save(w io.Writer) error {
+	views := map[string]view{}
+	for _, e := range n.entries() {
+		shape := make([]uint64, len(e.shape))
+		for i, d := range e.shape {
+			shape[i] = uint64(d)
+		}
+		views[e.name] = view{e.dtype, shape, e.get()}
+	}
+	err := safetensors.SerializeToWriter(views, map[string]string{metaFormat: "pt", metaNetwork: n.name}, w)
+	return errors.Wrapf(err, "models: saving %s", n.name)
+}
+
+// view is a tensor for the library, whose own view takes no scalars.
+type view struct {
+	dtype safetensors.DType
+	shape []uint64
+	data  []byte
+}
+
+func (v view) DType() safetensors.DType { return v.dtype }
+func (v view) Shape() []uint64          { return v.shape }
+func (v view) Data() []byte             { return v.data }
+func (v view) DataLen() uint64          { return uint64(len(v.data)) }
+
+// Load sets parameters and running statistics to those in a safetensors file, as Save or PyTorch writes it: F32 or F64, converted
+// if the network has the other. num_batches_tracked may be missing.
+//
+// It is an error, and the network stays as it was, if the file is cut short or damaged, or of another network: names that are
+// missing or too many, other shapes or types, numbers that are not finite.
+func (n *Net) Load(r io.Reader) error {
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return errors.Wrapf(err, "models: loading %s", n.name)
+	}
+	return errors.WithMessagef(n.load(b), "models: loading %s", n.name)
+}
+
+func (n *Net) load(b []byte) error {
+	file, err := safetensors.Deserialize(b)
+	if err != nil {
+		return errors.Wrap(err, "not a whole safetensors file")
+	}
+	entries := n.entries()
+	var missing, surplus []string
+	known := map[string]bool{}
+	for _, e := range entries {
+		known[e.name] = true
+		if _, ok := file.Tensor(e.name); !ok && !e.optional {
+			missing = append(missing, e.name)
+		}
+	}
+	for _, name := range file.Names() {
+		if !known[name] {
+			surplus = append(surplus, name)
+		}
+	}
+	if len(missing)+len(surplus) > 0 {
+		return errors.Errorf("the file is of another network%s%s", list("; it lacks ", missing), list("; it has besides ", surplus))
+	}
+	var sets []func()
+	for _, e := range entries {
+		t, ok := file.Tensor(e.name)
+		if !ok {
+			continue
+		}
+		shape := make([]int, len(t.Shape()))
+		for i, d := range t.Shape() {
+			shape[i] = int(d)
+		}
+		if !slices.Equal(shape, e.shape) {
+			return errors.Errorf("%s has shape %v, want %v", e.name, shape, e.shape)
+		}
+		set, err := e.accept(t.DType(), t.Data())
+		if err != nil {
+			return errors.WithMessage(err, e.name)
+		}
+		sets = append(sets, set)
+	}
+	for _, set := range sets {
+		set()
+	}
+	return nil
+}
+
+// list prints the first few names after a heading; nothing if there are none.
+func list(heading string, names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	slices.Sort(names)
+	const most = 4
+	if len(names) > most {
+		return fmt.Sprintf("%s%s and %d more", heading, strings.Join(names[:most], ", "), len(names)-most)
+	}
+	return heading + strings.Join(names, ", ")
+}
+
+func floatBytes(x []float32) []byte {
+	b := make([]byte, 0, 4*len(x))
+	for _, v := range x {
+		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+	}
+	return b
+}
+
+func doubleBytes(x []float64) []byte {
+	b := make([]byte, 0, 8*len(x))
+	for _, v := range x {
+		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(v))
+	}
+	return b
+}
+
+// readFloats decodes F32 or F64, all finite.
+func readFloats(dt safetensors.DType, b []byte) ([]float64, error) {
+	var x []float64
+	switch dt {
+	case safetensors.F32:
+		x = make([]float64, len(b)/4)
+		for i := range x {
+			x[i] = float64(math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:])))
+		}
+	case safetensors.F64:
+		x = make([]float64, len(b)/8)
+		for i := range x {
+			x[i] = math.Float64frombits(binary.LittleEndian.Uint64(b[8*i:]))
+		}
+	default:
+		return nil, errors.Errorf("it is %v, want F32 or F64", dt)
+	}
+	for i, v := range x {
+		if v-v != 0 {
+			return nil, errors.Errorf("element %d is %v, want finite numbers", i, v)
+		}
+	}
+	return x, nil
+}
+
+// checkSingle returns an error unless float32 can hold all of x.
+func checkSingle(x []float64) error {
+	for i, v := range x {
+		if math.Abs(v) > math.MaxFloat32 {
+			return errors.Errorf("element %d is %v, too large for the network's float32", i, v)
+		}
+	}
+	return nil
+}
