@@ -1,0 +1,154 @@
+package loop
+
+import (
+	"context"
+	"io"
+
+	"github.com/ftprop/ftprop/examples/data"
+	"github.com/ftprop/ftprop/models"
+	"github.com/pkg/errors"
+	"gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
+)
+
+// LossFunc makes the loss of a batch, a scalar, of logits (N, classes) and one-hot labels (N, classes): nodes.CrossEntropy and
+// its like.
+type LossFunc = func(logits, labels *gorgonia.Node) (*gorgonia.Node, error)
+
+// graph is a network with a loss and the tensors that take a batch.
+type graph struct {
+	net          *models.Net
+	cost         *gorgonia.Node
+	x, y         []float32
+	loss, logits gorgonia.Value
+	classes      int
+}
+
+// newGraph adds a loss to a network and binds its inputs.
+func newGraph(net *models.Net, lossOf LossFunc) (*graph, error) {
+	if net.Input.Dtype() != tensor.Float32 {
+		return nil, errors.Errorf("loop: a network of %v: the loop trains in float32", net.Input.Dtype())
+	}
+	batch, classes := net.Logits.Shape()[0], net.Logits.Shape()[1]
+	in := net.Input.Shape()
+	g := &graph{net: net, classes: classes, x: make([]float32, in.TotalSize()), y: make([]float32, batch*classes)}
+	labels := gorgonia.NewMatrix(net.Input.Graph(), tensor.Float32, gorgonia.WithName("labels"), gorgonia.WithShape(batch, classes),
+		gorgonia.WithValue(tensor.New(tensor.WithShape(batch, classes), tensor.WithBacking(g.y))))
+	if err := gorgonia.Let(net.Input, tensor.New(tensor.WithShape(in.Clone()...), tensor.WithBacking(g.x))); err != nil {
+		return nil, errors.Wrap(err, "loop: input")
+	}
+	var err error
+	if g.cost, err = lossOf(net.Logits, labels); err != nil {
+		return nil, errors.WithMessage(err, "loop: loss")
+	}
+	gorgonia.Read(g.cost, &g.loss)
+	gorgonia.Read(net.Logits, &g.logits)
+	return g, nil
+}
+
+// load copies a batch to the inputs.
+func (g *graph) load(x []float32, labels []int) error {
+	if len(x) != len(g.x) || len(labels)*g.classes != len(g.y) {
+		return errors.Errorf("loop: a batch of %d values and %d labels, want %d and %d", len(x), len(labels), len(g.x), len(g.y)/g.classes)
+	}
+	copy(g.x, x)
+	return errors.WithMessage(oneHot(g.y, g.classes, labels), "loop")
+}
+
+// outcome returns what the last run has left.
+func (g *graph) outcome() (loss float64, logits []float32, err error) {
+	l, ok := g.loss.Data().(float32)
+	out, ok2 := g.logits.Data().([]float32)
+	if !ok || !ok2 {
+		return 0, nil, errors.Errorf("loop: the loss is a %v, the logits are %v: want float32, the loss a scalar", g.loss.Dtype(), g.logits.Dtype())
+	}
+	return float64(l), out, nil
+}
+
+// Evaluator runs a network on whole data sets, in evaluation mode and on the same weights, in batches of its own.
+type Evaluator struct {
+	net   *models.Net
+	loss  LossFunc
+	batch int
+	sized map[int]*runner // by batch size: all but the last batch of a set, and the rest
+}
+
+type runner struct {
+	*graph
+	vm gorgonia.VM
+}
+
+// NewEvaluator returns an evaluator for a network that is in training, or not. loss nil means none: Metrics.Loss is 0.
+// batch 0 means 250. Close it after use.
+func NewEvaluator(net *models.Net, loss LossFunc, batch int) (*Evaluator, error) {
+	if batch < 0 {
+		return nil, errors.Errorf("loop: evaluation in batches of %d", batch)
+	}
+	if batch == 0 {
+		batch = 250
+	}
+	return &Evaluator{net: net, loss: loss, batch: batch, sized: map[int]*runner{}}, nil
+}
+
+// Close ends the machines.
+func (e *Evaluator) Close() error {
+	for _, r := range e.sized {
+		r.vm.Close()
+	}
+	clear(e.sized)
+	return nil
+}
+
+func (e *Evaluator) runner(batch int) (*runner, error) {
+	if r := e.sized[batch]; r != nil {
+		return r, nil
+	}
+	net, err := e.net.At(batch)
+	if err != nil {
+		return nil, err
+	}
+	g, err := newGraph(net, e.loss)
+	if err != nil {
+		return nil, err
+	}
+	r := &runner{g, gorgonia.NewTapeMachine(net.Input.Graph(), gorgonia.EvalMode())}
+	e.sized[batch] = r
+	return r, nil
+}
+
+// Evaluate returns the metrics of the network as it is now on all images of src, without augmentation. A cancelled context
+// ends it with the context's error. workers is the number of goroutines that read images; 0 means the loader's default.
+func (e *Evaluator) Evaluate(ctx context.Context, src data.Source, workers int) (Metrics, error) {
+	batch := min(e.batch, src.N())
+	loader, err := data.NewLoader(src, data.LoaderOptions{Batch: batch, Eval: true, Workers: workers})
+	if err != nil {
+		return Metrics{}, err
+	}
+	defer loader.Close()
+	var sum tally
+	for {
+		b, err := loader.Next(ctx)
+		if err == io.EOF {
+			return sum.metrics(), nil
+		}
+		if err != nil {
+			return Metrics{}, err
+		}
+		r, err := e.runner(b.N())
+		if err != nil {
+			return Metrics{}, err
+		}
+		if err := r.load(b.X, b.Y); err != nil {
+			return Metrics{}, err
+		}
+		if err := r.vm.RunAll(); err != nil {
+			return Metrics{}, errors.Wrap(err, "loop: evaluation")
+		}
+		loss, logits, err := r.outcome()
+		if err != nil {
+			return Metrics{}, err
+		}
+		sum.add(loss, logits, r.classes, b.Y)
+		r.vm.Reset()
+	}
+}

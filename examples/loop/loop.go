@@ -1,0 +1,420 @@
+// Package loop trains networks of package models: epochs of shuffled batches, validation, metrics of the layers, checkpoints
+// that training goes on from as if it had never stopped. Programs and notebooks share it.
+package loop
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"math"
+	"path/filepath"
+	"time"
+
+	"github.com/ftprop/ftprop/diagnostics"
+	"github.com/ftprop/ftprop/examples/data"
+	"github.com/ftprop/ftprop/internal/atomicfile"
+	"github.com/ftprop/ftprop/models"
+	"github.com/ftprop/ftprop/nodes"
+	"github.com/ftprop/ftprop/solvers"
+	"github.com/pkg/errors"
+	"gorgonia.org/gorgonia"
+)
+
+// Solver is a solver that can be stopped and taken up again: those of package solvers.
+type Solver interface {
+	gorgonia.Solver
+	State() solvers.State
+	SetState(solvers.State) error
+}
+
+// Config is what to train on what, and how. Net, Solver, Train and Epochs must be given.
+type Config struct {
+	Net    *models.Net // in training mode; the first dimension of its input is the batch size
+	Loss   LossFunc    // nil means nodes.CrossEntropy
+	Solver Solver
+
+	Train      data.Source // with augmentation; what is left of an epoch after whole batches sits that epoch out
+	Validation data.Source // decides which weights are the best; nil means none, then the last are
+	Test       data.Source // nil means none
+
+	Epochs int
+	Seed   uint64 // of the order of the images and of their augmentation
+
+	EvalBatch int // images a batch in evaluation; 0 means 250
+	Workers   int // goroutines that read images; 0 means the loader's default
+	Inspect   int // images of the training set, not augmented, on which the layers are looked at after each epoch; 0 means not at all
+
+	Dir   string // of checkpoint and best weights; "" means none are written
+	Every int    // steps between checkpoints within an epoch; 0 means only after each epoch
+	// Setup says in words what training on from a checkpoint must have in common with what wrote it: activation, solver,
+	// data. Resuming with another Setup is an error.
+	Setup string
+
+	OnStep  func(Step)   // after each step; nil means nothing
+	OnEpoch func(*Epoch) // after each epoch; nil means nothing
+}
+
+// Names of the files in Config.Dir.
+const (
+	CheckpointFile = "checkpoint.ftprop"
+	BestFile       = "best.safetensors"
+	LastFile       = "last.safetensors"
+)
+
+// Step is how far training has got. Epoch and Step count from 0.
+type Step struct {
+	Epoch, Step, Steps int // Steps is the number of an epoch
+	Loss               float64
+}
+
+// Epoch is the record of one epoch, which counts from 0.
+type Epoch struct {
+	Epoch      int                 `json:"epoch"`
+	LearnRate  float64             `json:"learning_rate,omitempty"`
+	Train      Metrics             `json:"train"` // while training, of the weights as they were then, augmented images
+	Validation *Metrics            `json:"validation,omitempty"`
+	Test       *Metrics            `json:"test,omitempty"`
+	Layers     []diagnostics.Layer `json:"layers,omitempty"`
+	Best       bool                `json:"best"`    // the best validation so far, or without validation the last
+	Seconds    float64             `json:"seconds"` // of training, evaluation not included
+	ImagesPerS float64             `json:"images_per_s"`
+}
+
+// Trainer trains one network.
+type Trainer struct {
+	c     Config
+	graph *graph
+	vm    gorgonia.VM
+	model []gorgonia.ValueGrad
+	eval  *Evaluator
+	probe *probe
+
+	// What a checkpoint holds.
+	epoch, step int
+	sum         tally
+	seconds     float64
+	history     []Epoch
+
+	saved string // describes the last checkpoint, for messages
+}
+
+// New prepares training from the network's weights as they are. It returns an error for a configuration that cannot work.
+// Close the trainer after use.
+func New(c Config) (*Trainer, error) {
+	switch {
+	case c.Net == nil || c.Solver == nil || c.Train == nil:
+		return nil, errors.New("loop: Config needs Net, Solver and Train")
+	case c.Epochs < 1:
+		return nil, errors.Errorf("loop: %d epochs, want 1 or more", c.Epochs)
+	case c.Every < 0 || c.Inspect < 0 || c.Workers < 0:
+		return nil, errors.Errorf("loop: Every %d, Inspect %d, Workers %d: none may be negative", c.Every, c.Inspect, c.Workers)
+	}
+	if c.Loss == nil {
+		c.Loss = nodes.CrossEntropy
+	}
+	classes, features := c.Net.Logits.Shape()[1], c.Net.Input.Shape().TotalSize()/c.Net.Input.Shape()[0]
+	for _, s := range []struct {
+		name string
+		src  data.Source
+	}{{"Train", c.Train}, {"Validation", c.Validation}, {"Test", c.Test}} {
+		if s.src == nil {
+			continue
+		}
+		ch, h, w := s.src.Shape()
+		if ch*h*w != features {
+			return nil, errors.Errorf("loop: %s has images of %dx%dx%d, the network takes %v", s.name, ch, h, w, c.Net.Input.Shape()[1:])
+		}
+		if s.src.NumClasses() > classes {
+			return nil, errors.Errorf("loop: %s has %d classes, the network %d", s.name, s.src.NumClasses(), classes)
+		}
+	}
+	t := &Trainer{c: c}
+	var err error
+	if t.graph, err = newGraph(c.Net, c.Loss); err != nil {
+		return nil, err
+	}
+	params := c.Net.Params()
+	if _, err := gorgonia.Grad(t.graph.cost, params...); err != nil {
+		return nil, errors.Wrap(err, "loop: gradients")
+	}
+	if t.eval, err = NewEvaluator(c.Net, c.Loss, c.EvalBatch); err != nil {
+		return nil, err
+	}
+	if c.Inspect > 0 {
+		if t.probe, err = newProbe(&c); err != nil {
+			return nil, err
+		}
+	}
+	t.vm = gorgonia.NewTapeMachine(c.Net.Input.Graph(), gorgonia.BindDualValues(params...))
+	t.model = gorgonia.NodesToValueGrads(params)
+	return t, nil
+}
+
+// Close ends the machines.
+func (t *Trainer) Close() error {
+	t.vm.Close()
+	if t.probe != nil {
+		t.probe.vm.Close()
+	}
+	return t.eval.Close()
+}
+
+// History returns the epochs that are complete.
+func (t *Trainer) History() []Epoch { return t.history }
+
+// Position returns where training goes on: epoch and step, from 0.
+func (t *Trainer) Position() (epoch, step int) { return t.epoch, t.step }
+
+// Run trains until all epochs are complete. When ctx ends, it stops after the step in progress, writes a checkpoint and returns
+// the context's error. When the loss is not finite it stops with an error that names the last checkpoint.
+func (t *Trainer) Run(ctx context.Context) error {
+	if t.epoch >= t.c.Epochs {
+		return nil
+	}
+	loader, err := data.NewLoader(t.c.Train, data.LoaderOptions{
+		Batch: t.c.Net.Input.Shape()[0], Seed: t.c.Seed, DropLast: true,
+		Epoch: t.epoch, Step: t.step, Epochs: t.c.Epochs - t.epoch, Workers: t.c.Workers,
+	})
+	if err != nil {
+		return err
+	}
+	defer loader.Close()
+	if t.c.Dir != "" {
+		removeLeftovers(t.file(CheckpointFile))
+	}
+	for t.epoch < t.c.Epochs {
+		if err := t.train(ctx, loader); err != nil {
+			if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+				if saveErr := t.checkpoint(); saveErr != nil {
+					return saveErr
+				}
+			}
+			return err
+		}
+		if err := t.finish(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// train does the rest of the epoch's steps.
+func (t *Trainer) train(ctx context.Context, loader *data.Loader) error {
+	start, before := time.Now(), t.seconds
+	defer func() { t.seconds = before + time.Since(start).Seconds() }()
+	for t.step < loader.Steps() {
+		b, err := loader.Next(ctx)
+		if err != nil {
+			return err
+		}
+		if b.Epoch != t.epoch || b.Step != t.step {
+			return errors.Errorf("loop: the loader is at epoch %d, step %d, training at %d, %d", b.Epoch, b.Step, t.epoch, t.step)
+		}
+		loss, err := t.one(b)
+		if err != nil {
+			return err
+		}
+		t.step++
+		if t.c.OnStep != nil {
+			t.c.OnStep(Step{Epoch: t.epoch, Step: t.step - 1, Steps: loader.Steps(), Loss: loss})
+		}
+		if t.c.Every > 0 && t.step%t.c.Every == 0 && t.step < loader.Steps() {
+			t.seconds = before + time.Since(start).Seconds()
+			if err := t.checkpoint(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// one takes a step.
+func (t *Trainer) one(b *data.Batch) (loss float64, err error) {
+	if err := t.graph.load(b.X, b.Y); err != nil {
+		return 0, err
+	}
+	if err := t.vm.RunAll(); err != nil {
+		return 0, t.failed(errors.Wrapf(err, "loop: epoch %d, step %d", t.epoch+1, t.step+1))
+	}
+	loss, logits, err := t.graph.outcome()
+	if err != nil {
+		return 0, err
+	}
+	if math.IsNaN(loss) || math.IsInf(loss, 0) {
+		return 0, t.failed(errors.Errorf("loop: epoch %d, step %d: the loss is %v: try a lower learning rate", t.epoch+1, t.step+1, loss))
+	}
+	t.sum.add(loss, logits, t.graph.classes, b.Y)
+	if err := t.c.Solver.Step(t.model); err != nil {
+		return 0, t.failed(errors.Wrapf(err, "loop: epoch %d, step %d", t.epoch+1, t.step+1))
+	}
+	t.vm.Reset()
+	return loss, nil
+}
+
+// failed adds to an error what is left to go on from.
+func (t *Trainer) failed(err error) error {
+	if t.saved == "" {
+		return errors.WithMessage(err, "no checkpoint was written before this")
+	}
+	return errors.WithMessagef(err, "the last good checkpoint is %s", t.saved)
+}
+
+// finish ends an epoch whose steps are done.
+func (t *Trainer) finish(ctx context.Context) error {
+	e := Epoch{Epoch: t.epoch, Train: t.sum.metrics(), Seconds: t.seconds, ImagesPerS: float64(t.sum.Images) / t.seconds}
+	for _, s := range []struct {
+		src data.Source
+		to  **Metrics
+	}{{t.c.Validation, &e.Validation}, {t.c.Test, &e.Test}} {
+		if s.src == nil {
+			continue
+		}
+		m, err := t.eval.Evaluate(ctx, s.src, t.c.Workers)
+		if err != nil {
+			if ctx.Err() != nil { // the epoch's steps are kept; its evaluation is done again
+				if saveErr := t.checkpoint(); saveErr != nil {
+					return saveErr
+				}
+			}
+			return err
+		}
+		*s.to = &m
+	}
+	if t.probe != nil {
+		var err error
+		if e.Layers, err = t.probe.look(); err != nil {
+			return err
+		}
+	}
+	e.Best = t.c.Validation == nil || !t.beaten(e.Validation)
+	t.history = append(t.history, e)
+	t.epoch, t.step, t.sum, t.seconds = t.epoch+1, 0, tally{}, 0
+	if t.c.Dir != "" {
+		if e.Best {
+			if err := atomicfile.Write(t.file(BestFile), t.c.Net.Save); err != nil {
+				return t.failed(err)
+			}
+		}
+		if err := t.checkpoint(); err != nil {
+			return err
+		}
+		if t.epoch == t.c.Epochs {
+			if err := atomicfile.Write(t.file(LastFile), t.c.Net.Save); err != nil {
+				return t.failed(err)
+			}
+		}
+	}
+	if t.c.OnEpoch != nil {
+		t.c.OnEpoch(&t.history[len(t.history)-1])
+	}
+	return nil
+}
+
+// beaten reports whether an earlier epoch validated at least as well.
+func (t *Trainer) beaten(m *Metrics) bool {
+	for _, e := range t.history {
+		if e.Validation != nil && e.Validation.Top1 >= m.Top1 {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *Trainer) file(name string) string { return filepath.Join(t.c.Dir, name) }
+
+// checkpoint writes where training stands, if there is a directory for it.
+func (t *Trainer) checkpoint() error {
+	if t.c.Dir == "" {
+		return nil
+	}
+	var weights bytes.Buffer
+	if err := t.c.Net.Save(&weights); err != nil {
+		return err
+	}
+	c := &checkpoint{
+		Setup: t.c.Setup, Network: t.c.Net.Name(), Weights: weights.Bytes(), Layers: layerStates(t.c.Net), Solver: t.c.Solver.State(),
+		Epoch: t.epoch, Step: t.step, Sum: t.sum, Seconds: t.seconds, History: t.history,
+	}
+	if err := c.write(t.file(CheckpointFile)); err != nil {
+		return t.failed(err)
+	}
+	t.saved = t.file(CheckpointFile)
+	return nil
+}
+
+// Resume goes on from a checkpoint that a trainer with the same configuration has written; Epochs may differ. On an error
+// nothing is changed, or the message says that the network cannot be used further.
+func (t *Trainer) Resume(path string) error {
+	c, err := readCheckpoint(path)
+	if err != nil {
+		return err
+	}
+	what := func(err error) error { return errors.WithMessagef(err, "loop: checkpoint %s", path) }
+	if c.Network != t.c.Net.Name() {
+		return what(errors.Errorf("it is of a %s, the network is a %s", c.Network, t.c.Net.Name()))
+	}
+	if c.Setup != t.c.Setup {
+		return what(errors.Errorf("it was written for\n  %s\nand this is\n  %s", c.Setup, t.c.Setup))
+	}
+	if err := t.c.Net.Load(bytes.NewReader(c.Weights)); err != nil {
+		return what(err)
+	}
+	if err := setLayerStates(t.c.Net, c.Layers); err != nil {
+		return what(err)
+	}
+	if err := t.c.Solver.SetState(c.Solver); err != nil {
+		return what(errors.WithMessage(err, "the weights are loaded, the solver is not"))
+	}
+	t.epoch, t.step, t.sum, t.seconds, t.history = c.Epoch, c.Step, c.Sum, c.Seconds, c.History
+	t.saved = path
+	return nil
+}
+
+// probe looks at the layers on a graph of its own, in evaluation mode.
+type probe struct {
+	*graph
+	vm     gorgonia.VM
+	layers *diagnostics.Probe
+}
+
+func newProbe(c *Config) (*probe, error) {
+	n := min(c.Inspect, c.Train.N())
+	net, err := c.Net.At(n)
+	if err != nil {
+		return nil, err
+	}
+	g, err := newGraph(net, c.Loss)
+	if err != nil {
+		return nil, err
+	}
+	// All hidden layers lie on the way to the first parameter.
+	if _, err := gorgonia.Grad(g.cost, net.Params()[0]); err != nil {
+		return nil, errors.Wrap(err, "loop: gradients for the look at the layers")
+	}
+	p := &probe{graph: g}
+	if p.layers, err = diagnostics.Watch(net.Hidden, net.HiddenNames()); err != nil {
+		return nil, err
+	}
+	loader, err := data.NewLoader(c.Train, data.LoaderOptions{Batch: n, Eval: true})
+	if err != nil {
+		return nil, err
+	}
+	defer loader.Close()
+	b, err := loader.Next(context.Background())
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	if err := g.load(b.X, b.Y); err != nil {
+		return nil, err
+	}
+	p.vm = gorgonia.NewTapeMachine(net.Input.Graph(), gorgonia.EvalMode())
+	return p, nil
+}
+
+func (p *probe) look() ([]diagnostics.Layer, error) {
+	if err := p.vm.RunAll(); err != nil {
+		return nil, errors.Wrap(err, "loop: look at the layers")
+	}
+	defer p.vm.Reset()
+	return p.layers.Read()
+}

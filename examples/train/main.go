@@ -1,0 +1,301 @@
+// Command train trains the paper's networks on its data sets.
+//
+//	go run ./examples/train                                       # the embedded digits, seconds
+//	go run ./examples/train -recipe list                          # the paper's trainings
+//	go run ./examples/train -recipe convnet4-fashion-sign -epochs 3 -download
+//
+// A recipe is a set of defaults: any flag given beside it prevails. After each epoch, and on Ctrl-C, all that training goes
+// on from is written to -out, and -resume goes on as if there had been no pause: the weights come out bit for bit the same. It
+// ends with a table, curves.png, log.jsonl (a line of JSON each epoch), best.safetensors and last.safetensors, which PyTorch
+// reads under its own names.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/ftprop/ftprop/examples/data"
+	"github.com/ftprop/ftprop/examples/loop"
+	"github.com/ftprop/ftprop/internal/atomicfile"
+	"github.com/ftprop/ftprop/models"
+	"github.com/pkg/errors"
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+	"gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "train:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+// run is the program: tables go to out, progress and usage to log.
+func run(ctx context.Context, args []string, out, log io.Writer) error {
+	o := new(options)
+	flags := o.flags()
+	flags.SetOutput(log)
+	if err := parse(flags, o, args); err != nil {
+		return err
+	}
+	if o.recipe == "list" {
+		return listRecipes(out)
+	}
+	if err := o.check(); err != nil {
+		return err
+	}
+	// Tensors are few and large, and live long: a small margin of garbage costs little time and much less memory.
+	defer debug.SetGCPercent(debug.SetGCPercent(20))
+	sets, err := o.open(ctx, downloadProgress(log))
+	if err != nil {
+		return err
+	}
+	p, err := o.parts(sets)
+	if err != nil {
+		return err
+	}
+	net, err := o.network(p)
+	if err != nil {
+		return err
+	}
+	if o.eval != "" {
+		return o.evaluate(ctx, net, p, out)
+	}
+	return o.train(ctx, net, p, out, log)
+}
+
+// network builds the network for the images of p.
+func (o *options) network(p parts) (*models.Net, error) {
+	act, err := o.activation()
+	if err != nil {
+		return nil, err
+	}
+	widths, err := numbers("hidden", o.hidden)
+	if err != nil {
+		return nil, err
+	}
+	build, ok := architectures()[o.arch]
+	if !ok {
+		return nil, errors.Errorf("-arch %q: want mlp, convnet4, convnet8, alexnet, resnet18, resnet34 or resnet18-imagenet", o.arch)
+	}
+	if o.batch > p.train.N() {
+		return nil, errors.Errorf("-batch %d: there are only %d training images", o.batch, p.train.N())
+	}
+	c, h, w := p.train.Shape()
+	x := gorgonia.NewTensor(gorgonia.NewGraph(), tensor.Float32, 4, gorgonia.WithName("x"), gorgonia.WithShape(o.batch, c, h, w))
+	return build(x, models.Config{
+		Classes: p.train.NumClasses(), Act: act, BatchNorm: o.batchNorm, Dropout: o.dropout, Widths: widths, Seed: o.seed,
+	})
+}
+
+// evalBatchFor is the number of images a batch in evaluation.
+func (o *options) evalBatchFor(net *models.Net) int {
+	if o.evalBatch == 0 && net.Input.Shape()[2] > 64 {
+		return 25
+	}
+	return o.evalBatch
+}
+
+func (o *options) evaluate(ctx context.Context, net *models.Net, p parts, out io.Writer) error {
+	f, err := os.Open(o.eval)
+	if err != nil {
+		return errors.Wrap(err, "-eval")
+	}
+	defer f.Close()
+	if err := net.Load(f); err != nil {
+		return errors.WithMessagef(err, "-eval %s", o.eval)
+	}
+	loss, ok := losses()[o.loss]
+	if !ok {
+		return errors.Errorf("-loss %q: want one of %v", o.loss, lossNames())
+	}
+	e, err := loop.NewEvaluator(net, loss, o.evalBatchFor(net))
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	m, err := e.Evaluate(ctx, p.test, o.workers)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%s on %d images of %s: top-1 %.2f %%, top-5 %.2f %%, loss %.4f\n", o.eval, m.Images, o.data, m.Top1, m.Top5, m.Loss)
+	return nil
+}
+
+func (o *options) train(ctx context.Context, net *models.Net, p parts, out, log io.Writer) error {
+	loss, ok := losses()[o.loss]
+	if !ok {
+		return errors.Errorf("-loss %q: want one of %v", o.loss, lossNames())
+	}
+	steps := p.train.N() / o.batch
+	solver, err := o.solver(steps)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(o.out, 0o755); err != nil {
+		return errors.Wrap(err, "-out")
+	}
+	bar := newProgress(log, steps)
+	t, err := loop.New(loop.Config{
+		Net: net, Loss: loss, Solver: solver, Train: p.train, Validation: p.validation, Test: p.test, Epochs: o.epochs, Seed: o.seed,
+		EvalBatch: o.evalBatchFor(net), Workers: o.workers, Inspect: o.inspect, Dir: o.out, Every: o.every, Setup: o.setup(),
+		OnStep:  bar.step,
+		OnEpoch: func(e *loop.Epoch) { bar.epoch(e, o.epochs) },
+	})
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	if o.resume {
+		if err := t.Resume(filepath.Join(o.out, loop.CheckpointFile)); err != nil {
+			return err
+		}
+		epoch, step := t.Position()
+		fmt.Fprintf(log, "Going on at epoch %d, step %d.\n", epoch+1, step+1)
+	}
+	fmt.Fprintf(out, "%s with %s on %s: %d parameters, %d training and %d test images, batch %d, %d epochs\n",
+		o.arch, o.act, o.data, parameters(net), p.train.N(), p.test.N(), o.batch, o.epochs)
+	err = t.Run(ctx)
+	bar.close()
+	if reportErr := o.report(out, t.History()); reportErr != nil && err == nil {
+		err = reportErr
+	}
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		epoch, step := t.Position()
+		return errors.Errorf("stopped at epoch %d, after step %d of %d: the same command with -resume goes on from %s",
+			epoch+1, step, steps, filepath.Join(o.out, loop.CheckpointFile))
+	}
+	return err
+}
+
+func parameters(net *models.Net) int {
+	n := 0
+	for _, p := range net.Params() {
+		n += p.Shape().TotalSize()
+	}
+	return n
+}
+
+// report writes what is complete: table, log and curves.
+func (o *options) report(out io.Writer, history []loop.Epoch) error {
+	if err := loop.Table(out, history); err != nil || len(history) == 0 {
+		return err
+	}
+	jsonl, png := filepath.Join(o.out, "log.jsonl"), filepath.Join(o.out, "curves.png")
+	err := atomicfile.Write(jsonl, func(w io.Writer) error {
+		enc := json.NewEncoder(w)
+		for _, e := range history {
+			if err := enc.Encode(e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	title := fmt.Sprintf("%s, %s on %s", o.arch, o.act, o.data)
+	if o.recipe != "" {
+		title = o.recipe
+	}
+	if err := atomicfile.Write(png, func(w io.Writer) error { return loop.Curves(w, history, title) }); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "Wrote %s, %s, %s.\n", jsonl, png, filepath.Join(o.out, loop.BestFile))
+	return err
+}
+
+// progress shows a bar for each epoch on a terminal, and elsewhere a line every 10 seconds.
+type progress struct {
+	log   io.Writer
+	tty   bool
+	steps int
+	bar   *progressbar.ProgressBar
+	last  time.Time
+	since int // steps since last
+}
+
+func newProgress(log io.Writer, steps int) *progress {
+	f, ok := log.(*os.File)
+	return &progress{log: log, tty: ok && term.IsTerminal(int(f.Fd())), steps: steps, last: time.Now()}
+}
+
+func (p *progress) step(s loop.Step) {
+	p.since++
+	if p.tty {
+		if p.bar == nil {
+			p.bar = progressbar.NewOptions(s.Steps, progressbar.OptionSetWriter(p.log), progressbar.OptionSetDescription("epoch "+strconv.Itoa(s.Epoch+1)),
+				progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("steps"),
+				progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish())
+		}
+		_ = p.bar.Set(s.Step + 1) // a bar that cannot be drawn is no reason to stop
+		return
+	}
+	if d := time.Since(p.last); d > 10*time.Second {
+		rate := float64(p.since) / d.Seconds()
+		left := time.Duration(float64(s.Steps-s.Step-1) / rate * float64(time.Second))
+		fmt.Fprintf(p.log, "epoch %d, step %d of %d, loss %.4f, %.1f steps/s, %v left\n", s.Epoch+1, s.Step+1, s.Steps, s.Loss, rate, left.Round(time.Second))
+		p.last, p.since = time.Now(), 0
+	}
+}
+
+func (p *progress) epoch(e *loop.Epoch, epochs int) {
+	p.close()
+	test := ""
+	if e.Test != nil {
+		test = fmt.Sprintf(", test %.2f %%", e.Test.Top1)
+	}
+	if e.Validation != nil {
+		test += fmt.Sprintf(", validation %.2f %%", e.Validation.Top1)
+	}
+	fmt.Fprintf(p.log, "epoch %d of %d: loss %.4f, training %.2f %%%s, %.1f s, %.0f images/s\n",
+		e.Epoch+1, epochs, e.Train.Loss, e.Train.Top1, test, e.Seconds, e.ImagesPerS)
+	p.last, p.since = time.Now(), 0
+}
+
+// close removes the bar.
+func (p *progress) close() {
+	if p.bar != nil {
+		_ = p.bar.Finish()
+		p.bar = nil
+	}
+}
+
+// downloadProgress shows how far a file is.
+func downloadProgress(log io.Writer) data.Progress {
+	var bar *progressbar.ProgressBar
+	name := ""
+	f, ok := log.(*os.File)
+	tty := ok && term.IsTerminal(int(f.Fd()))
+	return func(file string, done, total int64) {
+		if !tty {
+			if done == total {
+				fmt.Fprintf(log, "%s: %d bytes\n", file, total)
+			}
+			return
+		}
+		if file != name {
+			name, bar = file, progressbar.DefaultBytes(total, file)
+		}
+		_ = bar.Set64(done)
+	}
+}

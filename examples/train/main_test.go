@@ -1,0 +1,303 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ftprop/ftprop/examples/loop"
+	"github.com/ftprop/ftprop/internal/gtest"
+)
+
+// The test binary is the program where this variable is set: the tests that kill it need a process.
+const asProgram = "FTPROP_TRAIN_TEST_RUN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// train runs the program and returns what it prints.
+func train(t *testing.T, args ...string) (out, log string, err error) {
+	t.Helper()
+	var o, l bytes.Buffer
+	err = run(context.Background(), args, &o, &l)
+	return o.String(), l.String(), err
+}
+
+// tiny is a training that takes a fraction of a second, with dropout-free but stateful parts: batch norm, momentum, schedule.
+func tiny(dir string, more ...string) []string {
+	return append([]string{"-recipe", "digits", "-bn", "-hidden", "16,16", "-opt", "sgd", "-momentum", "0.9", "-decay-at", "2", "-augment", "-epochs", "3", "-out", dir}, more...)
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestDigits(t *testing.T) {
+	dir := t.TempDir()
+	out, log, err := train(t, "-recipe", "digits", "-epochs", "6", "-validation", "0.1", "-out", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"mlp with sign on digits", "val. top-1", "nonlin2", "curves.png"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	if !strings.Contains(log, "epoch 6 of 6") {
+		t.Errorf("log:\n%s", log)
+	}
+	lines := strings.Split(strings.TrimSpace(string(read(t, filepath.Join(dir, "log.jsonl")))), "\n")
+	var last loop.Epoch
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &last); err != nil || len(lines) != 6 {
+		t.Fatalf("%d lines, %v", len(lines), err)
+	}
+	if last.Test.Top1 < 90 || last.Validation == nil || len(last.Layers) != 2 || last.Layers[0].Agreement <= 0 {
+		t.Errorf("last epoch: %+v", last)
+	}
+	if !bytes.HasPrefix(read(t, filepath.Join(dir, "curves.png")), []byte("\x89PNG")) {
+		t.Error("curves.png is no PNG")
+	}
+	// What was saved evaluates to what the log says.
+	out, _, err = train(t, "-recipe", "digits", "-eval", filepath.Join(dir, loop.LastFile))
+	if err != nil || !strings.Contains(out, fmt.Sprintf("top-1 %.2f %%", last.Test.Top1)) {
+		t.Errorf("%v: %s, want top-1 %.2f", err, out, last.Test.Top1)
+	}
+}
+
+// However often a training is interrupted, and wherever, its weights are those of one that was not.
+func TestInterruptedIsUninterrupted(t *testing.T) {
+	whole := t.TempDir()
+	if _, _, err := train(t, tiny(whole)...); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	rng := rand.New(rand.NewPCG(1, 2))
+	for n := 0; ; n++ {
+		args := tiny(dir)
+		if n > 0 {
+			args = append(args, "-resume")
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		left := 1 + rng.IntN(60) // checks of the context until it is cancelled
+		err := run(&countdown{ctx, cancel, &left}, args, new(bytes.Buffer), new(bytes.Buffer))
+		cancel()
+		if err == nil {
+			if n < 2 {
+				t.Fatalf("only %d interruptions", n)
+			}
+			break
+		}
+		gtest.WantError(t, "interruption", err, "stopped at epoch", "-resume")
+		if n > 100 {
+			t.Fatal("no end")
+		}
+	}
+	for _, f := range []string{loop.LastFile, loop.BestFile} {
+		if !bytes.Equal(read(t, filepath.Join(whole, f)), read(t, filepath.Join(dir, f))) {
+			t.Errorf("%s differs", f)
+		}
+	}
+}
+
+// countdown is a context that is cancelled when it has been asked so many times.
+type countdown struct {
+	context.Context
+	cancel func()
+	left   *int
+}
+
+func (c *countdown) Err() error {
+	if *c.left--; *c.left == 0 {
+		c.cancel()
+	}
+	return c.Context.Err()
+}
+
+// Killed at random moments, 20 times, the program always finds a whole checkpoint, and ends with the same weights.
+func TestKilled(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	whole, dir := t.TempDir(), t.TempDir()
+	args := func(dir string, more ...string) []string {
+		return tiny(dir, append([]string{"-epochs", "40", "-checkpoint-every", "2", "-inspect", "0"}, more...)...)
+	}
+	if _, _, err := train(t, args(whole)...); err != nil {
+		t.Fatal(err)
+	}
+	start := func(a []string) (*exec.Cmd, *bytes.Buffer) {
+		cmd := exec.Command(os.Args[0], a...)
+		cmd.Env = append(os.Environ(), asProgram+"=1")
+		out := new(bytes.Buffer)
+		cmd.Stderr = out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		return cmd, out
+	}
+	rng := rand.New(rand.NewPCG(3, 4))
+	ck := filepath.Join(dir, loop.CheckpointFile)
+	killed := 0
+	for killed < 20 {
+		a := args(dir)
+		if _, err := os.Stat(ck); err == nil {
+			a = append(a, "-resume")
+		}
+		cmd, out := start(a)
+		done := make(chan error, 1)
+		go func() { done <- cmd.Wait() }()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatalf("after %d kills: %v\n%s", killed, err, out)
+			}
+			// It was faster than the killing: from the start again, for more.
+			if err := os.Remove(ck); err != nil {
+				t.Fatal(err)
+			}
+		case <-time.After(time.Duration(20+rng.IntN(300)) * time.Millisecond):
+			_ = cmd.Process.Kill()
+			<-done
+			killed++
+		}
+	}
+	cmd, out := start(append(args(dir), "-resume"))
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if !bytes.Equal(read(t, filepath.Join(whole, loop.LastFile)), read(t, filepath.Join(dir, loop.LastFile))) {
+		t.Error("the weights differ from those of a training that was left alone")
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, ".checkpoint*")); len(left) > 1 {
+		t.Errorf("%d temporary files are left: %v", len(left), left)
+	}
+}
+
+func TestBadInput(t *testing.T) {
+	dir := t.TempDir()
+	if _, _, err := train(t, tiny(dir)...); err != nil {
+		t.Fatal(err)
+	}
+	ck := filepath.Join(dir, loop.CheckpointFile)
+	good := read(t, ck)
+	damaged := func(name string, b []byte) []string {
+		d := filepath.Join(t.TempDir(), name)
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(d, loop.CheckpointFile), b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return tiny(d, "-resume")
+	}
+	flip := bytes.Clone(good)
+	flip[len(flip)/2] ^= 4
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, []byte("text"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	// A folder where the checkpoint should be, which no file can replace: like a disk that is full.
+	blocked := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(blocked, loop.CheckpointFile, "x"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	out := t.TempDir()
+	for _, c := range []struct {
+		name  string
+		args  []string
+		words []string
+	}{
+		{"cut checkpoint", damaged("a", good[:len(good)-10]), []string{"bytes long", "cut short"}},
+		{"flipped bit", damaged("b", flip), []string{"checksum"}},
+		{"foreign file", damaged("c", []byte("a text that is no checkpoint of anything")), []string{"not a checkpoint"}},
+		{"empty", damaged("d", nil), []string{"not a checkpoint"}},
+		{"no checkpoint", tiny(t.TempDir(), "-resume"), []string{"no such file"}},
+		{"other activation", tiny(dir, "-resume", "-act", "qrelu"), []string{"it was written for", "-act sign", "-act qrelu"}},
+		{"other network", tiny(dir, "-resume", "-hidden", "16"), []string{"-hidden"}},
+		{"recipe", []string{"-recipe", "nosuch"}, []string{"no recipe \"nosuch\"", "convnet4-fashion-sign"}},
+		{"learning rate 0", tiny(out, "-lr", "0"), []string{"-lr 0: want a positive number"}},
+		{"learning rate NaN", tiny(out, "-lr", "NaN"), []string{"-lr NaN"}},
+		{"weight decay", tiny(out, "-wd", "-1"), []string{"-wd -1"}},
+		{"loss turns NaN", tiny(out, "-lr", "1e38", "-act", "relu"), []string{"epoch", "checkpoint"}},
+		{"activation", tiny(out, "-act", "nosuch"), []string{"-act \"nosuch\"", "qrelu"}},
+		{"rule", tiny(out, "-rule", "nosuch"), []string{"nosuch", "SoftHinge"}},
+		{"network", tiny(out, "-arch", "nosuch"), []string{"-arch", "convnet8"}},
+		{"network and size", tiny(out, "-arch", "convnet8", "-hidden", "", "-channels", "3"), []string{"32x32"}},
+		{"solver", tiny(out, "-opt", "nosuch"), []string{"-opt", "rmsprop"}},
+		{"loss", tiny(out, "-loss", "nosuch"), []string{"-loss", "cross-entropy"}},
+		{"data", tiny(out, "-data", "nosuch"), []string{"-data", "svhn"}},
+		{"no data", tiny(out, "-data", "cifar10", "-dir", filepath.Join(out, "none")), []string{"-download", "none"}},
+		{"batch", tiny(out, "-batch", "5000"), []string{"-batch 5000", "training images"}},
+		{"epochs", tiny(out, "-epochs", "0"), []string{"-epochs 0"}},
+		{"argument", tiny(out, "digits"), []string{"unexpected argument"}},
+		{"folder is a file", tiny(file), []string{"-out"}},
+		{"checkpoint cannot be written", tiny(blocked), []string{"checkpoint.ftprop", "no checkpoint was written before"}},
+		{"weights", tiny(out, "-eval", file), []string{"-eval", "safetensors"}},
+		{"weights missing", tiny(out, "-eval", filepath.Join(out, "none")), []string{"no such file"}},
+		{"hidden", tiny(out, "-hidden", "a"), []string{"-hidden \"a\""}},
+		{"decay", tiny(out, "-decay-at", "0"), []string{"-decay-at"}},
+	} {
+		_, _, err := train(t, c.args...)
+		gtest.WantError(t, c.name, err, c.words...)
+	}
+	if !bytes.Equal(good, read(t, ck)) {
+		t.Error("a failed resume has changed the checkpoint")
+	}
+}
+
+func TestRecipes(t *testing.T) {
+	out, _, err := train(t, "-recipe", "list")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, r := range recipes() {
+		if seen[r.name] || !strings.Contains(out, r.name) {
+			t.Errorf("%s is twice in the list, or not in what is printed", r.name)
+		}
+		seen[r.name] = true
+		o := new(options)
+		if err := parse(o.flags(), o, []string{"-recipe", r.name}); err != nil {
+			t.Errorf("%s: %v", r.name, err)
+			continue
+		}
+		if err := o.check(); err != nil {
+			t.Errorf("%s: %v", r.name, err)
+		}
+		if _, err := o.activation(); err != nil {
+			t.Errorf("%s: %v", r.name, err)
+		}
+		if _, err := o.solver(100); err != nil {
+			t.Errorf("%s: %v", r.name, err)
+		}
+		if _, ok := architectures()[o.arch]; !ok {
+			t.Errorf("%s: -arch %s", r.name, o.arch)
+		}
+	}
+	// A flag beside a recipe prevails, wherever it stands.
+	o := new(options)
+	if err := parse(o.flags(), o, []string{"-lr", "0.5", "-recipe", "resnet18-cifar10-qrelu", "-epochs", "2"}); err != nil {
+		t.Fatal(err)
+	}
+	if o.lr != 0.5 || o.epochs != 2 || o.momentum != 0.9 || o.wd != 1e-5 || o.act != "qrelu" || o.decayAt != "30,60" {
+		t.Errorf("%+v", o)
+	}
+}

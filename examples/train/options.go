@@ -1,0 +1,253 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ftprop/ftprop/examples/loop"
+	"github.com/ftprop/ftprop/models"
+	"github.com/ftprop/ftprop/nodes"
+	"github.com/ftprop/ftprop/ops"
+	"github.com/ftprop/ftprop/solvers"
+	"github.com/pkg/errors"
+	"gorgonia.org/gorgonia"
+)
+
+// options is the command line.
+type options struct {
+	recipe string
+
+	data, dir  string
+	download   bool
+	size       int
+	channels   int
+	augment    bool
+	validation float64
+	workers    int
+	crop       int
+
+	arch       string
+	act, rule  string
+	batchNorm  bool
+	unweighted bool
+	dropout    float64
+	hidden     string
+
+	loss                 string
+	opt                  string
+	lr, wd, momentum     float64
+	nesterov             bool
+	decayAt              string
+	gamma                float64
+	epochs, batch, limit int
+	evalBatch            int
+	seed                 uint64
+
+	out     string
+	resume  bool
+	every   int
+	inspect int
+	eval    string
+}
+
+func (o *options) flags() *flag.FlagSet {
+	f := flag.NewFlagSet("train", flag.ContinueOnError)
+	f.StringVar(&o.recipe, "recipe", "", "`name` of a recipe, whose settings are the defaults of the flags below; \"list\" prints them all")
+
+	f.StringVar(&o.data, "data", "digits", "data `set`: digits (embedded), mnist, fashion-mnist, cifar10, cifar100, svhn, folder (ImageNet's layout: train and val with a folder a class)")
+	f.StringVar(&o.dir, "dir", "", "`folder` of the data set (default data/ and the set's name)")
+	f.BoolVar(&o.download, "download", false, "fetch the data set into -dir first, if it is not there")
+	f.IntVar(&o.size, "size", 0, "pad images to so many `pixels` on each side, for svhn resize to them (default the set's own size; svhn 40)")
+	f.IntVar(&o.channels, "channels", 0, "repeat the channel of grey images so many `times`")
+	f.BoolVar(&o.augment, "augment", false, "random crops out of 4 pixels of padding, and flips; a folder of images is always augmented")
+	f.Float64Var(&o.validation, "validation", 0, "`share` of the training images set apart to choose the best weights")
+	f.IntVar(&o.workers, "workers", 0, "`goroutines` that read images (default one fewer than processors)")
+	f.IntVar(&o.crop, "crop", 224, "side of the crops of a folder of images, in `pixels`")
+
+	f.StringVar(&o.arch, "arch", "mlp", "`network`: mlp, convnet4, convnet8, alexnet, resnet18, resnet34, resnet18-imagenet")
+	f.StringVar(&o.act, "act", "sign", "`activation`: sign, step01, qrelu (2 bits), qreluN (N bits), staircaseN (N steps), relu, trelu (threshold ReLU), hardtanh, cabs")
+	f.StringVar(&o.rule, "rule", "SoftHinge", "`rule` of a threshold activation: "+strings.Join(ops.RuleNames(), ", "))
+	f.BoolVar(&o.unweighted, "unweighted", false, "weigh all units of a layer alike, not by the size of their gradients")
+	f.BoolVar(&o.batchNorm, "bn", false, "batch normalisation where the network leaves the choice")
+	f.Float64Var(&o.dropout, "dropout", 0, "`probability` of dropout, in networks that have it")
+	f.StringVar(&o.hidden, "hidden", "", "`widths` of the layers, separated by commas (default the paper's)")
+
+	f.StringVar(&o.loss, "loss", "cross-entropy", "output `loss`: "+strings.Join(lossNames(), ", "))
+	f.StringVar(&o.opt, "opt", "adam", "`solver`: adam, adamw, sgd, rmsprop")
+	f.Float64Var(&o.lr, "lr", 1e-3, "learning `rate`")
+	f.Float64Var(&o.wd, "wd", 0, "weight `decay`: L2 in the gradient, but for adamw")
+	f.Float64Var(&o.momentum, "momentum", 0, "`momentum` of sgd and rmsprop")
+	f.BoolVar(&o.nesterov, "nesterov", false, "Nesterov momentum, with sgd")
+	f.StringVar(&o.decayAt, "decay-at", "", "`epochs`, counted from 1 and separated by commas, at whose start the learning rate is multiplied by -decay")
+	f.Float64Var(&o.gamma, "decay", 0.1, "`factor` of the learning rate at -decay-at")
+	f.IntVar(&o.epochs, "epochs", 10, "`epochs`")
+	f.IntVar(&o.batch, "batch", 64, "`images` a step")
+	f.IntVar(&o.limit, "limit", 0, "use only the first so many training `images`")
+	f.IntVar(&o.evalBatch, "eval-batch", 0, "`images` a batch in evaluation (default 250, of 224 pixels 25)")
+	f.Uint64Var(&o.seed, "seed", 1, "`seed` of weights, order, augmentation and dropout")
+
+	f.StringVar(&o.out, "out", "train-out", "`folder` for checkpoint, weights, log and curves")
+	f.BoolVar(&o.resume, "resume", false, "go on from the checkpoint in -out")
+	f.IntVar(&o.every, "checkpoint-every", 0, "`steps` between checkpoints within an epoch (default only after each epoch)")
+	f.IntVar(&o.inspect, "inspect", 200, "`images` on which the layers are looked at after each epoch; 0 for none")
+	f.StringVar(&o.eval, "eval", "", "evaluate the weights in a `file` (safetensors) on the test set, and end")
+	return f
+}
+
+// parse reads the command line. Flags that are not given take the recipe's settings, if there is one.
+func parse(f *flag.FlagSet, o *options, args []string) error {
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if f.NArg() > 0 {
+		return errors.Errorf("unexpected argument %q: all settings are flags, see -help", f.Arg(0))
+	}
+	if o.recipe == "" || o.recipe == "list" {
+		return nil
+	}
+	r, err := recipeByName(o.recipe)
+	if err != nil {
+		return err
+	}
+	given := map[string]bool{}
+	f.Visit(func(g *flag.Flag) { given[g.Name] = true })
+	for _, s := range r.settings {
+		if given[s.flag] {
+			continue
+		}
+		if err := f.Set(s.flag, s.value); err != nil {
+			return errors.Wrapf(err, "recipe %s: -%s %s", r.name, s.flag, s.value)
+		}
+	}
+	return nil
+}
+
+func (o *options) check() error {
+	switch {
+	case !(o.lr > 0) || math.IsInf(o.lr, 0):
+		return errors.Errorf("-lr %v: want a positive number", o.lr)
+	case !(o.wd >= 0) || math.IsInf(o.wd, 0):
+		return errors.Errorf("-wd %v: want 0 or more", o.wd)
+	case !(o.momentum >= 0 && o.momentum < 1):
+		return errors.Errorf("-momentum %v: want 0 or more and less than 1", o.momentum)
+	case !(o.gamma > 0) || math.IsInf(o.gamma, 0):
+		return errors.Errorf("-decay %v: want a positive number", o.gamma)
+	case !(o.validation >= 0 && o.validation < 1):
+		return errors.Errorf("-validation %v: want a share from 0 to less than 1", o.validation)
+	case o.epochs < 1 || o.batch < 1:
+		return errors.Errorf("-epochs %d -batch %d: want 1 or more of each", o.epochs, o.batch)
+	case o.limit < 0 || o.every < 0 || o.inspect < 0 || o.workers < 0 || o.evalBatch < 0:
+		return errors.Errorf("-limit %d -checkpoint-every %d -inspect %d -workers %d -eval-batch %d: none may be negative", o.limit, o.every, o.inspect, o.workers, o.evalBatch)
+	case o.nesterov && o.opt != "sgd":
+		return errors.Errorf("-nesterov is for -opt sgd, not %s", o.opt)
+	}
+	return nil
+}
+
+// numbers parses a list of positive numbers.
+func numbers(flag, list string) ([]int, error) {
+	if list == "" {
+		return nil, nil
+	}
+	var out []int
+	for _, s := range strings.Split(list, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(s))
+		if err != nil || n < 1 {
+			return nil, errors.Errorf("-%s %q: want positive numbers separated by commas", flag, list)
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}
+
+// activation makes the activation, with its rule.
+func (o *options) activation() (nodes.Activation, error) {
+	rule, err := ops.RuleByName(o.rule)
+	if err != nil {
+		return nil, err
+	}
+	number := func(prefix string) (int, bool) {
+		n, err := strconv.Atoi(strings.TrimPrefix(o.act, prefix))
+		return n, strings.HasPrefix(o.act, prefix) && err == nil
+	}
+	baselines := map[string]nodes.Activation{
+		"relu": nodes.ReLU, "trelu": nodes.ThresholdReLU, "hardtanh": nodes.HardTanh, "cabs": nodes.CAbs,
+	}
+	if act, ok := baselines[o.act]; ok {
+		return act, nil
+	}
+	if o.act == "qrelu" {
+		return nodes.Act(ops.Staircase{Steps: 3, Rule: rule, Unweighted: o.unweighted}), nil
+	}
+	if bits, ok := number("qrelu"); ok && bits >= 2 && bits <= 16 {
+		return nodes.Act(ops.Staircase{Steps: 1<<bits - 1, Rule: rule, Unweighted: o.unweighted}), nil
+	}
+	if steps, ok := number("staircase"); ok {
+		return nodes.Act(ops.Staircase{Steps: steps, Rule: rule, Unweighted: o.unweighted}), nil
+	}
+	switch o.act {
+	case "sign":
+		return nodes.Act(ops.Sign{Rule: rule, Unweighted: o.unweighted}), nil
+	case "step01":
+		return nodes.Act(ops.Step01{Rule: rule, Unweighted: o.unweighted}), nil
+	}
+	return nil, errors.Errorf("-act %q: want sign, step01, qrelu, qrelu2 to qrelu16, staircase2 and up, relu, trelu, hardtanh or cabs", o.act)
+}
+
+func losses() map[string]loop.LossFunc {
+	return map[string]loop.LossFunc{
+		"cross-entropy": nodes.CrossEntropy, "hinge": nodes.Hinge, "squared-hinge": nodes.SquaredHinge, "trunc-hinge": nodes.TruncHinge,
+		"hinge-softmax": nodes.HingeSoftmax, "trunc-hinge-softmax": nodes.TruncHingeSoftmax,
+	}
+}
+
+func lossNames() []string {
+	var names []string
+	for n := range losses() {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// solver makes the solver with its schedule, for epochs of the given number of steps.
+func (o *options) solver(steps int) (loop.Solver, error) {
+	at, err := numbers("decay-at", o.decayAt)
+	if err != nil {
+		return nil, err
+	}
+	for i := range at {
+		at[i] = (at[i] - 1) * steps // at the start of the epoch, counted from 1
+	}
+	s := &solvers.Scheduled{Schedule: solvers.StepDecay(o.lr, o.gamma, at...)}
+	switch o.opt {
+	case "adam", "adamw":
+		s.Solver = &solvers.Adam{LearnRate: o.lr, WeightDecay: o.wd, Decoupled: o.opt == "adamw"}
+	case "sgd":
+		s.Solver = &solvers.SGD{LearnRate: o.lr, WeightDecay: o.wd, Momentum: o.momentum, Nesterov: o.nesterov}
+	case "rmsprop":
+		s.Solver = &solvers.RMSProp{LearnRate: o.lr, WeightDecay: o.wd, Momentum: o.momentum}
+	default:
+		return nil, errors.Errorf("-opt %q: want adam, adamw, sgd or rmsprop", o.opt)
+	}
+	return s, nil
+}
+
+func architectures() map[string]func(*gorgonia.Node, models.Config) (*models.Net, error) {
+	return map[string]func(*gorgonia.Node, models.Config) (*models.Net, error){
+		"mlp": models.MLP, "convnet4": models.ConvNet4, "convnet8": models.ConvNet8, "alexnet": models.AlexNet,
+		"resnet18": models.ResNet18, "resnet34": models.ResNet34, "resnet18-imagenet": models.ResNet18ImageNet,
+	}
+}
+
+// setup says what a checkpoint must have in common with the training that goes on from it.
+func (o *options) setup() string {
+	return fmt.Sprintf("-data %s -size %d -channels %d -augment=%v -validation %v -limit %d -arch %s -act %s -rule %s -unweighted=%v -bn=%v -dropout %v -hidden %q "+
+		"-loss %s -opt %s -lr %v -wd %v -momentum %v -nesterov=%v -decay-at %q -decay %v -batch %d -seed %d",
+		o.data, o.size, o.channels, o.augment, o.validation, o.limit, o.arch, o.act, o.rule, o.unweighted, o.batchNorm, o.dropout, o.hidden,
+		o.loss, o.opt, o.lr, o.wd, o.momentum, o.nesterov, o.decayAt, o.gamma, o.batch, o.seed)
+}

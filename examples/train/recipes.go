@@ -1,0 +1,102 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/pkg/errors"
+)
+
+// setting is a flag and its value.
+type setting struct{ flag, value string }
+
+// recipe is a named list of settings.
+type recipe struct {
+	name, about string
+	settings    []setting
+}
+
+// settings reads flags and values that alternate.
+func settings(list string) []setting {
+	f := strings.Fields(list)
+	var out []setting
+	for i := 0; i+1 < len(f); i += 2 {
+		out = append(out, setting{strings.TrimPrefix(f[i], "-"), f[i+1]})
+	}
+	return out
+}
+
+// recipes are the paper's trainings, as its authors' program has them by default, for each of their activations:
+// the settings of the network and data set, then those of the activation. Where the authors give none for a data set
+// (Fashion-MNIST), those of its sister do.
+func recipes() []recipe {
+	type base struct {
+		name, about, settings string
+		// Weight decay of sign, of quantised ReLU and of the rectifiers; "" leaves what settings say.
+		decay [3]string
+	}
+	bases := []base{
+		{"convnet4-mnist", "4 layers, MNIST", "-arch convnet4 -data mnist -opt adam -lr 2.5e-4 -wd 5e-4 -batch 64 -epochs 300 -decay-at 200,250", [3]string{}},
+		{"convnet4-fashion", "4 layers, Fashion-MNIST", "-arch convnet4 -data fashion-mnist -opt adam -lr 2.5e-4 -wd 5e-4 -batch 64 -epochs 300 -decay-at 200,250", [3]string{}},
+		{"convnet4-cifar10", "4 layers, CIFAR-10", "-arch convnet4 -data cifar10 -augment true -opt adam -lr 2.5e-4 -wd 5e-4 -batch 64 -epochs 300 -decay-at 200,250", [3]string{}},
+		{"convnet8-cifar10", "8 layers, CIFAR-10", "-arch convnet8 -bn true -dropout 0.5 -data cifar10 -augment true -opt adam -lr 1e-3 -wd 5e-4 -batch 64 -epochs 300 -decay-at 200,250", [3]string{}},
+		{"convnet8-fashion", "8 layers, Fashion-MNIST padded to 32 pixels, 3 channels", "-arch convnet8 -bn true -dropout 0.5 -data fashion-mnist -size 32 -channels 3 -opt adam -lr 1e-3 -wd 5e-4 -batch 64 -epochs 300 -decay-at 200,250", [3]string{}},
+		{"convnet8-svhn", "8 layers, SVHN at 40 pixels", "-arch convnet8 -bn true -dropout 0.5 -data svhn -size 40 -opt adam -lr 1e-3 -wd 5e-4 -batch 64 -epochs 300 -decay-at 200,250", [3]string{}},
+		{"alexnet-imagenet", "AlexNet (DoReFa), ImageNet at 224 pixels", "-arch alexnet -bn true -data folder -opt adam -lr 1e-4 -batch 128 -epochs 80 -decay-at 56,64", [3]string{"5e-6", "5e-5", "5e-4"}},
+		{"resnet18-cifar10", "ResNet-18, CIFAR-10", "-arch resnet18 -data cifar10 -augment true -opt sgd -lr 0.1 -momentum 0.9 -batch 256 -epochs 90 -decay-at 30,60", [3]string{"5e-7", "1e-5", "1e-4"}},
+		{"resnet18-cifar100", "ResNet-18, CIFAR-100", "-arch resnet18 -data cifar100 -augment true -opt sgd -lr 0.1 -momentum 0.9 -batch 256 -epochs 90 -decay-at 30,60", [3]string{"5e-7", "1e-5", "1e-4"}},
+		{"resnet18-fashion", "ResNet-18, Fashion-MNIST padded to 32 pixels, 3 channels", "-arch resnet18 -data fashion-mnist -size 32 -channels 3 -opt sgd -lr 0.1 -momentum 0.9 -batch 256 -epochs 90 -decay-at 30,60", [3]string{"5e-7", "1e-5", "1e-4"}},
+		{"resnet18-imagenet", "ResNet-18, ImageNet at 224 pixels", "-arch resnet18-imagenet -data folder -opt sgd -lr 0.1 -momentum 0.9 -batch 256 -epochs 90 -decay-at 30,60", [3]string{"5e-7", "1e-5", "1e-4"}},
+	}
+	activations := []struct {
+		name, about, settings string
+		decay                 int
+	}{
+		{"sign", "sign, SoftHinge (FTP-SH)", "-act sign -rule SoftHinge", 0},
+		{"sign-sste", "sign, saturating straight-through", "-act sign -rule SSTE", 0},
+		{"qrelu", "2-bit quantised ReLU, SoftHinge (FTP-SH)", "-act qrelu -rule SoftHinge", 1},
+		{"qrelu-sste", "2-bit quantised ReLU, saturating straight-through", "-act qrelu -rule SSTE", 1},
+		{"relu", "ReLU, full precision", "-act relu", 2},
+		{"trelu", "threshold ReLU, full precision", "-act trelu", 2},
+	}
+	out := []recipe{
+		{"digits", "embedded digits, for a first look: seconds", settings("-data digits -arch mlp -hidden 64,64 -act sign -rule SoftHinge -opt adam -lr 1e-3 -epochs 20 -batch 32")},
+	}
+	for _, b := range bases {
+		for _, a := range activations {
+			list := b.settings + " " + a.settings
+			if d := b.decay[a.decay]; d != "" {
+				list += " -wd " + d
+			}
+			out = append(out, recipe{b.name + "-" + a.name, b.about + "; " + a.about, settings(list)})
+		}
+	}
+	return out
+}
+
+func recipeByName(name string) (recipe, error) {
+	all := recipes()
+	names := make([]string, len(all))
+	for i, r := range all {
+		if r.name == name {
+			return r, nil
+		}
+		names[i] = r.name
+	}
+	return recipe{}, errors.Errorf("no recipe %q: want list, or one of %s", name, strings.Join(names, ", "))
+}
+
+// listRecipes prints every recipe with its settings.
+func listRecipes(w io.Writer) error {
+	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, r := range recipes() {
+		var list strings.Builder
+		for _, s := range r.settings {
+			fmt.Fprintf(&list, " -%s=%s", s.flag, s.value)
+		}
+		fmt.Fprintf(tab, "%s\t%s\t%s\n", r.name, r.about, strings.TrimSpace(list.String()))
+	}
+	return tab.Flush()
+}
