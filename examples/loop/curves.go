@@ -81,7 +81,7 @@ func Curves(w io.Writer, history []Epoch, title string) error {
 		}
 		p.X.Min, p.X.Max = 1, float64(max(len(history), 2))
 		// Room for the legend, where no line is in its way.
-		room := 0.05 * float64(min(len(panel.lines), 8)) * (p.Y.Max - p.Y.Min)
+		room := 0.085 * float64(min(len(panel.lines), 8)) * (p.Y.Max - p.Y.Min)
 		if p.Legend.Top {
 			p.Y.Max += room
 		} else {
