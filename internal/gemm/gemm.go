@@ -9,6 +9,7 @@ package gemm
 //go:generate sh -c "cd asm && go run . -out ../kernels_amd64.s -stubs ../kernels_amd64.go -pkg gemm"
 
 import (
+	"runtime"
 	"sync"
 
 	"github.com/ftprop/ftprop/internal/par"
@@ -111,9 +112,10 @@ func mul[T vec.Float](ks *kernels[T], transA, transB bool, m, n, k int, alpha T,
 		j.block(0, m, 0, n)
 		return
 	}
-	// Share out columns in whole tiles; rows where there are few columns.
+	// Share out columns in whole tiles; rows where there are few columns, or where tiles of columns do not come out even: all wait
+	// for who has most.
 	var err error
-	if n >= 4*ks.cols() || n >= m {
+	if cols := evenness(n, ks.cols()); (n >= 4*ks.cols() || n >= m) && evenness(m, ks.rows()) < 1.1*cols {
 		err = par.Range(n, ks.cols(), func(lo, hi int) error { j.block(0, m, lo, hi); return nil })
 	} else {
 		err = par.Range(m, ks.rows(), func(lo, hi int) error { j.block(lo, hi, 0, n); return nil })
@@ -121,6 +123,13 @@ func mul[T vec.Float](ks *kernels[T], transA, transB bool, m, n, k int, alpha T,
 	if err != nil {
 		panic(err) // a bounds check that failed in a goroutine
 	}
+}
+
+// evenness is the share of time that goroutines are busy, if n rows or columns are shared out to them in whole tiles.
+func evenness(n, tile int) float64 {
+	procs := runtime.GOMAXPROCS(0)
+	most := ((n+tile-1)/tile + procs - 1) / procs // tiles of the one that has most
+	return float64(n) / float64(procs*most*tile)
 }
 
 // scale sets C = beta C.
