@@ -13,3 +13,13 @@ func available() (sets []*kernels) {
 	}
 	return append(sets, &portable)
 }
+
+// sumDot is the set's kernel for SumDot, if it has one: called by name, not through a field, so that what acc points to can
+// stay on the stack.
+func (k *kernels) sumDot(x, y *float32, n int, shift float32, acc *float64) {
+	if k.lanes == 16 {
+		sumDotAVX512(x, y, n, shift, acc)
+	} else {
+		sumDotAVX2(x, y, n, shift, acc)
+	}
+}

@@ -4,3 +4,6 @@ package vec
 
 // available returns the kernels this processor can run.
 func available() []*kernels { return []*kernels{&portable} }
+
+// sumDot is never called: there is no assembly.
+func (k *kernels) sumDot(x, y *float32, n int, shift float32, acc *float64) {}

@@ -189,7 +189,17 @@ func affineAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float3
 //go:noescape
 func adamAVX512(w *float32, grad *float32, m *float32, v *float32, n int, c *float32) (left int)
 
+// sumDotAVX512 adds x to the first 16 sums at acc and x*(y-shift) to the next 16, of n elements, n a positive multiple of 16.
+//
+//go:noescape
+func sumDotAVX512(x *float32, y *float32, n int, shift float32, acc *float64)
+
 // adamAVX2 takes a step of Adam with the nine coefficients of AdamStep at c, and zeroes grad.
 //
 //go:noescape
 func adamAVX2(w *float32, grad *float32, m *float32, v *float32, n int, c *float32) (left int)
+
+// sumDotAVX2 adds x to the first 16 sums at acc and x*(y-shift) to the next 16, of n elements, n a positive multiple of 16.
+//
+//go:noescape
+func sumDotAVX2(x *float32, y *float32, n int, shift float32, acc *float64)

@@ -3083,6 +3083,44 @@ done:
 	VZEROUPPER
 	RET
 
+// func sumDotAVX512(x *float32, y *float32, n int, shift float32, acc *float64)
+// Requires: AVX, AVX512F, SSE
+TEXT ·sumDotAVX512(SB), NOSPLIT, $0-40
+	MOVQ         x+0(FP), AX
+	MOVQ         y+8(FP), CX
+	MOVQ         n+16(FP), DX
+	MOVQ         acc+32(FP), BX
+	VMOVUPD      (BX), Z0
+	VMOVUPD      128(BX), Z1
+	VMOVUPD      64(BX), Z2
+	VMOVUPD      192(BX), Z3
+	MOVSS        shift+24(FP), X4
+	VBROADCASTSS X4, Z4
+
+loop:
+	VMOVUPS     (CX), Y6
+	VSUBPS      Y4, Y6, Y6
+	VCVTPS2PD   Y6, Z6
+	VCVTPS2PD   (AX), Z5
+	VADDPD      Z5, Z0, Z0
+	VFMADD231PD Z5, Z6, Z1
+	VMOVUPS     32(CX), Y6
+	VSUBPS      Y4, Y6, Y6
+	VCVTPS2PD   Y6, Z6
+	VCVTPS2PD   32(AX), Z5
+	VADDPD      Z5, Z2, Z2
+	VFMADD231PD Z5, Z6, Z3
+	ADDQ        $0x40, AX
+	ADDQ        $0x40, CX
+	SUBQ        $0x10, DX
+	JNZ         loop
+	VMOVUPD     Z0, (BX)
+	VMOVUPD     Z1, 128(BX)
+	VMOVUPD     Z2, 64(BX)
+	VMOVUPD     Z3, 192(BX)
+	VZEROUPPER
+	RET
+
 // func adamAVX2(w *float32, grad *float32, m *float32, v *float32, n int, c *float32) (left int)
 // Requires: AVX, AVX2
 TEXT ·adamAVX2(SB), NOSPLIT, $0-56
@@ -3136,5 +3174,63 @@ loop:
 
 done:
 	MOVQ SI, left+48(FP)
+	VZEROUPPER
+	RET
+
+// func sumDotAVX2(x *float32, y *float32, n int, shift float32, acc *float64)
+// Requires: AVX, AVX2, FMA3, SSE
+TEXT ·sumDotAVX2(SB), NOSPLIT, $0-40
+	MOVQ         x+0(FP), AX
+	MOVQ         y+8(FP), CX
+	MOVQ         n+16(FP), DX
+	MOVQ         acc+32(FP), BX
+	VMOVUPD      (BX), Y0
+	VMOVUPD      128(BX), Y1
+	VMOVUPD      32(BX), Y2
+	VMOVUPD      160(BX), Y3
+	VMOVUPD      64(BX), Y4
+	VMOVUPD      192(BX), Y5
+	VMOVUPD      96(BX), Y6
+	VMOVUPD      224(BX), Y7
+	MOVSS        shift+24(FP), X8
+	VBROADCASTSS X8, Y8
+
+loop:
+	VMOVUPS     (CX), X10
+	VSUBPS      X8, X10, X10
+	VCVTPS2PD   X10, Y10
+	VCVTPS2PD   (AX), Y9
+	VADDPD      Y9, Y0, Y0
+	VFMADD231PD Y9, Y10, Y1
+	VMOVUPS     16(CX), X10
+	VSUBPS      X8, X10, X10
+	VCVTPS2PD   X10, Y10
+	VCVTPS2PD   16(AX), Y9
+	VADDPD      Y9, Y2, Y2
+	VFMADD231PD Y9, Y10, Y3
+	VMOVUPS     32(CX), X10
+	VSUBPS      X8, X10, X10
+	VCVTPS2PD   X10, Y10
+	VCVTPS2PD   32(AX), Y9
+	VADDPD      Y9, Y4, Y4
+	VFMADD231PD Y9, Y10, Y5
+	VMOVUPS     48(CX), X10
+	VSUBPS      X8, X10, X10
+	VCVTPS2PD   X10, Y10
+	VCVTPS2PD   48(AX), Y9
+	VADDPD      Y9, Y6, Y6
+	VFMADD231PD Y9, Y10, Y7
+	ADDQ        $0x40, AX
+	ADDQ        $0x40, CX
+	SUBQ        $0x10, DX
+	JNZ         loop
+	VMOVUPD     Y0, (BX)
+	VMOVUPD     Y1, 128(BX)
+	VMOVUPD     Y2, 32(BX)
+	VMOVUPD     Y3, 160(BX)
+	VMOVUPD     Y4, 64(BX)
+	VMOVUPD     Y5, 192(BX)
+	VMOVUPD     Y6, 96(BX)
+	VMOVUPD     Y7, 224(BX)
 	VZEROUPPER
 	RET

@@ -191,44 +191,16 @@ func batchNorm[T vec.Float](op *BatchNorm, in []gorgonia.Value) (gorgonia.Value,
 func moments[T vec.Float](p planes, c int, x []T) (mean, variance float64) {
 	count := float64(p.n * p.size)
 	sum := 0.0
-	p.each(c, func(from, to int) { sum += total(x[from:to]) })
+	p.each(c, func(from, to int) {
+		s, _ := vec.SumDot(x[from:to], x[from:to], 0)
+		sum += s
+	})
 	mean = sum / count
 	m := T(mean)
 	shift := mean - float64(m)
 	squares := 0.0
-	p.each(c, func(from, to int) { squares += squaresAround(x[from:to], m) })
+	p.each(c, func(from, to int) { squares += vec.SquaresAround(x[from:to], m) })
 	return mean, squares/count - shift*shift
-}
-
-// total sums in four strands, which the processor adds side by side.
-func total[T vec.Float](x []T) float64 {
-	var s0, s1, s2, s3 float64
-	for ; len(x) >= 4; x = x[4:] {
-		s0 += float64(x[0])
-		s1 += float64(x[1])
-		s2 += float64(x[2])
-		s3 += float64(x[3])
-	}
-	for _, v := range x {
-		s0 += float64(v)
-	}
-	return (s0 + s1) + (s2 + s3)
-}
-
-func squaresAround[T vec.Float](x []T, m T) float64 {
-	var s0, s1, s2, s3 float64
-	for ; len(x) >= 4; x = x[4:] {
-		d0, d1, d2, d3 := float64(x[0]-m), float64(x[1]-m), float64(x[2]-m), float64(x[3]-m)
-		s0 += d0 * d0
-		s1 += d1 * d1
-		s2 += d2 * d2
-		s3 += d3 * d3
-	}
-	for _, v := range x {
-		d := float64(v - m)
-		s0 += d * d
-	}
-	return (s0 + s1) + (s2 + s3)
 }
 
 // WriteHash writes an identity: a normalisation has state, so no two are the same.
@@ -291,7 +263,7 @@ func normSums[T vec.Float](g *normGrad, p planes, x, dy []T) error {
 			shift := g.norm.batchMean[c] - float64(m)
 			sum, dot := 0.0, 0.0
 			p.each(c, func(from, to int) {
-				s, d := sumAndDot(dy[from:to], x[from:to], m)
+				s, d := vec.SumDot(dy[from:to], x[from:to], m)
 				sum += s
 				dot += d
 			})
@@ -299,25 +271,6 @@ func normSums[T vec.Float](g *normGrad, p planes, x, dy []T) error {
 		}
 		return nil
 	})
-}
-
-// sumAndDot returns sum dy and sum dy (x - m).
-func sumAndDot[T vec.Float](dy, x []T, m T) (sum, dot float64) {
-	x = x[:len(dy)]
-	var s0, s1, d0, d1 float64
-	i := 0
-	for ; i+2 <= len(dy); i += 2 {
-		a, b := float64(dy[i]), float64(dy[i+1])
-		s0 += a
-		s1 += b
-		d0 += a * float64(x[i]-m)
-		d1 += b * float64(x[i+1]-m)
-	}
-	for ; i < len(dy); i++ {
-		s0 += float64(dy[i])
-		d0 += float64(dy[i]) * float64(x[i]-m)
-	}
-	return s0 + s1, d0 + d1
 }
 
 // normInputGrad is the gradient of one input: (x, scale, y, dy) to that input's shape.

@@ -54,6 +54,7 @@ func main() {
 	}
 	for _, s := range sets {
 		adam(s)
+		sums(s)
 	}
 	if err := table("../kernels_table_amd64.go"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
