@@ -1,0 +1,479 @@
+package solvers
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"math/big"
+	"slices"
+	"strings"
+
+	"github.com/ftprop/ftprop/internal/separable"
+	"github.com/pkg/errors"
+	"gorgonia.org/tensor"
+)
+
+// Verdict is what a Certificate shows.
+type Verdict int
+
+const (
+	Undecided   Verdict = iota // too large for exact arithmetic: the certificate shows nothing
+	Separable                  // weights reach every target, with positive margin
+	Inseparable                // no weights do
+)
+
+// String returns the constant's name.
+func (v Verdict) String() string {
+	switch v {
+	case Undecided:
+		return "Undecided"
+	case Separable:
+		return "Separable"
+	case Inseparable:
+		return "Inseparable"
+	}
+	return "Verdict(" + itoa(int(v)) + ")"
+}
+
+// Certificate shows whether one unit can reach its targets from the inputs that its layer has.
+//
+// With inputs x_i and a target level, every threshold theta_k of the unit is a constraint: z_i = w . x_i + b must be
+// above it (s = +1) or not above it (s = -1). Sign units have one threshold, 0, and s is their target t:
+//
+//	Separable    weights (w, b) with s (w . x_i + b - theta_k) > 0 for every constraint
+//	Inseparable  multipliers lambda >= 0, not all zero, with sum lambda s (x_i, 1) = 0 and sum lambda s theta_k >= 0:
+//	             multiplied into the constraints and added, they would give 0 > 0 or less (Gordan's theorem, Farkas' lemma)
+//
+// The outputs of cross entropy have one certificate together, with constraints z_i,class > z_i,other for every other class.
+//
+// A certificate does not depend on how it was found: Verify checks it in exact arithmetic from the data alone.
+type Certificate struct {
+	Layer, Unit int // from 0; Unit is -1 for classes, all units of the layer together
+	Verdict     Verdict
+	Weights     []float64    // if Separable: w and then b; for classes those of each unit in turn
+	Proof       []Multiplier // if Inseparable: the positive multipliers
+
+	levels
+	classes int // 0 but for classes
+}
+
+// Multiplier is the positive multiplier of one constraint of a Certificate.
+type Multiplier struct {
+	Sample int
+	// Against is the threshold, 0 to Steps-1 (0 for sign units), or for classes the other class.
+	Against int
+	Lambda  *big.Int
+}
+
+// String says what the certificate shows in one line.
+func (c Certificate) String() string {
+	who := fmt.Sprintf("layer %d, unit %d: ", c.Layer+1, c.Unit+1)
+	if c.Unit < 0 {
+		who = fmt.Sprintf("layer %d, all units: ", c.Layer+1)
+	}
+	switch c.Verdict {
+	case Separable:
+		return who + "separable"
+	case Inseparable:
+		s := make([]string, len(c.Proof))
+		for k, m := range c.Proof {
+			s[k] = fmt.Sprintf("%v x sample %d", m.Lambda, m.Sample)
+			if c.steps > 1 {
+				s[k] += fmt.Sprintf(" at threshold %d", m.Against)
+			} else if c.classes > 0 {
+				s[k] += fmt.Sprintf(" against class %d", m.Against)
+			}
+		}
+		who += "inseparable: " + strings.Join(s, " + ") + " cancel"
+		if i, j, ok := c.Pair(); ok {
+			who += fmt.Sprintf("; samples %d and %d have the same inputs and different targets", i, j)
+		}
+		return who
+	}
+	return who + "undecided"
+}
+
+// Pair returns the two samples of a proof that consists of two samples with equal inputs and different targets, and whether it
+// is such a proof.
+func (c Certificate) Pair() (i, j int, ok bool) {
+	if c.Verdict != Inseparable || len(c.Proof) != 2 || c.Proof[0].Sample == c.Proof[1].Sample || c.Proof[0].Lambda.Cmp(c.Proof[1].Lambda) != 0 {
+		return 0, 0, false
+	}
+	// Two multipliers that cancel (x_i, 1), with opposite sides: equal inputs.
+	i, j = c.Proof[0].Sample, c.Proof[1].Sample
+	return min(i, j), max(i, j), true
+}
+
+// Verify checks the certificate in exact rational arithmetic, with nothing but the unit's inputs x (N, in) and targets t, (N)
+// or (N, 1): levels of the unit, NaN where the target is ignored; for classes the numbers of the classes. It returns an
+// error if the certificate does not show what its Verdict says, or shows nothing.
+func (c Certificate) Verify(x, t *tensor.Dense) error {
+	return errors.Wrapf(c.verify(x, t), "solvers: certificate of layer %d, unit %d", c.Layer+1, c.Unit+1)
+}
+
+func (c Certificate) verify(x, t *tensor.Dense) error {
+	xe, err := elementsOf(x)
+	if err != nil {
+		return errors.Wrap(err, "inputs")
+	}
+	te, err := elementsOf(t)
+	if err != nil {
+		return errors.Wrap(err, "targets")
+	}
+	if len(xe.shape) != 2 || te.size() != xe.shape[0] {
+		return errors.Errorf("inputs of shape %v and targets of shape %v: want (N, in) and (N)", xe.shape, te.shape)
+	}
+	n, in := xe.shape[0], xe.shape[1]
+	xs, ts := xe.floats(), te.floats()
+	if err := allFinite("the inputs", xs, in); err != nil {
+		return err
+	}
+	top := c.steps
+	if c.classes > 0 {
+		top = c.classes - 1
+	} else if c.steps < 1 {
+		return errors.New("not a certificate of FullBatch: it has no levels")
+	}
+	q := make([]int, n)
+	for i, v := range ts {
+		switch {
+		case v != v:
+			q[i] = Ignore
+		case c.classes > 0 && (v != float64(int(v)) || v < 0 || int(v) > top):
+			return errors.Errorf("target %v of sample %d: want a class 0 to %d", v, i, top)
+		case c.classes > 0:
+			q[i] = int(v)
+		default:
+			k, ok := c.index(v)
+			if !ok {
+				return errors.Errorf("target %v of sample %d is none of the levels %s", v, i, c.names())
+			}
+			q[i] = k
+		}
+	}
+	rat := func(v float64) *big.Rat { return new(big.Rat).SetFloat64(v) }
+	// threshold k, exactly
+	theta := func(k int) *big.Rat {
+		if c.steps == 1 {
+			return new(big.Rat)
+		}
+		r := new(big.Rat).Sub(rat(c.hi), rat(c.lo))
+		return r.Mul(r, big.NewRat(int64(k), int64(c.steps-1))).Add(r, rat(c.lo))
+	}
+	switch c.Verdict {
+	case Separable:
+		units := max(c.classes, 1)
+		if len(c.Weights) != units*(in+1) {
+			return errors.Errorf("%d weights: want %d, one for each input and a bias", len(c.Weights), units*(in+1))
+		}
+		if err := allFinite("the weights", c.Weights, len(c.Weights)); err != nil {
+			return err
+		}
+		// Integers with one power of two for all inputs and one for all weights: far faster than fractions, and as exact.
+		xi, xbits := integers(xs)
+		wi, wbits := integers(c.Weights)
+		var term big.Int
+		for i, k := range q {
+			if k == Ignore {
+				continue
+			}
+			z := make([]*big.Int, units)
+			for u := range z {
+				w := wi[u*(in+1) : (u+1)*(in+1)]
+				z[u] = new(big.Int).Lsh(w[in], xbits)
+				for m := range in {
+					z[u].Add(z[u], term.Mul(w[m], xi[i*in+m]))
+				}
+			}
+			if c.classes > 0 {
+				for u := range z {
+					if u != k && z[k].Cmp(z[u]) <= 0 {
+						return errors.Errorf("sample %d: class %d is not above class %d", i, k, u)
+					}
+				}
+				continue
+			}
+			zr := new(big.Rat).SetFrac(z[0], term.Lsh(big.NewInt(1), xbits+wbits))
+			if k > 0 && zr.Cmp(theta(k-1)) <= 0 || k < c.steps && zr.Cmp(theta(k)) >= 0 {
+				f, _ := zr.Float64()
+				return errors.Errorf("sample %d: z = %v does not reach its target with positive margin", i, f)
+			}
+		}
+		return nil
+	case Inseparable:
+		units := max(c.classes, 1)
+		sums := make([]big.Rat, units*(in+1))
+		var bound big.Rat
+		add := func(u, i int, l *big.Rat) {
+			for m := range in {
+				sums[u*(in+1)+m].Add(&sums[u*(in+1)+m], new(big.Rat).Mul(l, rat(xs[i*in+m])))
+			}
+			sums[u*(in+1)+in].Add(&sums[u*(in+1)+in], l)
+		}
+		if len(c.Proof) == 0 {
+			return errors.New("a proof without multipliers")
+		}
+		for _, m := range c.Proof {
+			if m.Lambda == nil || m.Lambda.Sign() <= 0 {
+				return errors.Errorf("multiplier %v of sample %d: must be positive", m.Lambda, m.Sample)
+			}
+			if m.Sample < 0 || m.Sample >= n || q[m.Sample] == Ignore {
+				return errors.Errorf("multiplier of sample %d, which has no target", m.Sample)
+			}
+			l := new(big.Rat).SetInt(m.Lambda)
+			k := q[m.Sample]
+			if c.classes > 0 {
+				if m.Against < 0 || m.Against >= c.classes || m.Against == k {
+					return errors.Errorf("multiplier of sample %d against class %d, its own or none", m.Sample, m.Against)
+				}
+				add(k, m.Sample, l)
+				add(m.Against, m.Sample, new(big.Rat).Neg(l))
+				continue
+			}
+			if m.Against < 0 || m.Against >= c.steps {
+				return errors.Errorf("multiplier of sample %d for threshold %d: there are %d", m.Sample, m.Against, c.steps)
+			}
+			if k <= m.Against {
+				l.Neg(l)
+			}
+			add(0, m.Sample, l)
+			bound.Add(&bound, new(big.Rat).Mul(l, theta(m.Against)))
+		}
+		for i := range sums {
+			if sums[i].Sign() != 0 {
+				return errors.Errorf("the multipliers do not cancel: %s remains of input %d", sums[i].RatString(), i%(in+1))
+			}
+		}
+		if bound.Sign() < 0 {
+			return errors.Errorf("the thresholds add up to %s: must be 0 or more", bound.RatString())
+		}
+		return nil
+	}
+	return errors.New("undecided: there is nothing to verify")
+}
+
+// integers returns v times 2^bits, which makes every element an integer.
+func integers(v []float64) (n []*big.Int, bits uint) {
+	low := 0
+	for _, x := range v {
+		if x != 0 {
+			_, e := math.Frexp(x)
+			low = min(low, e-53)
+		}
+	}
+	n = make([]*big.Int, len(v))
+	for k, x := range v {
+		f, e := math.Frexp(x)
+		n[k] = big.NewInt(int64(f * (1 << 53)))
+		if x != 0 {
+			n[k].Lsh(n[k], uint(e-53-low))
+		}
+	}
+	return n, uint(-low)
+}
+
+// Certify decides whether a unit with Layer's levels can reach targets t, (N), from inputs x (N, in), and proves its answer; only
+// Lo, Hi and Steps of the layer count. NaN targets are ignored. It stops with the context's error, or Undecided where the exact
+// computation is too large.
+func Certify(ctx context.Context, layer Layer, x, t *tensor.Dense) (Certificate, error) {
+	c, err := certify(ctx, layer, x, t)
+	return c, errors.Wrap(err, "solvers: Certify")
+}
+
+func certify(ctx context.Context, layer Layer, x, t *tensor.Dense) (Certificate, error) {
+	lv, err := newLevels(layer.Lo, layer.Hi, layer.Steps)
+	if err != nil {
+		return Certificate{}, err
+	}
+	e, err := elementsOf(x)
+	if err != nil {
+		return Certificate{}, errors.Wrap(err, "inputs")
+	}
+	if len(e.shape) != 2 {
+		return Certificate{}, errors.Errorf("inputs of shape %v: want (N, in)", e.shape)
+	}
+	n := &net{sizes: []size{{in: e.shape[1]}}}
+	act, err := n.inputs(x)
+	if err != nil {
+		return Certificate{}, err
+	}
+	te, err := elementsOf(t)
+	if err != nil {
+		return Certificate{}, errors.Wrap(err, "targets")
+	}
+	if te.size() != len(act) {
+		return Certificate{}, errors.Errorf("targets of shape %v for inputs of shape %v: want one for each row", te.shape, e.shape)
+	}
+	q := make([]int, len(act))
+	for i, v := range te.floats() {
+		if v != v {
+			q[i] = Ignore
+			continue
+		}
+		k, ok := lv.index(v)
+		if !ok {
+			return Certificate{}, errors.Errorf("target %v of sample %d is none of the levels %s", v, i, lv.names())
+		}
+		q[i] = k
+	}
+	return decideUnit(ctx, act, lv, q, nil)
+}
+
+// decideUnit decides a unit's problem; act has the 1 behind every input. guess may be nil.
+func decideUnit(ctx context.Context, act [][]float64, lv levels, q []int, guess []float64) (Certificate, error) {
+	c := Certificate{levels: lv}
+	var rows [][]float64
+	var of []Multiplier
+	d := len(act[0])
+	// Thresholds enter with one more unknown tau > 0: s (w . x + b - c_k tau) > 0 with c_k = (Steps-1) theta_k, which
+	// floating point holds where it does not hold theta_k; then tau is scaled to 1/(Steps-1).
+	stairs := lv.steps > 1
+	constrain := func(i, k int, s float64) {
+		row := make([]float64, d, d+1)
+		for m, v := range act[i] {
+			row[m] = s * v
+		}
+		if stairs {
+			row = append(row, -s*(lv.lo*float64(lv.steps-1)+(lv.hi-lv.lo)*float64(k)))
+		}
+		rows, of = append(rows, row), append(of, Multiplier{Sample: i, Against: k})
+	}
+	for i, k := range q {
+		if k > 0 {
+			constrain(i, k-1, 1)
+		}
+		if k != Ignore && k < lv.steps {
+			constrain(i, k, -1)
+		}
+	}
+	if guess != nil && stairs {
+		guess = append(slices.Clone(guess), 1/float64(lv.steps-1))
+	}
+	if len(rows) == 0 {
+		c.Verdict, c.Weights = Separable, make([]float64, d)
+		return c, nil
+	}
+	if stairs {
+		tau := make([]float64, d+1)
+		tau[d] = 1
+		rows = append(rows, tau)
+	}
+	a, err := separable.Decide(ctx, rows, guess, 0)
+	if errors.Is(err, separable.ErrUndecided) {
+		return c, nil
+	}
+	if err != nil {
+		return c, err
+	}
+	if !a.Separable() {
+		c.Verdict = Inseparable
+		for k, s := range a.Support {
+			if s == len(of) { // tau: its multiplier is what the thresholds add up to
+				continue
+			}
+			m := of[s]
+			m.Lambda = a.Lambda[k]
+			c.Proof = append(c.Proof, m)
+		}
+		slices.SortFunc(c.Proof, byConstraint)
+		return c, nil
+	}
+	// Scale: tau to its value, or the smallest margin to 1 unless v is the guess.
+	v := a.V
+	scale := 1.0
+	if stairs {
+		scale = 1 / float64(lv.steps-1) / v[d]
+		v = v[:d]
+	} else if guess == nil || !slices.Equal(v, guess) {
+		least := dot(rows[0], v)
+		for _, r := range rows {
+			least = min(least, dot(r, v))
+		}
+		if scale = 1 / least; !(least > 0) || scale-scale != 0 {
+			scale = 1
+		}
+	}
+	c.Weights = make([]float64, d)
+	for k := range c.Weights {
+		c.Weights[k] = v[k] * scale
+	}
+	// What rounding the scaled weights has done shows in an exact check.
+	v = c.Weights
+	if stairs {
+		v = append(slices.Clone(v), 1/float64(lv.steps-1))
+	}
+	if scale != 1 && !separable.Solves(rows, v) {
+		if stairs {
+			return Certificate{levels: lv}, nil
+		}
+		c.Weights = a.V
+	}
+	c.Verdict = Separable
+	return c, nil
+}
+
+// maxJoint is the largest system of all classes together, in elements, that is handed to exact arithmetic.
+const maxJoint = 1 << 20
+
+// decideJoint decides whether one linear unit for each class can give every sample its class (Kesler's construction:
+// Duda & Hart, Pattern Classification and Scene Analysis, 1973, section 5.12). pair is two samples with equal inputs and
+// different classes, or nil.
+func decideJoint(ctx context.Context, act [][]float64, q []int, guess [][]float64, pair []int) (Certificate, error) {
+	n, d := len(guess), len(act[0])
+	if pair != nil {
+		return clash(levels{}, n, q, pair), nil
+	}
+	c := Certificate{Unit: -1, classes: n}
+	if len(act)*(n-1)*n*d > maxJoint {
+		for i, a := range act {
+			own := dot(guess[q[i]], a)
+			for k, u := range guess {
+				if k != q[i] && own-dot(u, a) <= 1e-9*(1+abs(own)) {
+					return c, nil
+				}
+			}
+		}
+		c.Verdict, c.Weights = Separable, slices.Concat(guess...)
+		return c, nil
+	}
+	var rows [][]float64
+	var of []Multiplier
+	for i, a := range act {
+		for k := range n {
+			if k == q[i] {
+				continue
+			}
+			row := make([]float64, n*d)
+			for m, v := range a {
+				row[q[i]*d+m], row[k*d+m] = v, -v
+			}
+			rows, of = append(rows, row), append(of, Multiplier{Sample: i, Against: k})
+		}
+	}
+	a, err := separable.Decide(ctx, rows, slices.Concat(guess...), 0)
+	if errors.Is(err, separable.ErrUndecided) {
+		return c, nil
+	}
+	if err != nil {
+		return c, err
+	}
+	if a.Separable() {
+		c.Verdict, c.Weights = Separable, a.V
+		return c, nil
+	}
+	c.Verdict = Inseparable
+	for k, s := range a.Support {
+		m := of[s]
+		m.Lambda = a.Lambda[k]
+		c.Proof = append(c.Proof, m)
+	}
+	slices.SortFunc(c.Proof, byConstraint)
+	return c, nil
+}
+
+func byConstraint(a, b Multiplier) int {
+	return cmp.Or(cmp.Compare(a.Sample, b.Sample), cmp.Compare(a.Against, b.Against))
+}
+
+func abs(x float64) float64 { return max(x, -x) }
