@@ -362,6 +362,17 @@ func TestLoadRejects(t *testing.T) {
 	}
 }
 
+// Weights that are no numbers are not saved: the file could not be loaded. Two networks in one graph would be one.
+func TestNotSaved(t *testing.T) {
+	net, err := models.MLP(input(tensor.Float32, 2, 3), models.Config{})
+	net = must(t, net, err)
+	net.Params()[0].Value().Data().([]float32)[1] = float32(math.NaN())
+	gtest.WantError(t, "NaN", net.Save(new(bytes.Buffer)), "fc1.weight", "NaN")
+	x := gorgonia.NewMatrix(net.Input.Graph(), tensor.Float32, gorgonia.WithName("x2"), gorgonia.WithShape(2, 3))
+	_, err = models.MLP(x, models.Config{})
+	gtest.WantError(t, "second network", err, "fc1.weight", "one network")
+}
+
 func TestConstructorsReject(t *testing.T) {
 	img := func(shape ...int) *gorgonia.Node { return input(tensor.Float32, shape...) }
 	for _, c := range []struct {

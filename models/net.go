@@ -127,6 +127,9 @@ func (b *builder) then(name, kind string, x *gorgonia.Node, f func() (*gorgonia.
 		return x
 	}
 	y, err := f()
+	if b.err != nil {
+		return x
+	}
 	if err != nil {
 		b.err = errors.WithMessagef(err, "layer %s", name)
 		return x
@@ -146,6 +149,10 @@ func (b *builder) param(name string, init initializer, shape ...int) *gorgonia.N
 		v = b.from.byName[name].Value()
 	} else {
 		v = newTensor(dt, shape, init, stream(b.net.config.Seed, name))
+	}
+	if len(g.ByName(name)) > 0 && b.err == nil {
+		// Gorgonia takes nodes of one name and type for one node.
+		b.err = errors.Errorf("the graph has a node %q already: a graph has room for one network", name)
 	}
 	p := gorgonia.NewTensor(g, dt, len(shape), gorgonia.WithName(name), gorgonia.WithShape(shape...), gorgonia.WithValue(v))
 	b.net.params = append(b.net.params, p)

@@ -33,12 +33,12 @@ type entry struct {
 // entries lists parameters, then buffers.
 func (n *Net) entries() []entry {
 	var out []entry
+	dt := safetensors.F32
+	if n.Input.Dtype() == tensor.Float64 {
+		dt = safetensors.F64
+	}
 	for i, p := range n.params {
 		name := n.paramNames[i]
-		dt := safetensors.F32
-		if n.Input.Dtype() == tensor.Float64 {
-			dt = safetensors.F64
-		}
 		data := p.Value().Data()
 		out = append(out, entry{
 			name: name, shape: p.Shape(), dtype: dt,
@@ -73,8 +73,11 @@ func (n *Net) entries() []entry {
 		mean, variance := norm.op.Running()
 		stat := func(name string, x []float64, set func(x []float64) error) entry {
 			return entry{
-				name: norm.name + name, shape: []int{len(x)}, dtype: safetensors.F32,
+				name: norm.name + name, shape: []int{len(x)}, dtype: dt,
 				get: func() []byte {
+					if dt == safetensors.F64 {
+						return doubleBytes(x)
+					}
 					f := make([]float32, len(x))
 					for i, v := range x {
 						f[i] = float32(v)
@@ -120,8 +123,7 @@ func (n *Net) entries() []entry {
 }
 
 // Save writes parameters and running statistics in the safetensors format, under the names of the reference's state_dict: float32
-// or float64 as the network is, running statistics in float32 as PyTorch has them. (They are kept in float64: a network that
-// trains on from a file may differ from one that never stopped by their rounding.)
+// or float64 as the network is. Weights that are not finite are an error, so that what was saved can be loaded.
 //
 // In PyTorch: net.load_state_dict(safetensors.torch.load_file("weights.safetensors")).
 func (n *Net) Save(w io.Writer) error {
@@ -131,7 +133,11 @@ func (n *Net) Save(w io.Writer) error {
 		for i, d := range e.shape {
 			shape[i] = uint64(d)
 		}
-		views[e.name] = view{e.dtype, shape, e.get()}
+		v := view{e.dtype, shape, e.get()}
+		if _, err := readFloats(v.dtype, v.data); err != nil && v.dtype != safetensors.I64 {
+			return errors.WithMessagef(err, "models: saving %s: %s", n.name, e.name)
+		}
+		views[e.name] = v
 	}
 	err := safetensors.SerializeToWriter(views, map[string]string{metaFormat: "pt", metaNetwork: n.name}, w)
 	return errors.Wrapf(err, "models: saving %s", n.name)

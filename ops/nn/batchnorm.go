@@ -174,8 +174,9 @@ func batchNorm[T vec.Float](op *BatchNorm, in []gorgonia.Value) (gorgonia.Value,
 			mean, variance := op.mean[c], op.variance[c]
 			if !op.testing {
 				mean, variance = moments(p, c, x[0])
-				op.mean[c] += op.Momentum * (mean - op.mean[c])
-				op.variance[c] += op.Momentum * (variance*float64(count)/float64(count-1) - op.variance[c])
+				// Rounded as PyTorch keeps them, so that a file in the network's precision holds them exactly.
+				op.mean[c] = float64(T(op.mean[c] + op.Momentum*(mean-op.mean[c])))
+				op.variance[c] = float64(T(op.variance[c] + op.Momentum*(variance*float64(count)/float64(count-1)-op.variance[c])))
 			}
 			inv := 1 / math.Sqrt(variance+op.Eps)
 			op.batchMean[c], op.invStd[c] = mean, inv
