@@ -24,9 +24,15 @@
 //     for use with gorgonia.Must and gorgonia.Lift1, and the output losses;
 //   - package ops/nn: convolution, pooling, batch norm and other layers, fast and
 //     drop-in, and fast products for graphs that stay stock;
-//   - package solvers: Adam, SGD and RMSProp with PyTorch's arithmetic, schedules;
+//   - package solvers: Adam, SGD and RMSProp with PyTorch's arithmetic, schedules; and FullBatch, the search for
+//     targets with a certificate for every unit;
+//   - package models: the paper's networks, and weights that go to PyTorch and come from there;
+//   - package diagnostics: what happens inside threshold layers;
 //   - examples/compare: one command that compares target rules, the
-//     straight-through estimator and full-precision baselines on real data.
+//     straight-through estimator and full-precision baselines on real data;
+//   - examples/train: the paper's trainings, with recipes and checkpoints; examples/loop and examples/data are
+//     for programs like it;
+//   - examples/fullbatch: the search for targets.
 //
 // This package holds documentation and end-to-end tests only.
 package ftprop
