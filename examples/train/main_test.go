@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -263,6 +264,23 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
+func TestDecaySteps(t *testing.T) {
+	for _, c := range []struct {
+		list   string
+		epochs int
+		want   []int
+	}{{"", 3, nil}, {"200,250", 300, []int{1990, 2490}}, {"199/300,249/300", 300, []int{1990, 2490}}, {"199/300, 249/300", 3, []int{20, 25}}, {"1", 1, []int{0}}} {
+		got, err := decaySteps(c.list, c.epochs, 10)
+		if err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%q of %d epochs: %v, %v, want %v", c.list, c.epochs, got, err, c.want)
+		}
+	}
+	for _, list := range []string{"0", "a", "1/0", "3/3", "-1/3", "0.5", "1/2/3"} {
+		_, err := decaySteps(list, 3, 10)
+		gtest.WantError(t, list, err, "-decay-at", "199/300")
+	}
+}
+
 func TestRecipes(t *testing.T) {
 	out, _, err := train(t, "-recipe", "list")
 	if err != nil {
@@ -297,7 +315,7 @@ func TestRecipes(t *testing.T) {
 	if err := parse(o.flags(), o, []string{"-lr", "0.5", "-recipe", "resnet18-cifar10-qrelu", "-epochs", "2"}); err != nil {
 		t.Fatal(err)
 	}
-	if o.lr != 0.5 || o.epochs != 2 || o.momentum != 0.9 || o.wd != 1e-5 || o.act != "qrelu" || o.decayAt != "30,60" {
+	if o.lr != 0.5 || o.epochs != 2 || o.momentum != 0.9 || o.wd != 1e-5 || o.act != "qrelu" || o.decayAt != "29/90,59/90" {
 		t.Errorf("%+v", o)
 	}
 }

@@ -82,7 +82,7 @@ func (o *options) flags() *flag.FlagSet {
 	f.Float64Var(&o.wd, "wd", 0, "weight `decay`: L2 in the gradient, but for adamw")
 	f.Float64Var(&o.momentum, "momentum", 0, "`momentum` of sgd and rmsprop")
 	f.BoolVar(&o.nesterov, "nesterov", false, "Nesterov momentum, with sgd")
-	f.StringVar(&o.decayAt, "decay-at", "", "`epochs`, counted from 1 and separated by commas, at whose start the learning rate is multiplied by -decay")
+	f.StringVar(&o.decayAt, "decay-at", "", "`epochs`, counted from 1 and separated by commas, at whose start the learning rate is multiplied by -decay; or shares of the training, like 199/300, after which it is")
 	f.Float64Var(&o.gamma, "decay", 0.1, "`factor` of the learning rate at -decay-at")
 	f.IntVar(&o.epochs, "epochs", 10, "`epochs`")
 	f.IntVar(&o.batch, "batch", 64, "`images` a step")
@@ -216,12 +216,9 @@ func lossNames() []string {
 
 // solver makes the solver with its schedule, for epochs of the given number of steps.
 func (o *options) solver(steps int) (loop.Solver, error) {
-	at, err := numbers("decay-at", o.decayAt)
+	at, err := decaySteps(o.decayAt, o.epochs, steps)
 	if err != nil {
 		return nil, err
-	}
-	for i := range at {
-		at[i] = (at[i] - 1) * steps // at the start of the epoch, counted from 1
 	}
 	s := &solvers.Scheduled{Schedule: solvers.StepDecay(o.lr, o.gamma, at...)}
 	switch o.opt {
@@ -246,8 +243,12 @@ func architectures() map[string]func(*gorgonia.Node, models.Config) (*models.Net
 
 // setup says what a checkpoint must have in common with the training that goes on from it.
 func (o *options) setup() string {
+	decay := o.decayAt
+	if strings.Contains(decay, "/") { // what the shares are of
+		decay += fmt.Sprintf(" of %d epochs", o.epochs)
+	}
 	return fmt.Sprintf("-data %s -size %d -channels %d -augment=%v -validation %v -limit %d -arch %s -act %s -rule %s -unweighted=%v -bn=%v -dropout %v -hidden %q "+
 		"-loss %s -opt %s -lr %v -wd %v -momentum %v -nesterov=%v -decay-at %q -decay %v -batch %d -seed %d",
 		o.data, o.size, o.channels, o.augment, o.validation, o.limit, o.arch, o.act, o.rule, o.unweighted, o.batchNorm, o.dropout, o.hidden,
-		o.loss, o.opt, o.lr, o.wd, o.momentum, o.nesterov, o.decayAt, o.gamma, o.batch, o.seed)
+		o.loss, o.opt, o.lr, o.wd, o.momentum, o.nesterov, decay, o.gamma, o.batch, o.seed)
 }

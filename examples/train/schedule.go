@@ -1,0 +1,33 @@
+package main
+
+import (
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/pkg/errors"
+)
+
+// decaySteps returns the steps at which the learning rate falls, of a training of epochs of steps steps. The list names epochs
+// counted from 1, at whose start it falls, or shares of the training, like 199/300, after which it does.
+func decaySteps(list string, epochs, steps int) ([]int, error) {
+	var at []int
+	for _, s := range strings.Split(list, ",") {
+		s = strings.TrimSpace(s)
+		if s == "" {
+			continue
+		}
+		if n, err := strconv.Atoi(s); err == nil && n > 0 {
+			at = append(at, (n-1)*steps)
+			continue
+		}
+		above, below, ok := strings.Cut(s, "/")
+		a, errA := strconv.Atoi(above)
+		b, errB := strconv.Atoi(below)
+		if !ok || errA != nil || errB != nil || a < 1 || a >= b {
+			return nil, errors.Errorf("-decay-at %q: want epochs from 1 on, or shares of the training like 199/300, separated by commas", list)
+		}
+		at = append(at, int(math.Round(float64(a)/float64(b)*float64(epochs)*float64(steps))))
+	}
+	return at, nil
+}
