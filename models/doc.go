@@ -9,5 +9,8 @@
 // PyTorch loads into the reference's networks, and Net.Load reads what PyTorch has written. New weights are initialised as PyTorch
 // does by default. Net.At is the same network, on the same weights, for another batch size.
 //
+// What comes after training: Net.ExportONNX writes the network for any ONNX runtime, or as QONNX for quantisation tools; Net.Summary
+// counts parameters, multiply-adds and memory by the bits that operands take; Net.PackActivations and Net.PackSigns give those bits.
+//
 // Source of the networks: github.com/afriesen/ftprop, models/.
 package models

@@ -3,6 +3,7 @@ package models_test
 import (
 	"bytes"
 	"fmt"
+	"math/bits"
 
 	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/nodes"
@@ -70,4 +71,77 @@ func ExampleNet_At() {
 	}
 	fmt.Println(net.Logits.Shape(), one.Logits.Shape(), net.Params()[0].Value() == one.Params()[0].Value())
 	// Output: (64, 10) (1, 10) true
+}
+
+func ExampleNet_ExportONNX() {
+	x := gorgonia.NewMatrix(gorgonia.NewGraph(), tensor.Float32, gorgonia.WithName("x"), gorgonia.WithShape(1, 4))
+	net, err := models.MLP(x, models.Config{Widths: []int{3}, Act: nodes.Sign})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	var standard, qonnx bytes.Buffer
+	if err := net.ExportONNX(&standard, models.ONNXOptions{}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := net.ExportONNX(&qonnx, models.ONNXOptions{Thresholds: models.MultiThreshold}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, op := range []string{"Gemm", "Greater", "Where", "MultiThreshold", "fc1.weight"} {
+		fmt.Println(op, bytes.Contains(standard.Bytes(), []byte(op)), bytes.Contains(qonnx.Bytes(), []byte(op)))
+	}
+	// Output:
+	// Gemm true true
+	// Greater true false
+	// Where true false
+	// MultiThreshold false true
+	// fc1.weight true true
+}
+
+func ExampleNet_Summary() {
+	x := gorgonia.NewTensor(gorgonia.NewGraph(), tensor.Float32, 4, gorgonia.WithName("x"), gorgonia.WithShape(64, 1, 28, 28))
+	net, err := models.ConvNet4(x, models.Config{Act: nodes.Sign})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	s, err := net.Summary("all_modules.block2.conv2.weight", "all_modules.block3.fc1.weight") // deployed as signs
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(s.Params, s.MultiplyAdds(32, 32), s.MultiplyAdds(32, 1), s.MultiplyAdds(1, 1))
+	fmt.Println(s.Layers[3].Name, s.Layers[3].WeightBits, "x", s.Layers[3].InBits, s.Layers[3].MultiplyAdds)
+	// Output:
+	// 3274634 720000 10240 14731264
+	// all_modules.block2.conv2 1 x 1 11520000
+}
+
+// A unit's pre-activation from packed bits: XNOR and count.
+func ExampleNet_PackActivations() {
+	x := gorgonia.NewMatrix(gorgonia.NewGraph(), tensor.Float32, gorgonia.WithName("x"), gorgonia.WithShape(1, 4))
+	net, err := models.MLP(x, models.Config{Widths: []int{8, 8}, Act: nodes.Sign, Seed: 1})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	acts, err := net.PackActivations(tensor.New(tensor.WithShape(1, 4), tensor.WithBacking([]float32{1, -2, 3, -4})))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	weights, err := net.PackSigns("fc2.weight")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	a, w := acts[0].Data[0], weights[0].Data[0] // eight units: a byte, as is a row of the weights
+	sum := 0
+	for i := range 8 {
+		sum += (2*acts[0].At(i) - 1) * (2*weights[0].At(i) - 1)
+	}
+	fmt.Println(acts[0].Name, weights[0].Name, sum == 8-2*bits.OnesCount8(a^w))
+	// Output: nonlin1 fc2.weight true
 }

@@ -23,6 +23,7 @@ type Net struct {
 	hiddenNames []string
 	norms       []namedNorm
 	layers      []Layer
+	results     map[*gorgonia.Node]string // the nodes that layers return, to the layers' names
 }
 
 // namedNorm is a batch normalisation with its running statistics.
@@ -101,7 +102,7 @@ func constructor(name string, check func(*gorgonia.Node, Config) (Config, error)
 			return nil, errors.WithMessagef(err, "models: %s", name)
 		}
 		b := &builder{
-			net:  &Net{Input: x, name: name, config: cfg, build: build, byName: map[string]*gorgonia.Node{}},
+			net:  &Net{Input: x, name: name, config: cfg, build: build, byName: map[string]*gorgonia.Node{}, results: map[*gorgonia.Node]string{}},
 			from: from, batch: x.Shape()[0],
 		}
 		b.net.Logits = lay(b, x)
@@ -135,6 +136,9 @@ func (b *builder) then(name, kind string, x *gorgonia.Node, f func() (*gorgonia.
 		return x
 	}
 	b.net.layers = append(b.net.layers, Layer{Name: name, Type: kind, In: sample(x), Out: sample(y)})
+	if y != x { // a layer that does nothing, like dropout that is off, has no node of its own
+		b.net.results[y] = name
+	}
 	return y
 }
 

@@ -54,6 +54,14 @@ func HardSigmoid() Clip { return Clip{kind: hardSigmoid} }
 // Source: reference CAbs.
 func CAbs() Clip { return Clip{kind: cAbs} }
 
+// Top returns the largest value that the activation emits. Clips compare with ==, and Top is all that two of one kind differ in.
+func (op Clip) Top() float64 {
+	if op.kind == thresholdReLU {
+		return op.max
+	}
+	return 1
+}
+
 // String returns the activation as its constructor.
 func (op Clip) String() string {
 	switch op.kind {

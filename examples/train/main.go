@@ -85,26 +85,12 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 
 // network builds the network for the images of p.
 func (o *options) network(p parts) (*models.Net, error) {
-	act, err := o.activation()
-	if err != nil {
-		return nil, err
-	}
-	widths, err := numbers("hidden", o.hidden)
-	if err != nil {
-		return nil, err
-	}
-	build, ok := architectures()[o.arch]
-	if !ok {
-		return nil, errors.Errorf("-arch %q: want mlp, convnet4, convnet8, alexnet, resnet18, resnet34 or resnet18-imagenet", o.arch)
-	}
 	if o.batch > p.train.N() {
 		return nil, errors.Errorf("-batch %d: there are only %d training images", o.batch, p.train.N())
 	}
 	c, h, w := p.train.Shape()
 	x := gorgonia.NewTensor(gorgonia.NewGraph(), tensor.Float32, 4, gorgonia.WithName("x"), gorgonia.WithShape(o.batch, c, h, w))
-	return build(x, models.Config{
-		Classes: p.train.NumClasses(), Act: act, BatchNorm: o.batchNorm, Dropout: o.dropout, Widths: widths, Seed: o.seed,
-	})
+	return o.net.Build(x, p.train.NumClasses(), o.seed)
 }
 
 // evalBatchFor is the number of images a batch in evaluation.
@@ -173,7 +159,7 @@ func (o *options) train(ctx context.Context, net *models.Net, p parts, out, log 
 		fmt.Fprintf(log, "Going on at epoch %d, step %d.\n", epoch+1, step+1)
 	}
 	fmt.Fprintf(out, "%s with %s on %s: %d parameters, %d training and %d test images, batch %d, %d epochs\n",
-		o.arch, o.act, o.data, parameters(net), p.train.N(), p.test.N(), o.batch, o.epochs)
+		o.net.Arch, o.net.Act, o.data, parameters(net), p.train.N(), p.test.N(), o.batch, o.epochs)
 	err = t.Run(ctx)
 	bar.close()
 	if reportErr := o.report(out, t.History()); reportErr != nil && err == nil {
@@ -213,7 +199,7 @@ func (o *options) report(out io.Writer, history []loop.Epoch) error {
 	if err != nil {
 		return err
 	}
-	title := fmt.Sprintf("%s, %s on %s", o.arch, o.act, o.data)
+	title := fmt.Sprintf("%s, %s on %s", o.net.Arch, o.net.Act, o.data)
 	if o.recipe != "" {
 		title = o.recipe
 	}

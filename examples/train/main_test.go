@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/ftprop/ftprop/examples/loop"
+	"github.com/ftprop/ftprop/examples/setup"
 	"github.com/ftprop/ftprop/internal/gtest"
 )
 
@@ -300,14 +301,14 @@ func TestRecipes(t *testing.T) {
 		if err := o.check(); err != nil {
 			t.Errorf("%s: %v", r.name, err)
 		}
-		if _, err := o.activation(); err != nil {
+		if _, err := o.net.Activation(); err != nil {
 			t.Errorf("%s: %v", r.name, err)
 		}
 		if _, err := o.solver(100); err != nil {
 			t.Errorf("%s: %v", r.name, err)
 		}
-		if _, ok := architectures()[o.arch]; !ok {
-			t.Errorf("%s: -arch %s", r.name, o.arch)
+		if _, ok := setup.Architectures()[o.net.Arch]; !ok {
+			t.Errorf("%s: -arch %s", r.name, o.net.Arch)
 		}
 	}
 	// A flag beside a recipe prevails, wherever it stands.
@@ -315,7 +316,7 @@ func TestRecipes(t *testing.T) {
 	if err := parse(o.flags(), o, []string{"-lr", "0.5", "-recipe", "resnet18-cifar10-qrelu", "-epochs", "2"}); err != nil {
 		t.Fatal(err)
 	}
-	if o.lr != 0.5 || o.epochs != 2 || o.momentum != 0.9 || o.wd != 1e-5 || o.act != "qrelu" || o.decayAt != "29/90,59/90" {
+	if o.lr != 0.5 || o.epochs != 2 || o.momentum != 0.9 || o.wd != 1e-5 || o.net.Act != "qrelu" || o.decayAt != "29/90,59/90" {
 		t.Errorf("%+v", o)
 	}
 }

@@ -5,16 +5,13 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/ftprop/ftprop/examples/loop"
-	"github.com/ftprop/ftprop/models"
+	"github.com/ftprop/ftprop/examples/setup"
 	"github.com/ftprop/ftprop/nodes"
-	"github.com/ftprop/ftprop/ops"
 	"github.com/ftprop/ftprop/solvers"
 	"github.com/pkg/errors"
-	"gorgonia.org/gorgonia"
 )
 
 // options is the command line.
@@ -30,12 +27,7 @@ type options struct {
 	workers    int
 	crop       int
 
-	arch       string
-	act, rule  string
-	batchNorm  bool
-	unweighted bool
-	dropout    float64
-	hidden     string
+	net setup.Network
 
 	loss                 string
 	opt                  string
@@ -68,13 +60,7 @@ func (o *options) flags() *flag.FlagSet {
 	f.IntVar(&o.workers, "workers", 0, "`goroutines` that read images (default one fewer than processors)")
 	f.IntVar(&o.crop, "crop", 224, "side of the crops of a folder of images, in `pixels`")
 
-	f.StringVar(&o.arch, "arch", "mlp", "`network`: mlp, convnet4, convnet8, alexnet, resnet18, resnet34, resnet18-imagenet")
-	f.StringVar(&o.act, "act", "sign", "`activation`: sign, step01, qrelu (2 bits), qreluN (N bits), staircaseN (N steps), relu, trelu (threshold ReLU), hardtanh, cabs")
-	f.StringVar(&o.rule, "rule", "SoftHinge", "`rule` of a threshold activation: "+strings.Join(ops.RuleNames(), ", "))
-	f.BoolVar(&o.unweighted, "unweighted", false, "weigh all units of a layer alike, not by the size of their gradients")
-	f.BoolVar(&o.batchNorm, "bn", false, "batch normalisation where the network leaves the choice")
-	f.Float64Var(&o.dropout, "dropout", 0, "`probability` of dropout, in networks that have it")
-	f.StringVar(&o.hidden, "hidden", "", "`widths` of the layers, separated by commas (default the paper's)")
+	o.net.Flags(f)
 
 	f.StringVar(&o.loss, "loss", "cross-entropy", "output `loss`: "+strings.Join(lossNames(), ", "))
 	f.StringVar(&o.opt, "opt", "adam", "`solver`: adam, adamw, sgd, rmsprop")
@@ -148,56 +134,6 @@ func (o *options) check() error {
 	return nil
 }
 
-// numbers parses a list of positive numbers.
-func numbers(flag, list string) ([]int, error) {
-	if list == "" {
-		return nil, nil
-	}
-	var out []int
-	for _, s := range strings.Split(list, ",") {
-		n, err := strconv.Atoi(strings.TrimSpace(s))
-		if err != nil || n < 1 {
-			return nil, errors.Errorf("-%s %q: want positive numbers separated by commas", flag, list)
-		}
-		out = append(out, n)
-	}
-	return out, nil
-}
-
-// activation makes the activation, with its rule.
-func (o *options) activation() (nodes.Activation, error) {
-	rule, err := ops.RuleByName(o.rule)
-	if err != nil {
-		return nil, err
-	}
-	number := func(prefix string) (int, bool) {
-		n, err := strconv.Atoi(strings.TrimPrefix(o.act, prefix))
-		return n, strings.HasPrefix(o.act, prefix) && err == nil
-	}
-	baselines := map[string]nodes.Activation{
-		"relu": nodes.ReLU, "trelu": nodes.ThresholdReLU, "hardtanh": nodes.HardTanh, "cabs": nodes.CAbs,
-	}
-	if act, ok := baselines[o.act]; ok {
-		return act, nil
-	}
-	if o.act == "qrelu" {
-		return nodes.Act(ops.Staircase{Steps: 3, Rule: rule, Unweighted: o.unweighted}), nil
-	}
-	if bits, ok := number("qrelu"); ok && bits >= 2 && bits <= 16 {
-		return nodes.Act(ops.Staircase{Steps: 1<<bits - 1, Rule: rule, Unweighted: o.unweighted}), nil
-	}
-	if steps, ok := number("staircase"); ok {
-		return nodes.Act(ops.Staircase{Steps: steps, Rule: rule, Unweighted: o.unweighted}), nil
-	}
-	switch o.act {
-	case "sign":
-		return nodes.Act(ops.Sign{Rule: rule, Unweighted: o.unweighted}), nil
-	case "step01":
-		return nodes.Act(ops.Step01{Rule: rule, Unweighted: o.unweighted}), nil
-	}
-	return nil, errors.Errorf("-act %q: want sign, step01, qrelu, qrelu2 to qrelu16, staircase2 and up, relu, trelu, hardtanh or cabs", o.act)
-}
-
 func losses() map[string]loop.LossFunc {
 	return map[string]loop.LossFunc{
 		"cross-entropy": nodes.CrossEntropy, "hinge": nodes.Hinge, "squared-hinge": nodes.SquaredHinge, "trunc-hinge": nodes.TruncHinge,
@@ -234,13 +170,6 @@ func (o *options) solver(steps int) (loop.Solver, error) {
 	return s, nil
 }
 
-func architectures() map[string]func(*gorgonia.Node, models.Config) (*models.Net, error) {
-	return map[string]func(*gorgonia.Node, models.Config) (*models.Net, error){
-		"mlp": models.MLP, "convnet4": models.ConvNet4, "convnet8": models.ConvNet8, "alexnet": models.AlexNet,
-		"resnet18": models.ResNet18, "resnet34": models.ResNet34, "resnet18-imagenet": models.ResNet18ImageNet,
-	}
-}
-
 // setup says what a checkpoint must have in common with the training that goes on from it.
 func (o *options) setup() string {
 	decay := o.decayAt
@@ -249,6 +178,6 @@ func (o *options) setup() string {
 	}
 	return fmt.Sprintf("-data %s -size %d -channels %d -augment=%v -validation %v -limit %d -arch %s -act %s -rule %s -unweighted=%v -bn=%v -dropout %v -hidden %q "+
 		"-loss %s -opt %s -lr %v -wd %v -momentum %v -nesterov=%v -decay-at %q -decay %v -batch %d -seed %d",
-		o.data, o.size, o.channels, o.augment, o.validation, o.limit, o.arch, o.act, o.rule, o.unweighted, o.batchNorm, o.dropout, o.hidden,
+		o.data, o.size, o.channels, o.augment, o.validation, o.limit, o.net.Arch, o.net.Act, o.net.Rule, o.net.Unweighted, o.net.BatchNorm, o.net.Dropout, o.net.Hidden,
 		o.loss, o.opt, o.lr, o.wd, o.momentum, o.nesterov, decay, o.gamma, o.batch, o.seed)
 }

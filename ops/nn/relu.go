@@ -35,6 +35,9 @@ func ReLU() Rectifier { return Rectifier{} }
 // is not finite is an error when the graph is built. Source: torch.nn.LeakyReLU.
 func LeakyReLU(slope float64) Rectifier { return Rectifier{leaky: true, slope: slope} }
 
+// Slope returns dy/dx for x < 0: 0 for a ReLU.
+func (op Rectifier) Slope() float64 { return op.slope }
+
 // String returns the rectifier as its constructor.
 func (op Rectifier) String() string {
 	if op.leaky {

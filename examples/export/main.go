@@ -1,0 +1,112 @@
+// Command export writes trained weights as an ONNX model, and prints what the network costs to run.
+//
+//	go run ./examples/train -recipe digits
+//	go run ./examples/export -eval train-out/best.safetensors -arch mlp -hidden 64,64 -shape 1,8,8 -out digits.onnx
+//
+// The network's flags are those of examples/train, and must be those that it was trained with. The model takes normalised images, as
+// training does: "input", float32 (N, C, H, W); it returns "logits", float32 (N, classes).
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/ftprop/ftprop/examples/setup"
+	"github.com/ftprop/ftprop/internal/atomicfile"
+	"github.com/ftprop/ftprop/models"
+	"github.com/pkg/errors"
+	"gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
+)
+
+func main() {
+	err := run(os.Args[1:], os.Stdout, os.Stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "export:", err)
+		os.Exit(1)
+	}
+}
+
+// forms are the values of -qonnx.
+func forms() map[string]models.ThresholdForm {
+	return map[string]models.ThresholdForm{"": models.StandardOperators, "multithreshold": models.MultiThreshold, "quant": models.Quant}
+}
+
+// run is the program: the table goes to out, usage to log.
+func run(args []string, out, log io.Writer) error {
+	var (
+		network setup.Network
+		f       = flag.NewFlagSet("export", flag.ContinueOnError)
+		weights = f.String("eval", "", "`file` with the weights (safetensors), as examples/train and PyTorch write them")
+		classes = f.Int("classes", 10, "number of `classes`")
+		shape   = f.String("shape", "1,28,28", "channels, height and width of the images, as `C,H,W`")
+		model   = f.String("out", "model.onnx", "`file` to write")
+		qonnx   = f.String("qonnx", "", "write the thresholds as QONNX has them: `form` multithreshold or quant (default standard ONNX)")
+		hidden  = f.Bool("activations", false, "let the model return the activations of the hidden layers as well")
+		signs   = f.String("sign-weights", "", "`names` of parameters, separated by commas, that the table counts as signs")
+	)
+	network.Flags(f)
+	f.SetOutput(log)
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if f.NArg() > 0 {
+		return errors.Errorf("unexpected argument %q: all settings are flags, see -help", f.Arg(0))
+	}
+	form, ok := forms()[*qonnx]
+	if !ok {
+		return errors.Errorf("-qonnx %q: want multithreshold or quant", *qonnx)
+	}
+	if *weights == "" {
+		return errors.New("-eval: want the file with the weights")
+	}
+	chw, err := setup.Numbers("shape", *shape)
+	if err != nil {
+		return err
+	}
+	if len(chw) != 3 {
+		return errors.Errorf("-shape %q: want three numbers C,H,W", *shape)
+	}
+	x := gorgonia.NewTensor(gorgonia.NewGraph(), tensor.Float32, 4, gorgonia.WithName("x"), gorgonia.WithShape(slices.Insert(chw, 0, 1)...))
+	net, err := network.Build(x, *classes, 0)
+	if err != nil {
+		return err
+	}
+	if err := load(net, *weights); err != nil {
+		return errors.WithMessagef(err, "-eval %s", *weights)
+	}
+	var names []string
+	if *signs != "" {
+		names = strings.Split(*signs, ",")
+	}
+	summary, err := net.Summary(names...)
+	if err != nil {
+		return err
+	}
+	if err := atomicfile.Write(*model, func(w io.Writer) error {
+		return net.ExportONNX(w, models.ONNXOptions{Thresholds: form, Hidden: *hidden})
+	}); err != nil {
+		return err
+	}
+	if _, err := summary.WriteTo(out); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "Wrote %s: opset %d, %q %s to %q.\n", *model, models.ONNXOpset, models.ONNXInput, "(N,"+*shape+")", models.ONNXOutput)
+	return err
+}
+
+func load(net *models.Net, file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return net.Load(f)
+}

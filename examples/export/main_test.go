@@ -1,0 +1,116 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ftprop/ftprop/examples/data"
+	"github.com/ftprop/ftprop/examples/loop"
+	"github.com/ftprop/ftprop/examples/setup"
+	"github.com/ftprop/ftprop/internal/gtest"
+	"github.com/ftprop/ftprop/internal/ort"
+	"github.com/ftprop/ftprop/models"
+	"github.com/ftprop/ftprop/solvers"
+	"gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
+)
+
+// digits trains on the embedded digits for a moment, and returns the test images and the file with the weights.
+func digits(t *testing.T) (net *models.Net, test data.Source, weights string) {
+	t.Helper()
+	all, err := data.Digits()
+	if err != nil {
+		t.Fatal(err)
+	}
+	train, test, err := data.Split(all, 0.5, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := gorgonia.NewTensor(gorgonia.NewGraph(), tensor.Float32, 4, gorgonia.WithName("x"), gorgonia.WithShape(32, 1, 8, 8))
+	n := setup.Network{Arch: "mlp", Act: "sign", Rule: "SoftHinge", Hidden: "24,16", BatchNorm: true}
+	net, err = n.Build(x, 10, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	l, err := loop.New(loop.Config{Net: net, Solver: &solvers.Adam{LearnRate: 1e-2}, Train: train, Test: test, Epochs: 4, Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := l.Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	return net, test, filepath.Join(dir, loop.LastFile)
+}
+
+// From training to ONNX Runtime: what the program writes of the digits' weights classifies as the network does.
+func TestDigits(t *testing.T) {
+	net, test, weights := digits(t)
+	dir := t.TempDir()
+	flags := []string{"-eval", weights, "-arch", "mlp", "-bn", "-hidden", "24,16", "-shape", "1,8,8"}
+	export := func(name string, more ...string) (model []byte, out string) {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		var o, log bytes.Buffer
+		if err := run(append(append(slices.Clone(flags), "-out", path), more...), &o, &log); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b, o.String()
+	}
+	model, out := export("model.onnx", "-activations")
+	for _, want := range []string{"fc1 ", "MLP: 2210 parameters", "float x bit", "opset 13"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in\n%s", want, out)
+		}
+	}
+	if _, out := export("signs.onnx", "-sign-weights", "fc2.weight"); !strings.Contains(out, "bit x bit") && !strings.Contains(out, "bit x float") {
+		t.Errorf("no sign weights in\n%s", out)
+	}
+	for _, form := range []string{"multithreshold", "quant"} {
+		if b, _ := export(form+".onnx", "-qonnx", form); !bytes.Contains(b, []byte("qonnx.custom_op.general")) {
+			t.Errorf("%s is not QONNX", form)
+		}
+	}
+	r := compare(t, ort.Find(t), net, model, images(t, test, test.N(), net), 200)
+	t.Log(r)
+	r.check(t)
+}
+
+func TestErrors(t *testing.T) {
+	dir := t.TempDir()
+	bad := filepath.Join(dir, "bad.safetensors")
+	if err := os.WriteFile(bad, []byte("nothing"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	model := filepath.Join(dir, "model.onnx")
+	for _, c := range []struct {
+		args  []string
+		words []string
+	}{
+		{nil, []string{"-eval"}},
+		{[]string{"file"}, []string{`"file"`}},
+		{[]string{"-eval", filepath.Join(dir, "none")}, []string{"-eval", "none"}},
+		{[]string{"-eval", bad}, []string{"-eval", "bad.safetensors", "safetensors file"}},
+		{[]string{"-eval", bad, "-shape", "1,2"}, []string{"-shape", "C,H,W"}},
+		{[]string{"-eval", bad, "-shape", "1,0,2"}, []string{"-shape"}},
+		{[]string{"-eval", bad, "-qonnx", "int"}, []string{"-qonnx", "multithreshold"}},
+		{[]string{"-eval", bad, "-arch", "convnet4", "-shape", "1,3,3"}, []string{"ConvNet4", "4x4"}},
+		{[]string{"-eval", bad, "-act", "tanh"}, []string{"-act", "tanh"}},
+	} {
+		var out, log bytes.Buffer
+		gtest.WantError(t, strings.Join(c.args, " "), run(append([]string{"-out", model}, c.args...), &out, &log), c.words...)
+	}
+	if _, err := os.Stat(model); err == nil {
+		t.Error("a model beside the error")
+	}
+}

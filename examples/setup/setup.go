@@ -1,0 +1,110 @@
+// Package setup builds the networks of package models from command-line flags, the same in every program.
+package setup
+
+import (
+	"flag"
+	"strconv"
+	"strings"
+
+	"github.com/ftprop/ftprop/models"
+	"github.com/ftprop/ftprop/nodes"
+	"github.com/ftprop/ftprop/ops"
+	"github.com/pkg/errors"
+	"gorgonia.org/gorgonia"
+)
+
+// Network is a network as the command line describes it. Flags sets the defaults.
+type Network struct {
+	Arch       string // of Architectures
+	Act, Rule  string
+	BatchNorm  bool
+	Unweighted bool
+	Dropout    float64
+	Hidden     string // widths, separated by commas
+}
+
+// Flags defines the flags -arch, -act, -rule, -unweighted, -bn, -dropout and -hidden.
+func (n *Network) Flags(f *flag.FlagSet) {
+	f.StringVar(&n.Arch, "arch", "mlp", "`network`: mlp, convnet4, convnet8, alexnet, resnet18, resnet34, resnet18-imagenet")
+	f.StringVar(&n.Act, "act", "sign", "`activation`: sign, step01, qrelu (2 bits), qreluN (N bits), staircaseN (N steps), relu, trelu (threshold ReLU), hardtanh, cabs")
+	f.StringVar(&n.Rule, "rule", "SoftHinge", "`rule` of a threshold activation: "+strings.Join(ops.RuleNames(), ", "))
+	f.BoolVar(&n.Unweighted, "unweighted", false, "weigh all units of a layer alike, not by the size of their gradients")
+	f.BoolVar(&n.BatchNorm, "bn", false, "batch normalisation where the network leaves the choice")
+	f.Float64Var(&n.Dropout, "dropout", 0, "`probability` of dropout, in networks that have it")
+	f.StringVar(&n.Hidden, "hidden", "", "`widths` of the layers, separated by commas (default the paper's)")
+}
+
+// Build builds the network for an input.
+func (n *Network) Build(x *gorgonia.Node, classes int, seed uint64) (*models.Net, error) {
+	act, err := n.Activation()
+	if err != nil {
+		return nil, err
+	}
+	widths, err := Numbers("hidden", n.Hidden)
+	if err != nil {
+		return nil, err
+	}
+	build, ok := Architectures()[n.Arch]
+	if !ok {
+		return nil, errors.Errorf("-arch %q: want mlp, convnet4, convnet8, alexnet, resnet18, resnet34 or resnet18-imagenet", n.Arch)
+	}
+	return build(x, models.Config{Classes: classes, Act: act, BatchNorm: n.BatchNorm, Dropout: n.Dropout, Widths: widths, Seed: seed})
+}
+
+// Architectures returns the constructors by the names that -arch takes.
+func Architectures() map[string]func(*gorgonia.Node, models.Config) (*models.Net, error) {
+	return map[string]func(*gorgonia.Node, models.Config) (*models.Net, error){
+		"mlp": models.MLP, "convnet4": models.ConvNet4, "convnet8": models.ConvNet8, "alexnet": models.AlexNet,
+		"resnet18": models.ResNet18, "resnet34": models.ResNet34, "resnet18-imagenet": models.ResNet18ImageNet,
+	}
+}
+
+// Activation makes the activation, with its rule.
+func (n *Network) Activation() (nodes.Activation, error) {
+	rule, err := ops.RuleByName(n.Rule)
+	if err != nil {
+		return nil, err
+	}
+	number := func(prefix string) (int, bool) {
+		v, err := strconv.Atoi(strings.TrimPrefix(n.Act, prefix))
+		return v, strings.HasPrefix(n.Act, prefix) && err == nil
+	}
+	baselines := map[string]nodes.Activation{
+		"relu": nodes.ReLU, "trelu": nodes.ThresholdReLU, "hardtanh": nodes.HardTanh, "cabs": nodes.CAbs,
+	}
+	if act, ok := baselines[n.Act]; ok {
+		return act, nil
+	}
+	if n.Act == "qrelu" {
+		return nodes.Act(ops.Staircase{Steps: 3, Rule: rule, Unweighted: n.Unweighted}), nil
+	}
+	if bits, ok := number("qrelu"); ok && bits >= 2 && bits <= 16 {
+		return nodes.Act(ops.Staircase{Steps: 1<<bits - 1, Rule: rule, Unweighted: n.Unweighted}), nil
+	}
+	if steps, ok := number("staircase"); ok {
+		return nodes.Act(ops.Staircase{Steps: steps, Rule: rule, Unweighted: n.Unweighted}), nil
+	}
+	switch n.Act {
+	case "sign":
+		return nodes.Act(ops.Sign{Rule: rule, Unweighted: n.Unweighted}), nil
+	case "step01":
+		return nodes.Act(ops.Step01{Rule: rule, Unweighted: n.Unweighted}), nil
+	}
+	return nil, errors.Errorf("-act %q: want sign, step01, qrelu, qrelu2 to qrelu16, staircase2 and up, relu, trelu, hardtanh or cabs", n.Act)
+}
+
+// Numbers parses a list of positive numbers, the value of a flag.
+func Numbers(flag, list string) ([]int, error) {
+	if list == "" {
+		return nil, nil
+	}
+	var out []int
+	for _, s := range strings.Split(list, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(s))
+		if err != nil || n < 1 {
+			return nil, errors.Errorf("-%s %q: want positive numbers separated by commas", flag, list)
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}
