@@ -169,7 +169,7 @@ func (t *Trainer) Position() (epoch, step int) { return t.epoch, t.step }
 // the context's error. When the loss is not finite it stops with an error that names the last checkpoint.
 func (t *Trainer) Run(ctx context.Context) error {
 	if t.epoch >= t.c.Epochs {
-		return nil
+		return t.saveLast() // who wrote the checkpoint may not have got to this
 	}
 	loader, err := data.NewLoader(t.c.Train, data.LoaderOptions{
 		Batch: t.c.Net.Input.Shape()[0], Seed: t.c.Seed, DropLast: true,
@@ -195,7 +195,15 @@ func (t *Trainer) Run(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return t.saveLast()
+}
+
+// saveLast writes the weights that training ended with.
+func (t *Trainer) saveLast() error {
+	if t.c.Dir == "" {
+		return nil
+	}
+	return t.failed(atomicfile.Write(t.file(LastFile), t.c.Net.Save))
 }
 
 // train does the rest of the epoch's steps.
@@ -253,6 +261,9 @@ func (t *Trainer) one(b *data.Batch) (loss float64, err error) {
 
 // failed adds to an error what is left to go on from.
 func (t *Trainer) failed(err error) error {
+	if err == nil {
+		return nil
+	}
 	if t.saved == "" {
 		return errors.WithMessage(err, "no checkpoint was written before this")
 	}
@@ -297,11 +308,6 @@ func (t *Trainer) finish(ctx context.Context) error {
 		}
 		if err := t.checkpoint(); err != nil {
 			return err
-		}
-		if t.epoch == t.c.Epochs {
-			if err := atomicfile.Write(t.file(LastFile), t.c.Net.Save); err != nil {
-				return t.failed(err)
-			}
 		}
 	}
 	if t.c.OnEpoch != nil {
