@@ -70,8 +70,8 @@ type Step struct {
 // Epoch is the record of one epoch, which counts from 0.
 type Epoch struct {
 	Epoch      int                 `json:"epoch"`
-	LearnRate  float64             `json:"learning_rate,omitempty"`
-	Train      Metrics             `json:"train"` // while training, of the weights as they were then, augmented images
+	LearnRate  float64             `json:"learning_rate,omitempty"` // of the last step; known of a solvers.Scheduled
+	Train      Metrics             `json:"train"`                   // while training, of the weights as they were then, augmented images
 	Validation *Metrics            `json:"validation,omitempty"`
 	Test       *Metrics            `json:"test,omitempty"`
 	Layers     []diagnostics.Layer `json:"layers,omitempty"`
@@ -296,6 +296,9 @@ func (t *Trainer) finish(ctx context.Context) error {
 		if e.Layers, err = t.probe.look(); err != nil {
 			return err
 		}
+	}
+	if s, ok := t.c.Solver.(*solvers.Scheduled); ok {
+		e.LearnRate = s.Schedule((t.epoch+1)*t.step - 1)
 	}
 	e.Best = t.c.Validation == nil || !t.beaten(e.Validation)
 	t.history = append(t.history, e)

@@ -8,6 +8,8 @@
 // on from is written to -out, and -resume goes on as if there had been no pause: the weights come out bit for bit the same. It
 // ends with a table, curves.png, log.jsonl (a line of JSON each epoch), best.safetensors and last.safetensors, which PyTorch
 // reads under its own names.
+//
+// With -tensorboard DIR, "tensorboard --logdir DIR" shows the training while it goes on.
 package main
 
 import (
@@ -141,11 +143,18 @@ func (o *options) train(ctx context.Context, net *models.Net, p parts, out, log 
 		return errors.Wrap(err, "-out")
 	}
 	bar := newProgress(log, steps)
+	board := &board{steps: steps}
 	t, err := loop.New(loop.Config{
 		Net: net, Loss: loss, Solver: solver, Train: p.train, Validation: p.validation, Test: p.test, Epochs: o.epochs, Seed: o.seed,
 		EvalBatch: o.evalBatchFor(net), Workers: o.workers, Inspect: o.inspect, Dir: o.out, Every: o.every, Setup: o.setup(),
-		OnStep:  bar.step,
-		OnEpoch: func(e *loop.Epoch) { bar.epoch(e, o.epochs) },
+		OnStep: func(s loop.Step) {
+			bar.step(s)
+			board.step(s)
+		},
+		OnEpoch: func(e *loop.Epoch) {
+			bar.epoch(e, o.epochs)
+			board.epoch(e)
+		},
 	})
 	if err != nil {
 		return err
@@ -158,10 +167,18 @@ func (o *options) train(ctx context.Context, net *models.Net, p parts, out, log 
 		epoch, step := t.Position()
 		fmt.Fprintf(log, "Going on at epoch %d, step %d.\n", epoch+1, step+1)
 	}
+	if o.tensorboard != "" {
+		if err := board.open(o.tensorboard, t.Position); err != nil {
+			return errors.WithMessage(err, "-tensorboard")
+		}
+	}
 	fmt.Fprintf(out, "%s with %s on %s: %d parameters, %d training and %d test images, batch %d, %d epochs\n",
 		o.net.Arch, o.net.Act, o.data, parameters(net), p.train.N(), p.test.N(), o.batch, o.epochs)
 	err = t.Run(ctx)
 	bar.close()
+	if boardErr := board.close(); boardErr != nil && err == nil {
+		err = errors.WithMessage(boardErr, "-tensorboard")
+	}
 	if reportErr := o.report(out, t.History()); reportErr != nil && err == nil {
 		err = reportErr
 	}

@@ -320,3 +320,43 @@ func TestRecipes(t *testing.T) {
 		t.Errorf("%+v", o)
 	}
 }
+
+// Event files of a training that was interrupted: every run adds one, and all tags and steps are there.
+func TestTensorBoard(t *testing.T) {
+	dir, events := t.TempDir(), filepath.Join(t.TempDir(), "runs", "a")
+	args := tiny(dir, "-validation", "0.1", "-tensorboard", events)
+	left := 30
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	gtest.WantError(t, "interruption", run(&countdown{ctx, cancel, &left}, args, new(bytes.Buffer), new(bytes.Buffer)), "-resume")
+	if _, _, err := train(t, append(args, "-resume")...); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(events, "events.out.tfevents.*"))
+	if err != nil || len(files) != 2 {
+		t.Fatalf("files %v, %v", files, err)
+	}
+	restart := []byte("\x3a\x02\x08\x01") // session_log {status: START}
+	if bytes.Contains(read(t, files[0]), restart) || !bytes.Contains(read(t, files[1]), restart) {
+		t.Error("only the second file should begin with a restart")
+	}
+	all := append(read(t, files[0]), read(t, files[1])...)
+	for _, tag := range []string{
+		"loss/batch", "loss/training", "loss/validation", "loss/test", "top-1 (%)/test", "top-5 (%)/test", "learning rate", "agreement (%)/nonlin1",
+		"dead (%)/nonlin2", "saturated (%)/nonlin1", "flips (%)/nonlin2", "layer loss/nonlin1", "z/nonlin1", "z/nonlin2",
+	} {
+		want := 3 // epochs
+		if n := bytes.Count(all, append([]byte{'\n', byte(len(tag))}, tag...)); n != want && tag != "loss/batch" || n == 0 {
+			t.Errorf("%s: %d events", tag, n)
+		}
+	}
+	// The log has the rate of each epoch's last step.
+	var last loop.Epoch
+	lines := strings.Split(strings.TrimSpace(string(read(t, filepath.Join(dir, "log.jsonl")))), "\n")
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &last); err != nil || last.LearnRate < 0.99e-4 || last.LearnRate > 1.01e-4 {
+		t.Errorf("learning rate %v, want 1e-4: %v", last.LearnRate, err)
+	}
+	// A folder that cannot be written is an error before training.
+	_, _, err = train(t, tiny(t.TempDir(), "-tensorboard", files[0])...)
+	gtest.WantError(t, "a file for a folder", err, "-tensorboard")
+}

@@ -44,6 +44,8 @@ type options struct {
 	every   int
 	inspect int
 	eval    string
+
+	tensorboard string
 }
 
 func (o *options) flags() *flag.FlagSet {
@@ -80,6 +82,7 @@ func (o *options) flags() *flag.FlagSet {
 	f.BoolVar(&o.resume, "resume", false, "go on from the checkpoint in -out")
 	f.IntVar(&o.every, "checkpoint-every", 0, "`steps` between checkpoints within an epoch (default only after each epoch)")
 	f.IntVar(&o.inspect, "inspect", 200, "`images` on which the layers are looked at after each epoch; 0 for none")
+	f.StringVar(&o.tensorboard, "tensorboard", "", "`folder` for TensorBoard's event files; with -resume they go on where the checkpoint stands")
 	f.StringVar(&o.eval, "eval", "", "evaluate the weights in a `file` (safetensors) on the test set, and end")
 	return f
 }
