@@ -35,6 +35,7 @@ type checkpoint struct {
 	Epoch, Step int // where to go on
 	Sum         tally
 	Seconds     float64 // spent on the epoch so far
+	GradNorm    float64 // of the epoch's last step, if that is done
 	History     []Epoch
 }
 

@@ -75,8 +75,10 @@ type Epoch struct {
 	Validation *Metrics            `json:"validation,omitempty"`
 	Test       *Metrics            `json:"test,omitempty"`
 	Layers     []diagnostics.Layer `json:"layers,omitempty"`
-	Best       bool                `json:"best"`    // the best validation so far, or without validation the last
-	Seconds    float64             `json:"seconds"` // of training, evaluation not included
+	Best       bool                `json:"best"`       // the best validation so far, or without validation the last
+	Seconds    float64             `json:"seconds"`    // of training, evaluation not included
+	GradNorm   float64             `json:"grad_norm"`  // Euclidean, of all gradients in the last step, before weight decay
+	ParamNorm  float64             `json:"param_norm"` // Euclidean, of all parameters after it
 	ImagesPerS float64             `json:"images_per_s"`
 }
 
@@ -93,6 +95,7 @@ type Trainer struct {
 	epoch, step int
 	sum         tally
 	seconds     float64
+	gradNorm    float64 // set in an epoch's last step
 	history     []Epoch
 
 	saved string // describes the last checkpoint, for messages
@@ -218,7 +221,7 @@ func (t *Trainer) train(ctx context.Context, loader *data.Loader) error {
 		if b.Epoch != t.epoch || b.Step != t.step {
 			return errors.Errorf("loop: the loader is at epoch %d, step %d, training at %d, %d", b.Epoch, b.Step, t.epoch, t.step)
 		}
-		loss, err := t.one(b)
+		loss, err := t.one(b, t.step == loader.Steps()-1)
 		if err != nil {
 			return err
 		}
@@ -236,8 +239,8 @@ func (t *Trainer) train(ctx context.Context, loader *data.Loader) error {
 	return nil
 }
 
-// one takes a step.
-func (t *Trainer) one(b *data.Batch) (loss float64, err error) {
+// one takes a step, the last of its epoch or not.
+func (t *Trainer) one(b *data.Batch, last bool) (loss float64, err error) {
 	if err := t.graph.load(b.X, b.Y); err != nil {
 		return 0, err
 	}
@@ -252,6 +255,11 @@ func (t *Trainer) one(b *data.Batch) (loss float64, err error) {
 		return 0, t.failed(errors.Errorf("loop: epoch %d, step %d: the loss is %v: try a lower learning rate", t.epoch+1, t.step+1, loss))
 	}
 	t.sum.add(loss, logits, t.graph.classes, b.Y)
+	if last {
+		if t.gradNorm, err = norm(t.model, gorgonia.ValueGrad.Grad); err != nil {
+			return 0, err
+		}
+	}
 	if err := t.c.Solver.Step(t.model); err != nil {
 		return 0, t.failed(errors.Wrapf(err, "loop: epoch %d, step %d", t.epoch+1, t.step+1))
 	}
@@ -300,6 +308,11 @@ func (t *Trainer) finish(ctx context.Context) error {
 	if s, ok := t.c.Solver.(*solvers.Scheduled); ok {
 		e.LearnRate = s.Schedule((t.epoch+1)*t.step - 1)
 	}
+	e.GradNorm = t.gradNorm
+	var err error
+	if e.ParamNorm, err = norm(t.model, func(p gorgonia.ValueGrad) (gorgonia.Value, error) { return p.Value(), nil }); err != nil {
+		return err
+	}
 	e.Best = t.c.Validation == nil || !t.beaten(e.Validation)
 	t.history = append(t.history, e)
 	t.epoch, t.step, t.sum, t.seconds = t.epoch+1, 0, tally{}, 0
@@ -342,7 +355,7 @@ func (t *Trainer) checkpoint() error {
 	}
 	c := &checkpoint{
 		Setup: t.c.Setup, Network: t.c.Net.Name(), Weights: weights.Bytes(), Layers: layerStates(t.c.Net), Solver: t.c.Solver.State(),
-		Epoch: t.epoch, Step: t.step, Sum: t.sum, Seconds: t.seconds, History: t.history,
+		Epoch: t.epoch, Step: t.step, Sum: t.sum, Seconds: t.seconds, GradNorm: t.gradNorm, History: t.history,
 	}
 	if err := c.write(t.file(CheckpointFile)); err != nil {
 		return t.failed(err)
@@ -374,7 +387,7 @@ func (t *Trainer) Resume(path string) error {
 	if err := t.c.Solver.SetState(c.Solver); err != nil {
 		return what(errors.WithMessage(err, "the weights are loaded, the solver is not"))
 	}
-	t.epoch, t.step, t.sum, t.seconds, t.history = c.Epoch, c.Step, c.Sum, c.Seconds, c.History
+	t.epoch, t.step, t.sum, t.seconds, t.gradNorm, t.history = c.Epoch, c.Step, c.Sum, c.Seconds, c.GradNorm, c.History
 	t.saved = path
 	return nil
 }

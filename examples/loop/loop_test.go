@@ -19,6 +19,12 @@ import (
 	"gorgonia.org/tensor"
 )
 
+// weights are their own gradient.
+type weights struct{ v gorgonia.Value }
+
+func (w weights) Value() gorgonia.Value         { return w.v }
+func (w weights) Grad() (gorgonia.Value, error) { return w.v, nil }
+
 func TestMetrics(t *testing.T) {
 	var sum tally
 	sum.add(2, []float32{
@@ -34,6 +40,10 @@ func TestMetrics(t *testing.T) {
 	y := []float32{7, 7, 7, 7}
 	if err := oneHot(y, 2, []int{1, 0}); err != nil || !slices.Equal(y, []float32{0, 1, 1, 0}) {
 		t.Errorf("%v %v", y, err)
+	}
+	model := []gorgonia.ValueGrad{weights{tensor.New(tensor.WithBacking([]float32{2, 3}))}, weights{tensor.New(tensor.WithBacking([]float32{6}))}}
+	if n, err := norm(model, gorgonia.ValueGrad.Grad); err != nil || n != 7 {
+		t.Errorf("norm %v, %v, want 7", n, err)
 	}
 	gtest.WantError(t, "label", oneHot(y, 2, []int{2, 0}), "label 2, want 0 to 1")
 }

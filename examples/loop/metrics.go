@@ -1,6 +1,11 @@
 package loop
 
-import "github.com/pkg/errors"
+import (
+	"math"
+
+	"github.com/pkg/errors"
+	"gorgonia.org/gorgonia"
+)
 
 // Metrics is how well a network does on some images.
 type Metrics struct {
@@ -53,4 +58,23 @@ func oneHot(y []float32, classes int, labels []int) error {
 		y[i*classes+label] = 1
 	}
 	return nil
+}
+
+// norm is the Euclidean norm of all of a model's weights, or of what else of returns for them.
+func norm(model []gorgonia.ValueGrad, of func(gorgonia.ValueGrad) (gorgonia.Value, error)) (float64, error) {
+	sum := 0.0
+	for _, p := range model {
+		v, err := of(p)
+		if err != nil {
+			return 0, errors.Wrap(err, "loop: norm")
+		}
+		x, ok := v.Data().([]float32)
+		if !ok {
+			return 0, errors.Errorf("loop: norm of %v, want a tensor of float32", v.Dtype())
+		}
+		for _, e := range x {
+			sum += float64(e) * float64(e)
+		}
+	}
+	return math.Sqrt(sum), nil
 }

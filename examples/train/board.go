@@ -59,6 +59,8 @@ func (b *board) epoch(e *loop.Epoch) {
 		b.scalar("top-5 (%)/"+s.name, step, s.m.Top5)
 	}
 	b.scalar("learning rate", step, e.LearnRate)
+	b.scalar("norm/gradients", step, e.GradNorm)
+	b.scalar("norm/parameters", step, e.ParamNorm)
 	b.scalar("images a second", step, e.ImagesPerS)
 	for _, l := range e.Layers {
 		b.scalar("agreement (%)/"+l.Name, step, 100*l.Agreement)
