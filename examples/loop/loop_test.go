@@ -41,7 +41,7 @@ func TestMetrics(t *testing.T) {
 	if err := oneHot(y, 2, []int{1, 0}); err != nil || !slices.Equal(y, []float32{0, 1, 1, 0}) {
 		t.Errorf("%v %v", y, err)
 	}
-	model := []gorgonia.ValueGrad{weights{tensor.New(tensor.WithBacking([]float32{2, 3}))}, weights{tensor.New(tensor.WithBacking([]float32{6}))}}
+	model := []gorgonia.ValueGrad{weights{tensor.New(tensor.WithBacking([]float32{2, 3}))}, weights{tensor.New(tensor.WithShape(1), tensor.WithBacking([]float32{6}))}}
 	if n, err := norm(model, gorgonia.ValueGrad.Grad); err != nil || n != 7 {
 		t.Errorf("norm %v, %v, want 7", n, err)
 	}
