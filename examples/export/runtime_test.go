@@ -226,7 +226,8 @@ func enlarge(x []float32, side, k int) []float32 {
 
 // All networks at their real sizes, with real images of Fashion-MNIST, where they are installed. MLP and ConvNets are trained for a moment;
 // the others have random weights and the running statistics of some images. There are 50 images, 4 for the networks of ImageNet's
-// size and ResNet34. FTPROP_ONNX_IMAGES=1000 makes it 1000 and 8, trains ResNet18 too, and takes 20 minutes on two cores.
+// size and ResNet34. FTPROP_ONNX_IMAGES=1000 makes it 1000 and 8, trains ResNet18 too, and takes 20 minutes on two cores;
+// FTPROP_ONNX_LARGE_IMAGES is the number for those three.
 func TestFashion(t *testing.T) {
 	rt := ort.Find(t)
 	const dir = "/usr/share/datasets/fashion-mnist" // of Debian's package dataset-fashion-mnist
@@ -237,16 +238,20 @@ func TestFashion(t *testing.T) {
 	if gtest.Race {
 		t.Skip("SKIPPED: numbers, not goroutines, are what this is about")
 	}
-	many := 50
-	if v := os.Getenv("FTPROP_ONNX_IMAGES"); v != "" {
-		if many, err = strconv.Atoi(v); err != nil {
-			t.Fatal(err)
+	number := func(name string, n int) int {
+		if v := os.Getenv(name); v != "" {
+			if n, err = strconv.Atoi(v); err != nil || n < 1 {
+				t.Fatalf("%s=%s: want a positive number", name, v)
+			}
 		}
+		return n
 	}
+	many := number("FTPROP_ONNX_IMAGES", 50)
 	few, steps := min(many, 4), 0
 	if many >= 1000 {
 		few, steps = 8, 20
 	}
+	few = number("FTPROP_ONNX_LARGE_IMAGES", few)
 	for _, c := range []struct {
 		arch          string
 		side, ch      int
