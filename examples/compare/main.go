@@ -14,14 +14,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
+	"github.com/ftprop/ftprop/examples/command"
 	"github.com/ftprop/ftprop/examples/compare/experiment"
 	"github.com/ftprop/ftprop/examples/data"
 	"github.com/ftprop/ftprop/internal/atomicfile"
@@ -34,21 +33,7 @@ import (
 	"gorgonia.org/gorgonia"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		os.Exit(0)
-	case errors.Is(err, context.Canceled):
-		fmt.Fprintln(os.Stderr, "compare: interrupted")
-		os.Exit(130)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "compare:", err)
-		os.Exit(1)
-	}
-}
+func main() { command.Main("compare", run) }
 
 // run is the command: it prints results to out, progress to log.
 func run(ctx context.Context, args []string, out, log io.Writer) error {

@@ -17,32 +17,17 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/ftprop/ftprop/examples/command"
 	"github.com/ftprop/ftprop/examples/fullbatch/experiment"
 	"github.com/ftprop/ftprop/internal/atomicfile"
 	"github.com/pkg/errors"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		os.Exit(0)
-	case errors.Is(err, context.Canceled):
-		fmt.Fprintln(os.Stderr, "fullbatch: interrupted")
-		os.Exit(130)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "fullbatch:", err)
-		os.Exit(1)
-	}
-}
+func main() { command.Main("fullbatch", run) }
 
 // run is the command: it prints results to out, progress to log.
 func run(ctx context.Context, args []string, out, log io.Writer) error {
