@@ -7,9 +7,7 @@ import (
 	"encoding/gob"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/ftprop/ftprop/internal/atomicfile"
 	"github.com/ftprop/ftprop/models"
@@ -143,17 +141,4 @@ func decodeCheckpoint(b []byte) (*checkpoint, error) {
 		return nil, errors.Wrap(err, "it cannot be decoded")
 	}
 	return c, nil
-}
-
-// removeLeftovers removes what writers that were killed have left of the file.
-func removeLeftovers(path string) {
-	old, err := filepath.Glob(filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"-*"))
-	if err != nil {
-		return
-	}
-	for _, f := range old {
-		if !strings.HasSuffix(f, string(filepath.Separator)) {
-			_ = os.Remove(f) // a file that stays takes room and does no harm
-		}
-	}
 }

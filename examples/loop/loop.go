@@ -183,7 +183,7 @@ func (t *Trainer) Run(ctx context.Context) error {
 	}
 	defer loader.Close()
 	if t.c.Dir != "" {
-		removeLeftovers(t.file(CheckpointFile))
+		atomicfile.RemoveLeftovers(t.file(CheckpointFile))
 	}
 	for t.epoch < t.c.Epochs {
 		if err := t.train(ctx, loader); err != nil {

@@ -13,7 +13,7 @@ import (
 // renamed when f is done. If anything fails the temporary file is removed and an older file of that name is
 // left as it was.
 func Write(path string, f func(io.Writer) error) (err error) {
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	tmp, err := os.CreateTemp(filepath.Dir(path), temporary(path))
 	if err != nil {
 		return errors.Wrapf(err, "writing %s", path)
 	}
@@ -37,4 +37,18 @@ func Write(path string, f func(io.Writer) error) (err error) {
 		return err
 	}
 	return os.Rename(tmp.Name(), path)
+}
+
+// temporary is the pattern of the names that a file has while it is written.
+func temporary(path string) string { return "." + filepath.Base(path) + "-*" }
+
+// RemoveLeftovers removes what writers of the file that were killed have left behind. Nobody may be writing the file.
+func RemoveLeftovers(path string) {
+	old, err := filepath.Glob(filepath.Join(filepath.Dir(path), temporary(path)))
+	if err != nil {
+		return
+	}
+	for _, f := range old {
+		_ = os.Remove(f) // a file that stays takes room and does no harm
+	}
 }

@@ -32,3 +32,19 @@ func TestWrite(t *testing.T) {
 		t.Error("written to a directory that is not there")
 	}
 }
+
+// What a killed writer leaves goes, and nothing else.
+func TestRemoveLeftovers(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "out.txt")
+	for _, name := range []string{"out.txt", ".out.txt-123", ".out.txt-4", ".other-5"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	RemoveLeftovers(path)
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) != 2 || left[0].Name() != ".other-5" || left[1].Name() != "out.txt" {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
