@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ftprop/ftprop/internal/vec"
 	"github.com/nlpodyssey/safetensors"
 	"github.com/pkg/errors"
 	"gorgonia.org/tensor"
@@ -25,6 +26,7 @@ type entry struct {
 	shape  []int
 	get    func() []byte // little-endian, of dtype
 	dtype  safetensors.DType
+	finite func() bool // nil for integers
 	accept func(dt safetensors.DType, b []byte) (set func(), err error)
 	// optional entries may be missing from a file.
 	optional bool
@@ -42,6 +44,13 @@ func (n *Net) entries() []entry {
 		data := p.Value().Data()
 		out = append(out, entry{
 			name: name, shape: p.Shape(), dtype: dt,
+			finite: func() bool {
+				if x, ok := data.([]float32); ok {
+					return vec.Finite(x)
+				}
+				x, _ := data.([]float64)
+				return vec.Finite(x)
+			},
 			get: func() []byte {
 				switch x := data.(type) {
 				case []float32:
@@ -74,6 +83,7 @@ func (n *Net) entries() []entry {
 		stat := func(name string, x []float64, set func(x []float64) error) entry {
 			return entry{
 				name: norm.name + name, shape: []int{len(x)}, dtype: dt,
+				finite: func() bool { return vec.Finite(x) },
 				get: func() []byte {
 					if dt == safetensors.F64 {
 						return doubleBytes(x)
@@ -134,7 +144,8 @@ func (n *Net) Save(w io.Writer) error {
 			shape[i] = uint64(d)
 		}
 		v := view{e.dtype, shape, e.get()}
-		if _, err := readFloats(v.dtype, v.data); err != nil && v.dtype != safetensors.I64 {
+		if e.finite != nil && !e.finite() {
+			_, err := readFloats(v.dtype, v.data) // says which
 			return errors.WithMessagef(err, "models: saving %s: %s", n.name, e.name)
 		}
 		views[e.name] = v
