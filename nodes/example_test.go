@@ -57,6 +57,12 @@ func ExampleThresholdReLU() {
 	// Output: [  0  0.2  0.7    1]
 }
 
+func ExampleRound() {
+	z := vector(gorgonia.NewGraph(), "z", -1, 0.2, 0.7, 9)
+	fmt.Println(run(gorgonia.Must(nodes.Round(z, 0.25, 4))))
+	// Output: [  -1  0.25  0.75     4]
+}
+
 // An activation with another rule than the default.
 func ExampleAct() {
 	rule, err := ops.RuleByName("SSTE")

@@ -7,8 +7,6 @@ import (
 
 	"github.com/ftprop/ftprop/internal/opkit"
 
-	"github.com/chewxy/hm"
-	"github.com/ftprop/ftprop/internal/par"
 	"github.com/ftprop/ftprop/internal/vec"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
@@ -38,6 +36,7 @@ var (
 	_ gorgonia.SDOp            = Clip{}
 	_ gorgonia.ADOp            = Clip{}
 	_ gorgonia.UsePreallocDoer = Clip{}
+	_ elementwise              = Clip{}
 )
 
 // ThresholdReLU is the saturated ReLU h = min(max(z, 0), top); dh/dz = 1 for 0 < z <= top. top must be
@@ -130,18 +129,13 @@ func (op Clip) Do(in ...gorgonia.Value) (gorgonia.Value, error) { return op.UseP
 
 // UsePreallocDo is Do with the result written to prealloc.
 func (op Clip) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Value) (gorgonia.Value, error) {
-	return opkit.Dispatch(op, in, 1,
-		func() (gorgonia.Value, error) {
-			return opkit.Elementwise(op, prealloc, in, func(h []float32, x [][]float32) error {
-				return par.Range(len(h), grain, func(lo, hi int) error { clipForward(op, h[lo:hi], x[0][lo:hi]); return nil })
-			})
-		},
-		func() (gorgonia.Value, error) {
-			return opkit.Elementwise(op, prealloc, in, func(h []float64, x [][]float64) error {
-				return par.Range(len(h), grain, func(lo, hi int) error { clipForward(op, h[lo:hi], x[0][lo:hi]); return nil })
-			})
-		})
+	return elementwiseDo(op, prealloc, in)
 }
+
+func (op Clip) forward32(h, z []float32) error { clipForward(op, h, z); return nil }
+func (op Clip) forward64(h, z []float64) error { clipForward(op, h, z); return nil }
+func (op Clip) backward32(dz, z, g []float32)  { clipBackward(op, dz, z, g) }
+func (op Clip) backward64(dz, z, g []float64)  { clipBackward(op, dz, z, g) }
 
 // WriteHash writes the activation as its constructor.
 func (op Clip) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ftprop %v", op) }
@@ -154,54 +148,10 @@ func (op Clip) DiffWRT(int) []bool { return []bool{true} }
 
 // SymDiff returns the derivative's node; gorgonia.Grad calls it.
 func (op Clip) SymDiff(in gorgonia.Nodes, _, grad *gorgonia.Node) (gorgonia.Nodes, error) {
-	dz, err := gorgonia.ApplyOp(clipGrad{op: op}, in[0], grad)
-	return gorgonia.Nodes{dz}, errors.WithMessagef(err, "ops: differentiating %v", op)
+	return elementwiseSymDiff(op, in, grad)
 }
 
 // DoDiff adds the derivative to the input's gradient; the Lisp machine calls it.
 func (op Clip) DoDiff(_ gorgonia.ExecutionContext, in gorgonia.Nodes, out *gorgonia.Node) error {
-	return opkit.Accumulate(op, in, out, func(g gorgonia.Value) (gorgonia.Value, error) {
-		return clipGrad{op: op}.Do(in[0].Value(), g)
-	})
-}
-
-// clipGrad is the derivative of a Clip: (z, g) to dz.
-type clipGrad struct {
-	op Clip
-	onUnits
-}
-
-func (d clipGrad) String() string   { return fmt.Sprintf("derivative of %v", d.op) }
-func (d clipGrad) Arity() int       { return 2 }
-func (d clipGrad) Type() hm.Type    { return opkit.ElementwiseType(2) }
-func (d clipGrad) Hashcode() uint32 { return opkit.Hashcode("ftprop " + d.String()) }
-
-func (d clipGrad) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ftprop %v", d) }
-
-func (d clipGrad) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
-	return opkit.SameShape(d, in)
-}
-
-func (d clipGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
-	return d.UsePreallocDo(nil, in...)
-}
-
-func (d clipGrad) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Value) (gorgonia.Value, error) {
-	return opkit.Dispatch(d, in, 2,
-		func() (gorgonia.Value, error) {
-			return opkit.Elementwise(d, prealloc, in, func(dz []float32, x [][]float32) error {
-				return par.Range(len(dz), grain, func(lo, hi int) error {
-					clipBackward(d.op, dz[lo:hi], x[0][lo:hi], x[1][lo:hi])
-					return nil
-				})
-			})
-		},
-		func() (gorgonia.Value, error) {
-			return opkit.Elementwise(d, prealloc, in, func(dz []float64, x [][]float64) error {
-				return par.Range(len(dz), grain, func(lo, hi int) error {
-					clipBackward(d.op, dz[lo:hi], x[0][lo:hi], x[1][lo:hi])
-					return nil
-				})
-			})
-		})
+	return elementwiseDoDiff(op, in, out)
 }
