@@ -12,6 +12,7 @@ import (
 type geometry struct {
 	n, c, h, w, o, kh, kw, oh, ow int
 	pad, stride, dilation         [2]int
+	noWinograd                    bool
 }
 
 // rows and cols are the size of the matrix of columns.

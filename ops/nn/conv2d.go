@@ -30,6 +30,9 @@ import (
 type Conv2d struct {
 	Pad, Stride, Dilation [2]int
 	Bias                  bool
+	// NoWinograd computes by the definition, always: where no sum of products has to be rounded, the result is exact. It may be
+	// set until the first run.
+	NoWinograd bool
 
 	opkit.Pure
 	out opkit.Buffer
@@ -107,7 +110,7 @@ func (op *Conv2d) geometry(shapes []tensor.Shape) (g geometry, err error) {
 	if op.Bias && (len(shapes[2]) != 1 || shapes[2][0] != f[0]) {
 		return g, errors.Errorf("nn: %v: bias %v: want (%d), one number for each of the filter's outputs", op, shapes[2], f[0])
 	}
-	g = geometry{n: x[0], c: x[1], h: x[2], w: x[3], o: f[0], kh: f[2], kw: f[3], pad: op.Pad, stride: op.Stride, dilation: op.Dilation}
+	g = geometry{n: x[0], c: x[1], h: x[2], w: x[3], o: f[0], kh: f[2], kw: f[3], pad: op.Pad, stride: op.Stride, dilation: op.Dilation, noWinograd: op.NoWinograd}
 	g.oh, err = windows(g.h, g.kh, g.pad[0], g.stride[0], g.dilation[0])
 	if err == nil {
 		g.ow, err = windows(g.w, g.kw, g.pad[1], g.stride[1], g.dilation[1])

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/ftprop/ftprop/internal/gtest"
@@ -204,6 +205,39 @@ func TestConv2dDefinition(t *testing.T) {
 
 // Gorgonia's own convolution and pooling agree where they are right: replacing the package name is the whole
 // migration.
+// Sums of 144 products below 116 000 fit into float32's 24 bits: computed by the definition they are exact, by Winograd's algorithm they are not.
+func TestConv2dNoWinograd(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	x, f := make([]float64, 2*16*6*6), make([]float64, 16*16*9)
+	for i := range x {
+		x[i] = float64(rng.IntN(2))
+	}
+	for i := range f {
+		f[i] = float64(58000 + rng.IntN(58000))
+	}
+	run := func(dt tensor.Dtype, without bool) []float64 {
+		g := gorgonia.NewGraph()
+		y := gorgonia.Must(nodes.Conv2d(gtest.Input(g, "x", dt, x, 2, 16, 6, 6), gtest.Input(g, "f", dt, f, 16, 16, 3, 3),
+			tensor.Shape{3, 3}, []int{1, 1}, []int{1, 1}, []int{1, 1}))
+		y.Op().(*nn.Conv2d).NoWinograd = without
+		var v gorgonia.Value
+		gorgonia.Read(y, &v)
+		vm := gorgonia.NewTapeMachine(g)
+		defer vm.Close()
+		if err := vm.RunAll(); err != nil {
+			t.Fatal(err)
+		}
+		return gtest.Floats(t, v)
+	}
+	want := run(tensor.Float64, false)
+	if !slices.Equal(run(tensor.Float32, true), want) {
+		t.Error("not exact without Winograd's algorithm")
+	}
+	if slices.Equal(run(tensor.Float32, false), want) {
+		t.Error("exact with Winograd's algorithm: the test shows nothing")
+	}
+}
+
 func TestSameAsStock(t *testing.T) {
 	x, f := normals(1, 2*3*8*8), normals(2, 4*3*9)
 	run := func(conv func(im, filter *gorgonia.Node, k tensor.Shape, pad, stride, dilation []int) (*gorgonia.Node, error),
