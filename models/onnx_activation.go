@@ -129,6 +129,9 @@ func (e *onnxWriter) activation(s step, name, out string, in []string) error {
 		if err := c.threshold(lv, s); err != nil {
 			return err
 		}
+	case ops.Round:
+		clip(float32(-op.Max), float32(op.Max)).unless(op.Unit == 1, "Mul", "units", float32(1/op.Unit)).then("Round", "rounded").
+			unless(op.Unit == 1, "Mul", "multiple", float32(op.Unit))
 	case nn.Rectifier:
 		if op == nn.ReLU() {
 			c.then("Relu", "relu")
@@ -210,7 +213,12 @@ func (c *chain) staircase(lv ops.Levels) error {
 			integer("signed", 0), integer("narrow", 0), text("rounding_mode", "CEIL")))
 	}
 	// As vec.StaircaseLevels rounds.
-	c.then("Mul", "fraction", e.scalar(float32(1/float64(n)))).unless(r == 1, "Mul", "scaled", r).unless(lo == 0, "Add", "level", lo)
+	if unit, exact := vec.StaircaseUnit(n, lo, float32(lv.Hi)); exact {
+		c.unless(unit == 1, "Mul", "scaled", unit)
+	} else {
+		c.then("Mul", "fraction", e.scalar(float32(1/float64(n)))).unless(r == 1, "Mul", "scaled", r)
+	}
+	c.unless(lo == 0, "Add", "level", lo)
 	return nil
 }
 

@@ -28,6 +28,8 @@ func fullPrecision() map[string]nodes.Activation {
 	return map[string]nodes.Activation{
 		"ReLU": nodes.ReLU, "LeakyReLU": func(x *gorgonia.Node) (*gorgonia.Node, error) { return nodes.LeakyReLU(x, 0.1) },
 		"ThresholdReLU": nodes.ThresholdReLU, "HardTanh": nodes.HardTanh, "HardSigmoid": nodes.HardSigmoid, "CAbs": nodes.CAbs,
+		"Round":      func(x *gorgonia.Node) (*gorgonia.Node, error) { return nodes.Round(x, 0.5, 10) },
+		"Round by 1": func(x *gorgonia.Node) (*gorgonia.Node, error) { return nodes.Round(x, 1, 10) },
 	}
 }
 

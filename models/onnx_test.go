@@ -189,6 +189,8 @@ func elementwise(t testing.TB, n *pb.NodeProto, x float32, in [][]float32) float
 		return x / arg(1)
 	case "Ceil":
 		return float32(math.Ceil(float64(x)))
+	case "Round": // halves to even numbers
+		return float32(math.RoundToEven(float64(x)))
 	case "Clip":
 		return clip(x, arg(1), arg(2))
 	case "Neg":

@@ -20,6 +20,9 @@ import (
 //	errors    NaN or infinity in z or g; fewer than 2 steps, Lo >= Hi (but for Lo == Hi == 0,
 //	          which means [0, 1]) or an unsupported rule, when the graph is built
 //
+// Levels are rounded as the reference rounds them, k (1/n) (Hi-Lo) + Lo; where (Hi-Lo)/n is a number of the dtype they are its exact
+// multiples.
+//
 // The n thresholds are at u = 0, 1/(n-1), ..., 1. With 2^k - 1 steps a level takes k bits (see
 // nodes.QReLU). One step is refused: in the reference it is a constant. Source: reference
 // Staircase; its "staircase3" has 3 steps, its "staircase" 5.

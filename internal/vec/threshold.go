@@ -44,15 +44,26 @@ func Threshold[T Float](dst, z []T, lo, hi T) (finite bool) {
 	return false
 }
 
-// StaircaseLevels returns the n+1 levels of the staircase with n steps on [a, b],
-// rounded as the reference rounds them: k * (1/n) * (b-a) + a.
+// StaircaseLevels returns the n+1 levels of the staircase with n steps on [a, b], rounded as the reference rounds them: k * (1/n) *
+// (b-a) + a. Where their distance is a number of the type (see StaircaseUnit) they are its multiples, a + k * unit, so that integers come out as integers.
 func StaircaseLevels[T Float](n int, a, b T) []T {
 	levels := make([]T, n+1)
 	inv := T(1 / float64(n))
+	unit, exact := StaircaseUnit(n, a, b)
 	for k := range levels {
-		levels[k] = T(T(T(k)*inv)*(b-a)) + a
+		if exact {
+			levels[k] = T(T(k)*unit) + a
+		} else {
+			levels[k] = T(T(T(k)*inv)*(b-a)) + a
+		}
 	}
 	return levels
+}
+
+// StaircaseUnit returns the distance (b-a)/n of a staircase's levels, and whether that is not rounded.
+func StaircaseUnit[T Float](n int, a, b T) (unit T, exact bool) {
+	unit = (b - a) / T(n)
+	return unit, math.FMA(float64(unit), float64(n), -float64(b-a)) == 0
 }
 
 // Staircase sets dst = levels[k] with k = min(max(ceil(u(n-1)), 0), n),

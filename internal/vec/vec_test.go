@@ -157,3 +157,24 @@ func TestWindow(t *testing.T) {
 		}
 	}
 }
+
+// Levels that are a number of the type apart are its multiples; others are rounded as the reference rounds them.
+func TestStaircaseLevels(t *testing.T) {
+	for n := 1; n <= 300; n++ {
+		for k, v := range StaircaseLevels[float32](n, 0, float32(n)) {
+			if v != float32(k) {
+				t.Fatalf("level %d of %d in whole numbers is %v", k, n, v)
+			}
+		}
+		for k, v := range StaircaseLevels(n, -float64(n)/2, float64(n)/2) {
+			if v != float64(k)-float64(n)/2 {
+				t.Fatalf("level %d of %d is %v", k, n, v)
+			}
+		}
+		for k, v := range StaircaseLevels[float32](n, 0, 1) {
+			if v != float32(k)*float32(1/float64(n)) {
+				t.Fatalf("level %d of %d is %v", k, n, v)
+			}
+		}
+	}
+}
