@@ -11,6 +11,7 @@
 //
 // What comes after training: Net.ExportONNX writes the network for any ONNX runtime, or as QONNX for quantisation tools; Net.Summary
 // counts parameters, multiply-adds and memory by the bits that operands take; Net.PackActivations and Net.PackSigns give those bits.
+// Net.FixedPoint rounds weights so that all of these compute the same, to the bit.
 //
 // Source of the networks: github.com/afriesen/ftprop, models/.
 package models

@@ -145,3 +145,27 @@ func ExampleNet_PackActivations() {
 	fmt.Println(acts[0].Name, weights[0].Name, sum == 8-2*bits.OnesCount8(a^w))
 	// Output: nonlin1 fc2.weight true
 }
+
+// The weights of a unit become multiples of a power of two, such that its sums need no more than 24 bits.
+func ExampleNet_FixedPoint() {
+	x := gorgonia.NewMatrix(gorgonia.NewGraph(), tensor.Float32, gorgonia.WithName("x"), gorgonia.WithShape(1, 4))
+	net, err := models.MLP(x, models.Config{Widths: []int{3}, Act: nodes.Sign, Seed: 1})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fixed, err := net.FixedPoint(models.FixedPointOptions{InputMax: 1, InputBits: 4})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	before, after := net.Param("fc1.weight").Value().Data().([]float32), fixed.Param("fc1.weight").Value().Data().([]float32)
+	for i := range 4 {
+		fmt.Printf("%.9f becomes %.9f = %v/2^20\n", before[i], after[i], after[i]*(1<<20))
+	}
+	// Output:
+	// 0.209451035 becomes 0.209450722 = 219625/2^20
+	// 0.300292999 becomes 0.300292969 = 314880/2^20
+	// -0.156535804 becomes -0.156536102 = -164140/2^20
+	// 0.188289091 becomes 0.188288689 = 197435/2^20
+}

@@ -24,6 +24,7 @@ type Net struct {
 	norms       []namedNorm
 	layers      []Layer
 	results     map[*gorgonia.Node]string // the nodes that layers return, to the layers' names
+	fixed       *fixedPoint               // how FixedPoint changed the graph; nil for other networks
 }
 
 // namedNorm is a batch normalisation with its running statistics.
@@ -105,6 +106,10 @@ func constructor(name string, check func(*gorgonia.Node, Config) (Config, error)
 			net:  &Net{Input: x, name: name, config: cfg, build: build, byName: map[string]*gorgonia.Node{}, results: map[*gorgonia.Node]string{}},
 			from: from, batch: x.Shape()[0],
 		}
+		if from != nil && from.fixed != nil {
+			b.net.fixed = from.fixed
+			x = b.unlisted(x, func() (*gorgonia.Node, error) { return nodes.Round(x, from.fixed.input.unit, from.fixed.input.max) })
+		}
 		b.net.Logits = lay(b, x)
 		if b.err != nil {
 			return nil, errors.WithMessagef(b.err, "models: %s", name)
@@ -184,10 +189,17 @@ func (b *builder) conv(name string, x *gorgonia.Node, c convolution) *gorgonia.N
 		}
 		w := b.param(name+".weight", c.init, c.out, in, k, k)
 		size, pad, stride, dilation := tensor.Shape{k, k}, []int{c.pad, c.pad}, []int{c.stride, c.stride}, []int{1, 1}
-		if !c.bias {
-			return nodes.Conv2d(x, w, size, pad, stride, dilation)
+		var y *gorgonia.Node
+		var err error
+		if c.bias {
+			y, err = nodes.Conv2dBias(x, w, b.param(name+".bias", std, c.out), size, pad, stride, dilation)
+		} else {
+			y, err = nodes.Conv2d(x, w, size, pad, stride, dilation)
 		}
-		return nodes.Conv2dBias(x, w, b.param(name+".bias", std, c.out), size, pad, stride, dilation)
+		if err == nil && b.net.fixed != nil {
+			y.Op().(*nn.Conv2d).NoWinograd = true
+		}
+		return y, err
 	})
 }
 
@@ -233,7 +245,11 @@ func (b *builder) norm(name string, x *gorgonia.Node, eps float64) *gorgonia.Nod
 
 func (b *builder) act(name string, x *gorgonia.Node) *gorgonia.Node {
 	h := b.then(name, "Step", x, func() (*gorgonia.Node, error) {
-		h, err := b.net.config.Act(x)
+		act := b.net.config.Act
+		if f := b.net.fixed; f != nil {
+			act = nodes.Act(f.acts[len(b.net.Hidden)])
+		}
+		h, err := act(x)
 		if err == nil && (h == nil || !h.Shape().Eq(x.Shape())) {
 			err = errors.New("the activation does not return a node of its input's shape")
 		}

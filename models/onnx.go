@@ -43,15 +43,16 @@ type ONNXOptions struct {
 //	sign, step01     Where(Greater(z, 0), Hi, Lo), so that sign(0) = -1: ONNX's Sign has sign(0) = 0
 //	staircase        Clip(Ceil((z-Lo)/(Hi-Lo) (n-1)), 0, n) (1/n) (Hi-Lo) + Lo in this library's order of roundings, on which
 //	                 it depends what a value next to a threshold becomes: the same z gives the same level. Steps that do
-//	                 nothing, like a division by 1, are left out
+//	                 nothing, like a division by 1, are left out, and (1/n) (Hi-Lo) is one factor where that is not rounded
 //	ReLU, LeakyReLU  Relu, LeakyRelu
 //	ThresholdReLU, HardTanh  Clip
 //	HardSigmoid      Clip((z+1) 0.5, 0, 1)
+//	ops.Round        Round(Clip(z, -Max, Max) (1/Unit)) Unit
 //	CAbs             Clip(Abs(z), 0, 1)
 //
 // A float64 network is rounded to float32: ONNX Runtime has no convolutions in double. Runtimes add up products in orders of their
 // own, so that a pre-activation closer to a threshold than rounding errors may fall on its other side, and then the image's logits
-// differ by more than rounding. NaN, which is an error in this library, goes through thresholds as if it were below them.
+// differ by more than rounding; Net.FixedPoint is the way around that. NaN, which is an error in this library, goes through thresholds as if it were below them.
 //
 // An activation made of other operations than these is an error that names the layer.
 func (n *Net) ExportONNX(w io.Writer, o ONNXOptions) error {

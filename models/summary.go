@@ -3,6 +3,7 @@ package models
 import (
 	"fmt"
 	"io"
+	"math/bits"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -105,6 +106,8 @@ func (n *Net) summary(signWeights []string) (*Summary, error) {
 			l.OutBits = in
 		case ops.Activation:
 			l.OutBits = levelBits(op.Layer().Levels)
+		case ops.Round:
+			l.OutBits = bits.Len(uint(2*op.Max/op.Unit - 1))
 		}
 		outBits[st.node] = l.OutBits
 		for _, p := range st.in[1:] {

@@ -1,0 +1,256 @@
+package models
+
+import (
+	"math"
+
+	"github.com/pkg/errors"
+)
+
+// sum is the layers whose outputs are added up, and the activations that are added to them.
+type sum struct {
+	layer     string
+	products  []*product
+	shortcuts []quantity
+}
+
+// product is a convolution or a linear layer, with the batch normalisation behind it.
+type product struct {
+	in     quantity
+	weight string // the parameters' names
+	bias   string // "" for none
+	norm   int    // in Net.norms; -1 for none
+	scale  string // of the normalisation, its parameters' names
+	shift  string
+}
+
+// channel is the weights of one output channel of a product.
+type channel struct {
+	w           []float64
+	bias, shift float64
+	sign        float64
+}
+
+// round sets the weights of the layers of a sum, which is scale times as large as in the original network.
+func (r *rounder) round(s *sum, scale float64) error {
+	if len(s.products) == 0 {
+		return errors.Errorf("layer %s: a sum without weights", s.layer)
+	}
+	folded := make([][]channel, len(s.products))
+	inputs := make([]*lattice, len(s.products))
+	exact := true
+	for i, p := range s.products {
+		var err error
+		if folded[i], err = r.fold(p, scale); err != nil {
+			return errors.WithMessagef(err, "layer %s", s.layer)
+		}
+		inputs[i] = p.in.on
+		exact = exact && p.in.on != nil
+	}
+	constant := 0.0
+	finest := math.Inf(1)
+	for _, q := range s.shortcuts {
+		if q.scale != scale {
+			return errors.Errorf("layer %s: it adds activations of other levels than its own", s.layer)
+		}
+		constant += q.on.max
+		finest = math.Min(finest, q.on.unit)
+	}
+	channels := len(folded[0])
+	for c := range channels {
+		if !exact {
+			break // the last layer, behind a mean
+		}
+		unit := 1.0
+		reach := func() float64 { // of the sum, and of each part of it
+			total := constant
+			for i := range folded {
+				total += folded[i][c].reach(inputs[i])
+			}
+			return total
+		}
+		if m := reach(); m > 0 {
+			_, e := math.Frexp(m)
+			unit = math.Ldexp(1, max(e-24, -99))
+		}
+		original := make([]channel, len(folded))
+		for i := range folded {
+			original[i] = folded[i][c]
+			folded[i][c].w = make([]float64, len(original[i].w))
+		}
+		for {
+			for i := range folded {
+				original[i].rounded(&folded[i][c], unit, inputs[i].unit)
+			}
+			if reach() <= mantissa*unit {
+				break
+			}
+			unit *= 2
+		}
+		if finest < unit || unit > math.Ldexp(1, 90) {
+			return errors.Errorf("layer %s: the weights of channel %d are too large to be added to activations exactly", s.layer, c)
+		}
+	}
+	for i, p := range s.products {
+		if err := r.set(p, folded[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reach is the largest magnitude of a sum of products with inputs on a lattice.
+func (c *channel) reach(in *lattice) float64 {
+	total := 0.0
+	for _, w := range c.w {
+		total += math.Abs(w)
+	}
+	return total*in.max + math.Abs(c.bias) + math.Abs(c.shift)
+}
+
+// rounded sets to to what makes sums of multiples of a unit, for inputs that are multiples of another.
+func (c *channel) rounded(to *channel, unit, in float64) {
+	step := unit / in
+	for k, w := range c.w {
+		to.w[k] = math.RoundToEven(w/step) * step
+	}
+	to.bias, to.shift = math.RoundToEven(c.bias/unit)*unit, math.RoundToEven(c.shift/unit)*unit
+}
+
+// fold returns the channels of a product, with its batch normalisation in them but for the sign: in between there may be a maximum.
+func (r *rounder) fold(p *product, scale float64) ([]channel, error) {
+	w, err := r.read(p.weight)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]channel, r.net.byName[p.weight].Shape()[0])
+	size := len(w) / len(out)
+	var bias, a, b []float64
+	if p.bias != "" {
+		if bias, err = r.read(p.bias); err != nil {
+			return nil, err
+		}
+	}
+	if p.norm >= 0 {
+		if a, b, err = r.normalisation(p.norm, p.scale, p.shift); err != nil {
+			return nil, err
+		}
+	}
+	for c := range out {
+		o := &out[c]
+		o.w, o.sign = w[c*size:(c+1)*size], 1
+		if bias != nil {
+			o.bias = bias[c]
+		}
+		if n := p.in.affine; n != nil { // a linear layer: it has elements of a channel side by side
+			for k := range o.w {
+				o.bias += o.w[k] * n.b[k/n.size]
+				o.w[k] *= n.a[k/n.size]
+			}
+		}
+		by := scale
+		if a != nil {
+			by *= math.Abs(a[c])
+			o.shift = b[c] * scale
+			if a[c] < 0 {
+				o.sign = -1
+			}
+		}
+		o.bias *= by
+		for k := range o.w {
+			o.w[k] *= by / p.in.scale
+		}
+	}
+	if p.in.affine != nil && p.bias == "" {
+		for c := range out {
+			if out[c].bias != 0 {
+				return nil, errors.New("batch normalisation before a layer without bias cannot be folded into it")
+			}
+		}
+	}
+	return out, nil
+}
+
+// set writes a product's weights into the new network.
+func (r *rounder) set(p *product, channels []channel) error {
+	bias, shift, sign := make([]float64, len(channels)), make([]float64, len(channels)), make([]float64, len(channels))
+	for c, o := range channels {
+		if err := checkSingle(o.w); err != nil {
+			return errors.WithMessagef(err, "%s, channel %d", p.weight, c)
+		}
+		r.write(p.weight, c*len(o.w), o.w)
+		bias[c], shift[c], sign[c] = o.bias, o.shift, o.sign
+	}
+	if p.bias != "" {
+		r.write(p.bias, 0, bias)
+	}
+	if p.norm >= 0 {
+		return r.setNorm(p.norm, p.scale, p.shift, sign, shift)
+	}
+	return nil
+}
+
+// normalisation returns what a batch normalisation does to a channel: a x + b.
+func (r *rounder) normalisation(i int, scale, shift string) (a, b []float64, err error) {
+	norm := r.net.norms[i]
+	mean, variance := norm.op.Running()
+	if a, err = r.read(scale); err != nil {
+		return nil, nil, err
+	}
+	if b, err = r.read(shift); err != nil {
+		return nil, nil, err
+	}
+	for c := range a {
+		a[c] /= math.Sqrt(variance[c] + norm.op.Eps)
+		b[c] -= a[c] * mean[c]
+	}
+	return a, b, nil
+}
+
+// setNorm makes a batch normalisation one that multiplies by sign, 1 or -1, and adds b, both exactly: against a variance of 2^60 eps vanishes.
+func (r *rounder) setNorm(i int, scale, shift string, sign, b []float64) error {
+	const root = 1 << 30
+	variance := make([]float64, len(sign))
+	gamma := make([]float64, len(sign))
+	for c := range sign {
+		variance[c], gamma[c] = root*root, root*sign[c]
+	}
+	r.write(scale, 0, gamma)
+	r.write(shift, 0, b)
+	return r.out.norms[i].op.SetRunning(make([]float64, len(sign)), variance)
+}
+
+// read returns a parameter's elements, which must be finite.
+func (r *rounder) read(name string) ([]float64, error) {
+	v := r.net.byName[name].Value()
+	var x []float64
+	switch data := v.Data().(type) {
+	case []float32:
+		x = make([]float64, len(data))
+		for i, f := range data {
+			x[i] = float64(f)
+		}
+	case []float64:
+		x = append(x, data...)
+	}
+	if !rowMajor(v) || len(x) != v.Shape().TotalSize() {
+		return nil, errors.Errorf("%s: the tensor is not contiguous in row-major order", name)
+	}
+	for i, f := range x {
+		if f-f != 0 {
+			return nil, errors.Errorf("%s: element %d is %v, want finite numbers", name, i, f)
+		}
+	}
+	return x, errors.WithMessage(checkSingle(x), name)
+}
+
+// write sets elements of a parameter of the new network, from one on.
+func (r *rounder) write(name string, from int, x []float64) {
+	switch data := r.out.byName[name].Value().Data().(type) {
+	case []float32:
+		for i, f := range x {
+			data[from+i] = float32(f)
+		}
+	case []float64:
+		copy(data[from:], x)
+	}
+}
