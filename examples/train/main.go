@@ -112,6 +112,9 @@ func (o *options) evaluate(ctx context.Context, net *models.Net, p parts, out io
 	if err := net.Load(f); err != nil {
 		return errors.WithMessagef(err, "-eval %s", o.eval)
 	}
+	if net, err = o.fixed.Apply(net); err != nil {
+		return errors.WithMessage(err, "-fixed-point")
+	}
 	loss, ok := losses()[o.loss]
 	if !ok {
 		return errors.Errorf("-loss %q: want one of %v", o.loss, lossNames())

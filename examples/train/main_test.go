@@ -82,6 +82,14 @@ func TestDigits(t *testing.T) {
 	if err != nil || !strings.Contains(out, fmt.Sprintf("top-1 %.2f %%", last.Test.Top1)) {
 		t.Errorf("%v: %s, want top-1 %.2f", err, out, last.Test.Top1)
 	}
+	out, _, err = train(t, "-recipe", "digits", "-eval", filepath.Join(dir, loop.LastFile), "-fixed-point", "-input-max", "1", "-input-bits", "2")
+	var top1 float64
+	if _, after, _ := strings.Cut(out, "top-1 "); err == nil {
+		_, err = fmt.Sscan(after, &top1)
+	}
+	if err != nil || top1 == last.Test.Top1 || top1 < last.Test.Top1-20 { // two bits are few
+		t.Errorf("in fixed point: %v: %s, before %.2f", err, out, last.Test.Top1)
+	}
 }
 
 // However often a training is interrupted, and wherever, its weights are those of one that was not.
@@ -254,6 +262,7 @@ func TestBadInput(t *testing.T) {
 		{"checkpoint cannot be written", tiny(blocked), []string{"checkpoint.ftprop", "no checkpoint was written before"}},
 		{"weights", tiny(out, "-eval", file), []string{"-eval", "safetensors"}},
 		{"weights missing", tiny(out, "-eval", filepath.Join(out, "none")), []string{"no such file"}},
+		{"fixed point", tiny(out, "-fixed-point"), []string{"-fixed-point is for -eval"}},
 		{"hidden", tiny(out, "-hidden", "a"), []string{"-hidden \"a\""}},
 		{"decay", tiny(out, "-decay-at", "0"), []string{"-decay-at"}},
 	} {

@@ -44,6 +44,7 @@ type options struct {
 	every   int
 	inspect int
 	eval    string
+	fixed   setup.FixedPoint // of -eval
 
 	tensorboard string
 }
@@ -84,6 +85,7 @@ func (o *options) flags() *flag.FlagSet {
 	f.IntVar(&o.inspect, "inspect", 200, "`images` on which the layers are looked at after each epoch; 0 for none")
 	f.StringVar(&o.tensorboard, "tensorboard", "", "`folder` for TensorBoard's event files; with -resume they go on where the checkpoint stands")
 	f.StringVar(&o.eval, "eval", "", "evaluate the weights in a `file` (safetensors) on the test set, and end")
+	o.fixed.Flags(f)
 	return f
 }
 
@@ -131,6 +133,8 @@ func (o *options) check() error {
 		return errors.Errorf("-epochs %d -batch %d: want 1 or more of each", o.epochs, o.batch)
 	case o.limit < 0 || o.every < 0 || o.inspect < 0 || o.workers < 0 || o.evalBatch < 0:
 		return errors.Errorf("-limit %d -checkpoint-every %d -inspect %d -workers %d -eval-batch %d: none may be negative", o.limit, o.every, o.inspect, o.workers, o.evalBatch)
+	case o.fixed.On && o.eval == "":
+		return errors.New("-fixed-point is for -eval: what is trained are full weights")
 	case o.nesterov && o.opt != "sgd":
 		return errors.Errorf("-nesterov is for -opt sgd, not %s", o.opt)
 	}

@@ -1,0 +1,28 @@
+package setup
+
+import (
+	"flag"
+
+	"github.com/ftprop/ftprop/models"
+)
+
+// FixedPoint is whether, and how, a trained network is put into fixed point.
+type FixedPoint struct {
+	On      bool
+	Options models.FixedPointOptions
+}
+
+// Flags defines the flags -fixed-point, -input-max and -input-bits.
+func (p *FixedPoint) Flags(f *flag.FlagSet) {
+	f.BoolVar(&p.On, "fixed-point", false, "round weights and inputs so that all machines compute the same, to the bit")
+	f.Float64Var(&p.Options.InputMax, "input-max", 0, "largest `magnitude` of inputs, with -fixed-point (default 4, for normalised images)")
+	f.IntVar(&p.Options.InputBits, "input-bits", 0, "`bits` of inputs, with -fixed-point (default 10)")
+}
+
+// Apply returns the network as it is, or in fixed point.
+func (p *FixedPoint) Apply(net *models.Net) (*models.Net, error) {
+	if !p.On {
+		return net, nil
+	}
+	return net.FixedPoint(p.Options)
+}
