@@ -43,6 +43,7 @@ func forms() map[string]models.ThresholdForm {
 func run(args []string, out, log io.Writer) error {
 	var (
 		network setup.Network
+		fixed   setup.FixedPoint
 		f       = flag.NewFlagSet("export", flag.ContinueOnError)
 		weights = f.String("eval", "", "`file` with the weights (safetensors), as examples/train and PyTorch write them")
 		classes = f.Int("classes", 10, "number of `classes`")
@@ -53,6 +54,7 @@ func run(args []string, out, log io.Writer) error {
 		signs   = f.String("sign-weights", "", "`names` of parameters, separated by commas, that the table counts as signs")
 	)
 	network.Flags(f)
+	fixed.Flags(f)
 	f.SetOutput(log)
 	if err := f.Parse(args); err != nil {
 		return err
@@ -81,6 +83,9 @@ func run(args []string, out, log io.Writer) error {
 	}
 	if err := load(net, *weights); err != nil {
 		return errors.WithMessagef(err, "-eval %s", *weights)
+	}
+	if net, err = fixed.Apply(net); err != nil {
+		return errors.WithMessage(err, "-fixed-point")
 	}
 	var names []string
 	if *signs != "" {

@@ -12,6 +12,7 @@ import (
 	"github.com/ftprop/ftprop/examples/data"
 	"github.com/ftprop/ftprop/examples/loop"
 	"github.com/ftprop/ftprop/examples/setup"
+	"github.com/ftprop/ftprop/internal/atomicfile"
 	"github.com/ftprop/ftprop/internal/gtest"
 	"github.com/ftprop/ftprop/internal/ort"
 	"github.com/ftprop/ftprop/models"
@@ -81,9 +82,24 @@ func TestDigits(t *testing.T) {
 			t.Errorf("%s is not QONNX", form)
 		}
 	}
-	r := compare(t, ort.Find(t), net, model, images(t, test, test.N(), net), 200)
+	inFixedPoint, out := export("fixed.onnx", "-fixed-point", "-input-max", "2")
+	if !strings.Contains(out, "10 bits") {
+		t.Errorf("no rounding of inputs in\n%s", out)
+	}
+	rt := ort.Find(t)
+	x, _ := samples(t, test, test.N())
+	r := compare(t, rt, net, model, x, 200)
 	t.Log(r)
 	r.check(t)
+	fixed, err := net.FixedPoint(models.FixedPointOptions{InputMax: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := compareLogits(t, rt, fixed, inFixedPoint, x, 200)
+	t.Log("in fixed point:", f)
+	if f.within != f.images || f.worst != 0 {
+		t.Error("in fixed point it is not the same")
+	}
 }
 
 func TestErrors(t *testing.T) {
@@ -92,7 +108,15 @@ func TestErrors(t *testing.T) {
 	if err := os.WriteFile(bad, []byte("nothing"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	model := filepath.Join(dir, "model.onnx")
+	weights, model := filepath.Join(dir, "weights.safetensors"), filepath.Join(dir, "model.onnx")
+	n := setup.Network{Arch: "mlp", Act: "sign", Rule: "SoftHinge", Hidden: "3"}
+	net, err := n.Build(gorgonia.NewTensor(gorgonia.NewGraph(), tensor.Float32, 4, gorgonia.WithName("x"), gorgonia.WithShape(1, 1, 2, 2)), 10, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := atomicfile.Write(weights, net.Save); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		args  []string
 		words []string
@@ -105,6 +129,8 @@ func TestErrors(t *testing.T) {
 		{[]string{"-eval", bad, "-shape", "1,0,2"}, []string{"-shape"}},
 		{[]string{"-eval", bad, "-qonnx", "int"}, []string{"-qonnx", "multithreshold"}},
 		{[]string{"-eval", bad, "-arch", "convnet4", "-shape", "1,3,3"}, []string{"ConvNet4", "4x4"}},
+		{[]string{"-eval", weights, "-hidden", "3", "-act", "relu", "-shape", "1,2,2", "-fixed-point"}, []string{"-fixed-point", "nonlin1", "ReLU"}},
+		{[]string{"-eval", weights, "-hidden", "3", "-shape", "1,2,2", "-fixed-point", "-input-bits", "40"}, []string{"-fixed-point", "InputBits 40"}},
 		{[]string{"-eval", bad, "-act", "tanh"}, []string{"-act", "tanh"}},
 	} {
 		var out, log bytes.Buffer
