@@ -13,6 +13,7 @@ import (
 	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/ops"
+	"github.com/ftprop/ftprop/ops/nn"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
@@ -284,6 +285,20 @@ func TestFixedPointErrors(t *testing.T) {
 		w[3] = v
 		refuse("weights", good, zero, "conv2.weight", "element 3")
 	}
+	w[3] = 1e38
+	refuse("large weights", good, zero, "block2.conv2", "channel 0", "too large")
+	// Running statistics of float64 have room for numbers whose products are not finite.
+	net, err := models.MLP(input(tensor.Float64, 1, 2), models.Config{Widths: []int{2}, BatchNorm: true})
+	net = must(t, net, err)
+	for _, n := range net.Input.Graph().AllNodes() {
+		if op, ok := n.Op().(*nn.BatchNorm); ok {
+			if err := op.SetRunning([]float64{1, 1e308}, []float64{1, 0}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	_, err = net.FixedPoint(zero)
+	gtest.WantError(t, "statistics", err, "MLP", "fc1", "channel 1", "too large")
 }
 
 // Weights of all sizes, and none at all.

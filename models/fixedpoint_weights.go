@@ -55,39 +55,13 @@ func (r *rounder) round(s *sum, scale float64) error {
 		constant += q.on.max
 		finest = math.Min(finest, q.on.unit)
 	}
-	channels := len(folded[0])
-	for c := range channels {
-		if !exact {
-			break // the last layer, behind a mean
-		}
-		unit := 1.0
-		reach := func() float64 { // of the sum, and of each part of it
-			total := constant
-			for i := range folded {
-				total += folded[i][c].reach(inputs[i])
-			}
-			return total
-		}
-		if m := reach(); m > 0 {
-			_, e := math.Frexp(m)
-			unit = math.Ldexp(1, max(e-24, -99))
-		}
-		original := make([]channel, len(folded))
+	for c := 0; exact && c < len(folded[0]); c++ { // not the last layer behind a mean
+		parts := make([]*channel, len(folded))
 		for i := range folded {
-			original[i] = folded[i][c]
-			folded[i][c].w = make([]float64, len(original[i].w))
+			parts[i] = &folded[i][c]
 		}
-		for {
-			for i := range folded {
-				original[i].rounded(&folded[i][c], unit, inputs[i].unit)
-			}
-			if reach() <= mantissa*unit {
-				break
-			}
-			unit *= 2
-		}
-		if finest < unit || unit > math.Ldexp(1, 90) {
-			return errors.Errorf("layer %s: the weights of channel %d are too large to be added to activations exactly", s.layer, c)
+		if unit, ok := roundChannel(parts, inputs, constant); !ok || unit > finest {
+			return errors.Errorf("layer %s: the weights of channel %d are too large for exact sums", s.layer, c)
 		}
 	}
 	for i, p := range s.products {
@@ -96,6 +70,39 @@ func (r *rounder) round(s *sum, scale float64) error {
 		}
 	}
 	return nil
+}
+
+// roundChannel rounds the weights of all products that one output channel adds up, with activations up to constant, and returns the number
+// that sums are multiples of. It returns false if there is none.
+func roundChannel(parts []*channel, inputs []*lattice, constant float64) (unit float64, ok bool) {
+	reach := func() float64 { // of the sum, and of each part of it
+		total := constant
+		for i, p := range parts {
+			total += p.reach(inputs[i])
+		}
+		return total
+	}
+	const least, most = -99, 90 // exponents of the unit: there is room in float32 for its 2^24 multiples
+	m := reach()
+	if !(m <= math.Ldexp(mantissa, most)) { // or not a number
+		return 0, false
+	}
+	_, e := math.Frexp(m)
+	unit = math.Ldexp(1, max(e-24, least))
+	original := make([]channel, len(parts))
+	for i, p := range parts {
+		original[i] = *p
+		p.w = make([]float64, len(p.w))
+	}
+	for {
+		for i, p := range parts {
+			original[i].rounded(p, unit, inputs[i].unit)
+		}
+		if reach() <= mantissa*unit {
+			return unit, true
+		}
+		unit *= 2 // rounding has made it larger
+	}
 }
 
 // reach is the largest magnitude of a sum of products with inputs on a lattice.
