@@ -27,8 +27,8 @@ type FixedPointOptions struct {
 //	weights      batch normalisation folded into them; then, for each output channel, rounded to multiples of u/d, biases to
 //	             multiples of u: inputs x are multiples of d, and u is the least power of two for which
 //	             sum |w| max|x| + |bias| <= 2^24 u
-//	activations  sign and step01 as they are. A staircase emits whole numbers from 0 to n in place of fractions k/n, and what
-//	             reads it has weights that are smaller by as much
+//	activations  sign and step01 as they are. A staircase emits whole numbers from 0 to n in place of fractions k/n, with thresholds
+//	             as many times as large, and what reads it has weights that are as many times smaller
 //	logits       equal to the bit, too, but behind a mean over a number of elements that is no power of two (the 7x7 of
 //	             ResNet18ImageNet): there within rounding
 //
@@ -42,7 +42,7 @@ type FixedPointOptions struct {
 // constant, with scales of 2^30 or -2^30 and a variance of 2^60. Loading other weights into it, or training it, ends what it is good for.
 //
 // Full-precision activations, activations that are more than one operation, and staircases whose levels are not multiples of a common
-// number are errors that name the layer.
+// number are errors that name the layer. Source of folding and of scales by channel: Krishnamoorthi (2018), arXiv:1806.08342.
 func (n *Net) FixedPoint(o FixedPointOptions) (*Net, error) {
 	out, err := n.fixedPoint(o)
 	return out, errors.WithMessagef(err, "models: %s in fixed point", n.name)

@@ -321,11 +321,20 @@ func Same(a, b *Notebook) error {
 	return nil
 }
 
-// Clean removes what differs from machine to machine, or says nothing: times, the version of Go, empty outputs.
+// Clean removes what differs from run to run, or says nothing: times, the version of Go, empty outputs, the pieces in which a stream arrived.
 func (n *Notebook) Clean() {
 	n.Metadata = json.RawMessage(metadata)
 	for _, c := range n.Cells {
 		c.Outputs = slices.DeleteFunc(c.Outputs, func(o Output) bool { return o.Type == "stream" && strings.TrimSpace(string(o.Text)) == "" })
+		var outputs []Output
+		for _, o := range c.Outputs {
+			if last := len(outputs) - 1; last >= 0 && o.Type == "stream" && outputs[last].Type == "stream" && o.Name == outputs[last].Name {
+				outputs[last].Text += o.Text
+				continue
+			}
+			outputs = append(outputs, o)
+		}
+		c.Outputs = outputs
 		for i := range c.Outputs {
 			if c.Outputs[i].Data != nil {
 				c.Outputs[i].Metadata = new(struct{})

@@ -130,6 +130,7 @@ func TestExecuted(t *testing.T) {
 		return n, n.CheckExecuted()
 	}
 	n, err := check(`{"output_type": "stream", "name": "stdout", "text": ["a\n", "b"]}, {"output_type": "stream", "name": "stderr", "text": "\n"},
+		{"output_type": "stream", "name": "stdout", "text": "c\n"},
 		{"output_type": "display_data", "metadata": {"x": 1}, "data": {"image/png": "/tmp/iVBO"}}`)
 	if err != nil {
 		t.Fatal(err)
@@ -138,7 +139,7 @@ func TestExecuted(t *testing.T) {
 	if err := n.Write(&b); err != nil {
 		t.Fatal(err)
 	}
-	if s := b.String(); !json.Valid(b.Bytes()) || strings.Contains(s, "2026") || strings.Contains(s, "go1.0") || strings.Contains(s, "stderr") || strings.Count(s, `"metadata": {}`) != 2 {
+	if s := b.String(); !json.Valid(b.Bytes()) || strings.Contains(s, "2026") || strings.Contains(s, "go1.0") || strings.Contains(s, "stderr") || strings.Count(s, "stdout") != 1 || !strings.Contains(s, `"bc\n"`) || strings.Count(s, `"metadata": {}`) != 2 {
 		t.Error(s)
 	}
 	for _, output := range []string{
