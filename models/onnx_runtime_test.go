@@ -20,7 +20,7 @@ import (
 func activations() []ops.Activation {
 	return []ops.Activation{
 		ops.Sign{}, ops.Step01{}, ops.Staircase{Steps: 2}, ops.Staircase{Steps: 3}, ops.Staircase{Steps: 5}, ops.Staircase{Steps: 255},
-		ops.Staircase{Steps: 4, Lo: -1, Hi: 1}, ops.Staircase{Steps: 6, Lo: -0.3, Hi: 1.7},
+		ops.Staircase{Steps: 4, Lo: -1, Hi: 1}, ops.Staircase{Steps: 6, Lo: -0.3, Hi: 1.7}, ops.Staircase{Steps: 7, Hi: 7}, ops.Staircase{Steps: 5, Lo: -5, Hi: 5},
 	}
 }
 
