@@ -220,6 +220,12 @@ func TestFixedPointIsACopy(t *testing.T) {
 		t.Error("other names")
 	}
 	want := logits(t, fixed, x)
+	evaluation, err := net.At(2)
+	of, err := must(t, evaluation, err).FixedPoint(models.FixedPointOptions{})
+	of, err = must(t, of, err).At(5)
+	if got := logits(t, must(t, of, err), x); largest(got, want) != 0 {
+		t.Error("made of the network in evaluation mode it computes something else")
+	}
 	one, err := fixed.At(1)
 	one = must(t, one, err)
 	if got := logits(t, one, x[:len(x)/5]); largest(got, want[:len(got)]) != 0 {
