@@ -28,80 +28,12 @@ const (
 // Color returns the i-th of seven colours, from the start again after them. They are Okabe and Ito's but for the yellow, which is
 // too pale for lines. Source: M. Okabe and K. Ito, "Color Universal Design", 2008.
 func Color(i int) color.RGBA {
-	return [...]color.RGBA{
+	return [colors]color.RGBA{
 		{0, 114, 178, 255}, {213, 94, 0, 255}, {0, 158, 115, 255}, {0, 0, 0, 255}, {204, 121, 167, 255}, {86, 180, 233, 255}, {230, 159, 0, 255},
-	}[i%7]
+	}[i%colors]
 }
 
-// Series is a line of a panel.
-type Series struct {
-	Name string
-	X    []float64 // nil means 1, 2, ...
-	Y    []float64 // NaN has no point
-}
-
-// Panel is one plot of a picture.
-type Panel struct {
-	Title string // "" means none
-	X, Y  string // labels of the axes, with their units
-	Lines []Series
-}
-
-// Lines draws panels two in a row, of an odd number the last alone in its own.
-func Lines(w io.Writer, title string, panels ...Panel) error {
-	cells := make([]cell, len(panels))
-	for i, p := range panels {
-		cells[i].plot, cells[i].title = newPlot(p.X, p.Y), p.Title
-		whole := true
-		for j, s := range p.Lines {
-			entry, err := addSeries(cells[i].plot, s, j)
-			if err != nil {
-				return err
-			}
-			if entry.name != "" {
-				cells[i].legend = append(cells[i].legend, entry)
-			}
-			whole = whole && s.X == nil
-		}
-		if whole {
-			p := cells[i].plot
-			p.X.Tick.Marker = plot.TickerFunc(wholeTicks)
-			p.X.Min, p.X.Max = 1, max(p.X.Max, 2)
-		}
-	}
-	return write(w, title, nil, cells, 2, 300*pixel)
-}
-
-// addSeries adds a line: the colours in turn, then again in dashes.
-func addSeries(p *plot.Plot, s Series, at int) (entry, error) {
-	var xy plotter.XYs
-	for i, y := range s.Y {
-		x := float64(i + 1)
-		if s.X != nil {
-			x = s.X[i]
-		}
-		if !math.IsNaN(y) {
-			xy = append(xy, plotter.XY{X: x, Y: y})
-		}
-	}
-	if len(xy) == 0 {
-		return entry{}, nil
-	}
-	line, points, err := plotter.NewLinePoints(xy)
-	if err != nil {
-		return entry{}, err
-	}
-	line.Color, line.Width = Color(at), vg.Points(1.6)
-	if at/7%2 == 1 {
-		line.Dashes = []vg.Length{vg.Points(5), vg.Points(3)}
-	}
-	p.Add(line)
-	if len(xy) <= 30 {
-		points.Color, points.Shape, points.Radius = line.Color, draw.CircleGlyph{}, vg.Points(1.8)
-		p.Add(points)
-	}
-	return entry{name: s.Name, line: line.LineStyle}, nil
-}
+const colors = 7
 
 // A cell is a plot with a title and a legend above it, where they hide no line.
 type cell struct {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"image"
+	"image/color"
 	"image/png"
 	"io"
 	"math"
@@ -85,6 +86,39 @@ func TestLines(t *testing.T) {
 	if err == nil {
 		t.Error("infinity: no error")
 	}
+}
+
+// A series has one colour in all panels, bands stay within the axis, and a logarithmic axis is refused what it has no place for.
+func TestMultiples(t *testing.T) {
+	a, b := Series{Name: "a", Y: []float64{1, 2, 3}, Lo: []float64{0, 1, 2}, Hi: []float64{3, 3, 9}}, Series{Name: "b", Y: []float64{2, 2, 2}, Dashed: true}
+	for _, columns := range []int{1, 2, 3} {
+		img := drawn(t, fmt.Sprint(columns), func(w io.Writer) error {
+			return Multiples(w, "multiples", columns, Panel{Title: "both", YMin: 0.5, YMax: 4, Lines: []Series{a, b}}, Panel{Title: "one", Lines: []Series{b}})
+		})
+		for i := range 4 {
+			if n := pixels(img, Color(i)); (n > 0) != (i < 2) && i < 3 { // black is the text's
+				t.Errorf("%d columns: %d pixels in colour %d", columns, n, i)
+			}
+		}
+	}
+	s := Series{Name: "s", X: []float64{0.001, 0.1, 10}, Y: []float64{1, 2, 3}}
+	drawn(t, "logarithmic", func(w io.Writer) error {
+		return Multiples(w, "", 3, Panel{LogX: true, Lines: []Series{s}}, Panel{LogX: true})
+	})
+	s.X = []float64{0, 0.1, 10}
+	gtest.WantError(t, "0 on a logarithmic axis", Multiples(io.Discard, "", 3, Panel{Title: "p", LogX: true, Lines: []Series{s}}), "logarithmic", `"p"`)
+}
+
+// pixels counts those of a colour.
+func pixels(img image.Image, c color.RGBA) (n int) {
+	for y := range img.Bounds().Dy() {
+		for x := range img.Bounds().Dx() {
+			if color.RGBAModel.Convert(img.At(x, y)) == c {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 func many(n int) []Series {
