@@ -1,4 +1,4 @@
-// Package command is what the main functions of programs that can be interrupted have in common.
+// Package command is what the main functions of programs have in common.
 package command
 
 import (
@@ -13,14 +13,17 @@ import (
 	"github.com/pkg/errors"
 )
 
-// Main calls run with the command line, and a context that ends with Ctrl-C or SIGTERM, and ends the process: with status 0 if there
-// was no error or only help was asked for, 130 if it was interrupted, and 1 otherwise, with the error after the program's name.
+// Main calls run with the command line, and a context that ends with Ctrl-C or SIGTERM, and ends the process as Exit does.
 func Main(name string, run func(ctx context.Context, args []string, out, log io.Writer) error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
-	os.Exit(status(name, err, os.Stderr))
+	Exit(name, err)
 }
+
+// Exit ends the process: with status 0 if there was no error or only help was asked for, 130 if the program was interrupted, and 1
+// otherwise, with the error after the program's name.
+func Exit(name string, err error) { os.Exit(status(name, err, os.Stderr)) }
 
 // status returns the exit status for an error, and reports it.
 func status(name string, err error, log io.Writer) int {

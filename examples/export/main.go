@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ftprop/ftprop/examples/command"
 	"github.com/ftprop/ftprop/examples/setup"
 	"github.com/ftprop/ftprop/internal/atomicfile"
 	"github.com/ftprop/ftprop/models"
@@ -23,16 +24,7 @@ import (
 	"gorgonia.org/tensor"
 )
 
-func main() {
-	err := run(os.Args[1:], os.Stdout, os.Stderr)
-	if errors.Is(err, flag.ErrHelp) {
-		return
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "export:", err)
-		os.Exit(1)
-	}
-}
+func main() { command.Exit("export", run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 // forms are the values of -qonnx.
 func forms() map[string]models.ThresholdForm {

@@ -11,22 +11,14 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/ftprop/ftprop/examples/command"
 	"github.com/ftprop/ftprop/examples/pictures"
 	"github.com/ftprop/ftprop/internal/atomicfile"
 	"github.com/ftprop/ftprop/ops"
 	"github.com/pkg/errors"
 )
 
-func main() {
-	err := run(os.Args[1:], os.Stdout, os.Stderr)
-	if errors.Is(err, flag.ErrHelp) {
-		return
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "gallery:", err)
-		os.Exit(1)
-	}
-}
+func main() { command.Exit("gallery", run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 // run is the program.
 func run(args []string, out, log io.Writer) error {

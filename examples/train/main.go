@@ -15,17 +15,15 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
-	"syscall"
 	"time"
 
+	"github.com/ftprop/ftprop/examples/command"
 	"github.com/ftprop/ftprop/examples/data"
 	"github.com/ftprop/ftprop/examples/loop"
 	"github.com/ftprop/ftprop/internal/atomicfile"
@@ -37,19 +35,7 @@ import (
 	"gorgonia.org/tensor"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	if errors.Is(err, flag.ErrHelp) {
-		return
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "train:", err)
-		stop()
-		os.Exit(1)
-	}
-}
+func main() { command.Main("train", run) }
 
 // run is the program: tables go to out, progress and usage to log.
 func run(ctx context.Context, args []string, out, log io.Writer) error {
@@ -185,9 +171,9 @@ func (o *options) train(ctx context.Context, net *models.Net, p parts, out, log 
 	if reportErr := o.report(out, t.History()); reportErr != nil && err == nil {
 		err = reportErr
 	}
-	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+	if errors.Is(err, context.Canceled) {
 		epoch, step := t.Position()
-		return errors.Errorf("stopped at epoch %d, after step %d of %d: the same command with -resume goes on from %s",
+		fmt.Fprintf(log, "Stopped at epoch %d, after step %d of %d: the same command with -resume goes on from %s.\n",
 			epoch+1, step, steps, filepath.Join(o.out, loop.CheckpointFile))
 	}
 	return err

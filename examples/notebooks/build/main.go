@@ -15,21 +15,13 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/ftprop/ftprop/examples/command"
 	"github.com/ftprop/ftprop/examples/notebooks/ipynb"
 	"github.com/ftprop/ftprop/internal/atomicfile"
 	"github.com/pkg/errors"
 )
 
-func main() {
-	err := run(os.Args[1:], os.Stdout, os.Stderr)
-	if errors.Is(err, flag.ErrHelp) {
-		return
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "build:", err)
-		os.Exit(1)
-	}
-}
+func main() { command.Exit("build", run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 // run is the program.
 func run(args []string, out, log io.Writer) error {
