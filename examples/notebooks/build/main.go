@@ -3,8 +3,6 @@
 //
 //	go run ./examples/notebooks/build -out DIR       # DIR/1_drop_in.ipynb, ..., without outputs
 //	go run ./examples/notebooks/build -collect DIR   # checks executed notebooks, and puts them into examples/notebooks
-//
-// A file with a build constraint, for code that is not there yet, is left out with a message.
 package main
 
 import (
@@ -29,7 +27,6 @@ func run(args []string, out, log io.Writer) error {
 	flags.SetOutput(log)
 	dir := flags.String("notebooks", filepath.Join("examples", "notebooks"), "`folder` of the test files and the notebooks")
 	to := flags.String("out", "", "`folder` for notebooks without outputs")
-	all := flags.Bool("all", false, "with -out: also files with a build constraint")
 	from := flags.String("collect", "", "`folder` with executed notebooks")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -52,11 +49,6 @@ func run(args []string, out, log io.Writer) error {
 		if err != nil {
 			return err
 		}
-		name := strings.TrimSuffix(filepath.Base(f), "_test.go") + ".ipynb"
-		if c := ipynb.Constraint(src); c != "" && !*all {
-			fmt.Fprintf(out, "LEFT OUT: %s: %s\n", name, c)
-			continue
-		}
 		n, err := ipynb.FromTest(f, src)
 		if err != nil {
 			return err
@@ -64,7 +56,7 @@ func run(args []string, out, log io.Writer) error {
 		if err := os.MkdirAll(*to, 0o755); err != nil {
 			return errors.Wrap(err, "-out")
 		}
-		if err := atomicfile.Write(filepath.Join(*to, name), n.Write); err != nil {
+		if err := atomicfile.Write(filepath.Join(*to, strings.TrimSuffix(filepath.Base(f), "_test.go")+".ipynb"), n.Write); err != nil {
 			return err
 		}
 	}

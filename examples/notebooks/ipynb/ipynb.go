@@ -11,7 +11,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"go/ast"
-	"go/build/constraint"
 	"go/parser"
 	"go/token"
 	"io"
@@ -157,20 +156,6 @@ func (n *Notebook) Write(w io.Writer) error {
 
 // metadata names the kernel.
 const metadata = `{"kernelspec": {"display_name": "Go (gonb)", "language": "go", "name": "gonb"}, "language_info": {"file_extension": ".go", "mimetype": "text/x-go", "name": "go"}}`
-
-// Constraint returns the build constraint of a Go file that a plain "go test" leaves out because of it; "" means none.
-func Constraint(src []byte) string {
-	for line := range strings.Lines(string(src)) {
-		line = strings.TrimSpace(line)
-		if strings.HasPrefix(line, "package ") {
-			break
-		}
-		if expr, err := constraint.Parse(line); err == nil && !expr.Eval(func(string) bool { return false }) {
-			return line
-		}
-	}
-	return ""
-}
 
 // FromTest makes a notebook, without outputs, of the source of a test file.
 func FromTest(path string, src []byte) (*Notebook, error) {
@@ -321,25 +306,28 @@ func Same(a, b *Notebook) error {
 	return nil
 }
 
-// Clean removes what differs from run to run, or says nothing: times, the version of Go, empty outputs, the pieces in which a stream arrived.
+// Clean removes what differs from run to run, or says nothing: times, the version of Go, empty outputs, the pieces in which a stream
+// arrived. Text and pictures come from the kernel by pipes of their own, so that how they mix is chance: a cell's text is put before
+// its pictures.
 func (n *Notebook) Clean() {
 	n.Metadata = json.RawMessage(metadata)
 	for _, c := range n.Cells {
-		c.Outputs = slices.DeleteFunc(c.Outputs, func(o Output) bool { return o.Type == "stream" && strings.TrimSpace(string(o.Text)) == "" })
-		var outputs []Output
+		var text, rest []Output
 		for _, o := range c.Outputs {
-			if last := len(outputs) - 1; last >= 0 && o.Type == "stream" && outputs[last].Type == "stream" && o.Name == outputs[last].Name {
-				outputs[last].Text += o.Text
-				continue
+			switch last := len(text) - 1; {
+			case o.Type == "stream" && strings.TrimSpace(string(o.Text)) == "":
+			case o.Type == "stream" && last >= 0 && text[last].Name == o.Name:
+				text[last].Text += o.Text
+			case o.Type == "stream":
+				text = append(text, o)
+			default:
+				if o.Data != nil {
+					o.Metadata = new(struct{})
+				}
+				rest = append(rest, o)
 			}
-			outputs = append(outputs, o)
 		}
-		c.Outputs = outputs
-		for i := range c.Outputs {
-			if c.Outputs[i].Data != nil {
-				c.Outputs[i].Metadata = new(struct{})
-			}
-		}
+		c.Outputs = append(text, rest...)
 	}
 }
 
