@@ -25,6 +25,7 @@ type agreement struct {
 	same            int     // images of which no unit differs
 	worstSame       float64 // largest difference of logits among those; without threshold layers among all
 	worst           float64 // among all
+	largest         float64 // logit, by magnitude
 	units, flips    int     // units compared; units of first layers that differ
 	margin          float64 // largest distance of such a unit's pre-activation from the threshold, relative to the layer's largest pre-activation
 	rounding        float64 // if worstSame is beyond 1e-4: the largest difference of the logits here from those in float64
@@ -32,8 +33,8 @@ type agreement struct {
 }
 
 func (a agreement) String() string {
-	s := fmt.Sprintf("%d images: %d classes equal, %d logits within 1e-4, worst %.2g; %d images without a flipped unit, worst logit of those %.2g; %d of %d units flipped by rounding, margin at most %.1g",
-		a.images, a.classes, a.within, a.worst, a.same, a.worstSame, a.flips, a.units, a.margin)
+	s := fmt.Sprintf("%d images: %d classes equal, %d logits within 1e-4, worst %.2g of logits up to %.3g; %d images without a flipped unit, worst logit of those %.2g; %d of %d units flipped by rounding, margin at most %.1g",
+		a.images, a.classes, a.within, a.worst, a.largest, a.same, a.worstSame, a.flips, a.units, a.margin)
 	if a.rounding > 0 {
 		s += fmt.Sprintf("; from the logits in float64 those here differ by %.2g", a.rounding)
 	}
@@ -171,6 +172,7 @@ func (a *agreement) chunks(t *testing.T, rt ort.Runtime, net *models.Net, model 
 			worst := 0.0
 			for k := range ours {
 				worst = max(worst, math.Abs(float64(ours[k])-float64(theirs[k])))
+				a.largest = max(a.largest, math.Abs(float64(ours[k])))
 			}
 			if argmax(ours) == argmax(theirs) {
 				a.classes++
