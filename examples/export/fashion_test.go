@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"testing"
@@ -60,6 +61,7 @@ func TestFashion(t *testing.T) {
 	if gtest.Race {
 		t.Skip("SKIPPED: numbers, not goroutines, are what this is about")
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(20)) // activations are gigabytes: garbage of as much would not fit beside them
 	many, few, steps := 50, 4, 0
 	const env = "FTPROP_ONNX_IMAGES"
 	if v := os.Getenv(env); v != "" {
