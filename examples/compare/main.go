@@ -121,7 +121,11 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if err != nil {
 		fmt.Fprintf(out, "Not complete: %d of %d runs.\n\n", len(runs), len(c.Methods)*c.Seeds)
 	}
-	if e := report(out, c, runs, *where, fmt.Sprintf("%s, MLP %s: mean and range of %d seeds", title, sizes, c.Seeds)); e != nil && err == nil {
+	title += ", MLP " + sizes
+	if c.Seeds > 1 {
+		title += fmt.Sprintf(": mean and range of %d seeds", c.Seeds)
+	}
+	if e := report(out, c, runs, *where, title); e != nil && err == nil {
 		err = e
 	}
 	fmt.Fprintf(out, "%.1f s in all.\n", time.Since(start).Seconds())

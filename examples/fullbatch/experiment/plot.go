@@ -41,7 +41,11 @@ func Plot(w io.Writer, c *Config, runs []*Run) error {
 		p.YMax = 1.05 * max(p.YMax, 1)
 		panels = append(panels, p)
 	}
-	return pictures.Multiples(w, fmt.Sprintf("Units that are not feasible yet, by time: mean of %d seeds", c.Seeds), 3, panels...)
+	title := "Units that are not feasible yet, by time"
+	if c.Seeds > 1 {
+		title += fmt.Sprintf(": mean of %d seeds", c.Seeds)
+	}
+	return pictures.Multiples(w, title, 3, panels...)
 }
 
 // at returns the infeasible units of a run at a time, NaN before its first setting is known. A run that was feasible before
