@@ -28,7 +28,7 @@ func network(act func(*gorgonia.Node) (*gorgonia.Node, error)) notebooks.Model {
 		h = x
 		for l, size := range [][2]int{{64, 128}, {128, 128}, {128, 10}} {
 			w := gorgonia.NewMatrix(x.Graph(), tensor.Float32, gorgonia.WithName(fmt.Sprint("w", l)),
-				gorgonia.WithShape(size[0], size[1]), gorgonia.WithInit(gorgonia.GlorotU(1)))
+				gorgonia.WithShape(size[0], size[1]), gorgonia.WithInit(notebooks.GlorotU(l)))
 			if params = append(params, w); l > 0 {
 				h = gorgonia.Must(act(h))
 			}

@@ -91,7 +91,7 @@ logits, = session.run(["logits"], {"input": images})  # (N, 1, 8, 8), float32
 The library's tests do so from Go for all models, where the runtime is installed.
 
 Two programs add up a unit's products in different orders, so their sums differ by rounding, and where one lies that close to a
-threshold the unit emits another level. It is rare, one unit in ten to a hundred million, but a deep network has as many. `Net.FixedPoint` returns a
+threshold the unit emits another level. It is rare, one unit in millions, but a deep network has as many. `Net.FixedPoint` returns a
 copy in which no sum is rounded: its weights are multiples of a power of two, few enough for float32. Here the sums of the second layer, for some
 signs, from the first to the last and from the last to the first:
 */

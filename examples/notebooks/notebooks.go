@@ -4,6 +4,9 @@
 package notebooks
 
 import (
+	"math"
+	"math/rand/v2"
+
 	"github.com/ftprop/ftprop/examples/compare/experiment"
 	"github.com/ftprop/ftprop/examples/data"
 	"github.com/ftprop/ftprop/nodes"
@@ -47,6 +50,23 @@ func Digits() (train, test *data.Set, err error) {
 		}
 	}
 	return train, test, nil
+}
+
+// GlorotU initialises weights like gorgonia.GlorotU(1), uniform on +-sqrt(6/(in+out)), but from a seed: Gorgonia's draws begin with
+// the time of day.
+func GlorotU(seed int) gorgonia.InitWFn {
+	return func(dt tensor.Dtype, shape ...int) any {
+		if dt != tensor.Float32 || len(shape) != 2 {
+			panic(errors.Errorf("notebooks: weights of %v and shape %v, want a float32 matrix", dt, shape))
+		}
+		rng := rand.New(rand.NewPCG(uint64(seed), 0))
+		b := math.Sqrt(6 / float64(shape[0]+shape[1]))
+		w := make([]float32, shape[0]*shape[1])
+		for i := range w {
+			w[i] = float32((2*rng.Float64() - 1) * b)
+		}
+		return w
+	}
 }
 
 // Model makes logits (N, classes) of images (N, features), and returns its parameters too.

@@ -3,6 +3,7 @@
 package notebooks_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/ftprop/ftprop/examples/data"
@@ -33,6 +34,9 @@ func TestTrain(t *testing.T) {
 	small, err := test.Subset([]int{0, 1, 2, 3})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if b := fit(train, test); !slices.Equal(a, b) {
+		t.Error("accuracy by epoch, and once more:", a, b)
 	}
 	if b := fit(train, small); b[2] != 0 && b[2] != 25 && b[2] != 50 && b[2] != 75 && b[2] != 100 {
 		t.Error("accuracy on 4 images:", b)

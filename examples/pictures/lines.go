@@ -76,10 +76,8 @@ func Multiples(w io.Writer, title string, columns int, panels ...Panel) error {
 func newCell(p Panel, number func(s Series, i int) int) (c cell, err error) {
 	c.plot, c.title = newPlot(p.X, p.Y), p.Title
 	whole := true
-	for _, s := range p.Lines { // bands first, so that no line lies under one
+	for i, s := range p.Lines { // bands first, so that no line lies under one
 		whole = whole && s.X == nil
-	}
-	for i, s := range p.Lines {
 		if err := p.addBand(c.plot, s, Color(number(s, i))); err != nil {
 			return c, errors.Wrapf(err, "pictures: %s", s.Name)
 		}
