@@ -4,6 +4,7 @@ import (
 	"image/color"
 	"io"
 	"math"
+	"slices"
 
 	"github.com/pkg/errors"
 	"gonum.org/v1/plot"
@@ -65,6 +66,7 @@ func Multiples(w io.Writer, title string, columns int, panels ...Panel) error {
 		}
 		cells[i].legend = nil
 	}
+	legend = slices.DeleteFunc(legend, func(e entry) bool { return e.name == "" }) // no point of it in any panel
 	height := 300 * pixel
 	if columns > 2 {
 		height = 180 * pixel
@@ -78,6 +80,9 @@ func newCell(p Panel, number func(s Series, i int) int) (c cell, err error) {
 	whole := true
 	for i, s := range p.Lines { // bands first, so that no line lies under one
 		whole = whole && s.X == nil
+		if n := len(s.Y); s.X != nil && len(s.X) != n || s.Lo != nil && len(s.Lo) != n || len(s.Lo) != len(s.Hi) {
+			return c, errors.Errorf("pictures: %s: %d values Y with %d X, %d Lo and %d Hi", s.Name, n, len(s.X), len(s.Lo), len(s.Hi))
+		}
 		if err := p.addBand(c.plot, s, Color(number(s, i))); err != nil {
 			return c, errors.Wrapf(err, "pictures: %s", s.Name)
 		}

@@ -105,6 +105,11 @@ func TestMultiples(t *testing.T) {
 	drawn(t, "logarithmic", func(w io.Writer) error {
 		return Multiples(w, "", 3, Panel{LogX: true, Lines: []Series{s}}, Panel{LogX: true})
 	})
+	empty := Series{Name: "e", Y: []float64{math.NaN()}}
+	drawn(t, "nothing to draw", func(w io.Writer) error {
+		return Multiples(w, "", 2, Panel{Lines: []Series{empty, a}}, Panel{Lines: []Series{empty}})
+	})
+	gtest.WantError(t, "lengths", Multiples(io.Discard, "", 2, Panel{Lines: []Series{{Name: "short", X: []float64{1}, Y: []float64{1, 2}}}}), "short", "2 values")
 	s.X = []float64{0, 0.1, 10}
 	gtest.WantError(t, "0 on a logarithmic axis", Multiples(io.Discard, "", 3, Panel{Title: "p", LogX: true, Lines: []Series{s}}), "logarithmic", `"p"`)
 }
