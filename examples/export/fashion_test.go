@@ -50,7 +50,7 @@ func (e enlarged) Sample(i int, rng *rand.Rand, dst []float32) (label int, err e
 // All networks at their real sizes, with real images of Fashion-MNIST, where they are installed: as they are, and in fixed point, where
 // there is nothing to explain away. MLP and ConvNets are trained for a moment; the others have random weights and the running statistics
 // of some images. There are 50 images, 4 for ResNet34 and the networks of ImageNet's size. FTPROP_ONNX_IMAGES=1000 makes it 1000 for all,
-// trains the others too, 20 steps, and takes an hour on two cores (-timeout 0).
+// trains the others too, 20 steps, and takes two hours on two cores (-timeout 0).
 func TestFashion(t *testing.T) {
 	rt := ort.Find(t)
 	const dir = "/usr/share/datasets/fashion-mnist" // of Debian's package dataset-fashion-mnist
