@@ -341,8 +341,9 @@ func TestTensorBoard(t *testing.T) {
 	left := 30
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	if err := run(&countdown{ctx, cancel, &left}, args, new(bytes.Buffer), new(bytes.Buffer)); !errors.Is(err, context.Canceled) {
-		t.Fatal("interruption:", err)
+	var log bytes.Buffer
+	if err := run(&countdown{ctx, cancel, &left}, args, new(bytes.Buffer), &log); !errors.Is(err, context.Canceled) || !strings.Contains(log.String(), "-resume") {
+		t.Fatalf("interruption: %v, %s", err, log.String())
 	}
 	if _, _, err := train(t, append(args, "-resume")...); err != nil {
 		t.Fatal(err)
