@@ -53,7 +53,7 @@ func Digits() (train, test *data.Set, err error) {
 }
 
 // GlorotU initialises weights like gorgonia.GlorotU(1), uniform on +-sqrt(6/(in+out)), but from a seed: Gorgonia's draws begin with
-// the time of day.
+// the time of day. As that does, it panics where it cannot serve: other than float32 matrices.
 func GlorotU(seed int) gorgonia.InitWFn {
 	return func(dt tensor.Dtype, shape ...int) any {
 		if dt != tensor.Float32 || len(shape) != 2 {

@@ -315,7 +315,6 @@ func (n *Notebook) Clean() {
 		var text, rest []Output
 		for _, o := range c.Outputs {
 			switch last := len(text) - 1; {
-			case o.Type == "stream" && strings.TrimSpace(string(o.Text)) == "":
 			case o.Type == "stream" && last >= 0 && text[last].Name == o.Name:
 				text[last].Text += o.Text
 			case o.Type == "stream":
@@ -327,6 +326,8 @@ func (n *Notebook) Clean() {
 				rest = append(rest, o)
 			}
 		}
+		// Joined first: a piece may be an empty line of a text.
+		text = slices.DeleteFunc(text, func(o Output) bool { return strings.TrimSpace(string(o.Text)) == "" })
 		c.Outputs = append(text, rest...)
 	}
 }

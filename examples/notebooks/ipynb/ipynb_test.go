@@ -120,7 +120,8 @@ func TestExecuted(t *testing.T) {
 		n.Clean()
 		return n, n.CheckExecuted()
 	}
-	n, err := check(`{"output_type": "stream", "name": "stdout", "text": ["a\n", "b"]}, {"output_type": "stream", "name": "stderr", "text": "\n"},
+	n, err := check(`{"output_type": "stream", "name": "stderr", "text": "\n"}, {"output_type": "stream", "name": "stdout", "text": "\n"},
+		{"output_type": "stream", "name": "stdout", "text": ["a\n", "b"]},
 		{"output_type": "display_data", "metadata": {"x": 1}, "data": {"image/png": "/tmp/iVBO"}},
 		{"output_type": "stream", "name": "stdout", "text": "c\n"}`)
 	if err != nil {
@@ -130,7 +131,7 @@ func TestExecuted(t *testing.T) {
 	if err := n.Write(&b); err != nil {
 		t.Fatal(err)
 	}
-	if s := b.String(); !json.Valid(b.Bytes()) || strings.Contains(s, "2026") || strings.Contains(s, "go1.0") || strings.Contains(s, "stderr") || strings.Count(s, "stdout") != 1 || !strings.Contains(s, `"bc\n"`) || strings.Count(s, `"metadata": {}`) != 2 || strings.Index(s, "image/png") < strings.Index(s, "stdout") {
+	if s := b.String(); !json.Valid(b.Bytes()) || strings.Contains(s, "2026") || strings.Contains(s, "go1.0") || strings.Contains(s, "stderr") || strings.Count(s, "stdout") != 1 || !strings.Contains(s, `"bc\n"`) || !strings.Contains(s, `"\n"`) || strings.Count(s, `"metadata": {}`) != 2 || strings.Index(s, "image/png") < strings.Index(s, "stdout") {
 		t.Error(s)
 	}
 	for _, output := range []string{
