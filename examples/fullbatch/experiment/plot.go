@@ -32,7 +32,7 @@ func Plot(w io.Writer, c *Config, runs []*Run) error {
 				}
 				y := sum / float64(len(rs))
 				s.X, s.Y = append(s.X, at), append(s.Y, y)
-				if y > p.YMax {
+				if y > p.YMax { // NaN is not
 					p.YMax = y
 				}
 			}
