@@ -1,6 +1,7 @@
 package models
 
 import (
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/ops/nn"
 	"github.com/pkg/errors"
@@ -239,7 +240,7 @@ func (b *builder) norm(name string, x *gorgonia.Node, eps float64) *gorgonia.Nod
 		of := b.from.norms[len(b.net.norms)]
 		n.op, n.batches = of.op.Evaluation(), of.batches
 		b.net.norms = append(b.net.norms, n)
-		return gorgonia.ApplyOp(n.op, x, scale, shift)
+		return opkit.Apply(n.op, x, scale, shift)
 	})
 }
 
@@ -277,7 +278,7 @@ func (b *builder) dropout(name string, x *gorgonia.Node) *gorgonia.Node {
 		if err != nil {
 			return nil, err
 		}
-		return gorgonia.ApplyOp(op, x)
+		return opkit.Apply(op, x)
 	})
 }
 

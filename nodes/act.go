@@ -6,6 +6,16 @@
 // inside a threshold layer once gorgonia.Grad has been called.
 //
 // All errors that can be known when the graph is built are returned then.
+//
+// # How long values live
+//
+// The Value of a node made here is intact until the machine has run once more; in the run after that it may be overwritten. What
+// the network returns (a node that nothing but a loss or gorgonia.Read reads) stays as it is as long as it is held: logits of
+// many batches can be collected. Copy anything else that is to live longer (tensor's Clone). A value may be fed back
+// with gorgonia.Let: no operation writes over an input of its graph.
+//
+// A clone of a graph (ExprGraph.Clone) computes in memory of its own; one with a batch normalisation is refused when it
+// runs, since the running statistics are one network's.
 package nodes
 
 import (
@@ -75,7 +85,7 @@ func check(op fmt.Stringer, xs ...*gorgonia.Node) (err error) {
 
 // apply is gorgonia.ApplyOp with errors named after the operation.
 func apply(op gorgonia.Op, xs ...*gorgonia.Node) (*gorgonia.Node, error) {
-	n, err := gorgonia.ApplyOp(op, xs...)
+	n, err := opkit.Apply(op, xs...)
 	return n, errors.WithMessagef(err, "nodes: %v", op)
 }
 

@@ -96,7 +96,7 @@ func (op threshold) symDiff(inputs gorgonia.Nodes, output, grad *gorgonia.Node) 
 	if len(inputs) != 1 {
 		return nil, errors.Errorf("ops: %v takes 1 input, got %d", op, len(inputs))
 	}
-	dz, err := gorgonia.ApplyOp(&bufferedGrad{LayerGrad: LayerGrad{Layer: op.layer}}, inputs[0], output, grad)
+	dz, err := opkit.Apply(&bufferedGrad{LayerGrad: LayerGrad{Layer: op.layer}}, inputs[0], output, grad)
 	if err != nil {
 		return nil, errors.WithMessagef(err, "ops: differentiating %v", op)
 	}

@@ -5,13 +5,22 @@ import (
 	"gorgonia.org/gorgonia"
 )
 
-// Buffered returns an activation that writes its output to the same memory in every run, where a plain one
-// allocates a new tensor: package nodes makes its activations so. The result belongs to one node.
+// Buffered returns an activation that keeps memory for its output from run to run, where a plain one allocates a new
+// tensor: package nodes makes its activations so. The result belongs to one node.
 func Buffered(a Activation) Activation { return &buffered{Activation: a} }
 
 type buffered struct {
 	Activation
 	out opkit.Buffer
+}
+
+// Bind gives the memory to the node on the inputs.
+func (b *buffered) Bind(in gorgonia.Nodes, out *gorgonia.Node) { b.out.Bind(in, out) }
+
+// SymDiff is the activation's.
+func (b *buffered) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
+	b.Bind(in, out)
+	return b.Activation.SymDiff(in, out, grad)
 }
 
 // Do returns the levels.
@@ -27,8 +36,11 @@ func (b *buffered) UsePreallocDo(_ gorgonia.Value, in ...gorgonia.Value) (gorgon
 // bufferedGrad is a LayerGrad that keeps its memory.
 type bufferedGrad struct {
 	LayerGrad
-	out opkit.Buffer
+	opkit.Gradient // of the node: a LayerGrad that users apply is a constant
+	out            opkit.Buffer
 }
+
+func (b *bufferedGrad) Bind(in gorgonia.Nodes, out *gorgonia.Node) { b.out.Bind(in, out) }
 
 func (b *bufferedGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 	return b.out.Do(b.LayerGrad, in)

@@ -53,7 +53,7 @@ func elementwiseDoDiff(op elementwise, in gorgonia.Nodes, out *gorgonia.Node) er
 // elementwiseGrad is the derivative: (z, g) to dz.
 type elementwiseGrad struct {
 	op elementwise
-	onUnits
+	opkit.Gradient
 }
 
 func (d elementwiseGrad) String() string   { return fmt.Sprintf("derivative of %v", d.op) }

@@ -60,7 +60,7 @@ type onUnits struct{ opkit.Pure }
 // Arity is 3: z, h and g.
 func (onUnits) Arity() int { return 3 }
 
-// DiffWRT is false: targets are discrete, and second derivatives are not what the method is about.
+// DiffWRT is false: targets are discrete, and losses computed from them take them for constants.
 func (onUnits) DiffWRT(n int) []bool { return make([]bool, n) }
 
 // SymDiff returns an error: see DiffWRT.

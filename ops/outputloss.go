@@ -218,9 +218,10 @@ func (op OutputLoss) DoDiff(_ gorgonia.ExecutionContext, in gorgonia.Nodes, out 
 // the loss to (N, C).
 type outputGrad struct {
 	op OutputLoss
-	onUnits
+	opkit.Gradient
 }
 
+func (d outputGrad) Arity() int            { return 3 }
 func (d outputGrad) String() string        { return fmt.Sprintf("derivative of %v", d.op) }
 func (d outputGrad) Hashcode() uint32      { return opkit.Hashcode("ftprop " + d.String()) }
 func (d outputGrad) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ftprop %v", d) }

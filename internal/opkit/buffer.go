@@ -1,29 +1,155 @@
 package opkit
 
 import (
+	"fmt"
+	"slices"
+	"unsafe"
+
 	"github.com/ftprop/ftprop/internal/vec"
+	"gonum.org/v1/gonum/graph"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
 
-// Buffer keeps the value an operation returns, so that the next run writes to the same memory: the tape machine
-// forgets its registers between runs, and without buffers every step would allocate every tensor anew.
+// Buffer is the memory that an operation keeps for its results: the tape machine forgets its registers between runs, and
+// without buffers every step would allocate every tensor anew.
 //
-// An operation with a Buffer must belong to one node.
+// Two memories take turns, so that a result is intact until the run after the next begins, in which it may be overwritten.
+// New memory in each run, to live as long as somebody holds it, is for
+//
+//   - what a network returns: a node that nothing but gorgonia.Read reads, and a matrix of which a number is made, a loss;
+//     and whatever is small
+//   - an operation that runs elsewhere than on its node (in a clone of the graph, on a second node), or whose node is not
+//     known, since it was applied without Apply and never differentiated
+//   - runs in which the memory whose turn it is has become the value of an input of the graph: results can be fed back
 type Buffer struct {
-	dense *tensor.Dense
+	in     gorgonia.Nodes // the inputs of the node it belongs to
+	out    *gorgonia.Node // that node
+	kept   [2]*tensor.Dense
+	turn   int            // the one written in the last run
+	nodes  int            // of the graph, when the fields below were set
+	leaves gorgonia.Nodes // of the graph: nodes without an operation, whose values are the user's
+	result bool           // of a network: never kept
+	small  uintptr        // the number of bytes up to which a result is never kept
 }
 
-// Tensor returns a tensor of the shape, and its elements, with what they held in the last run.
-func Tensor[T vec.Float](b *Buffer, shape tensor.Shape) (gorgonia.Value, []T) {
-	if b.dense != nil && b.dense.Shape().Eq(shape) {
-		if data, ok := b.dense.Data().([]T); ok {
-			return b.dense, data
+// Bind makes the memory that of a node and its inputs. The first call counts.
+func (b *Buffer) Bind(in gorgonia.Nodes, out *gorgonia.Node) {
+	if b.out == nil {
+		b.in, b.out = slices.Clone(in), out
+	}
+}
+
+// Binder is an operation with a Buffer.
+type Binder interface {
+	Bind(in gorgonia.Nodes, out *gorgonia.Node)
+}
+
+// Apply is gorgonia.ApplyOp, and gives an operation with a Buffer to the node that it makes.
+func Apply(op gorgonia.Op, in ...*gorgonia.Node) (*gorgonia.Node, error) {
+	n, err := gorgonia.ApplyOp(op, in...)
+	if b, ok := op.(Binder); ok && err == nil {
+		b.Bind(in, n)
+	}
+	return n, err
+}
+
+// AtHome says whether an operation runs on the node it belongs to: there, and nowhere else, its inputs are the values
+// of that node's inputs. Where it is doubtful (a machine that traces copies them) the answer is false.
+func (b *Buffer) AtHome(in []gorgonia.Value) bool {
+	return b.out != nil && len(in) == len(b.in) && !b.differ(in, func(*gorgonia.Node) bool { return true })
+}
+
+// Elsewhere says whether an operation with state certainly runs on another node than the one it belongs to: values that
+// users set, such as parameters, are not those of its node's inputs. (A clone has copies of all values.)
+func (b *Buffer) Elsewhere(in []gorgonia.Value) bool {
+	return b.out != nil && b.differ(in, func(n *gorgonia.Node) bool { return n.Op() == nil })
+}
+
+// differ says whether one of the inputs for which f is true has another value than in.
+func (b *Buffer) differ(in []gorgonia.Value, f func(*gorgonia.Node) bool) bool {
+	for i, n := range b.in {
+		if f(n) && n.Value() != in[i] {
+			return true
 		}
 	}
-	data := make([]T, shape.TotalSize())
-	b.dense = tensor.New(tensor.WithShape(shape.Clone()...), tensor.WithBacking(data))
-	return b.dense, data
+	return false
+}
+
+// look looks at the graph, again where it has grown.
+func (b *Buffer) look() {
+	g := b.out.Graph()
+	all := g.AllNodes()
+	if len(all) == b.nodes {
+		return
+	}
+	b.nodes, b.leaves = len(all), b.leaves[:0]
+	for _, n := range all {
+		if n.Op() == nil {
+			b.leaves = append(b.leaves, n)
+		}
+	}
+	b.result, b.small = false, 0
+	if _, ok := b.out.Op().(interface{ isGradient() }); ok {
+		return
+	}
+	b.small = 4 << 10 // logits of 100 samples and 10 classes
+	b.result = true
+	for _, reader := range graph.NodesOf(g.To(b.out.ID())) {
+		n := reader.(*gorgonia.Node)
+		if n.IsScalar() && differentiable(n) && b.out.Dims() <= 2 {
+			b.result = true
+			return
+		}
+		if fmt.Sprintf("%T", n.Op()) != "gorgonia.readOp" {
+			b.result = false
+		}
+	}
+}
+
+func differentiable(n *gorgonia.Node) bool {
+	op, ok := n.Op().(gorgonia.SDOp)
+	return ok && slices.Contains(op.DiffWRT(op.Arity()), true)
+}
+
+// fedBack says whether memory is in use as the value of an input of the graph.
+func (b *Buffer) fedBack(d *tensor.Dense) bool {
+	start, size := d.Uintptr(), d.MemSize()
+	for _, n := range b.leaves {
+		if l, ok := n.Value().(*tensor.Dense); ok {
+			if p := l.Uintptr(); p < start+size && start < p+l.MemSize() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Tensor returns a tensor of the shape for the result of an operation on the inputs, and its elements, to be written: they
+// hold anything.
+func Tensor[T vec.Float](b *Buffer, shape tensor.Shape, in []gorgonia.Value) (gorgonia.Value, []T) {
+	var zero T
+	n := shape.TotalSize()
+	keep := b.AtHome(in)
+	if keep {
+		b.look()
+		keep = !b.result && uintptr(n)*unsafe.Sizeof(zero) > b.small
+	}
+	if keep {
+		b.turn = 1 - b.turn
+		// A user who had the tensor may have reshaped or transposed it.
+		if d := b.kept[b.turn]; d != nil && d.Shape().Eq(shape) && !d.RequiresIterator() && !d.DataOrder().IsColMajor() && !d.IsMasked() {
+			if data, ok := d.Data().([]T); ok && len(data) == n && !b.fedBack(d) {
+				return d, data
+			}
+		}
+	}
+	data := make([]T, n)
+	d := tensor.New(tensor.WithShape(shape.Clone()...), tensor.WithBacking(data))
+	if keep {
+		b.kept[b.turn] = d
+	}
+	return d, data
 }
 
 // PreallocDoer is an operation that can write its result to memory it is given.
@@ -32,17 +158,19 @@ type PreallocDoer interface {
 	gorgonia.UsePreallocDoer
 }
 
-// Do runs op with its result in the buffer.
+// Do runs op, whose result has the shape and dtype of its first input, with its result in the buffer.
 func (b *Buffer) Do(op PreallocDoer, in []gorgonia.Value) (gorgonia.Value, error) {
-	if b.dense != nil {
-		if v, err := op.UsePreallocDo(b.dense, in...); err == nil {
-			return v, nil
+	if len(in) > 0 {
+		if d, ok := in[0].(*tensor.Dense); ok && !d.Shape().IsScalar() && d.Shape().TotalSize() > 0 {
+			switch d.Dtype() {
+			case tensor.Float32:
+				v, _ := Tensor[float32](b, d.Shape(), in)
+				return op.UsePreallocDo(v, in...)
+			case tensor.Float64:
+				v, _ := Tensor[float64](b, d.Shape(), in)
+				return op.UsePreallocDo(v, in...)
+			}
 		}
-		// Another shape or dtype, or a genuine error, which Do returns.
 	}
-	v, err := op.Do(in...)
-	if d, ok := v.(*tensor.Dense); ok && err == nil && !d.Shape().IsScalar() {
-		b.dense = d
-	}
-	return v, err
+	return op.Do(in...) // a scalar, or an error that it returns
 }

@@ -16,7 +16,7 @@ import (
 // Unlike Gorgonia's own it keeps its output from run to run, so it belongs to one node: make it with new(Add) or nodes.Add.
 type Add struct {
 	opkit.Pure
-	out opkit.Buffer
+	memory
 }
 
 // String returns "Add".
@@ -49,7 +49,7 @@ func addDo[T vec.Float](op *Add, in []gorgonia.Value) (gorgonia.Value, error) {
 	if in[0].Shape().IsScalar() {
 		return opkit.Elementwise(op, nil, in, func(y []T, x [][]T) error { vec.Sum(y, x[0], x[1]); return nil })
 	}
-	v, _ := opkit.Tensor[T](&op.out, in[0].Shape())
+	v, _ := opkit.Tensor[T](&op.memory, in[0].Shape(), in)
 	return opkit.Elementwise(op, v, in, func(y []T, x [][]T) error {
 		return par.Range(len(y), grainElems, func(lo, hi int) error {
 			vec.Sum(y[lo:hi], x[0][lo:hi], x[1][lo:hi])
@@ -68,7 +68,8 @@ func (op *Add) Hashcode() uint32 { return opkit.Hashcode(fmt.Sprintf("ftprop %v 
 func (op *Add) DiffWRT(n int) []bool { return allTrue(n) }
 
 // SymDiff returns the output's gradient, twice; gorgonia.Grad calls it.
-func (op *Add) SymDiff(_ gorgonia.Nodes, _, grad *gorgonia.Node) (gorgonia.Nodes, error) {
+func (op *Add) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
+	op.Bind(in, out)
 	return gorgonia.Nodes{grad, grad}, nil
 }
 

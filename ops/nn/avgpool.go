@@ -159,6 +159,7 @@ type avgPoolGrad struct {
 	pool  AveragePool2D
 	shape tensor.Shape
 	fourToFour
+	opkit.Gradient
 }
 
 func (d *avgPoolGrad) String() string        { return fmt.Sprintf("derivative of %v of %v", d.pool, d.shape) }

@@ -30,13 +30,14 @@ type BatchNorm struct {
 	Momentum, Eps float64
 
 	opkit.Pure
-	out      opkit.Buffer
+	memory
 	testing  bool
 	fixed    bool      // machines do not switch it: see Evaluation
 	mean     []float64 // running, one a channel
 	variance []float64
 	// Of the last run: what was normalised with. run counts the runs.
 	batchMean, invStd []float64
+	of                gorgonia.Value // the input that they are of
 	run               int
 }
 
@@ -152,6 +153,9 @@ func (op *BatchNorm) UsePreallocDo(_ gorgonia.Value, in ...gorgonia.Value) (gorg
 }
 
 func batchNorm[T vec.Float](op *BatchNorm, in []gorgonia.Value) (gorgonia.Value, error) {
+	if op.Elsewhere(in) {
+		return nil, errors.Errorf("nn: %v: it runs on another node than it was made for, in a clone of its graph perhaps: the running statistics are of one network. Build the network anew (models: Net.At)", op)
+	}
 	p, err := op.layout(valueShapes(in))
 	if err != nil {
 		return nil, err
@@ -164,10 +168,11 @@ func batchNorm[T vec.Float](op *BatchNorm, in []gorgonia.Value) (gorgonia.Value,
 	if err != nil {
 		return nil, err
 	}
-	v, y := opkit.Tensor[T](&op.out, in[0].Shape())
+	v, y := opkit.Tensor[T](&op.memory, in[0].Shape(), in)
 	if len(op.batchMean) != p.channels {
 		op.batchMean, op.invStd = make([]float64, p.channels), make([]float64, p.channels)
 	}
+	op.of = in[0]
 	op.run++
 	return v, par.Range(p.channels, 1, func(lo, hi int) error {
 		for c := lo; c < hi; c++ {
@@ -215,12 +220,13 @@ func (op *BatchNorm) DiffWRT(n int) []bool { return allTrue(n) }
 
 // SymDiff returns the nodes of the three gradients; gorgonia.Grad calls it.
 func (op *BatchNorm) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
+	op.Bind(in, out)
 	shared := &normGrad{norm: op}
 	nodes := make(gorgonia.Nodes, 3)
 	for i := range in {
 		var err error
 		// The output is an input so that normalisation is sure to have run before.
-		if nodes[i], err = gorgonia.ApplyOp(&normInputGrad{normGrad: shared, input: i, dims: in[0].Dims()}, in[0], in[1], out, grad); err != nil {
+		if nodes[i], err = opkit.Apply(&normInputGrad{normGrad: shared, input: i, dims: in[0].Dims()}, in[0], in[1], out, grad); err != nil {
 			return nil, errors.WithMessagef(err, "nn: differentiating %v", op)
 		}
 	}
@@ -280,8 +286,8 @@ type normInputGrad struct {
 	input int // 0 x, 1 scale, 2 shift
 	dims  int // of x
 
-	opkit.Pure
-	out opkit.Buffer
+	opkit.Gradient
+	memory
 }
 
 func (d *normInputGrad) String() string {
@@ -323,6 +329,9 @@ func normBackward[T vec.Float](d *normInputGrad, in []gorgonia.Value) (gorgonia.
 	if err != nil {
 		return nil, err
 	}
+	if d.norm.of != in[0] {
+		return nil, errors.Errorf("nn: %v: the batch's mean and variance are of another node: a batch normalisation belongs to one, make each its own", d)
+	}
 	x, err := slices[T](d, in[0], in[1], in[3])
 	if err != nil {
 		return nil, err
@@ -330,7 +339,7 @@ func normBackward[T vec.Float](d *normInputGrad, in []gorgonia.Value) (gorgonia.
 	if err := normSums(d.normGrad, p, x[0], x[2]); err != nil {
 		return nil, err
 	}
-	v, out := opkit.Tensor[T](&d.out, in[min(d.input, 1)].Shape())
+	v, out := opkit.Tensor[T](&d.memory, in[min(d.input, 1)].Shape(), in)
 	switch d.input {
 	case 1:
 		for c := range out {

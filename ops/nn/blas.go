@@ -1,6 +1,10 @@
 // Package nn holds layers for Gorgonia that are fast and keep their memory from step to step: convolution, pooling, batch
 // norm, dense layers, dropout, rectifiers, reshapes. Where Gorgonia has such a layer, the constructor in package nodes has its
 // signature. BLAS speeds up graphs that stay stock.
+//
+// A layer with memory belongs to one node, the first that package nodes or gorgonia.Grad finds it on; anywhere else it allocates. How
+// long results live is told in package nodes. One with state (BatchNorm, Dropout) on two nodes of a network is an error when
+// it runs.
 package nn
 
 import (

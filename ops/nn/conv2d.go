@@ -35,7 +35,7 @@ type Conv2d struct {
 	NoWinograd bool
 
 	opkit.Pure
-	out opkit.Buffer
+	memory
 }
 
 // NewConv2d returns a convolution. Pad, stride and dilation have two elements, for height and width.
@@ -288,7 +288,7 @@ func convDo[T vec.Float](op *Conv2d, in []gorgonia.Value) (gorgonia.Value, error
 	if op.Bias {
 		bias = x[2]
 	}
-	v, out := opkit.Tensor[T](&op.out, tensor.Shape{g.n, g.o, g.oh, g.ow})
+	v, out := opkit.Tensor[T](&op.memory, tensor.Shape{g.n, g.o, g.oh, g.ow}, in)
 	return v, convForward(&g, out, x[0], x[1], bias)
 }
 
@@ -302,19 +302,20 @@ func (op *Conv2d) Hashcode() uint32 { return opkit.Hashcode(fmt.Sprintf("ftprop 
 func (op *Conv2d) DiffWRT(n int) []bool { return allTrue(n) }
 
 // SymDiff returns the nodes of the inputs' gradients; gorgonia.Grad calls it.
-func (op *Conv2d) SymDiff(in gorgonia.Nodes, _, grad *gorgonia.Node) (gorgonia.Nodes, error) {
-	out := make(gorgonia.Nodes, len(in))
+func (op *Conv2d) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
+	op.Bind(in, out)
+	grads := make(gorgonia.Nodes, len(in))
 	for i := range in {
 		d := &convGrad{conv: op, input: i, shape: in[i].Shape()}
 		if i == 0 {
 			d.image = in[0]
 		}
 		var err error
-		if out[i], err = gorgonia.ApplyOp(d, in[0], in[1], grad); err != nil {
+		if grads[i], err = opkit.Apply(d, in[0], in[1], grad); err != nil {
 			return nil, errors.WithMessagef(err, "nn: differentiating %v", op)
 		}
 	}
-	return out, nil
+	return grads, nil
 }
 
 // DoDiff adds to the inputs' gradients; the Lisp machine calls it.
@@ -340,8 +341,8 @@ type convGrad struct {
 	// derivative, and nothing is computed.
 	image *gorgonia.Node
 
-	opkit.Pure
-	out opkit.Buffer
+	opkit.Gradient
+	memory
 }
 
 func (d *convGrad) String() string {
@@ -378,7 +379,7 @@ func convGradDo[T vec.Float](d *convGrad, in []gorgonia.Value) (gorgonia.Value, 
 	if err != nil {
 		return nil, err
 	}
-	v, out := opkit.Tensor[T](&d.out, d.shape)
+	v, out := opkit.Tensor[T](&d.memory, d.shape, in)
 	if d.image != nil && d.image.Deriv() == nil {
 		return v, nil
 	}

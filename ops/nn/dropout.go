@@ -120,7 +120,7 @@ func dropoutDo[T vec.Float](op *Dropout, prealloc gorgonia.Value, in []gorgonia.
 		}
 		unit = s[2] * s[3]
 	}
-	return opkit.Elementwise(op, prealloc, in, func(y []T, x [][]T) error {
+	y, err := opkit.Elementwise(op, prealloc, in, func(y []T, x [][]T) error {
 		if op.eval {
 			op.mask.active = false
 		} else {
@@ -131,6 +131,8 @@ func dropoutDo[T vec.Float](op *Dropout, prealloc gorgonia.Value, in []gorgonia.
 		}
 		return maskTo(&op.mask, op.p, y, x[0])
 	})
+	op.mask.of = y
+	return y, err
 }
 
 // dropMask says which units are kept.
@@ -139,6 +141,7 @@ type dropMask struct {
 	unit   int      // elements that share a bit
 	bits   []uint64 // unit u is kept if bit u%64 of bits[u/64] is set
 	units  int
+	of     gorgonia.Value // the result that it made
 }
 
 // draw fills the mask. Every grainElems units have a generator of their own, so that they can be drawn in parallel.
@@ -223,11 +226,11 @@ func (op *Dropout) DoDiff(_ gorgonia.ExecutionContext, in gorgonia.Nodes, out *g
 	})
 }
 
-// dropoutGrad is the derivative of a Dropout: (y, dy) to dx. It does not read y: it is there so that the derivative always
-// runs after the mask was drawn, even where dy does not depend on y.
+// dropoutGrad is the derivative of a Dropout: (y, dy) to dx. It reads no element of y, which is there so that the derivative
+// always runs after the mask was drawn, even where dy does not depend on y, and to tell whose mask it is.
 type dropoutGrad struct {
 	op *Dropout
-	opkit.Pure
+	opkit.Gradient
 }
 
 func (d dropoutGrad) String() string        { return fmt.Sprintf("derivative of %v", d.op) }
@@ -251,6 +254,9 @@ func (d dropoutGrad) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Value
 }
 
 func dropoutGradDo[T vec.Float](d dropoutGrad, prealloc gorgonia.Value, in []gorgonia.Value) (gorgonia.Value, error) {
+	if d.op.mask.of != in[0] {
+		return nil, errors.Errorf("nn: %v: the mask is of another node: a dropout belongs to one, make each its own", d)
+	}
 	return opkit.Elementwise(d, prealloc, in[1:], func(dx []T, g [][]T) error {
 		return maskTo(&d.op.mask, d.op.p, dx, g[0])
 	})

@@ -95,6 +95,7 @@ func (op GlobalAveragePool2D) DoDiff(_ gorgonia.ExecutionContext, in gorgonia.No
 type globalAvgGrad struct {
 	shape tensor.Shape
 	fourToFour
+	opkit.Gradient
 }
 
 func (d *globalAvgGrad) String() string {

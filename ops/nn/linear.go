@@ -24,7 +24,7 @@ type Linear struct {
 	Bias bool
 
 	opkit.Pure
-	out opkit.Buffer
+	memory
 }
 
 // NewLinear returns a dense layer.
@@ -105,7 +105,7 @@ func linear[T vec.Float](op *Linear, in []gorgonia.Value) (gorgonia.Value, error
 		return nil, err
 	}
 	n, out, k := shape[0], shape[1], in[0].Shape()[1]
-	v, y := opkit.Tensor[T](&op.out, shape)
+	v, y := opkit.Tensor[T](&op.memory, shape, in)
 	product(false, true, n, out, k, x[0], k, x[1], k, y, out)
 	if op.Bias {
 		for i := range n {
@@ -133,19 +133,20 @@ func allTrue(n int) []bool {
 }
 
 // SymDiff returns the nodes of the inputs' gradients; gorgonia.Grad calls it.
-func (op *Linear) SymDiff(in gorgonia.Nodes, _, grad *gorgonia.Node) (gorgonia.Nodes, error) {
-	out := make(gorgonia.Nodes, len(in))
+func (op *Linear) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
+	op.Bind(in, out)
+	grads := make(gorgonia.Nodes, len(in))
 	for i := range in {
 		d := &linearGrad{input: i, shape: in[i].Shape()}
 		if i == 0 {
 			d.x = in[0]
 		}
 		var err error
-		if out[i], err = gorgonia.ApplyOp(d, in[0], in[1], grad); err != nil {
+		if grads[i], err = opkit.Apply(d, in[0], in[1], grad); err != nil {
 			return nil, errors.WithMessagef(err, "nn: differentiating %v", op)
 		}
 	}
-	return out, nil
+	return grads, nil
 }
 
 // DoDiff adds to the inputs' gradients; the Lisp machine calls it.
@@ -167,8 +168,8 @@ type linearGrad struct {
 	shape tensor.Shape
 	x     *gorgonia.Node // if set, the node whose gradient this is; see convGrad.image
 
-	opkit.Pure
-	out opkit.Buffer
+	opkit.Gradient
+	memory
 }
 
 func (d *linearGrad) String() string        { return fmt.Sprintf("gradient of input %d of Linear", d.input) }
@@ -197,7 +198,7 @@ func (d *linearGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 }
 
 func linearBackward[T vec.Float](d *linearGrad, in []gorgonia.Value) (gorgonia.Value, error) {
-	v, out := opkit.Tensor[T](&d.out, d.shape)
+	v, out := opkit.Tensor[T](&d.memory, d.shape, in)
 	if d.x != nil && d.x.Deriv() == nil {
 		return v, nil
 	}

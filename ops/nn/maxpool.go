@@ -28,8 +28,9 @@ type MaxPool2D struct {
 	Kernel, Pad, Stride [2]int
 
 	opkit.Pure
-	out    opkit.Buffer
-	argmax []int32 // of each output, within its plane
+	memory
+	argmax []int32        // of each output, within its plane
+	of     gorgonia.Value // the input that argmax is of
 }
 
 // NewMaxPool2D returns a max-pooling. All parameters have two elements, for height and width; pad may be at most half the
@@ -93,8 +94,8 @@ func (op *MaxPool2D) output(s tensor.Shape) (tensor.Shape, error) {
 // Do returns the maxima.
 func (op *MaxPool2D) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 	return opkit.Dispatch(op, in, 1,
-		func() (gorgonia.Value, error) { return maxPool[float32](op, in[0]) },
-		func() (gorgonia.Value, error) { return maxPool[float64](op, in[0]) })
+		func() (gorgonia.Value, error) { return maxPool[float32](op, in) },
+		func() (gorgonia.Value, error) { return maxPool[float64](op, in) })
 }
 
 // UsePreallocDo is Do: the result is in memory of the operation's own.
@@ -102,17 +103,18 @@ func (op *MaxPool2D) UsePreallocDo(_ gorgonia.Value, in ...gorgonia.Value) (gorg
 	return op.Do(in...)
 }
 
-func maxPool[T vec.Float](op *MaxPool2D, in gorgonia.Value) (gorgonia.Value, error) {
-	s := in.Shape()
+func maxPool[T vec.Float](op *MaxPool2D, in []gorgonia.Value) (gorgonia.Value, error) {
+	s := in[0].Shape()
 	shape, err := op.output(s)
 	if err != nil {
 		return nil, err
 	}
-	x, err := opkit.Elements[T](in)
+	x, err := opkit.Elements[T](in[0])
 	if err != nil {
 		return nil, errors.WithMessagef(err, "nn: %v", op)
 	}
-	v, out := opkit.Tensor[T](&op.out, shape)
+	v, out := opkit.Tensor[T](&op.memory, shape, in)
+	op.of = in[0]
 	if len(op.argmax) != len(out) {
 		op.argmax = make([]int32, len(out))
 	}
@@ -194,7 +196,8 @@ func (op *MaxPool2D) DiffWRT(int) []bool { return []bool{true} }
 // SymDiff returns the gradient's node; gorgonia.Grad calls it.
 func (op *MaxPool2D) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
 	// The output is an input of the gradient so that pooling is sure to have run before.
-	dx, err := gorgonia.ApplyOp(&maxPoolGrad{pool: op}, in[0], out, grad)
+	op.Bind(in, out)
+	dx, err := opkit.Apply(&maxPoolGrad{pool: op}, in[0], out, grad)
 	return gorgonia.Nodes{dx}, errors.WithMessagef(err, "nn: differentiating %v", op)
 }
 
@@ -209,8 +212,8 @@ func (op *MaxPool2D) DoDiff(_ gorgonia.ExecutionContext, in gorgonia.Nodes, out 
 type maxPoolGrad struct {
 	pool *MaxPool2D
 
-	opkit.Pure
-	out opkit.Buffer
+	opkit.Gradient
+	memory
 }
 
 func (d *maxPoolGrad) String() string        { return fmt.Sprintf("gradient of %v", d.pool) }
@@ -242,17 +245,24 @@ func maxPoolBackward[T vec.Float](d *maxPoolGrad, in []gorgonia.Value) (gorgonia
 	if err != nil {
 		return nil, errors.WithMessagef(err, "nn: %v", d)
 	}
-	if len(g) != len(d.pool.argmax) {
-		return nil, errors.Errorf("nn: %v: a gradient of %d elements for %d maxima", d, len(g), len(d.pool.argmax))
+	pool := d.pool
+	if pool.of != in[0] { // it has run on another node since
+		pool = &MaxPool2D{Kernel: pool.Kernel, Pad: pool.Pad, Stride: pool.Stride}
+		if _, err := pool.Do(in[0]); err != nil {
+			return nil, err
+		}
+	}
+	if len(g) != len(pool.argmax) {
+		return nil, errors.Errorf("nn: %v: a gradient of %d elements for %d maxima", d, len(g), len(pool.argmax))
 	}
 	s := in[0].Shape()
-	v, dx := opkit.Tensor[T](&d.out, s)
+	v, dx := opkit.Tensor[T](&d.memory, s, in)
 	planes, size, outs := s[0]*s[1], s[2]*s[3], len(g)/(s[0]*s[1])
 	return v, par.Range(planes, 1, func(lo, hi int) error {
 		clear(dx[lo*size : hi*size])
 		for p := lo; p < hi; p++ {
 			plane := dx[p*size : (p+1)*size]
-			arg := d.pool.argmax[p*outs : (p+1)*outs]
+			arg := pool.argmax[p*outs : (p+1)*outs]
 			for i, v := range g[p*outs : (p+1)*outs] {
 				plane[arg[i]] += v
 			}

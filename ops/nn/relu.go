@@ -138,7 +138,7 @@ func (op Rectifier) DoDiff(_ gorgonia.ExecutionContext, in gorgonia.Nodes, out *
 // rectifierGrad is the derivative of a Rectifier: (x, dy) to dx.
 type rectifierGrad struct {
 	op Rectifier
-	opkit.Pure
+	opkit.Gradient
 }
 
 func (d rectifierGrad) String() string        { return fmt.Sprintf("derivative of %v", d.op) }

@@ -4,9 +4,13 @@ import (
 	"runtime"
 	"sync"
 
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/internal/par"
 	"github.com/ftprop/ftprop/internal/vec"
 )
+
+// memory is where a layer keeps its result. An operation that has one belongs to one node; anywhere else it allocates.
+type memory = opkit.Buffer
 
 // columns is the memory one goroutine unfolds a chunk into: its columns, and rows of its outputs.
 type columns[T vec.Float] struct {

@@ -1,0 +1,28 @@
+package opkit
+
+import (
+	"github.com/pkg/errors"
+	"gorgonia.org/gorgonia"
+)
+
+// Gradient is the part that operations share which gorgonia.Grad puts in the graph: there are no second derivatives, and to ask
+// for one is an error. That is said in SymDiff and not by DiffWRT, since Gorgonia takes what is not differentiable for a
+// constant, and would leave its part of a second derivative out without a word; and since an operation that has neither makes a
+// second Grad fail anywhere in the graph. To be embedded.
+type Gradient struct{ Pure }
+
+// DiffWRT is true: see SymDiff.
+func (Gradient) DiffWRT(n int) []bool {
+	d := make([]bool, n)
+	for i := range d {
+		d[i] = true
+	}
+	return d
+}
+
+// SymDiff returns an error.
+func (Gradient) SymDiff(gorgonia.Nodes, *gorgonia.Node, *gorgonia.Node) (gorgonia.Nodes, error) {
+	return nil, errors.New("ops: second derivatives are not supported: a gradient, and what is computed from it, cannot be differentiated")
+}
+
+func (Gradient) isGradient() {}
