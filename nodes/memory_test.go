@@ -408,3 +408,24 @@ func TestSecondGrad(t *testing.T) {
 		}
 	})
 }
+
+// A machine that traces gives nodes copies of their values: layers compute the same with it, and with one that binds gradients.
+func TestTracingMachine(t *testing.T) {
+	forLayers(t, func(t *testing.T, l layer, dt tensor.Dtype) {
+		plain, traced := l.network(t, dt), l.network(t, dt)
+		vm := gorgonia.NewTapeMachine(plain.g)
+		defer vm.Close()
+		tracing := gorgonia.NewTapeMachine(traced.g, gorgonia.TraceExec(), gorgonia.BindDualValues(traced.params...))
+		defer tracing.Close()
+		for run := range 3 {
+			x := random(uint64(run), dt, l.shape)
+			want, got := plain.step(t, vm, x), traced.step(t, tracing, x)
+			if !slices.Equal(gtest.Floats(t, traced.h.Value()), gtest.Floats(t, plain.h.Value())) {
+				t.Fatalf("run %d: another result", run)
+			}
+			if !slices.Equal(got[0], want[0]) {
+				t.Fatalf("run %d: another gradient of the input", run)
+			}
+		}
+	})
+}
