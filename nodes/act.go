@@ -9,10 +9,11 @@
 //
 // # How long values live
 //
-// The Value of a node made here is intact until the machine has run once more; in the run after that it may be overwritten. What
-// the network returns (a node that nothing but a loss or gorgonia.Read reads) stays as it is as long as it is held: logits of
-// many batches can be collected. Copy anything else that is to live longer (tensor's Clone). A value may be fed back
-// with gorgonia.Let: no operation writes over an input of its graph.
+// The Value of a node made here, and of the gradient of an input or parameter, is intact until the machine has run once
+// more; in the run after that it may be overwritten. Gradients of the nodes in between live until the next run. What the network
+// returns (a node that nothing but a loss or gorgonia.Read reads) stays as it is as long as it is held: logits of many batches
+// can be collected. Copy anything else that is to live longer (tensor's Clone). A value may be fed back with gorgonia.Let: no
+// operation writes over an input of its graph.
 //
 // A clone of a graph (ExprGraph.Clone) computes in memory of its own; one with a batch normalisation is refused when it
 // runs, since the running statistics are one network's.

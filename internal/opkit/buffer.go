@@ -22,6 +22,8 @@ import (
 //   - an operation that runs elsewhere than on its node (in a clone of the graph, on a second node), or whose node is not
 //     known, since it was applied without Apply and never differentiated
 //   - runs in which the memory whose turn it is has become the value of an input of the graph: results can be fed back
+//
+// Gradients of nodes between the layers, which take as much memory as all else together, have one memory and live until the next run.
 type Buffer struct {
 	in     gorgonia.Nodes // the inputs of the node it belongs to
 	out    *gorgonia.Node // that node
@@ -30,6 +32,7 @@ type Buffer struct {
 	nodes  int            // of the graph, when the fields below were set
 	leaves gorgonia.Nodes // of the graph: nodes without an operation, whose values are the user's
 	result bool           // of a network: never kept
+	single bool           // the gradient of a node between layers: one memory
 	small  uintptr        // the number of bytes up to which a result is never kept
 }
 
@@ -89,8 +92,9 @@ func (b *Buffer) look() {
 			b.leaves = append(b.leaves, n)
 		}
 	}
-	b.result, b.small = false, 0
+	b.result, b.single, b.small = false, false, 0
 	if _, ok := b.out.Op().(interface{ isGradient() }); ok {
+		b.single = !slices.ContainsFunc(b.leaves, func(n *gorgonia.Node) bool { return n.Deriv() == b.out })
 		return
 	}
 	b.small = 4 << 10 // logits of 100 samples and 10 classes
@@ -136,7 +140,9 @@ func Tensor[T vec.Float](b *Buffer, shape tensor.Shape, in []gorgonia.Value) (go
 		keep = !b.result && uintptr(n)*unsafe.Sizeof(zero) > b.small
 	}
 	if keep {
-		b.turn = 1 - b.turn
+		if !b.single {
+			b.turn = 1 - b.turn
+		}
 		// A user who had the tensor may have reshaped or transposed it.
 		if d := b.kept[b.turn]; d != nil && d.Shape().Eq(shape) && !d.RequiresIterator() && !d.DataOrder().IsColMajor() && !d.IsMasked() {
 			if data, ok := d.Data().([]T); ok && len(data) == n && !b.fedBack(d) {
