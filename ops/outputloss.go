@@ -16,7 +16,7 @@ import (
 
 // OutputLoss is the loss at the top of a network: logits (N, C) and labels (N, C) to a scalar, the
 // mean over the N samples. Its values are the constants below. Labels are one-hot; CrossEntropy also
-// takes distributions over the classes. Only the logits have a derivative.
+// takes distributions over the classes, not negative and with the sum 1 (within 0.01). Only the logits have a derivative.
 //
 // Everything is computed in float64, from the row's maximum where exponentials are involved: logits of
 // +-1e4 give finite values and derivatives.
@@ -117,6 +117,9 @@ func logSoftmax(p, x []float64) {
 	}
 }
 
+// labelSlack is how far from 1 the labels of a sample may sum, for CrossEntropy: room for distributions rounded to a few digits.
+const labelSlack = 0.01
+
 // rows runs the loss over a batch: f gets each sample's loss and derivative.
 func rows[T vec.Float](op OutputLoss, logits, labels gorgonia.Value, f func(i int, loss float64, d []float64)) error {
 	x, err := opkit.AllElements[T](op, logits, labels)
@@ -130,19 +133,22 @@ func rows[T vec.Float](op OutputLoss, logits, labels gorgonia.Value, f func(i in
 	buf := make([]float64, 4*classes)
 	xr, yr, p, d := buf[:classes], buf[classes:2*classes], buf[2*classes:3*classes], buf[3*classes:]
 	for i := range logits.Shape()[0] {
-		ones := 0
+		sum := 0.0
 		for c := range classes {
 			xr[c], yr[c] = float64(x[0][i*classes+c]), float64(x[1][i*classes+c])
-			switch {
-			case op == CrossEntropy && yr[c] >= 0 && yr[c] <= 1:
-			case yr[c] == 1:
-				ones++
-			case yr[c] != 0:
+			sum += yr[c]
+			if op == CrossEntropy && yr[c] >= 0 && yr[c] <= 1 {
+				continue
+			}
+			if yr[c] != 0 && yr[c] != 1 {
 				return errors.Errorf("ops: %v: label %v of sample %d, class %d: labels are one-hot, 0 or 1", op, yr[c], i, c)
 			}
 		}
-		if op != CrossEntropy && ones != 1 {
-			return errors.Errorf("ops: %v: sample %d has %d labels: labels are one-hot, one class 1 and the others 0", op, i, ones)
+		switch {
+		case op != CrossEntropy && sum != 1:
+			return errors.Errorf("ops: %v: sample %d has %v labels: labels are one-hot, one class 1 and the others 0", op, i, sum)
+		case math.Abs(sum-1) > labelSlack:
+			return errors.Errorf("ops: %v: the labels of sample %d sum to %.4g: they are one-hot, one class 1 and the others 0, or a distribution that sums to 1", op, i, sum)
 		}
 		loss := op.row(xr, yr, p, d)
 		f(i, loss, d)
@@ -168,7 +174,7 @@ func (op OutputLoss) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 	return tensor.ScalarShape(), nil
 }
 
-// Do returns the loss. NaN or infinite logits and labels that are not one-hot are errors.
+// Do returns the loss. NaN or infinite logits and labels that are not one-hot are errors; the message names the sample.
 func (op OutputLoss) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 	return opkit.Dispatch(op, in, 2,
 		func() (gorgonia.Value, error) { return outputLoss[float32](op, in) },
