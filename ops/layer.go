@@ -5,6 +5,7 @@ import (
 	"math"
 	"sync/atomic"
 
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/internal/par"
 	"github.com/ftprop/ftprop/internal/vec"
 	"github.com/pkg/errors"
@@ -60,30 +61,37 @@ func (l Layer) options() string {
 	return s
 }
 
-// printed returns a rule or setter as its constructor, also one of a user's without String.
-func printed(x any) string {
-	if s, ok := x.(fmt.Stringer); ok {
-		return s.String()
+// hash returns all that distinguishes one layer from another: it enters the hash by which
+// Gorgonia merges nodes. Layers that Validate refuses never get as far as that.
+func (l Layer) hash() string {
+	s, err := identity(l.withDefaults())
+	if err != nil {
+		return fmt.Sprintf("refused: %v", err)
 	}
-	return fmt.Sprintf("%#v", x)
+	return s
 }
 
-// hash returns all that distinguishes one layer from another: it enters the hash by which
-// Gorgonia merges nodes.
-func (l Layer) hash() string { return fmt.Sprintf("%#v", l.withDefaults()) }
-
-// Validate returns an error if the levels are impossible or the rule cannot serve them.
+// Validate returns an error if the levels are impossible, if the rule cannot serve them, or if rule or target setter hold
+// something that their value does not show: pointers, functions, maps, channels.
 func (l Layer) Validate() error {
+	l = l.withDefaults()
+	if err := checkIdentity("rule", l.Rule); err != nil {
+		return err
+	}
+	if err := checkIdentity("target setter", l.Targets); err != nil {
+		return err
+	}
 	_, err := l.loss()
 	return err
 }
 
-func (l Layer) loss() (Loss, error) {
+func (l Layer) loss() (loss Loss, err error) {
 	if err := l.Levels.Validate(); err != nil {
 		return nil, err
 	}
 	l = l.withDefaults()
-	loss, err := l.Rule.Loss(l.Levels)
+	defer opkit.Guard(l, &err)
+	loss, err = l.Rule.Loss(l.Levels)
 	if err != nil {
 		return nil, errors.WithMessagef(err, "ops: rule %s on %+v", printed(l.Rule), l.Levels)
 	}

@@ -10,9 +10,9 @@ import (
 // is told what to put in place of its missing derivative.
 //
 // Implementations are plain comparable structs: a rule is part of the hash by which
-// Gorgonia tells nodes apart, so all that distinguishes two rules must show when they
-// are printed with %#v (no pointers). Loss returns an error for levels it cannot serve;
-// the error is returned when the graph is built.
+// Gorgonia tells nodes apart, so all that distinguishes two rules must be in their values.
+// A rule that is or holds a pointer, function, map or channel is refused when the graph is
+// built. Loss returns an error for levels it cannot serve; the error is returned then, too.
 //
 // To write a rule, define a struct and a loss:
 //
