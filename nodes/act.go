@@ -37,8 +37,11 @@ func Act(a ops.Activation) Activation {
 		if err := check(a, x); err != nil {
 			return nil, err
 		}
+		if err := a.Layer().Levels.ValidateIn(x.Dtype()); err != nil {
+			return nil, errors.WithMessagef(err, "nodes: %v on node %q", a, x.Name())
+		}
 		// A name for run-time errors: an operation does not know its node.
-		name := fmt.Sprintf("%q", x.Name())
+		name := quoted(x)
 		act := a
 		switch op := a.(type) {
 		case ops.Sign:
@@ -54,6 +57,9 @@ func Act(a ops.Activation) Activation {
 		return apply(ops.Buffered(act), x)
 	}
 }
+
+// quoted is a node's name in messages.
+func quoted(x *gorgonia.Node) string { return fmt.Sprintf("%q", x.Name()) }
 
 // check returns an error unless every x is a node of float32 or float64.
 func check(op fmt.Stringer, xs ...*gorgonia.Node) (err error) {

@@ -45,20 +45,21 @@ func slope[T vec.Float](l slopeLoss, s, z []T) {
 	}
 }
 
-// A fusedLoss is a slopeLoss that also multiplies: dz = g s(z), in one pass. It reports whether all of g is finite.
+// A fusedLoss is a slopeLoss that also multiplies: dz = g s(z), in one pass. It reports whether all of dz is finite, which it
+// is only where g is (an infinity times 0 is NaN).
 type fusedLoss interface {
 	slopeLoss
 	mulSlope32(dz, z, g []float32) (finite bool)
 	mulSlope64(dz, z, g []float64) (finite bool)
 }
 
-// mulSlope sets dz = g s(z) and reports whether all of g is finite.
+// mulSlope sets dz = g s(z) and reports whether all of dz is finite, and so all of g.
 func mulSlope[T vec.Float](l slopeLoss, dz, z, g []T) (finite bool) {
 	f, ok := l.(fusedLoss)
 	if !ok {
 		slope(l, dz, z)
 		vec.Mul(dz, dz, g)
-		return vec.Finite(g)
+		return vec.Finite(dz)
 	}
 	switch dz := any(dz).(type) {
 	case []float32:

@@ -174,7 +174,7 @@ func (op OutputLoss) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 	return tensor.ScalarShape(), nil
 }
 
-// Do returns the loss. NaN or infinite logits and labels that are not one-hot are errors; the message names the sample.
+// Do returns the loss. NaN or infinite logits, a loss beyond the dtype and labels that are not one-hot are errors; the message names the sample.
 func (op OutputLoss) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 	return opkit.Dispatch(op, in, 2,
 		func() (gorgonia.Value, error) { return outputLoss[float32](op, in) },
@@ -182,11 +182,21 @@ func (op OutputLoss) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 }
 
 func outputLoss[T vec.Float](op OutputLoss, in []gorgonia.Value) (gorgonia.Value, error) {
-	sum := 0.0
-	if err := rows[T](op, in[0], in[1], func(_ int, loss float64, _ []float64) { sum += loss }); err != nil {
+	sum, worst, at := 0.0, 0.0, 0
+	if err := rows[T](op, in[0], in[1], func(i int, loss float64, _ []float64) {
+		sum += loss
+		if loss > worst { // a loss of a row is never NaN
+			worst, at = loss, i
+		}
+	}); err != nil {
 		return nil, err
 	}
-	return opkit.Scalar(T(sum / float64(opkit.BatchOf(in[0])))), nil
+	mean := T(sum / float64(opkit.BatchOf(in[0])))
+	if mean-mean != 0 {
+		return nil, errors.Errorf("ops: %v: the loss is no finite %v, for the logits of sample %d give %v: training has diverged or the data are not clean",
+			op, dtypeOf[T](), at, worst)
+	}
+	return opkit.Scalar(mean), nil
 }
 
 // ReturnsPtr is false: the result is not an input.
@@ -256,13 +266,23 @@ func outputDiff[T vec.Float](op outputGrad, prealloc gorgonia.Value, in []gorgon
 	if err != nil {
 		return nil, err
 	}
+	if err := checkFinite("gradient reaching the loss", g, 0); err != nil {
+		return nil, errors.WithMessagef(err, "ops: %v", op)
+	}
 	scale := float64(g[0]) / float64(opkit.BatchOf(in[0]))
 	return opkit.Elementwise(op, prealloc, in[:2], func(out []T, _ [][]T) error {
-		return rows[T](op.op, in[0], in[1], func(i int, _ float64, d []float64) {
-			row := out[i*len(d) : (i+1)*len(d)]
+		classes := in[0].Shape()[1]
+		err := rows[T](op.op, in[0], in[1], func(i int, _ float64, d []float64) {
+			row := out[i*classes : (i+1)*classes]
 			for c, v := range d {
 				row[c] = T(v * scale)
 			}
 		})
+		if err == nil && !vec.Finite(out) {
+			i := vec.FirstNonFinite(out)
+			err = errors.Errorf("the derivative of sample %d, class %d, is no finite %v: training has diverged or the data are not clean",
+				i/classes, i%classes, dtypeOf[T]())
+		}
+		return err
 	})
 }
