@@ -30,10 +30,11 @@ type Activation = func(*gorgonia.Node) (*gorgonia.Node, error)
 // It returns an error for a nil node, a dtype other than float32 and float64, impossible levels, and a
 // rule that cannot serve them.
 func Act(a ops.Activation) Activation {
-	return func(x *gorgonia.Node) (*gorgonia.Node, error) {
+	return func(x *gorgonia.Node) (h *gorgonia.Node, err error) {
 		if a == nil {
 			return nil, errors.New("nodes: Act of a nil activation")
 		}
+		defer opkit.Guard(a, &err) // a nil pointer in the interface, or an activation of a user's
 		if err := check(a, x); err != nil {
 			return nil, err
 		}

@@ -204,6 +204,9 @@ func checkFinite[T vec.Float](what string, x []T, offset int) error {
 }
 
 func layerTargets[T vec.Float](l Layer, t, z, h, g []T) error {
+	if err := l.Levels.ValidateIn(dtypeOf[T]()); err != nil {
+		return err
+	}
 	return par.Range(len(t), grain, func(lo, hi int) error {
 		return setTargets(l, t[lo:hi], z[lo:hi], h[lo:hi], g[lo:hi], lo)
 	})
@@ -282,6 +285,9 @@ func layerLoss[T vec.Float](l Layer, z, h, g []T, batch int) (float64, error) {
 // layerAgreement returns the share of units, among those with a target, whose sign(z) is the
 // target, sign(0) being -1 as in the activation; 1 where no unit has a target.
 func layerAgreement[T vec.Float](l Layer, z, h, g []T) (float64, error) {
+	if err := l.Levels.ValidateIn(dtypeOf[T]()); err != nil {
+		return 0, err
+	}
 	var agree, all atomic.Int64
 	err := par.Range(len(z), grain, func(from, to int) error {
 		tbuf := make([]T, min(block, to-from))

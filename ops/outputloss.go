@@ -47,6 +47,13 @@ func (op OutputLoss) String() string {
 	return names[op]
 }
 
+func (op OutputLoss) validate() error {
+	if op < CrossEntropy || op > TruncHingeSoftmax {
+		return errors.Errorf("ops: there is no %v: the output losses are %v (0) to %v (%d)", op, CrossEntropy, TruncHingeSoftmax, int(TruncHingeSoftmax))
+	}
+	return nil
+}
+
 // row returns the loss of one sample with logits x and labels y, and its derivative in d.
 // p is scratch for log softmax. All have one element a class.
 func (op OutputLoss) row(x, y, p, d []float64) float64 {
@@ -122,6 +129,9 @@ const labelSlack = 0.01
 
 // rows runs the loss over a batch: f gets each sample's loss and derivative.
 func rows[T vec.Float](op OutputLoss, logits, labels gorgonia.Value, f func(i int, loss float64, d []float64)) error {
+	if _, err := op.InferShape(logits.Shape(), labels.Shape()); err != nil {
+		return err
+	}
 	x, err := opkit.AllElements[T](op, logits, labels)
 	if err != nil {
 		return err
@@ -164,6 +174,9 @@ func (op OutputLoss) Type() hm.Type { return opkit.ScalarType(2, 2) }
 
 // InferShape checks that logits and labels have the same shape (N, C); the result is a scalar.
 func (op OutputLoss) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
+	if err := op.validate(); err != nil {
+		return nil, err
+	}
 	s, err := opkit.SameShape(op, in)
 	if err != nil {
 		return nil, errors.WithMessage(err, "logits (N, C) need one-hot labels (N, C)")
@@ -219,12 +232,18 @@ func (op OutputLoss) DiffWRT(int) []bool { return []bool{true, false} }
 
 // SymDiff returns the derivative's node; gorgonia.Grad calls it.
 func (op OutputLoss) SymDiff(in gorgonia.Nodes, _, grad *gorgonia.Node) (gorgonia.Nodes, error) {
+	if err := opkit.CheckInputs(op, 2, in, grad); err != nil {
+		return nil, err
+	}
 	d, err := gorgonia.ApplyOp(outputGrad{op: op}, in[0], in[1], grad)
 	return gorgonia.Nodes{d, nil}, errors.WithMessagef(err, "ops: differentiating %v", op)
 }
 
 // DoDiff adds the derivative to the logits' gradient; the Lisp machine calls it.
 func (op OutputLoss) DoDiff(_ gorgonia.ExecutionContext, in gorgonia.Nodes, out *gorgonia.Node) error {
+	if err := opkit.CheckInputs(op, 2, in, out); err != nil {
+		return err
+	}
 	return opkit.Accumulate(op, in, out, func(g gorgonia.Value) (gorgonia.Value, error) {
 		return outputGrad{op: op}.Do(in[0].Value(), in[1].Value(), g)
 	})
@@ -248,7 +267,17 @@ func (d outputGrad) Type() hm.Type {
 }
 
 func (d outputGrad) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
-	return opkit.SameShape(d, in[:2])
+	if len(in) != 3 {
+		return nil, errors.Errorf("ops: %v takes 3 inputs, got %d", d, len(in))
+	}
+	if _, err := d.op.InferShape(in[:2]...); err != nil {
+		return nil, err
+	}
+	shape, ok := in[0].(tensor.Shape)
+	if g, ok2 := in[2].(tensor.Shape); !ok || !ok2 || !g.IsScalar() {
+		return nil, errors.Errorf("ops: %v: the gradient of the loss has shape %v, want a scalar", d, in[2])
+	}
+	return shape.Clone(), nil
 }
 
 func (d outputGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
