@@ -27,8 +27,8 @@ type Activation = func(*gorgonia.Node) (*gorgonia.Node, error)
 //	act := nodes.Act(ops.Sign{Rule: ops.SSTE{}})
 //	h, err := act(z)
 //
-// It returns an error for a nil node, a dtype other than float32 and float64, impossible levels, and a
-// rule that cannot serve them.
+// It returns an error for a nil node, a dtype other than float32 and float64, levels that are impossible or that the dtype cannot
+// hold, a rule that cannot serve them, and a rule or target setter that holds pointers, functions, maps or channels.
 func Act(a ops.Activation) Activation {
 	return func(x *gorgonia.Node) (h *gorgonia.Node, err error) {
 		if a == nil {

@@ -8,8 +8,9 @@ import (
 //
 // t is -1 or +1, or 0 for "ignore this unit", for which Value and Grad are 0. Grad is
 // the derivative of Value with respect to z; where Value has a kink, Grad is one of the
-// one-sided derivatives, as documented by the rule. A Loss may be used by several
-// goroutines at once.
+// one-sided derivatives, as documented by the rule. A Value or Grad that is not finite, or
+// too large for the dtype once it is weighted, ends the run with an error. A Loss may be
+// used by several goroutines at once.
 type Loss interface {
 	Value(z, t float64) float64
 	Grad(z, t float64) float64
