@@ -38,18 +38,22 @@ type Activation = func(*gorgonia.Node) (*gorgonia.Node, error)
 //	act := nodes.Act(ops.Sign{Rule: ops.SSTE{}})
 //	h, err := act(z)
 //
-// It returns an error for a nil node, a dtype other than float32 and float64, impossible levels, and a
-// rule that cannot serve them.
+// It returns an error for a nil node, a dtype other than float32 and float64, levels that are impossible or that the dtype cannot
+// hold, a rule that cannot serve them, and a rule or target setter that holds pointers, functions, maps or channels.
 func Act(a ops.Activation) Activation {
-	return func(x *gorgonia.Node) (*gorgonia.Node, error) {
+	return func(x *gorgonia.Node) (h *gorgonia.Node, err error) {
 		if a == nil {
 			return nil, errors.New("nodes: Act of a nil activation")
 		}
+		defer opkit.Guard(a, &err) // a nil pointer in the interface, or an activation of a user's
 		if err := check(a, x); err != nil {
 			return nil, err
 		}
+		if err := a.Layer().Levels.ValidateIn(x.Dtype()); err != nil {
+			return nil, errors.WithMessagef(err, "nodes: %v on node %q", a, x.Name())
+		}
 		// A name for run-time errors: an operation does not know its node.
-		name := fmt.Sprintf("%q", x.Name())
+		name := quoted(x)
 		act := a
 		switch op := a.(type) {
 		case ops.Sign:
@@ -65,6 +69,9 @@ func Act(a ops.Activation) Activation {
 		return apply(ops.Buffered(act), x)
 	}
 }
+
+// quoted is a node's name in messages.
+func quoted(x *gorgonia.Node) string { return fmt.Sprintf("%q", x.Name()) }
 
 // check returns an error unless every x is a node of float32 or float64.
 func check(op fmt.Stringer, xs ...*gorgonia.Node) (err error) {

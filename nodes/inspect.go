@@ -21,22 +21,23 @@ var (
 // It is to be called after gorgonia.Grad; like any node it is then read with gorgonia.Read. The error
 // is ErrNoGrad before Grad, ErrNotActivation for other nodes (compare with errors.Is).
 func Target(h *gorgonia.Node) (*gorgonia.Node, error) {
-	return inspect(h, func(l ops.Layer) gorgonia.Op { return ops.Target{Layer: l} })
+	return inspect(h, func(l ops.Layer, z string) gorgonia.Op { return ops.Target{Layer: l, Node: z} })
 }
 
 // LayerLoss returns the layer loss sum w l(z, t) of the threshold activation h: a scalar. Call it after
 // gorgonia.Grad; errors as for Target.
 func LayerLoss(h *gorgonia.Node) (*gorgonia.Node, error) {
-	return inspect(h, func(l ops.Layer) gorgonia.Op { return ops.LayerLoss{Layer: l, Dims: h.Dims()} })
+	return inspect(h, func(l ops.Layer, z string) gorgonia.Op { return ops.LayerLoss{Layer: l, Dims: h.Dims(), Node: z} })
 }
 
 // Agreement returns the share of units of the threshold activation h, among those with a target, with
 // sign(z) == t: a scalar in [0, 1]. Call it after gorgonia.Grad; errors as for Target.
 func Agreement(h *gorgonia.Node) (*gorgonia.Node, error) {
-	return inspect(h, func(l ops.Layer) gorgonia.Op { return ops.Agreement{Layer: l, Dims: h.Dims()} })
+	return inspect(h, func(l ops.Layer, z string) gorgonia.Op { return ops.Agreement{Layer: l, Dims: h.Dims(), Node: z} })
 }
 
-func inspect(h *gorgonia.Node, op func(ops.Layer) gorgonia.Op) (*gorgonia.Node, error) {
+// inspect puts an operation on (z, h, g) of the activation h; op gets its layer and the name of z.
+func inspect(h *gorgonia.Node, op func(l ops.Layer, z string) gorgonia.Op) (*gorgonia.Node, error) {
 	if h == nil {
 		return nil, errors.WithMessage(ErrNotActivation, "nil node")
 	}
@@ -56,5 +57,5 @@ func inspect(h *gorgonia.Node, op func(ops.Layer) gorgonia.Op) (*gorgonia.Node, 
 	if !ok {
 		return nil, errors.Errorf("nodes: node %q has an input that is no Gorgonia node", h.Name())
 	}
-	return apply(op(act.Layer()), z, h, g)
+	return apply(op(act.Layer(), quoted(z)), z, h, g)
 }

@@ -11,7 +11,8 @@ import (
 // infinite logits and labels that are not one-hot at run time. Logits of +-1e4 give finite values and
 // derivatives. s is +1 for the label's class and -1 for the others.
 
-// CrossEntropy returns -mean sum y log softmax(logits). Labels may be distributions over the classes.
+// CrossEntropy returns -mean sum y log softmax(logits). Labels may be distributions over the classes, which
+// sum to 1.
 func CrossEntropy(logits, labels *gorgonia.Node) (*gorgonia.Node, error) {
 	return outputLoss(ops.CrossEntropy, logits, labels)
 }

@@ -43,6 +43,7 @@ type threshold struct {
 }
 
 func (op threshold) String() string { return op.name }
+func (op threshold) Arity() int     { return 1 }
 
 func (op threshold) inferShape(inputs []gorgonia.DimSizer) (tensor.Shape, error) {
 	if err := op.layer.Validate(); err != nil { // here the graph is being built
@@ -63,7 +64,7 @@ func (op threshold) do(prealloc gorgonia.Value, inputs []gorgonia.Value) (gorgon
 // forward computes the levels of z into prealloc, or into a new value if prealloc is nil.
 func forward[T vec.Float](op threshold, prealloc, z gorgonia.Value) (gorgonia.Value, error) {
 	lv := op.layer.Levels
-	if err := lv.Validate(); err != nil {
+	if err := lv.ValidateIn(dtypeOf[T]()); err != nil {
 		return nil, err
 	}
 	lo, hi := T(lv.Lo), T(lv.Hi)
@@ -93,10 +94,10 @@ func forward[T vec.Float](op threshold, prealloc, z gorgonia.Value) (gorgonia.Va
 }
 
 func (op threshold) symDiff(inputs gorgonia.Nodes, output, grad *gorgonia.Node) (gorgonia.Nodes, error) {
-	if len(inputs) != 1 {
-		return nil, errors.Errorf("ops: %v takes 1 input, got %d", op, len(inputs))
+	if err := opkit.CheckInputs(op, 1, inputs, output, grad); err != nil {
+		return nil, err
 	}
-	dz, err := opkit.Apply(&bufferedGrad{LayerGrad: LayerGrad{Layer: op.layer}}, inputs[0], output, grad)
+	dz, err := opkit.Apply(&bufferedGrad{LayerGrad: LayerGrad{Layer: op.layer, Node: op.node}}, inputs[0], output, grad)
 	if err != nil {
 		return nil, errors.WithMessagef(err, "ops: differentiating %v", op)
 	}
@@ -104,8 +105,11 @@ func (op threshold) symDiff(inputs gorgonia.Nodes, output, grad *gorgonia.Node) 
 }
 
 func (op threshold) doDiff(in gorgonia.Nodes, out *gorgonia.Node) error {
+	if err := opkit.CheckInputs(op, 1, in, out); err != nil {
+		return err
+	}
 	return opkit.Accumulate(op, in, out, func(g gorgonia.Value) (gorgonia.Value, error) {
-		return LayerGrad{Layer: op.layer}.Do(in[0].Value(), out.Value(), g)
+		return LayerGrad{Layer: op.layer, Node: op.node}.Do(in[0].Value(), out.Value(), g)
 	})
 }
 

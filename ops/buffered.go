@@ -24,7 +24,8 @@ func (b *buffered) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgoni
 }
 
 // Do returns the levels.
-func (b *buffered) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
+func (b *buffered) Do(in ...gorgonia.Value) (v gorgonia.Value, err error) {
+	defer opkit.Guard(b, &err)
 	return b.out.Do(b.Activation, in)
 }
 

@@ -118,10 +118,14 @@ func clipBackward[T vec.Float](op Clip, dz, z, g []T) {
 
 // InferShape returns the input's shape.
 func (op Clip) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
+	return elementwiseShape(op, in)
+}
+
+func (op Clip) validate() error {
 	if op.kind == thresholdReLU && (!(op.max > 0) || math.IsInf(op.max, 1)) {
-		return nil, errors.Errorf("ops: %v: the maximum must be positive and finite", op)
+		return errors.Errorf("ops: %v: the maximum must be positive and finite", op)
 	}
-	return opkit.SameShape(op, in)
+	return nil
 }
 
 // Do returns the activations.

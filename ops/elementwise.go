@@ -21,9 +21,20 @@ type elementwise interface {
 	forward64(h, z []float64) error
 	backward32(dz, z, g []float32)
 	backward64(dz, z, g []float64)
+	validate() error // of the operation's parameters
+}
+
+func elementwiseShape(op elementwise, in []gorgonia.DimSizer) (tensor.Shape, error) {
+	if err := op.validate(); err != nil {
+		return nil, err
+	}
+	return opkit.SameShape(op, in)
 }
 
 func elementwiseDo(op elementwise, prealloc gorgonia.Value, in []gorgonia.Value) (gorgonia.Value, error) {
+	if err := op.validate(); err != nil {
+		return nil, err
+	}
 	return opkit.Dispatch(op, in, 1,
 		func() (gorgonia.Value, error) {
 			return opkit.Elementwise(op, prealloc, in, func(h []float32, x [][]float32) error {
@@ -39,12 +50,18 @@ func elementwiseDo(op elementwise, prealloc gorgonia.Value, in []gorgonia.Value)
 
 // elementwiseSymDiff returns the derivative's node.
 func elementwiseSymDiff(op elementwise, in gorgonia.Nodes, grad *gorgonia.Node) (gorgonia.Nodes, error) {
+	if err := opkit.CheckInputs(op, 1, in, grad); err != nil {
+		return nil, err
+	}
 	dz, err := gorgonia.ApplyOp(elementwiseGrad{op: op}, in[0], grad)
 	return gorgonia.Nodes{dz}, errors.WithMessagef(err, "ops: differentiating %v", op)
 }
 
 // elementwiseDoDiff adds the derivative to the input's gradient.
 func elementwiseDoDiff(op elementwise, in gorgonia.Nodes, out *gorgonia.Node) error {
+	if err := opkit.CheckInputs(op, 1, in, out); err != nil {
+		return err
+	}
 	return opkit.Accumulate(op, in, out, func(g gorgonia.Value) (gorgonia.Value, error) {
 		return elementwiseGrad{op: op}.Do(in[0].Value(), g)
 	})

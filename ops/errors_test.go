@@ -160,6 +160,40 @@ func TestOutputLossInputs(t *testing.T) {
 	if _, err := ops.CrossEntropy.Do(logits, gtest.Dense(tensor.Float32, []float64{0.5, 0.5, 0, 1}, 2, 2)); err != nil {
 		t.Errorf("cross entropy of a distribution: %v", err)
 	}
+	for what, c := range map[string]struct {
+		labels []float64
+		word   string
+	}{
+		"no class":      {[]float64{0, 1, 0, 0}, "sum to 0"},
+		"two classes":   {[]float64{0, 1, 1, 1}, "sum to 2"},
+		"less than all": {[]float64{0, 1, 0.5, 0.4}, "sum to 0.9"},
+	} {
+		for _, dt := range gtest.Dtypes() {
+			x, y := gtest.Dense(dt, []float64{1, 2, 3, 4}, 2, 2), gtest.Dense(dt, c.labels, 2, 2)
+			_, err := ops.CrossEntropy.Do(x, y)
+			gtest.WantError(t, what, err, "sample 1", c.word, "one-hot", "distribution")
+			// Its derivative too.
+			g := gorgonia.NewGraph()
+			xn, yn := gtest.Input(g, "x", dt, []float64{1, 2, 3, 4}, 2, 2), gtest.Input(g, "y", dt, c.labels, 2, 2)
+			_, _, err = gtest.Run(t, gtest.Tape, gorgonia.Must(nodes.CrossEntropy(xn, yn)), gorgonia.Nodes{xn}, nil)
+			gtest.WantError(t, what+" in a graph", err, "sample 1", c.word)
+		}
+	}
+	// Soft labels of many classes, rounded to float32, and to three digits.
+	smooth := make([]float64, 2*1000)
+	for i := range smooth {
+		smooth[i] = 0.1 / 1000
+	}
+	smooth[3] += 0.9
+	smooth[1999] += 0.9
+	for _, dt := range gtest.Dtypes() {
+		if _, err := ops.CrossEntropy.Do(gtest.Dense(dt, make([]float64, 2000), 2, 1000), gtest.Dense(dt, smooth, 2, 1000)); err != nil {
+			t.Errorf("smoothed labels: %v", err)
+		}
+		if _, err := ops.CrossEntropy.Do(gtest.Dense(dt, make([]float64, 6), 2, 3), gtest.Dense(dt, []float64{0.333, 0.333, 0.333, 0, 0.667, 0.334}, 2, 3)); err != nil {
+			t.Errorf("labels of three digits: %v", err)
+		}
+	}
 	_, err := ops.CrossEntropy.Do(logits, gtest.Dense(tensor.Float32, []float64{-1, 2, 0, 1}, 2, 2))
 	gtest.WantError(t, "negative label", err, "one-hot")
 	_, err = ops.CrossEntropy.Do(gtest.Dense(tensor.Float32, []float64{1, math.NaN(), 3, 4}, 2, 2), logits)

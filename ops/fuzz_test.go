@@ -7,6 +7,7 @@ import (
 
 	"github.com/ftprop/ftprop/internal/gtest"
 	"github.com/ftprop/ftprop/ops"
+	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
 
@@ -37,7 +38,7 @@ func fuzzActivation(f *testing.F, act ops.Activation) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		n := len(b) / 8
+		n := min(len(b)/8, 2100) // two blocks and a part: more would only be slower
 		if n == 0 {
 			return
 		}
@@ -93,6 +94,54 @@ func fuzzActivation(f *testing.F, act ops.Activation) {
 			tol := 1e-6 + 1e-5*w
 			if d < lo-tol || d > hi+tol {
 				t.Fatalf("z = %v, g = %v: dz = %v, want %v to %v", z[i], g[i], d, lo, hi)
+			}
+		}
+	})
+}
+
+// FuzzRules feeds raw bits of float64, and of float32 made from them, to the backward pass and layer loss of any rule on any
+// activation: out of finite numbers come finite numbers, or an error, and that only where rule or product is too large.
+func FuzzRules(f *testing.F) {
+	names := ops.RuleNames()
+	for i := range names {
+		for _, z := range []float64{1, -math.MaxFloat32, math.MaxFloat64, 5e-324} {
+			f.Add(uint8(i), uint8(i), i%2 == 0, z, -1.0)
+		}
+	}
+	spans := []ops.Levels{{Lo: -1, Hi: 1, Steps: 1}, {Lo: 0, Hi: 1, Steps: 1}, {Lo: 0, Hi: 1, Steps: 3}, {Lo: -2, Hi: 1, Steps: 5}, {Lo: -1e30, Hi: 1e30, Steps: 2}, {Lo: 0, Hi: 1e-37, Steps: 4}}
+	f.Fuzz(func(t *testing.T, rule, span uint8, unweighted bool, z, g float64) {
+		r, err := ops.RuleByName(names[int(rule)%len(names)])
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := ops.Layer{Levels: spans[int(span)%len(spans)], Rule: r, Unweighted: unweighted}
+		loss, err := r.Loss(l.Levels)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, dt := range gtest.Dtypes() {
+			z, g := rounded(dt, z), rounded(dt, g)
+			if !finite(z) || !finite(g) {
+				continue
+			}
+			in := []gorgonia.Value{gtest.Dense(dt, []float64{z}, 1), gtest.Dense(dt, []float64{l.Levels.Quantize(z)}, 1), gtest.Dense(dt, []float64{g}, 1)}
+			tgt, w := ops.GradSign{}.Target(l.Levels, g, z, 0), math.Abs(g)
+			if unweighted {
+				w = 1
+				if l.Levels.Steps > 1 {
+					w /= l.Levels.Hi - l.Levels.Lo
+				}
+			}
+			for op, want := range map[gorgonia.Op]float64{
+				ops.LayerGrad{Layer: l}: loss.Grad(z, tgt), ops.LayerLoss{Layer: l, Dims: 1}: loss.Value(z, tgt),
+			} {
+				v, err := op.Do(in...)
+				if err == nil && !finite(gtest.Floats(t, v)[0]) {
+					t.Errorf("%v, %v: z = %v, g = %v: %v", op, dt, z, g, v)
+				}
+				if top := 0.99 * largest(dt); err != nil && math.Abs(want) < top && math.Abs(w*want) < top {
+					t.Errorf("%v, %v: z = %v, g = %v: want %v: %v", op, dt, z, g, w*want, err)
+				}
 			}
 		}
 	})

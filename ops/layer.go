@@ -5,9 +5,11 @@ import (
 	"math"
 	"sync/atomic"
 
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/internal/par"
 	"github.com/ftprop/ftprop/internal/vec"
 	"github.com/pkg/errors"
+	"gorgonia.org/tensor"
 )
 
 // Layer is what the backward pass of a threshold activation needs to know: its levels, its
@@ -60,30 +62,38 @@ func (l Layer) options() string {
 	return s
 }
 
-// printed returns a rule or setter as its constructor, also one of a user's without String.
-func printed(x any) string {
-	if s, ok := x.(fmt.Stringer); ok {
-		return s.String()
+// hash returns all that distinguishes one layer from another: it enters the hash by which
+// Gorgonia merges nodes. Layers that Validate refuses never get as far as that.
+func (l Layer) hash() string {
+	s, err := identity(l.withDefaults())
+	if err != nil {
+		return fmt.Sprintf("refused: %v", err)
 	}
-	return fmt.Sprintf("%#v", x)
+	return s
 }
 
-// hash returns all that distinguishes one layer from another: it enters the hash by which
-// Gorgonia merges nodes.
-func (l Layer) hash() string { return fmt.Sprintf("%#v", l.withDefaults()) }
-
-// Validate returns an error if the levels are impossible or the rule cannot serve them.
+// Validate returns an error if the levels are impossible, if the rule cannot serve them, or if rule or target setter hold
+// something that their value does not show: pointers, functions, maps, channels.
 func (l Layer) Validate() error {
-	_, err := l.loss()
+	l = l.withDefaults()
+	if err := checkIdentity("rule", l.Rule); err != nil {
+		return err
+	}
+	if err := checkIdentity("target setter", l.Targets); err != nil {
+		return err
+	}
+	_, err := l.loss(tensor.Float64) // the dtype is not known yet
 	return err
 }
 
-func (l Layer) loss() (Loss, error) {
-	if err := l.Levels.Validate(); err != nil {
+// loss returns the rule's loss for the layer's levels, which must be those of an activation of the dtype.
+func (l Layer) loss(dt tensor.Dtype) (loss Loss, err error) {
+	if err := l.Levels.ValidateIn(dt); err != nil {
 		return nil, err
 	}
 	l = l.withDefaults()
-	loss, err := l.Rule.Loss(l.Levels)
+	defer opkit.Guard(l, &err)
+	loss, err = l.Rule.Loss(l.Levels)
 	if err != nil {
 		return nil, errors.WithMessagef(err, "ops: rule %s on %+v", printed(l.Rule), l.Levels)
 	}
@@ -100,8 +110,11 @@ const (
 	block = 1 << 10
 )
 
-// setTargets sets t for a slice of units.
-func setTargets[T vec.Float](l Layer, t, z, h, g []T) error {
+// setTargets sets t for a slice of units, a part of a tensor that starts at the given offset. NaN or infinity in g is an error.
+func setTargets[T vec.Float](l Layer, t, z, h, g []T, offset int) error {
+	if err := checkFinite(upstream, g, offset); err != nil {
+		return err
+	}
 	if l.Targets == nil || l.Targets == (GradSign{}) {
 		vec.NegSign(t, g)
 		return nil
@@ -125,24 +138,29 @@ func (l Layer) unweighted(batch int) float64 {
 	return w
 }
 
-// layerGrad sets dz to the layer's derivative.
+// layerGrad sets dz to the layer's derivative. A derivative that is not finite is an error: of large z or g some rules'
+// derivatives are beyond the dtype.
 func layerGrad[T vec.Float](l Layer, dz, z, h, g []T, batch int) error {
-	loss, err := l.loss()
+	loss, err := l.loss(dtypeOf[T]())
 	if err != nil {
 		return err
 	}
 	slopes, direct := loss.(slopeLoss)
 	direct = direct && !l.Unweighted && (l.Targets == nil || l.Targets == (GradSign{}))
 	return par.Range(len(z), grain, func(from, to int) error {
-		var tbuf [block]T
+		var tbuf []T
+		if !direct {
+			tbuf = make([]T, min(block, to-from))
+		}
 		for lo := from; lo < to; lo += block {
 			hi := min(lo+block, to)
-			d, t := dz[lo:hi], tbuf[:hi-lo]
+			d := dz[lo:hi]
 			var finite bool
 			if direct { // -sign(g) and |g| make g again
 				finite = mulSlope(slopes, d, z[lo:hi], g[lo:hi])
-			} else if finite = vec.Finite(g[lo:hi]); finite {
-				if err := setTargets(l, t, z[lo:hi], h[lo:hi], g[lo:hi]); err != nil {
+			} else {
+				t := tbuf[:hi-lo]
+				if err := setTargets(l, t, z[lo:hi], h[lo:hi], g[lo:hi], lo); err != nil {
 					return err
 				}
 				gradSlice(loss, d, z[lo:hi], t)
@@ -151,13 +169,28 @@ func layerGrad[T vec.Float](l Layer, dz, z, h, g []T, batch int) error {
 				} else {
 					vec.MulAbs(d, d, g[lo:hi])
 				}
+				finite = vec.Finite(d)
 			}
-			if !finite {
-				return checkFinite("gradient reaching the output", g[lo:hi], lo)
+			if finite {
+				continue
 			}
+			if err := checkFinite(upstream, g[lo:hi], lo); err != nil {
+				return err
+			}
+			i := lo + vec.FirstNonFinite(d)
+			return l.tooLarge("the derivative", i, z[i], g[i], dtypeOf[T]())
 		}
 		return nil
 	})
+}
+
+// upstream is what messages call g.
+const upstream = "gradient reaching the output"
+
+// tooLarge is the error for a rule's loss or derivative at element i that is not a finite number of the dtype.
+func (l Layer) tooLarge(what string, i int, z, g any, dt tensor.Dtype) error {
+	return errors.Errorf("rule %s: %s at element %d, with z = %v and gradient %v, is no finite %v: training has diverged or the data are not clean",
+		printed(l.withDefaults().Rule), what, i, z, g, dt)
 }
 
 // checkFinite returns an error that names the first NaN or infinity in x, a part of a tensor
@@ -171,58 +204,98 @@ func checkFinite[T vec.Float](what string, x []T, offset int) error {
 }
 
 func layerTargets[T vec.Float](l Layer, t, z, h, g []T) error {
+	if err := l.Levels.ValidateIn(dtypeOf[T]()); err != nil {
+		return err
+	}
 	return par.Range(len(t), grain, func(lo, hi int) error {
-		return setTargets(l, t[lo:hi], z[lo:hi], h[lo:hi], g[lo:hi])
+		return setTargets(l, t[lo:hi], z[lo:hi], h[lo:hi], g[lo:hi], lo)
 	})
 }
 
 // layerLoss returns sum w l(z, t), summed in float64 and in an order that does not depend on
-// the number of goroutines.
+// the number of goroutines. A sum that T cannot hold is an error.
 func layerLoss[T vec.Float](l Layer, z, h, g []T, batch int) (float64, error) {
-	loss, err := l.loss()
+	loss, err := l.loss(dtypeOf[T]())
 	if err != nil {
 		return 0, err
 	}
-	w := l.unweighted(batch)
+	// terms sets terms to w l(z, t) for the units from lo on, t being scratch. A unit of weight 0 costs nothing, whatever its loss.
+	terms := func(terms []float64, t []T, lo int) error {
+		hi, w := lo+len(terms), l.unweighted(batch)
+		if err := setTargets(l, t, z[lo:hi], h[lo:hi], g[lo:hi], lo); err != nil {
+			return err
+		}
+		for i, ti := range t {
+			if !l.Unweighted {
+				w = math.Abs(float64(g[lo+i]))
+			}
+			terms[i] = 0
+			if w != 0 {
+				terms[i] = w * loss.Value(float64(z[lo+i]), float64(ti))
+			}
+		}
+		return nil
+	}
 	sums := make([]float64, (len(z)+block-1)/block)
 	err = par.Range(len(z), grain, func(from, to int) error {
-		var tbuf [block]T
-		w := w
+		n := min(block, to-from)
+		buf, t := make([]float64, n), make([]T, n)
 		for lo := from; lo < to; lo += block {
-			hi := min(lo+block, to)
-			t := tbuf[:hi-lo]
-			if err := setTargets(l, t, z[lo:hi], h[lo:hi], g[lo:hi]); err != nil {
+			n := min(block, to-lo)
+			part := buf[:n]
+			if err := terms(part, t[:n], lo); err != nil {
 				return err
 			}
 			sum := 0.0
-			for i, ti := range t {
-				if !l.Unweighted {
-					w = math.Abs(float64(g[lo+i]))
-				}
-				sum += w * loss.Value(float64(z[lo+i]), float64(ti))
+			for _, v := range part {
+				sum += v
 			}
 			sums[lo/block] = sum
 		}
 		return nil
 	})
+	if err != nil {
+		return 0, err
+	}
 	total := 0.0
 	for _, s := range sums {
 		total += s
 	}
-	return total, err
+	if v := T(total); v-v == 0 {
+		return total, nil
+	}
+	// The unit to blame is the first whose share is not finite, or else the largest.
+	worst, at := 0.0, 0
+	all := make([]float64, len(z))
+	if err := terms(all, make([]T, len(z)), 0); err != nil {
+		return 0, err
+	}
+	for i, v := range all {
+		if v-v != 0 {
+			at = i
+			break
+		}
+		if math.Abs(v) > worst {
+			worst, at = math.Abs(v), i
+		}
+	}
+	return 0, l.tooLarge(fmt.Sprintf("layer loss, %v, of which the largest part is", total), at, z[at], g[at], dtypeOf[T]())
 }
 
 // layerAgreement returns the share of units, among those with a target, whose sign(z) is the
 // target, sign(0) being -1 as in the activation; 1 where no unit has a target.
 func layerAgreement[T vec.Float](l Layer, z, h, g []T) (float64, error) {
+	if err := l.Levels.ValidateIn(dtypeOf[T]()); err != nil {
+		return 0, err
+	}
 	var agree, all atomic.Int64
 	err := par.Range(len(z), grain, func(from, to int) error {
-		var tbuf [block]T
+		tbuf := make([]T, min(block, to-from))
 		var a, n int64
 		for lo := from; lo < to; lo += block {
 			hi := min(lo+block, to)
 			t := tbuf[:hi-lo]
-			if err := setTargets(l, t, z[lo:hi], h[lo:hi], g[lo:hi]); err != nil {
+			if err := setTargets(l, t, z[lo:hi], h[lo:hi], g[lo:hi], lo); err != nil {
 				return err
 			}
 			for i, ti := range t {

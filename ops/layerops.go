@@ -21,12 +21,14 @@ import (
 // dz = w dl/dz(z, t), of the shape of z.
 type LayerGrad struct {
 	Layer Layer
+	Node  string // what error messages call the node of z; package nodes sets it
 	onUnits
 }
 
 // Target is the targets t in {-1, 0, +1} of a threshold layer's units, of the shape of z.
 type Target struct {
 	Layer Layer
+	Node  string // what error messages call the node of z; package nodes sets it
 	onUnits
 }
 
@@ -34,6 +36,7 @@ type Target struct {
 type LayerLoss struct {
 	Layer Layer
 	Dims  int
+	Node  string // what error messages call the node of z; package nodes sets it
 	onUnits
 }
 
@@ -42,6 +45,7 @@ type LayerLoss struct {
 type Agreement struct {
 	Layer Layer
 	Dims  int
+	Node  string // what error messages call the node of z; package nodes sets it
 	onUnits
 }
 
@@ -115,12 +119,13 @@ func unitShape(op fmt.Stringer, l Layer, in []gorgonia.DimSizer) (tensor.Shape, 
 	return opkit.SameShape(op, in)
 }
 
-// Do returns the derivative. NaN or infinity in g is an error.
+// Do returns the derivative. NaN or infinity in g is an error, and so is a derivative that is beyond the dtype; the message names
+// the element.
 func (op LayerGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 	return op.UsePreallocDo(nil, in...)
 }
 
-// Do returns the targets.
+// Do returns the targets. NaN or infinity in g is an error.
 func (op Target) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 	return op.UsePreallocDo(nil, in...)
 }
@@ -130,12 +135,12 @@ func (op LayerGrad) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Value)
 	return opkit.Dispatch(op, in, 3,
 		func() (gorgonia.Value, error) {
 			return opkit.Elementwise(op, prealloc, in, func(dz []float32, x [][]float32) error {
-				return layerGrad(op.Layer, dz, x[0], x[1], x[2], opkit.BatchOf(in[0]))
+				return onNode(op.Node, layerGrad(op.Layer, dz, x[0], x[1], x[2], opkit.BatchOf(in[0])))
 			})
 		},
 		func() (gorgonia.Value, error) {
 			return opkit.Elementwise(op, prealloc, in, func(dz []float64, x [][]float64) error {
-				return layerGrad(op.Layer, dz, x[0], x[1], x[2], opkit.BatchOf(in[0]))
+				return onNode(op.Node, layerGrad(op.Layer, dz, x[0], x[1], x[2], opkit.BatchOf(in[0])))
 			})
 		})
 }
@@ -145,12 +150,12 @@ func (op Target) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Value) (g
 	return opkit.Dispatch(op, in, 3,
 		func() (gorgonia.Value, error) {
 			return opkit.Elementwise(op, prealloc, in, func(t []float32, x [][]float32) error {
-				return layerTargets(op.Layer, t, x[0], x[1], x[2])
+				return onNode(op.Node, layerTargets(op.Layer, t, x[0], x[1], x[2]))
 			})
 		},
 		func() (gorgonia.Value, error) {
 			return opkit.Elementwise(op, prealloc, in, func(t []float64, x [][]float64) error {
-				return layerTargets(op.Layer, t, x[0], x[1], x[2])
+				return onNode(op.Node, layerTargets(op.Layer, t, x[0], x[1], x[2]))
 			})
 		})
 }
@@ -161,39 +166,47 @@ func (op LayerLoss) Type() hm.Type { return opkit.ScalarType(op.Dims, 3) }
 // Type is a -> a -> a -> the scalar kind of a.
 func (op Agreement) Type() hm.Type { return opkit.ScalarType(op.Dims, 3) }
 
-// Do returns the layer loss.
+// Do returns the layer loss. NaN or infinity in g is an error, and so is a loss that is beyond the dtype.
 func (op LayerLoss) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 	return opkit.Dispatch(op, in, 3,
 		func() (gorgonia.Value, error) {
-			return reduce(op, in, func(z, h, g []float32) (float64, error) { return layerLoss(op.Layer, z, h, g, opkit.BatchOf(in[0])) })
+			return reduce(op, op.Node, in, func(z, h, g []float32) (float64, error) { return layerLoss(op.Layer, z, h, g, opkit.BatchOf(in[0])) })
 		},
 		func() (gorgonia.Value, error) {
-			return reduce(op, in, func(z, h, g []float64) (float64, error) { return layerLoss(op.Layer, z, h, g, opkit.BatchOf(in[0])) })
+			return reduce(op, op.Node, in, func(z, h, g []float64) (float64, error) { return layerLoss(op.Layer, z, h, g, opkit.BatchOf(in[0])) })
 		})
 }
 
-// Do returns the agreement.
+// Do returns the agreement. NaN or infinity in g is an error.
 func (op Agreement) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 	return opkit.Dispatch(op, in, 3,
 		func() (gorgonia.Value, error) {
-			return reduce(op, in, func(z, h, g []float32) (float64, error) { return layerAgreement(op.Layer, z, h, g) })
+			return reduce(op, op.Node, in, func(z, h, g []float32) (float64, error) { return layerAgreement(op.Layer, z, h, g) })
 		},
 		func() (gorgonia.Value, error) {
-			return reduce(op, in, func(z, h, g []float64) (float64, error) { return layerAgreement(op.Layer, z, h, g) })
+			return reduce(op, op.Node, in, func(z, h, g []float64) (float64, error) { return layerAgreement(op.Layer, z, h, g) })
 		})
 }
 
 // reduce runs f on the elements of (z, h, g) and returns its result as a scalar of their dtype.
-func reduce[T vec.Float](op fmt.Stringer, in []gorgonia.Value, f func(z, h, g []T) (float64, error)) (gorgonia.Value, error) {
+func reduce[T vec.Float](op fmt.Stringer, node string, in []gorgonia.Value, f func(z, h, g []T) (float64, error)) (gorgonia.Value, error) {
 	x, err := opkit.AllElements[T](op, in...)
 	if err != nil {
 		return nil, err
 	}
 	sum, err := f(x[0], x[1], x[2])
 	if err != nil {
-		return nil, errors.WithMessagef(err, "ops: %v", op)
+		return nil, errors.WithMessagef(onNode(node, err), "ops: %v", op)
 	}
 	return opkit.Scalar(T(sum)), nil
+}
+
+// onNode says in an error at which layer it was, if that is known.
+func onNode(node string, err error) error {
+	if node == "" {
+		return err
+	}
+	return errors.WithMessagef(err, "layer on %s", node)
 }
 
 func (op LayerGrad) identity() string { return "ftprop LayerGrad " + op.Layer.hash() }

@@ -8,8 +8,9 @@ import (
 //
 // t is -1 or +1, or 0 for "ignore this unit", for which Value and Grad are 0. Grad is
 // the derivative of Value with respect to z; where Value has a kink, Grad is one of the
-// one-sided derivatives, as documented by the rule. A Loss may be used by several
-// goroutines at once.
+// one-sided derivatives, as documented by the rule. A Value or Grad that is not finite, or
+// too large for the dtype once it is weighted, ends the run with an error. A Loss may be
+// used by several goroutines at once.
 type Loss interface {
 	Value(z, t float64) float64
 	Grad(z, t float64) float64
@@ -45,20 +46,21 @@ func slope[T vec.Float](l slopeLoss, s, z []T) {
 	}
 }
 
-// A fusedLoss is a slopeLoss that also multiplies: dz = g s(z), in one pass. It reports whether all of g is finite.
+// A fusedLoss is a slopeLoss that also multiplies: dz = g s(z), in one pass. It reports whether all of dz is finite, which it
+// is only where g is (an infinity times 0 is NaN).
 type fusedLoss interface {
 	slopeLoss
 	mulSlope32(dz, z, g []float32) (finite bool)
 	mulSlope64(dz, z, g []float64) (finite bool)
 }
 
-// mulSlope sets dz = g s(z) and reports whether all of g is finite.
+// mulSlope sets dz = g s(z) and reports whether all of dz is finite, and so all of g.
 func mulSlope[T vec.Float](l slopeLoss, dz, z, g []T) (finite bool) {
 	f, ok := l.(fusedLoss)
 	if !ok {
 		slope(l, dz, z)
 		vec.Mul(dz, dz, g)
-		return vec.Finite(g)
+		return vec.Finite(dz)
 	}
 	switch dz := any(dz).(type) {
 	case []float32:

@@ -16,7 +16,7 @@ import (
 
 // OutputLoss is the loss at the top of a network: logits (N, C) and labels (N, C) to a scalar, the
 // mean over the N samples. Its values are the constants below. Labels are one-hot; CrossEntropy also
-// takes distributions over the classes. Only the logits have a derivative.
+// takes distributions over the classes, not negative and with the sum 1 (within 0.01). Only the logits have a derivative.
 //
 // Everything is computed in float64, from the row's maximum where exponentials are involved: logits of
 // +-1e4 give finite values and derivatives.
@@ -45,6 +45,13 @@ func (op OutputLoss) String() string {
 		return fmt.Sprintf("OutputLoss(%d)", int(op))
 	}
 	return names[op]
+}
+
+func (op OutputLoss) validate() error {
+	if op < CrossEntropy || op > TruncHingeSoftmax {
+		return errors.Errorf("ops: there is no %v: the output losses are %v (0) to %v (%d)", op, CrossEntropy, TruncHingeSoftmax, int(TruncHingeSoftmax))
+	}
+	return nil
 }
 
 // row returns the loss of one sample with logits x and labels y, and its derivative in d.
@@ -117,8 +124,14 @@ func logSoftmax(p, x []float64) {
 	}
 }
 
+// labelSlack is how far from 1 the labels of a sample may sum, for CrossEntropy: room for distributions rounded to a few digits.
+const labelSlack = 0.01
+
 // rows runs the loss over a batch: f gets each sample's loss and derivative.
 func rows[T vec.Float](op OutputLoss, logits, labels gorgonia.Value, f func(i int, loss float64, d []float64)) error {
+	if _, err := op.InferShape(logits.Shape(), labels.Shape()); err != nil {
+		return err
+	}
 	x, err := opkit.AllElements[T](op, logits, labels)
 	if err != nil {
 		return err
@@ -130,19 +143,22 @@ func rows[T vec.Float](op OutputLoss, logits, labels gorgonia.Value, f func(i in
 	buf := make([]float64, 4*classes)
 	xr, yr, p, d := buf[:classes], buf[classes:2*classes], buf[2*classes:3*classes], buf[3*classes:]
 	for i := range logits.Shape()[0] {
-		ones := 0
+		sum := 0.0
 		for c := range classes {
 			xr[c], yr[c] = float64(x[0][i*classes+c]), float64(x[1][i*classes+c])
-			switch {
-			case op == CrossEntropy && yr[c] >= 0 && yr[c] <= 1:
-			case yr[c] == 1:
-				ones++
-			case yr[c] != 0:
+			sum += yr[c]
+			if op == CrossEntropy && yr[c] >= 0 && yr[c] <= 1 {
+				continue
+			}
+			if yr[c] != 0 && yr[c] != 1 {
 				return errors.Errorf("ops: %v: label %v of sample %d, class %d: labels are one-hot, 0 or 1", op, yr[c], i, c)
 			}
 		}
-		if op != CrossEntropy && ones != 1 {
-			return errors.Errorf("ops: %v: sample %d has %d labels: labels are one-hot, one class 1 and the others 0", op, i, ones)
+		switch {
+		case op != CrossEntropy && sum != 1:
+			return errors.Errorf("ops: %v: sample %d has %v labels: labels are one-hot, one class 1 and the others 0", op, i, sum)
+		case math.Abs(sum-1) > labelSlack:
+			return errors.Errorf("ops: %v: the labels of sample %d sum to %.4g: they are one-hot, one class 1 and the others 0, or a distribution that sums to 1", op, i, sum)
 		}
 		loss := op.row(xr, yr, p, d)
 		f(i, loss, d)
@@ -158,6 +174,9 @@ func (op OutputLoss) Type() hm.Type { return opkit.ScalarType(2, 2) }
 
 // InferShape checks that logits and labels have the same shape (N, C); the result is a scalar.
 func (op OutputLoss) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
+	if err := op.validate(); err != nil {
+		return nil, err
+	}
 	s, err := opkit.SameShape(op, in)
 	if err != nil {
 		return nil, errors.WithMessage(err, "logits (N, C) need one-hot labels (N, C)")
@@ -168,7 +187,7 @@ func (op OutputLoss) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 	return tensor.ScalarShape(), nil
 }
 
-// Do returns the loss. NaN or infinite logits and labels that are not one-hot are errors.
+// Do returns the loss. NaN or infinite logits, a loss beyond the dtype and labels that are not one-hot are errors; the message names the sample.
 func (op OutputLoss) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 	return opkit.Dispatch(op, in, 2,
 		func() (gorgonia.Value, error) { return outputLoss[float32](op, in) },
@@ -176,11 +195,21 @@ func (op OutputLoss) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 }
 
 func outputLoss[T vec.Float](op OutputLoss, in []gorgonia.Value) (gorgonia.Value, error) {
-	sum := 0.0
-	if err := rows[T](op, in[0], in[1], func(_ int, loss float64, _ []float64) { sum += loss }); err != nil {
+	sum, worst, at := 0.0, 0.0, 0
+	if err := rows[T](op, in[0], in[1], func(i int, loss float64, _ []float64) {
+		sum += loss
+		if loss > worst { // a loss of a row is never NaN
+			worst, at = loss, i
+		}
+	}); err != nil {
 		return nil, err
 	}
-	return opkit.Scalar(T(sum / float64(opkit.BatchOf(in[0])))), nil
+	mean := T(sum / float64(opkit.BatchOf(in[0])))
+	if mean-mean != 0 {
+		return nil, errors.Errorf("ops: %v: the loss is no finite %v, for the logits of sample %d give %v: training has diverged or the data are not clean",
+			op, dtypeOf[T](), at, worst)
+	}
+	return opkit.Scalar(mean), nil
 }
 
 // ReturnsPtr is false: the result is not an input.
@@ -203,12 +232,18 @@ func (op OutputLoss) DiffWRT(int) []bool { return []bool{true, false} }
 
 // SymDiff returns the derivative's node; gorgonia.Grad calls it.
 func (op OutputLoss) SymDiff(in gorgonia.Nodes, _, grad *gorgonia.Node) (gorgonia.Nodes, error) {
+	if err := opkit.CheckInputs(op, 2, in, grad); err != nil {
+		return nil, err
+	}
 	d, err := gorgonia.ApplyOp(outputGrad{op: op}, in[0], in[1], grad)
 	return gorgonia.Nodes{d, nil}, errors.WithMessagef(err, "ops: differentiating %v", op)
 }
 
 // DoDiff adds the derivative to the logits' gradient; the Lisp machine calls it.
 func (op OutputLoss) DoDiff(_ gorgonia.ExecutionContext, in gorgonia.Nodes, out *gorgonia.Node) error {
+	if err := opkit.CheckInputs(op, 2, in, out); err != nil {
+		return err
+	}
 	return opkit.Accumulate(op, in, out, func(g gorgonia.Value) (gorgonia.Value, error) {
 		return outputGrad{op: op}.Do(in[0].Value(), in[1].Value(), g)
 	})
@@ -233,7 +268,17 @@ func (d outputGrad) Type() hm.Type {
 }
 
 func (d outputGrad) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
-	return opkit.SameShape(d, in[:2])
+	if len(in) != 3 {
+		return nil, errors.Errorf("ops: %v takes 3 inputs, got %d", d, len(in))
+	}
+	if _, err := d.op.InferShape(in[:2]...); err != nil {
+		return nil, err
+	}
+	shape, ok := in[0].(tensor.Shape)
+	if g, ok2 := in[2].(tensor.Shape); !ok || !ok2 || !g.IsScalar() {
+		return nil, errors.Errorf("ops: %v: the gradient of the loss has shape %v, want a scalar", d, in[2])
+	}
+	return shape.Clone(), nil
 }
 
 func (d outputGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
@@ -251,13 +296,23 @@ func outputDiff[T vec.Float](op outputGrad, prealloc gorgonia.Value, in []gorgon
 	if err != nil {
 		return nil, err
 	}
+	if err := checkFinite("gradient reaching the loss", g, 0); err != nil {
+		return nil, errors.WithMessagef(err, "ops: %v", op)
+	}
 	scale := float64(g[0]) / float64(opkit.BatchOf(in[0]))
 	return opkit.Elementwise(op, prealloc, in[:2], func(out []T, _ [][]T) error {
-		return rows[T](op.op, in[0], in[1], func(i int, _ float64, d []float64) {
-			row := out[i*len(d) : (i+1)*len(d)]
+		classes := in[0].Shape()[1]
+		err := rows[T](op.op, in[0], in[1], func(i int, _ float64, d []float64) {
+			row := out[i*classes : (i+1)*classes]
 			for c, v := range d {
 				row[c] = T(v * scale)
 			}
 		})
+		if err == nil && !vec.Finite(out) {
+			i := vec.FirstNonFinite(out)
+			err = errors.Errorf("the derivative of sample %d, class %d, is no finite %v: training has diverged or the data are not clean",
+				i/classes, i%classes, dtypeOf[T]())
+		}
+		return err
 	})
 }

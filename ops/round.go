@@ -40,13 +40,17 @@ func (op Round) String() string { return fmt.Sprintf("Round{Unit: %v, Max: %v}",
 
 // InferShape returns the input's shape.
 func (op Round) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
+	return elementwiseShape(op, in)
+}
+
+func (op Round) validate() error {
 	if f, e := math.Frexp(op.Unit); f != 0.5 || e < -99 || e > 99 {
-		return nil, errors.Errorf("ops: %v: the unit must be a power of two, from 2^-100 to 2^98", op)
+		return errors.Errorf("ops: %v: the unit must be a power of two, from 2^-100 to 2^98", op)
 	}
 	if k := op.Max / op.Unit; !(k >= 1 && k <= 1<<24) || k != math.Trunc(k) {
-		return nil, errors.Errorf("ops: %v: the maximum must be 1 to 2^24 times the unit, a whole number", op)
+		return errors.Errorf("ops: %v: the maximum must be 1 to 2^24 times the unit, a whole number", op)
 	}
-	return opkit.SameShape(op, in)
+	return nil
 }
 
 func roundForward[T vec.Float](op Round, h, z []T) error {

@@ -10,9 +10,9 @@ import (
 // is told what to put in place of its missing derivative.
 //
 // Implementations are plain comparable structs: a rule is part of the hash by which
-// Gorgonia tells nodes apart, so all that distinguishes two rules must show when they
-// are printed with %#v (no pointers). Loss returns an error for levels it cannot serve;
-// the error is returned when the graph is built.
+// Gorgonia tells nodes apart, so all that distinguishes two rules must be in their values.
+// A rule that is or holds a pointer, function, map or channel is refused when the graph is
+// built. Loss returns an error for levels it cannot serve; the error is returned then, too.
 //
 // To write a rule, define a struct and a loss:
 //
@@ -96,10 +96,16 @@ func or(x, d float64) float64 {
 	return x
 }
 
-// positive returns an error unless x, the parameter of a rule, is positive and finite.
+// maxParameter is the largest value of a rule's parameter: products of two of them are far from float32's limit.
+const maxParameter = 1e15
+
+// positive returns an error unless x, the parameter of a rule, is positive and at most maxParameter.
 func positive(rule Rule, parameter string, x float64) error {
 	if !(x > 0) || x-x != 0 {
 		return errors.Errorf("ops: %v: %s is %v, but must be positive and finite", rule, parameter, x)
+	}
+	if x > maxParameter {
+		return errors.Errorf("ops: %v: %s is %v, but must be at most %v", rule, parameter, x, maxParameter)
 	}
 	return nil
 }

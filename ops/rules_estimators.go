@@ -167,14 +167,18 @@ func (approxSign) slope(z float64) float64 { return math.Max(0, 2-2*math.Abs(z))
 type swishSign struct{ beta float64 }
 
 func (swishSign) top() float64 { return 1 }
+
+// argument is bz, cut off where exp(-|bz|) is 0: an infinity would make 0 times infinity of products of the two.
+func (f swishSign) argument(z float64) float64 { return math.Min(math.Max(f.beta*z, -750), 750) }
+
 func (f swishSign) at(z float64) float64 {
-	x := f.beta * z
+	x := f.argument(z)
 	s := sigmoid(x)
 	return 2*s*(1+x*sigmoid(-x)) - 1
 }
 func (f swishSign) slope(z float64) float64 {
 	// 1/(1+cosh x) = 2e/(1+e)^2, e = exp(-|x|), does not overflow.
-	x := math.Abs(f.beta * z)
+	x := math.Abs(f.argument(z))
 	e := math.Exp(-x)
 	return f.beta * (2 - x*math.Tanh(x/2)) * 2 * e / ((1 + e) * (1 + e))
 }

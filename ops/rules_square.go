@@ -76,8 +76,19 @@ func (TruncWtL2Hinge) Loss(lv Levels) (Loss, error) {
 
 type adalineLoss struct{}
 
-func (adalineLoss) Value(z, t float64) float64 { return math.Abs(t) * (z - t) * (z - t) / 2 }
-func (adalineLoss) Grad(z, t float64) float64  { return math.Abs(t) * (z - t) }
+func (adalineLoss) Value(z, t float64) float64 {
+	if t == 0 { // also where z is infinite, as the coordinate of a narrow staircase may be
+		return 0
+	}
+	return math.Abs(t) * (z - t) * (z - t) / 2
+}
+
+func (adalineLoss) Grad(z, t float64) float64 {
+	if t == 0 {
+		return 0
+	}
+	return math.Abs(t) * (z - t)
+}
 
 // GradSlice32 implements SliceLoss.
 func (adalineLoss) GradSlice32(dz, z, t []float32) { adalineGrad(dz, z, t) }

@@ -113,6 +113,8 @@ func (l windowLoss) slope32(s, z []float32) {
 }
 func (l windowLoss) slope64(s, z []float64) { vec.Window(s, z, l.lo, l.hi, 1) }
 
+// A finite g is enough here: where the slope is not 0 it is 1.
+
 func (l windowLoss) mulSlope32(dz, z, g []float32) bool {
 	return vec.MulWindow(dz, z, g, float32(l.lo), float32(l.hi), 1)
 }

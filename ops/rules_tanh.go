@@ -126,9 +126,9 @@ func (l tanhLoss) slope32(s, z []float32) {
 func (l tanhLoss) slope64(s, z []float64) { vec.Sech2(s, z, l.slope, l.amplitude*l.slope) }
 
 func (l tanhLoss) mulSlope32(dz, z, g []float32) bool {
-	return vec.MulSech2(dz, z, g, float32(l.slope), float32(l.amplitude*l.slope))
+	return vec.MulSech2(dz, z, g, float32(l.slope), float32(l.amplitude*l.slope)) && vec.Finite(dz)
 }
 
 func (l tanhLoss) mulSlope64(dz, z, g []float64) bool {
-	return vec.MulSech2(dz, z, g, l.slope, l.amplitude*l.slope)
+	return vec.MulSech2(dz, z, g, l.slope, l.amplitude*l.slope) && vec.Finite(dz)
 }

@@ -15,7 +15,7 @@ import (
 //	forward   h = +1 if z > 0 else -1; sign(0) = sign(-0) = -1
 //	backward  dz = w dl/dz(z, t), with targets t and weights w as in Layer
 //	shapes    any, from scalar to 4-D and beyond; float32 or float64
-//	errors    NaN or infinity in z or g; an unsupported rule, when the graph is built
+//	errors    NaN or infinity in z or g, or out of the rule (2g of the largest g); an unsupported rule, when the graph is built
 //
 // Source: Friesen & Domingos (ICLR 2018), section 3; reference Step with outputs -1/+1.
 type Sign struct {

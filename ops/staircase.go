@@ -17,8 +17,9 @@ import (
 //	forward   u = (z-Lo)/(Hi-Lo); h = min(max(ceil(u (n-1)), 0), n)/n (Hi-Lo) + Lo, n = Steps
 //	backward  dz = w dl/dz(z, t), with targets t and weights w as in Layer
 //	shapes    any, from scalar to 4-D and beyond; float32 or float64
-//	errors    NaN or infinity in z or g; fewer than 2 steps, Lo >= Hi (but for Lo == Hi == 0,
-//	          which means [0, 1]) or an unsupported rule, when the graph is built
+//	errors    NaN or infinity in z or g, or out of the rule (2g of the largest g); fewer than 2 steps, Lo >= Hi
+//	          (but for Lo == Hi == 0, which means [0, 1]), levels that the dtype cannot hold (Levels.ValidateIn)
+//	          or an unsupported rule, when the graph is built
 //
 // Levels are rounded as the reference rounds them, k (1/n) (Hi-Lo) + Lo; where (Hi-Lo)/n is a number of the dtype they are its exact
 // multiples.

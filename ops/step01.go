@@ -15,7 +15,7 @@ import (
 //	forward   h = 1 if z > 0 else 0; step01(0) = step01(-0) = 0
 //	backward  dz = w dl/dz(z, t), with targets t and weights w as in Layer
 //	shapes    any, from scalar to 4-D and beyond; float32 or float64
-//	errors    NaN or infinity in z or g; an unsupported rule, when the graph is built
+//	errors    NaN or infinity in z or g, or out of the rule (2g of the largest g); an unsupported rule, when the graph is built
 //
 // The unit's task is that of a Sign unit, so every rule works on the margin m = tz around the
 // threshold 0, also those that the reference rejects for 0/1 outputs; only SSTE, SSTEv2, Ramp

@@ -13,7 +13,7 @@ import (
 // Target returns -1, +1 or 0 ("ignore this unit") for a unit with upstream gradient g = dL/dh,
 // pre-activation z and output h, among the given levels; +1 asks for a higher level, -1 for a
 // lower one. Any other result is an error at run time. Implementations are plain comparable
-// structs without pointers, like rules, and are called by several goroutines at once.
+// structs without pointers, functions, maps and channels, like rules, and are called by several goroutines at once.
 //
 // To write one, define a struct with that method and set it as the Targets of an activation:
 //

@@ -167,7 +167,7 @@ type PreallocDoer interface {
 // Do runs op, whose result has the shape and dtype of its first input, with its result in the buffer.
 func (b *Buffer) Do(op PreallocDoer, in []gorgonia.Value) (gorgonia.Value, error) {
 	if len(in) > 0 {
-		if d, ok := in[0].(*tensor.Dense); ok && !d.Shape().IsScalar() && d.Shape().TotalSize() > 0 {
+		if d, ok := in[0].(*tensor.Dense); ok && d != nil && !d.Shape().IsScalar() && d.Shape().TotalSize() > 0 {
 			switch d.Dtype() {
 			case tensor.Float32:
 				v, _ := Tensor[float32](b, d.Shape(), in)

@@ -201,6 +201,25 @@ func ScalarType(dims, n int) hm.Type {
 	return hm.NewFnType(types...)
 }
 
+// CheckInputs returns an error unless an operation has the number of inputs it takes, and neither one of them nor any of the
+// other nodes is nil: for the methods that Gorgonia calls with the right ones, but anyone may call.
+func CheckInputs(op fmt.Stringer, arity int, in gorgonia.Nodes, others ...*gorgonia.Node) error {
+	if len(in) != arity {
+		return errors.Errorf("ops: %v takes %d inputs, got %d", op, arity, len(in))
+	}
+	for i, n := range in {
+		if n == nil {
+			return errors.Errorf("ops: %v: input %d is nil", op, i)
+		}
+	}
+	for _, n := range others {
+		if n == nil {
+			return errors.Errorf("ops: %v: output or gradient is nil", op)
+		}
+	}
+	return nil
+}
+
 // SameShape infers the shape of an operation on values of one shape.
 func SameShape(op fmt.Stringer, inputs []gorgonia.DimSizer) (tensor.Shape, error) {
 	shapes, err := gorgonia.DimSizersToShapes(inputs)
@@ -209,6 +228,9 @@ func SameShape(op fmt.Stringer, inputs []gorgonia.DimSizer) (tensor.Shape, error
 	}
 	if len(shapes) == 0 {
 		return nil, errors.Errorf("ops: %v: no inputs", op)
+	}
+	if o, ok := op.(interface{ Arity() int }); ok && o.Arity() != len(shapes) {
+		return nil, errors.Errorf("ops: %v takes %d inputs, got %d", op, o.Arity(), len(shapes))
 	}
 	for i, s := range shapes {
 		if !s.Eq(shapes[0]) {
