@@ -121,7 +121,7 @@ func (op Clip) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 	if op.kind == thresholdReLU && (!(op.max > 0) || math.IsInf(op.max, 1)) {
 		return nil, errors.Errorf("ops: %v: the maximum must be positive and finite", op)
 	}
-	return opkit.SameShape(op, in)
+	return opkit.SameShape(op, in, 1)
 }
 
 // Do returns the activations.

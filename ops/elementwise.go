@@ -64,7 +64,7 @@ func (d elementwiseGrad) Hashcode() uint32 { return opkit.Hashcode("ftprop " + d
 func (d elementwiseGrad) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ftprop %v", d) }
 
 func (d elementwiseGrad) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
-	return opkit.SameShape(d, in)
+	return opkit.SameShape(d, in, 2)
 }
 
 func (d elementwiseGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {

@@ -158,7 +158,7 @@ func (op OutputLoss) Type() hm.Type { return opkit.ScalarType(2, 2) }
 
 // InferShape checks that logits and labels have the same shape (N, C); the result is a scalar.
 func (op OutputLoss) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
-	s, err := opkit.SameShape(op, in)
+	s, err := opkit.SameShape(op, in, 2)
 	if err != nil {
 		return nil, errors.WithMessage(err, "logits (N, C) need one-hot labels (N, C)")
 	}
@@ -232,7 +232,9 @@ func (d outputGrad) Type() hm.Type {
 }
 
 func (d outputGrad) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
-	return opkit.SameShape(d, in[:2])
+	return opkit.Infer(d, in, 3, func(in []tensor.Shape) (tensor.Shape, error) {
+		return opkit.SameShape(d, []gorgonia.DimSizer{in[0], in[1]}, 2)
+	})
 }
 
 func (d outputGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {

@@ -46,7 +46,7 @@ func (op Round) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 	if k := op.Max / op.Unit; !(k >= 1 && k <= 1<<24) || k != math.Trunc(k) {
 		return nil, errors.Errorf("ops: %v: the maximum must be 1 to 2^24 times the unit, a whole number", op)
 	}
-	return opkit.SameShape(op, in)
+	return opkit.SameShape(op, in, 1)
 }
 
 func roundForward[T vec.Float](op Round, h, z []T) error {

@@ -201,23 +201,6 @@ func ScalarType(dims, n int) hm.Type {
 	return hm.NewFnType(types...)
 }
 
-// SameShape infers the shape of an operation on values of one shape.
-func SameShape(op fmt.Stringer, inputs []gorgonia.DimSizer) (tensor.Shape, error) {
-	shapes, err := gorgonia.DimSizersToShapes(inputs)
-	if err != nil {
-		return nil, errors.Wrapf(err, "ops: %v", op)
-	}
-	if len(shapes) == 0 {
-		return nil, errors.Errorf("ops: %v: no inputs", op)
-	}
-	for i, s := range shapes {
-		if !s.Eq(shapes[0]) {
-			return nil, errors.Errorf("ops: %v: input %d has shape %v, input 0 has %v: they must be the same", op, i, s, shapes[0])
-		}
-	}
-	return shapes[0].Clone(), nil
-}
-
 // BatchOf returns the first dimension of a value, 1 for a scalar.
 func BatchOf(v gorgonia.Value) int {
 	if s := v.Shape(); len(s) > 0 {

@@ -93,10 +93,9 @@ func (op *Dropout) SetState(s DropoutState) { op.state = s }
 // InferShape returns the input's shape.
 func (op *Dropout) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 	if !op.channels {
-		return opkit.SameShape(op, in)
+		return opkit.SameShape(op, in, 1)
 	}
-	s, err := imageShape(op, in)
-	return s.Clone(), err
+	return imageShape(op, in, func(s tensor.Shape) (tensor.Shape, error) { return s, nil })
 }
 
 // Do returns the input with units dropped, or a copy of it.
@@ -237,7 +236,7 @@ func (d dropoutGrad) Hashcode() uint32      { return opkit.Hashcode(fmt.Sprintf(
 func (d dropoutGrad) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ftprop %v %p", d, d.op) }
 
 func (d dropoutGrad) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
-	return opkit.SameShape(d, in)
+	return opkit.SameShape(d, in, 2)
 }
 
 func (d dropoutGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
