@@ -296,7 +296,9 @@ func ints(name string, v ...int) *pb.AttributeProto {
 }
 
 // pads is padding in ONNX's order: at the beginning of each axis, then at the end.
-func pads(begin, end [2]int) *pb.AttributeProto { return ints("pads", begin[0], begin[1], end[0], end[1]) }
+func pads(begin, end [2]int) *pb.AttributeProto {
+	return ints("pads", begin[0], begin[1], end[0], end[1])
+}
 
 func singles(x []float64) []float32 {
 	y := make([]float32, len(x))
