@@ -29,7 +29,8 @@ import (
 // A mask is a function of seed, run and element only, not of the number of processors.
 //
 // A new machine sets the mode (gorgonia.NewTapeMachine and NewLispMachine training, with gorgonia.EvalMode evaluation) of the
-// graph's operations, not of its own runs: the last machine made decides, until SetTraining is called.
+// graph's operations, not of its own runs: the last machine made decides, until SetTraining is called. To evaluate beside training
+// take a graph of its own: At of package models, or the same layers without dropout.
 //
 // A Dropout keeps its mask, so it belongs to one node: make it with NewDropout, NewDropout2D or in package nodes; its node
 // is never merged with another. Source: torch.nn.Dropout and Dropout2d. (Gorgonia's own divides the gradient by p, in
