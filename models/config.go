@@ -3,6 +3,7 @@ package models
 import (
 	"math"
 
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
@@ -22,6 +23,22 @@ type Config struct {
 	Seed      uint64  // of the weights, and of dropout
 }
 
+// Sizes beyond these are mistakes, to be named before memory is asked for: units of a layer, channels and classes, and the numbers of
+// one parameter (4 GiB of float32).
+const (
+	maxUnits     = 1 << 24
+	maxParameter = 1 << 30
+)
+
+// checkParameter returns an error unless a parameter of that shape can be made.
+func checkParameter(name string, shape tensor.Shape) error {
+	n, err := opkit.Volume(shape)
+	if err == nil && n > maxParameter {
+		err = errors.Errorf("%d numbers, want at most %d", n, maxParameter)
+	}
+	return errors.WithMessagef(err, "parameter %s %v", name, shape)
+}
+
 // with returns the configuration with defaults in place, or an error that says what is wrong with it for a network whose hidden
 // layers have the given widths by default.
 func (c Config) with(classes int, widths ...int) (Config, error) {
@@ -34,15 +51,15 @@ func (c Config) with(classes int, widths ...int) (Config, error) {
 	if c.Widths == nil {
 		c.Widths = widths
 	}
-	if c.Classes < 1 {
-		return c, errors.Errorf("%d classes, want 1 or more", c.Classes)
+	if c.Classes < 1 || c.Classes > maxUnits {
+		return c, errors.Errorf("Classes: %d classes, want 1 to %d", c.Classes, maxUnits)
 	}
 	if len(c.Widths) != len(widths) {
 		return c, errors.Errorf("widths %v, want %d of them as in %v", c.Widths, len(widths), widths)
 	}
-	for _, w := range c.Widths {
-		if w < 1 {
-			return c, errors.Errorf("widths %v, want positive ones", c.Widths)
+	for i, w := range c.Widths {
+		if w < 1 || w > maxUnits {
+			return c, errors.Errorf("Widths[%d] of widths %v, want positive ones up to %d", i, c.Widths, maxUnits)
 		}
 	}
 	if !(c.Dropout >= 0 && c.Dropout < 1) {
@@ -69,6 +86,12 @@ func checkInput(x *gorgonia.Node) error {
 		if n < 1 {
 			return errors.Errorf("input %v is empty", x.Shape())
 		}
+	}
+	if _, err := opkit.Volume(x.Shape()); err != nil {
+		return errors.WithMessage(err, "input")
+	}
+	if c := x.Shape()[1]; c > maxUnits {
+		return errors.Errorf("input %v has %d channels or features, want at most %d", x.Shape(), c, maxUnits)
 	}
 	return nil
 }

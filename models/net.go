@@ -155,6 +155,10 @@ func sample(x *gorgonia.Node) []int { return append([]int{}, x.Shape()[1:]...) }
 func (b *builder) param(name string, init initializer, shape ...int) *gorgonia.Node {
 	g, dt := b.net.Input.Graph(), b.net.Input.Dtype()
 	var v gorgonia.Value
+	if err := checkParameter(name, shape); err != nil {
+		b.err = err
+		return nil
+	}
 	if b.from != nil {
 		v = b.from.byName[name].Value()
 	} else {

@@ -169,12 +169,12 @@ func (e *onnxWriter) step(s step) error {
 	case *nn.Conv2d:
 		k := s.in[1].Shape()
 		e.node("Conv", name, out, in...).Attribute = []*pb.AttributeProto{
-			ints("kernel_shape", k[2], k[3]), pads(op.Pad), ints("strides", op.Stride[:]...), ints("dilations", op.Dilation[:]...), integer("group", 1),
+			ints("kernel_shape", k[2], k[3]), pads(op.Pad, op.Pad), ints("strides", op.Stride[:]...), ints("dilations", op.Dilation[:]...), integer("group", 1),
 		}
 	case *nn.Linear:
 		e.node("Gemm", name, out, in...).Attribute = []*pb.AttributeProto{integer("transB", 1)}
 	case *nn.MaxPool2D:
-		e.node("MaxPool", name, out, in...).Attribute = []*pb.AttributeProto{ints("kernel_shape", op.Kernel[:]...), pads(op.Pad), ints("strides", op.Stride[:]...)}
+		e.node("MaxPool", name, out, in...).Attribute = []*pb.AttributeProto{ints("kernel_shape", op.Kernel[:]...), pads(op.Pad, op.PadEnd), ints("strides", op.Stride[:]...)}
 	case *nn.BatchNorm:
 		return e.batchNorm(s, op, name, out, in)
 	case nn.GlobalAveragePool2D:
@@ -296,7 +296,9 @@ func ints(name string, v ...int) *pb.AttributeProto {
 }
 
 // pads is padding in ONNX's order: at the beginning of each axis, then at the end.
-func pads(p [2]int) *pb.AttributeProto { return ints("pads", p[0], p[1], p[0], p[1]) }
+func pads(begin, end [2]int) *pb.AttributeProto {
+	return ints("pads", begin[0], begin[1], end[0], end[1])
+}
 
 func singles(x []float64) []float32 {
 	y := make([]float32, len(x))

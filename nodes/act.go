@@ -75,11 +75,7 @@ func quoted(x *gorgonia.Node) string { return fmt.Sprintf("%q", x.Name()) }
 
 // check returns an error unless every x is a node of float32 or float64.
 func check(op fmt.Stringer, xs ...*gorgonia.Node) (err error) {
-	defer func() { // Dtype panics on nodes without one
-		if r := recover(); r != nil {
-			err = errors.Errorf("nodes: %v: input without a dtype: %v", op, r)
-		}
-	}()
+	defer guard(op, &err) // Dtype panics on nodes without one
 	for i, x := range xs {
 		if x == nil {
 			return errors.Errorf("nodes: %v: input %d is nil", op, i)
@@ -91,9 +87,17 @@ func check(op fmt.Stringer, xs ...*gorgonia.Node) (err error) {
 	return nil
 }
 
+// guard turns a panic, Gorgonia's own, into an error.
+func guard(what any, err *error) {
+	if r := recover(); r != nil {
+		*err = errors.Errorf("nodes: %v: panic: %v", what, r)
+	}
+}
+
 // apply is gorgonia.ApplyOp with errors named after the operation.
-func apply(op gorgonia.Op, xs ...*gorgonia.Node) (*gorgonia.Node, error) {
-	n, err := opkit.Apply(op, xs...)
+func apply(op gorgonia.Op, xs ...*gorgonia.Node) (n *gorgonia.Node, err error) {
+	defer guard(op, &err)
+	n, err = opkit.Apply(op, xs...)
 	return n, errors.WithMessagef(err, "nodes: %v", op)
 }
 

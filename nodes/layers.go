@@ -1,6 +1,8 @@
 package nodes
 
 import (
+	"fmt"
+
 	"github.com/ftprop/ftprop/ops/nn"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
@@ -39,8 +41,8 @@ func conv2d(im, filter, bias *gorgonia.Node, kernelShape tensor.Shape, pad, stri
 	return apply(op, in...)
 }
 
-// MaxPool2D returns the maximum over windows of images (N, C, H, W). It has gorgonia.MaxPool2D's signature, and takes its place.
-// See nn.MaxPool2D.
+// MaxPool2D returns the maximum over windows of images (N, C, H, W). It has gorgonia.MaxPool2D's signature, and takes its place, four
+// pads included: see nn.NewMaxPool2D for their order.
 func MaxPool2D(x *gorgonia.Node, kernel tensor.Shape, pad, stride []int) (*gorgonia.Node, error) {
 	op, err := nn.NewMaxPool2D(kernel, pad, stride)
 	if err != nil {
@@ -62,12 +64,14 @@ func Linear(x, weight, bias *gorgonia.Node) (*gorgonia.Node, error) {
 	return apply(op, in...)
 }
 
-// BatchNorm returns x (N, C) or (N, C, H, W) normalised per channel. It has the shape of gorgonia.BatchNorm's signature: nil scale
-// and shift are made, (C) of ones and zeros, and returned, with the operation, which has the running statistics.
+// BatchNorm returns x (N, C) or (N, C, H, W) normalised per channel. It has the shape of gorgonia.BatchNorm's signature: scale and
+// shift are (C), (1, C) or (1, C, 1, 1); where nil they are made, (C) of ones and zeros, named after x and unlike any other node of
+// the graph, and returned, with the operation, which has the running statistics.
 //
-// Momentum is PyTorch's, the share of the new batch in the running statistics: 0.1 is usual (Gorgonia's momentum is 1 minus
-// that). See nn.BatchNorm.
+// Momentum is the share of the new batch in the running statistics, as in PyTorch and in Gorgonia v0.9.18: 0.1 is usual. See
+// nn.BatchNorm.
 func BatchNorm(x, scale, shift *gorgonia.Node, momentum, epsilon float64) (y, γ, β *gorgonia.Node, op *nn.BatchNorm, err error) {
+	defer guard("BatchNorm", &err)
 	if x == nil || x.Dims() < 2 {
 		return nil, nil, nil, nil, errors.New("nodes: BatchNorm: want an input (N, C) or (N, C, H, W)")
 	}
@@ -77,9 +81,10 @@ func BatchNorm(x, scale, shift *gorgonia.Node, momentum, epsilon float64) (y, γ
 	if err = check(op, x); err != nil {
 		return nil, nil, nil, nil, err
 	}
+	op.Dtype = x.Dtype()
 	γ, β = scale, shift
 	param := func(name string, init gorgonia.InitWFn) *gorgonia.Node {
-		return gorgonia.NewVector(x.Graph(), x.Dtype(), gorgonia.WithShape(x.Shape()[1]), gorgonia.WithName(x.Name()+name), gorgonia.WithInit(init))
+		return gorgonia.NewVector(x.Graph(), x.Dtype(), gorgonia.WithShape(x.Shape()[1]), gorgonia.WithName(freeName(x.Graph(), x.Name()+name)), gorgonia.WithInit(init))
 	}
 	if γ == nil {
 		γ = param("_γ", gorgonia.Ones())
@@ -95,4 +100,13 @@ func BatchNorm(x, scale, shift *gorgonia.Node, momentum, epsilon float64) (y, γ
 	}
 	y, err = apply(op, x, γ, β)
 	return y, γ, β, op, err
+}
+
+// freeName returns name, with a number if the graph has such a node: Gorgonia makes one of two leaves of one name, type and shape.
+func freeName(g *gorgonia.ExprGraph, name string) string {
+	free := name
+	for i := 2; len(g.ByName(free)) > 0; i++ {
+		free = fmt.Sprintf("%s_%d", name, i)
+	}
+	return free
 }

@@ -45,11 +45,12 @@ type threshold struct {
 func (op threshold) String() string { return op.name }
 func (op threshold) Arity() int     { return 1 }
 
-func (op threshold) inferShape(inputs []gorgonia.DimSizer) (tensor.Shape, error) {
+func (op threshold) inferShape(inputs []gorgonia.DimSizer) (s tensor.Shape, err error) {
+	defer opkit.Guard(op, &err)                 // rules may be written elsewhere
 	if err := op.layer.Validate(); err != nil { // here the graph is being built
 		return nil, err
 	}
-	return opkit.SameShape(op, inputs)
+	return opkit.SameShape(op, inputs, 1)
 }
 
 // identity is what enters the hash by which Gorgonia merges nodes.

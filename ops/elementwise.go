@@ -28,7 +28,7 @@ func elementwiseShape(op elementwise, in []gorgonia.DimSizer) (tensor.Shape, err
 	if err := op.validate(); err != nil {
 		return nil, err
 	}
-	return opkit.SameShape(op, in)
+	return opkit.SameShape(op, in, 1)
 }
 
 func elementwiseDo(op elementwise, prealloc gorgonia.Value, in []gorgonia.Value) (gorgonia.Value, error) {
@@ -81,7 +81,7 @@ func (d elementwiseGrad) Hashcode() uint32 { return opkit.Hashcode("ftprop " + d
 func (d elementwiseGrad) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ftprop %v", d) }
 
 func (d elementwiseGrad) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
-	return opkit.SameShape(d, in)
+	return opkit.SameShape(d, in, 2)
 }
 
 func (d elementwiseGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {

@@ -112,11 +112,12 @@ func (op Agreement) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 	return tensor.ScalarShape(), err
 }
 
-func unitShape(op fmt.Stringer, l Layer, in []gorgonia.DimSizer) (tensor.Shape, error) {
+func unitShape(op fmt.Stringer, l Layer, in []gorgonia.DimSizer) (s tensor.Shape, err error) {
+	defer opkit.Guard(op, &err)
 	if err := l.Validate(); err != nil {
 		return nil, err
 	}
-	return opkit.SameShape(op, in)
+	return opkit.SameShape(op, in, 3)
 }
 
 // Do returns the derivative. NaN or infinity in g is an error, and so is a derivative that is beyond the dtype; the message names

@@ -177,7 +177,7 @@ func (op OutputLoss) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 	if err := op.validate(); err != nil {
 		return nil, err
 	}
-	s, err := opkit.SameShape(op, in)
+	s, err := opkit.SameShape(op, in, 2)
 	if err != nil {
 		return nil, errors.WithMessage(err, "logits (N, C) need one-hot labels (N, C)")
 	}
@@ -268,17 +268,13 @@ func (d outputGrad) Type() hm.Type {
 }
 
 func (d outputGrad) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
-	if len(in) != 3 {
-		return nil, errors.Errorf("ops: %v takes 3 inputs, got %d", d, len(in))
-	}
-	if _, err := d.op.InferShape(in[:2]...); err != nil {
-		return nil, err
-	}
-	shape, ok := in[0].(tensor.Shape)
-	if g, ok2 := in[2].(tensor.Shape); !ok || !ok2 || !g.IsScalar() {
-		return nil, errors.Errorf("ops: %v: the gradient of the loss has shape %v, want a scalar", d, in[2])
-	}
-	return shape.Clone(), nil
+	return opkit.Infer(d, in, 3, func(in []tensor.Shape) (tensor.Shape, error) {
+		if !in[2].IsScalar() {
+			return nil, errors.Errorf("ops: %v: the gradient of the loss has shape %v, want a scalar", d, in[2])
+		}
+		_, err := d.op.InferShape(in[0], in[1])
+		return in[0], err
+	})
 }
 
 func (d outputGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {

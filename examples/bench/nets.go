@@ -70,7 +70,7 @@ func stock() layers {
 			return gorgonia.MaxPool2D(x, tensor.Shape{2, 2}, two(0), two(2))
 		},
 		norm: func(x, _, _ *gorgonia.Node, eps float64) (*gorgonia.Node, error) {
-			y, _, _, _, err := gorgonia.BatchNorm(x, nil, nil, 0.9, eps)
+			y, _, _, _, err := gorgonia.BatchNorm(x, nil, nil, 0.1, eps)
 			return y, err
 		},
 		linear: func(x, w, b *gorgonia.Node) (*gorgonia.Node, error) {

@@ -220,26 +220,6 @@ func CheckInputs(op fmt.Stringer, arity int, in gorgonia.Nodes, others ...*gorgo
 	return nil
 }
 
-// SameShape infers the shape of an operation on values of one shape.
-func SameShape(op fmt.Stringer, inputs []gorgonia.DimSizer) (tensor.Shape, error) {
-	shapes, err := gorgonia.DimSizersToShapes(inputs)
-	if err != nil {
-		return nil, errors.Wrapf(err, "ops: %v", op)
-	}
-	if len(shapes) == 0 {
-		return nil, errors.Errorf("ops: %v: no inputs", op)
-	}
-	if o, ok := op.(interface{ Arity() int }); ok && o.Arity() != len(shapes) {
-		return nil, errors.Errorf("ops: %v takes %d inputs, got %d", op, o.Arity(), len(shapes))
-	}
-	for i, s := range shapes {
-		if !s.Eq(shapes[0]) {
-			return nil, errors.Errorf("ops: %v: input %d has shape %v, input 0 has %v: they must be the same", op, i, s, shapes[0])
-		}
-	}
-	return shapes[0].Clone(), nil
-}
-
 // BatchOf returns the first dimension of a value, 1 for a scalar.
 func BatchOf(v gorgonia.Value) int {
 	if s := v.Shape(); len(s) > 0 {

@@ -11,7 +11,7 @@ type kernels struct {
 	lanes int // float32 in a vector
 
 	threshold, window, mulWindow, sech2, mulSech2, exp, sigmoid, tanh, staircaseFew, staircase, finite,
-	negSign, mulAbs, mul, negMul, add, scale, affine kernel
+	negSign, mulAbs, mul, negMul, add, scale, affine, affineRest kernel
 
 	adam func(w, grad, m, v *float32, n int, c *float32) (left int)
 }
@@ -29,10 +29,15 @@ const block = 1 << 17
 
 // run calls the kernel for x and those of dst and y that are not nil, of the length of x.
 func (k kernel) run(dst, x, y []float32, a, b, c float32) (finite bool) {
+	return k.runAll(dst, x, y, a, b, c, 0)
+}
+
+// runAll is run with all four numbers.
+func (k kernel) runAll(dst, x, y []float32, a, b, c, d float32) (finite bool) {
 	finite = true
 	for len(x) > 0 {
 		m := min(len(x), block)
-		finite = k(unsafe.SliceData(dst), unsafe.SliceData(x), unsafe.SliceData(y), m, a, b, c, 0) && finite
+		finite = k(unsafe.SliceData(dst), unsafe.SliceData(x), unsafe.SliceData(y), m, a, b, c, d) && finite
 		x = x[m:]
 		if dst != nil {
 			dst = dst[m:]

@@ -23,3 +23,12 @@ func (k *kernels) sumDot(x, y *float32, n int, shift float32, acc *float64) {
 		sumDotAVX2(x, y, n, shift, acc)
 	}
 }
+
+// moments is the set's kernel for Moments, likewise.
+func (k *kernels) moments(x *float32, n int, center float64, acc *float64) {
+	if k.lanes == 16 {
+		momentsAVX512(x, n, center, acc)
+	} else {
+		momentsAVX2(x, n, center, acc)
+	}
+}

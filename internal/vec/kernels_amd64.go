@@ -174,15 +174,25 @@ func scaleAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float
 //go:noescape
 func scaleAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
 
-// affineAVX512 sets dst = a*x + b, rounded twice.
+// affineAVX512 sets dst = a*(x-c) + b, rounded three times.
 //
 //go:noescape
 func affineAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
 
-// affineAVX2 sets dst = a*x + b, rounded twice.
+// affineAVX2 sets dst = a*(x-c) + b, rounded three times.
 //
 //go:noescape
 func affineAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+
+// affineRestAVX512 sets dst = a*((y-d) - b*(x-c)), rounded at every step.
+//
+//go:noescape
+func affineRestAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+
+// affineRestAVX2 sets dst = a*((y-d) - b*(x-c)), rounded at every step.
+//
+//go:noescape
+func affineRestAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
 
 // adamAVX512 takes a step of Adam with the nine coefficients of AdamStep at c, and zeroes grad.
 //
@@ -194,6 +204,11 @@ func adamAVX512(w *float32, grad *float32, m *float32, v *float32, n int, c *flo
 //go:noescape
 func sumDotAVX512(x *float32, y *float32, n int, shift float32, acc *float64)
 
+// momentsAVX512 adds x-center to the first 16 sums at acc and its square to the next 16, of n elements, n a positive multiple of 16.
+//
+//go:noescape
+func momentsAVX512(x *float32, n int, center float64, acc *float64)
+
 // adamAVX2 takes a step of Adam with the nine coefficients of AdamStep at c, and zeroes grad.
 //
 //go:noescape
@@ -203,3 +218,8 @@ func adamAVX2(w *float32, grad *float32, m *float32, v *float32, n int, c *float
 //
 //go:noescape
 func sumDotAVX2(x *float32, y *float32, n int, shift float32, acc *float64)
+
+// momentsAVX2 adds x-center to the first 16 sums at acc and its square to the next 16, of n elements, n a positive multiple of 16.
+//
+//go:noescape
+func momentsAVX2(x *float32, n int, center float64, acc *float64)

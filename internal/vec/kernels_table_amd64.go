@@ -25,6 +25,7 @@ var kernelsAVX512 = kernels{
 	add:          addAVX512,
 	scale:        scaleAVX512,
 	affine:       affineAVX512,
+	affineRest:   affineRestAVX512,
 	adam:         adamAVX512,
 }
 
@@ -49,5 +50,6 @@ var kernelsAVX2 = kernels{
 	add:          addAVX2,
 	scale:        scaleAVX2,
 	affine:       affineAVX2,
+	affineRest:   affineRestAVX2,
 	adam:         adamAVX2,
 }

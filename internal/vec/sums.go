@@ -24,6 +24,11 @@ func SumDot[T Float](x, y []T, shift T) (sum, dot float64) {
 		acc[i%strands] += a
 		acc[strands+i%strands] += float64(a * d)
 	}
+	return fold(&acc)
+}
+
+// fold adds the strands up, in pairs.
+func fold(acc *[2 * strands]float64) (a, b float64) {
 	for n := strands / 2; n > 0; n /= 2 {
 		for i := range n {
 			acc[i] += acc[n+i]
@@ -33,19 +38,21 @@ func SumDot[T Float](x, y []T, shift T) (sum, dot float64) {
 	return acc[0], acc[strands]
 }
 
-// SquaresAround returns the sum of the squares of x - center, the difference rounded to T, the rest in float64.
-func SquaresAround[T Float](x []T, center T) float64 {
-	// Sum of (x - center) (x - center) = sum of x (x - center) - center sum of (x - center), but that would cancel.
-	var buf [256]T
-	total := 0.0
-	for len(x) > 0 {
-		n := min(len(x), len(buf))
-		for i, v := range x[:n] {
-			buf[i] = v - center
+// Moments returns the sums of x - center and of its square, all in float64. With an element of x as center the variance
+// that follows from them, squares/n - (sum/n)^2, does not cancel: see ops/nn.BatchNorm.
+func Moments[T Float](x []T, center T) (sum, squares float64) {
+	var acc [2 * strands]float64
+	c, whole := float64(center), 0
+	if xs, ok := any(x).([]float32); ok && best.lanes > 0 {
+		whole = len(x) / strands * strands
+		for done := 0; done < whole; done += block {
+			best.moments(unsafe.SliceData(xs[done:]), min(whole-done, block), c, &acc[0])
 		}
-		_, dot := SumDot(buf[:n], buf[:n], 0)
-		total += dot
-		x = x[n:]
 	}
-	return total
+	for i := whole; i < len(x); i++ {
+		d := float64(x[i]) - c
+		acc[i%strands] += d
+		acc[strands+i%strands] += float64(d * d)
+	}
+	return fold(&acc)
 }

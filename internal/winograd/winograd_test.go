@@ -116,6 +116,64 @@ func TestEqualsDefinition(t *testing.T) {
 	}
 }
 
+// Against the definition, for sizes and data that the fuzzer chooses, with all kernels. Sizes are small, so that a core does some
+// thousands a second; exponent scales the data.
+func FuzzDefinition(f *testing.F) {
+	for i, c := range sizes {
+		f.Add(uint64(i), uint8(c.N), uint8(c.C), uint8(c.H), uint8(c.W), uint8(c.O), uint8(3*c.PadH+c.PadW), int8(0))
+	}
+	f.Add(uint64(1), uint8(1), uint8(16), uint8(5), uint8(40), uint8(16), uint8(4), int8(20))
+	f.Add(uint64(2), uint8(2), uint8(18), uint8(3), uint8(3), uint8(17), uint8(8), int8(-20))
+	f.Fuzz(func(t *testing.T, seed uint64, n, ch, h, w, o, pad uint8, exponent int8) {
+		c := Conv{N: 1 + int(n)%3, C: 1 + int(ch)%20, H: 1 + int(h)%9, W: 1 + int(w)%40, O: 1 + int(o)%20, PadH: int(pad) / 3 % 3, PadW: int(pad) % 3}
+		if c.oh() < 1 || c.ow() < 1 || c.N*c.C*c.O*c.oh()*c.ow() > 4000 {
+			t.Skip()
+		}
+		scale := float32(math.Ldexp(1, int(exponent)%32))
+		rng := rand.New(rand.NewPCG(seed, 3))
+		x, filter, bias := random(rng, c.N*c.C*c.H*c.W), random(rng, c.O*c.C*9), random(rng, c.O)
+		dy := random(rng, c.N*c.O*c.oh()*c.ow())
+		for _, v := range [][]float32{x, bias, dy} { // results are linear in them
+			for i := range v {
+				v[i] *= scale
+			}
+		}
+		want := define(&c, x, filter, bias, dy)
+		for _, r := range [][]float64{want.y, want.yAbs, want.dx, want.dxAbs} {
+			for i := range r {
+				r[i] /= float64(scale)
+			}
+		}
+		for _, r := range [][]float64{want.df, want.dfAbs} {
+			for i := range r {
+				r[i] /= float64(scale) * float64(scale)
+			}
+		}
+		defer func(b *kernels) { best = b }(best)
+		for _, ks := range available() {
+			best = ks
+			y, dx, df := make([]float32, len(dy)), make([]float32, len(x)), make([]float32, len(filter))
+			for _, err := range []error{c.Forward(y, x, filter, bias), c.InputGrad(dx, dy, filter), c.FilterGrad(df, dy, x)} {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, v := range [][]float32{y, dx} {
+				for i := range v {
+					v[i] /= scale
+				}
+			}
+			for i := range df {
+				df[i] = df[i] / scale / scale
+			}
+			what := fmt.Sprintf("%s %+v scale %v: ", ks.name, c, scale)
+			within(t, what+"y", y, want.y, want.yAbs)
+			within(t, what+"dx", dx, want.dx, want.dxAbs)
+			within(t, what+"df", df, want.df, want.dfAbs)
+		}
+	})
+}
+
 // Without a bias it is zero.
 func TestNoBias(t *testing.T) {
 	c := Conv{N: 1, C: 2, H: 4, W: 4, O: 2, PadH: 1, PadW: 1}

@@ -30,7 +30,7 @@ func (op *Add) Type() hm.Type { return opkit.ElementwiseType(2) }
 
 // InferShape returns the shape that both inputs must have.
 func (op *Add) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
-	return opkit.SameShape(op, in)
+	return opkit.SameShape(op, in, 2)
 }
 
 // Do returns the sum.

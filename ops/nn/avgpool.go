@@ -61,22 +61,19 @@ func (op AveragePool2D) String() string {
 
 // InferShape returns the output's shape, or an error that says what does not fit.
 func (op AveragePool2D) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
-	s, err := imageShape(op, in)
-	if err != nil {
-		return nil, err
-	}
-	out := tensor.Shape{s[0], s[1], 0, 0}
-	for i := range 2 {
-		if op.Kernel[i] < 1 || op.Pad[i] < 0 || op.Stride[i] < 1 { // not made by NewAveragePool2D
-			return nil, errors.Errorf("nn: %v: want kernels and strides of 1 or more, pads of 0 or more", op)
+	return imageShape(op, in, func(s tensor.Shape) (tensor.Shape, error) {
+		out := tensor.Shape{s[0], s[1], 0, 0}
+		for i := range 2 {
+			if op.Kernel[i] < 1 || op.Pad[i] < 0 || op.Stride[i] < 1 { // not made by NewAveragePool2D
+				return nil, errors.Errorf("nn: %v: want kernels and strides of 1 or more, pads of 0 or more", op)
+			}
+			var err error
+			if out[2+i], err = windows(s[2+i], op.Kernel[i], op.Pad[i], op.Pad[i], op.Stride[i], 1); err != nil {
+				return nil, errors.WithMessagef(err, "nn: %v: the kernel is larger than the padded input %v", op, s)
+			}
 		}
-		room := s[2+i] + 2*op.Pad[i] - op.Kernel[i]
-		if room < 0 {
-			return nil, errors.Errorf("nn: %v: the kernel is larger than the padded input %v", op, s)
-		}
-		out[2+i] = room/op.Stride[i] + 1
-	}
-	return out, nil
+		return out, nil
+	})
 }
 
 // window returns the part of the input, of size n, that output o's window covers in one direction.
@@ -105,7 +102,7 @@ func avgPoolDo[T vec.Float](op AveragePool2D, prealloc, x gorgonia.Value) (gorgo
 	return into(op, prealloc, shape, x, func(y, in []T) error {
 		return op.planes(x.Shape(), shape, func(c, h, w, oh, ow int) {
 			from, to := in[c*h*w:(c+1)*h*w], y[c*oh*ow:(c+1)*oh*ow]
-			area := float64(op.Kernel[0] * op.Kernel[1])
+			area := float64(op.Kernel[0]) * float64(op.Kernel[1])
 			for oy := range oh {
 				y0, y1 := op.window(0, oy, h)
 				for ox := range ow {
@@ -126,7 +123,7 @@ func avgPoolDo[T vec.Float](op AveragePool2D, prealloc, x gorgonia.Value) (gorgo
 // planes calls f for every channel c of every sample with the sizes of the input's and the output's planes.
 func (op *AveragePool2D) planes(in, out tensor.Shape, f func(c, h, w, oh, ow int)) error {
 	// An output costs its window, so planes are counted by those.
-	work := out[2] * out[3] * op.Kernel[0] * op.Kernel[1]
+	work := opkit.Mul(opkit.Mul(out[2], out[3]), opkit.Mul(op.Kernel[0], op.Kernel[1]))
 	return par.Range(in[0]*in[1], planeGrain(work), func(lo, hi int) error {
 		for c := lo; c < hi; c++ {
 			f(c, in[2], in[3], out[2], out[3])
@@ -166,8 +163,8 @@ func (d *avgPoolGrad) String() string        { return fmt.Sprintf("derivative of
 func (d *avgPoolGrad) Hashcode() uint32      { return opkit.Hashcode("ftprop " + d.String()) }
 func (d *avgPoolGrad) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ftprop %v", d) }
 
-func (d *avgPoolGrad) InferShape(...gorgonia.DimSizer) (tensor.Shape, error) {
-	return d.shape.Clone(), nil
+func (d *avgPoolGrad) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
+	return always(d, in, 1, d.shape)
 }
 
 func (d *avgPoolGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
@@ -193,7 +190,7 @@ func avgPoolGradDo[T vec.Float](d *avgPoolGrad, prealloc, g gorgonia.Value) (gor
 		return op.planes(d.shape, want, func(c, h, w, oh, ow int) {
 			to, from := dx[c*h*w:(c+1)*h*w], dy[c*oh*ow:(c+1)*oh*ow]
 			clear(to)
-			area := T(op.Kernel[0] * op.Kernel[1])
+			area := T(float64(op.Kernel[0]) * float64(op.Kernel[1]))
 			for oy := range oh {
 				y0, y1 := op.window(0, oy, h)
 				for ox := range ow {

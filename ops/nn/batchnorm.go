@@ -16,18 +16,29 @@ import (
 
 // BatchNorm is batch normalisation over a batch of vectors (N, C) or images (N, C, H, W), per channel.
 //
-//	inputs    x, scale (C), shift (C)
+//	inputs    x, scale and shift, one number a channel: (C), (1, C) or (1, C, 1, 1)
 //	training  y = scale (x - mean)/sqrt(var + Eps) + shift, mean and biased variance of the batch;
 //	          running = (1-Momentum) running + Momentum batch, the variance unbiased
 //	testing   the running mean and variance in place of the batch's
 //
-// Machines switch between the two by SetTraining (gorgonia.EvalMode); the running statistics survive that, and are read and
-// set with Running and SetRunning. Sums are in float64. Source: Ioffe & Szegedy (2015), arXiv:1502.03167;
-// torch.nn.BatchNorm2d.
+// Momentum is the share of the new batch, as in PyTorch and in Gorgonia v0.9.18.
+//
+// Machines switch between training and testing by SetTraining: a machine with gorgonia.EvalMode, once made, leaves every graph that
+// it shares with a training machine in testing mode, until SetTraining(true) is called or another training machine is made.
+// Evaluation, or At of package models, gives a normalisation of its own to evaluate with. The running statistics survive all of
+// that (Gorgonia's are reset by every new training machine); they are read and set with Running and SetRunning, or Stats and
+// SetStats.
+//
+// Sums are in float64, of differences from a channel's first element, or from its mean where that is far off, so that an offset of
+// all elements costs no digits. NaN and infinities in a training batch, and statistics that the
+// network's precision does not hold, are an error that names the channel, and no running statistic changes. Source: Ioffe & Szegedy
+// (2015), arXiv:1502.03167; torch.nn.BatchNorm2d.
 //
 // A BatchNorm has state, so it belongs to one node: make it with NewBatchNorm or nodes.BatchNorm.
 type BatchNorm struct {
 	Momentum, Eps float64
+	// Dtype is that of the tensors of Stats and SetStats, float32 or float64, nil for float64; nodes.BatchNorm sets that of x.
+	Dtype tensor.Dtype
 
 	opkit.Pure
 	memory
@@ -35,25 +46,26 @@ type BatchNorm struct {
 	fixed    bool      // machines do not switch it: see Evaluation
 	mean     []float64 // running, one a channel
 	variance []float64
-	// Of the last run: what was normalised with. run counts the runs.
-	batchMean, invStd []float64
-	of                gorgonia.Value // the input that they are of
-	run               int
+	next     [2][]float64 // what mean and variance become if all channels of a batch can be normalised
+	// Of the last run: the means that were normalised with are center + rest, center being of x's precision. run counts the runs.
+	center, rest, invStd []float64
+	of                   gorgonia.Value // the input that they are of
+	run                  int
 }
 
 var _ gorgonia.TrainModeOp = (*BatchNorm)(nil)
 
-// NewBatchNorm returns a batch normalisation of a number of channels: PyTorch's defaults are momentum 0.1 and eps 1e-5. The
-// running mean starts at 0, the variance at 1.
+// maxChannels is far more channels than any network has.
+const maxChannels = 1 << 24
+
+// NewBatchNorm returns a batch normalisation of a number of channels, 1 to 2^24: PyTorch's defaults are momentum 0.1 and eps 1e-5.
+// The running mean starts at 0, the variance at 1.
 func NewBatchNorm(channels int, momentum, eps float64) (*BatchNorm, error) {
-	if channels < 1 || !(momentum >= 0 && momentum <= 1) || !(eps > 0) || math.IsInf(eps, 1) {
-		return nil, errors.Errorf("nn: BatchNorm of %d channels, momentum %v, eps %v: want 1 channel or more, momentum from 0 to 1, a positive eps", channels, momentum, eps)
+	if channels < 1 || channels > maxChannels || !(momentum >= 0 && momentum <= 1) || !(eps > 0) || math.IsInf(eps, 1) {
+		return nil, errors.Errorf("nn: BatchNorm of %d channels, momentum %v, eps %v: want 1 to %d channels, momentum from 0 to 1, a positive eps", channels, momentum, eps, maxChannels)
 	}
 	op := &BatchNorm{Momentum: momentum, Eps: eps, mean: make([]float64, channels), variance: make([]float64, channels)}
-	for i := range op.variance {
-		op.variance[i] = 1
-	}
-	return op, nil
+	return op, op.Reset()
 }
 
 // String returns the parameters.
@@ -70,7 +82,7 @@ func (op *BatchNorm) SetTraining(isTraining bool) error {
 // Evaluation returns a batch normalisation, for a node of its own, on the running statistics of op: it sees at once what
 // training makes of them. It stays in testing mode, whatever machine runs it.
 func (op *BatchNorm) Evaluation() *BatchNorm {
-	return &BatchNorm{Momentum: op.Momentum, Eps: op.Eps, mean: op.mean, variance: op.variance, testing: true, fixed: true}
+	return &BatchNorm{Momentum: op.Momentum, Eps: op.Eps, Dtype: op.Dtype, mean: op.mean, variance: op.variance, testing: true, fixed: true}
 }
 
 // Running returns copies of the running mean and variance.
@@ -93,24 +105,86 @@ func (op *BatchNorm) SetRunning(mean, variance []float64) error {
 	return nil
 }
 
+// Stats returns copies of the running mean and variance, (C) of Dtype. It has the signature of gorgonia.BatchNormOp's, whose tensors
+// are the statistics themselves.
+func (op *BatchNorm) Stats() (mean, variance tensor.Tensor) {
+	if op.Dtype == tensor.Float32 {
+		return vector[float32](op.mean), vector[float32](op.variance)
+	}
+	return vector[float64](op.mean), vector[float64](op.variance)
+}
+
+// vector returns a tensor with the numbers of x.
+func vector[T vec.Float](x []float64) tensor.Tensor {
+	y := make([]T, len(x))
+	for i, v := range x {
+		y[i] = T(v)
+	}
+	return tensor.New(tensor.WithShape(len(y)), tensor.WithBacking(y))
+}
+
+// SetStats is SetRunning with tensors (C) of Dtype, which are copied. It has the signature of gorgonia.BatchNormOp's.
+func (op *BatchNorm) SetStats(mean, variance tensor.Tensor) (err error) {
+	defer opkit.Guard(op, &err)
+	want := tensor.Float64
+	if op.Dtype == tensor.Float32 {
+		want = tensor.Float32
+	}
+	var x [2][]float64
+	for i, t := range []tensor.Tensor{mean, variance} {
+		name := [2]string{"mean", "variance"}[i]
+		if t == nil {
+			return errors.Errorf("nn: %v: the running %s is nil", op, name)
+		}
+		if !t.Shape().Eq(tensor.Shape{len(op.mean)}) || t.Dtype() != want {
+			return errors.Errorf("nn: %v: running %s %v of %v: want (%d) of %v", op, name, t.Shape(), t.Dtype(), len(op.mean), want)
+		}
+		if want == tensor.Float32 {
+			x[i], err = doubles[float32](t)
+		} else {
+			x[i], err = doubles[float64](t)
+		}
+		if err != nil {
+			return errors.WithMessagef(err, "nn: %v: running %s", op, name)
+		}
+	}
+	return op.SetRunning(x[0], x[1])
+}
+
+// doubles returns the elements of a value in float64.
+func doubles[T vec.Float](v gorgonia.Value) ([]float64, error) {
+	x, err := opkit.Elements[T](v)
+	y := make([]float64, len(x))
+	for i, e := range x {
+		y[i] = float64(e)
+	}
+	return y, err
+}
+
+// Reset sets the running mean to 0 and the variance to 1. It never fails. Unlike Gorgonia's, no machine calls it.
+func (op *BatchNorm) Reset() error {
+	clear(op.mean)
+	for c := range op.variance {
+		op.variance[c] = 1
+	}
+	return nil
+}
+
 // Arity is 3: x, scale, shift.
 func (op *BatchNorm) Arity() int { return 3 }
 
-// Type is a-tensor -> vector -> vector -> a-tensor, of any number of dimensions.
+// Type is a-tensor -> c -> d -> a-tensor, of any number of dimensions; InferShape says what scale and shift may be.
 func (op *BatchNorm) Type() hm.Type {
 	x := hm.TypeVariable('a')
-	v := gorgonia.TensorType{Dims: 1, Of: hm.TypeVariable('c')} // 'b' is Gorgonia's own when it infers
-	return hm.NewFnType(x, v, v, x)
+	return hm.NewFnType(x, hm.TypeVariable('c'), hm.TypeVariable('d'), x) // 'b' is Gorgonia's own when it infers
 }
 
 // InferShape returns the shape of x.
 func (op *BatchNorm) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
-	shapes, err := gorgonia.DimSizersToShapes(in)
-	if err != nil {
-		return nil, errors.Wrapf(err, "nn: %v", op)
-	}
-	_, err = op.layout(shapes)
-	return shapes[0].Clone(), err
+	return opkit.Infer(op, in, 3, func(in []tensor.Shape) (tensor.Shape, error) {
+		_, err := op.layout(in)
+		return in[0], err
+	})
 }
 
 // planes is how the elements of a channel lie: n planes of size elements, channels planes apart.
@@ -124,12 +198,28 @@ func (op *BatchNorm) layout(s []tensor.Shape) (planes, error) {
 	if len(x) != 2 && len(x) != 4 || x[1] != len(op.mean) {
 		return planes{}, errors.Errorf("nn: %v: input %v: want (N, %d) or (N, %[3]d, H, W)", op, x, len(op.mean))
 	}
+	total, err := opkit.Volume(x)
+	if err != nil {
+		return planes{}, errors.WithMessagef(err, "nn: %v: input", op)
+	}
 	for i, name := range []string{"scale", "shift"} {
-		if v := s[i+1]; v.TotalSize() != x[1] || len(v) != 1 {
-			return planes{}, errors.Errorf("nn: %v: %s %v: want (%d), one number a channel", op, name, v, x[1])
+		v := s[i+1]
+		if !perChannel(v, x[1]) {
+			return planes{}, errors.Errorf("nn: %v: %s %v: want (%d), (1, %[4]d) or (1, %[4]d, 1, 1), one number a channel", op, name, v, x[1])
 		}
 	}
-	return planes{x[0], x[1], x.TotalSize() / (x[0] * x[1])}, nil
+	return planes{x[0], x[1], total / (x[0] * x[1])}, nil
+}
+
+// perChannel reports whether s is (c), (1, c) or (1, c, 1, 1). (Shape.Eq does not tell (c, 1) apart.)
+func perChannel(s tensor.Shape, c int) bool {
+	switch len(s) {
+	case 1:
+		return s[0] == c
+	case 2:
+		return s[0] == 1 && s[1] == c
+	}
+	return len(s) == 4 && s[0] == 1 && s[1] == c && s[2] == 1 && s[3] == 1
 }
 
 // each calls f with the elements of every plane of channel c.
@@ -169,44 +259,88 @@ func batchNorm[T vec.Float](op *BatchNorm, in []gorgonia.Value) (gorgonia.Value,
 		return nil, err
 	}
 	v, y := opkit.Tensor[T](&op.memory, in[0].Shape(), in)
-	if len(op.batchMean) != p.channels {
-		op.batchMean, op.invStd = make([]float64, p.channels), make([]float64, p.channels)
+	if len(op.center) != p.channels {
+		op.center, op.rest, op.invStd = make([]float64, p.channels), make([]float64, p.channels), make([]float64, p.channels)
+		op.next = [2][]float64{make([]float64, p.channels), make([]float64, p.channels)}
 	}
 	op.of = in[0]
 	op.run++
-	return v, par.Range(p.channels, 1, func(lo, hi int) error {
+	err = par.Range(p.channels, 1, func(lo, hi int) error {
 		for c := lo; c < hi; c++ {
-			mean, variance := op.mean[c], op.variance[c]
+			m, variance := T(op.mean[c]), op.variance[c]
+			rest := op.mean[c] - float64(m)
 			if !op.testing {
-				mean, variance = moments(p, c, x[0])
-				// Rounded as PyTorch keeps them, so that a file in the network's precision holds them exactly.
-				op.mean[c] = float64(T(op.mean[c] + op.Momentum*(mean-op.mean[c])))
-				op.variance[c] = float64(T(op.variance[c] + op.Momentum*(variance*float64(count)/float64(count-1)-op.variance[c])))
+				var err error
+				if m, rest, variance, err = moments(op, p, c, x[0]); err != nil {
+					return err
+				}
 			}
 			inv := 1 / math.Sqrt(variance+op.Eps)
-			op.batchMean[c], op.invStd[c] = mean, inv
-			a := T(float64(x[1][c]) * inv)
-			b := T(float64(x[2][c]) - float64(x[1][c])*inv*mean)
-			p.each(c, func(from, to int) { vec.Affine(y[from:to], x[0][from:to], a, b) })
+			op.center[c], op.rest[c], op.invStd[c] = float64(m), rest, inv
+			// x - m before anything else: a x + (shift - a mean) would cancel.
+			a := float64(x[1][c]) * inv
+			b := float64(x[2][c]) - a*rest
+			p.each(c, func(from, to int) { vec.AffineAround(y[from:to], x[0][from:to], T(a), T(b), m) })
 		}
 		return nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	if !op.testing {
+		copy(op.mean, op.next[0])
+		copy(op.variance, op.next[1])
+	}
+	return v, nil
 }
 
-// moments returns the mean and the biased variance of channel c, in two passes: the one-pass formula cancels.
-func moments[T vec.Float](p planes, c int, x []T) (mean, variance float64) {
-	count := float64(p.n * p.size)
-	sum := 0.0
-	p.each(c, func(from, to int) {
-		s, _ := vec.SumDot(x[from:to], x[from:to], 0)
-		sum += s
-	})
-	mean = sum / count
-	m := T(mean)
-	shift := mean - float64(m)
-	squares := 0.0
-	p.each(c, func(from, to int) { squares += vec.SquaresAround(x[from:to], m) })
-	return mean, squares/count - shift*shift
+// moments returns the mean of channel c, as m + rest, and its biased variance, and writes the running statistics that follow from
+// them to op.next.
+//
+// Sums are of differences from a center: squares/n - (sum/n)^2 cancels as far as that is away from the mean. The first element is
+// near enough, as a rule; where it is more than four standard deviations off, sums are taken again, around the mean.
+func moments[T vec.Float](op *BatchNorm, p planes, c int, x []T) (m T, rest, variance float64, err error) {
+	center, count := x[c*p.size], float64(p.n*p.size)
+	for range 2 {
+		sum, squares := 0.0, 0.0
+		p.each(c, func(from, to int) {
+			s, q := vec.Moments(x[from:to], center)
+			sum += s
+			squares += q
+		})
+		off := sum / count
+		m = T(float64(center) + off)
+		rest = off - (float64(m) - float64(center))
+		variance = max(0, squares/count-off*off)
+		if off*off <= 16*variance {
+			break
+		}
+		center = m
+	}
+	mean := float64(m) + rest
+	if mean-mean != 0 || variance-variance != 0 {
+		return m, rest, variance, nonFinite(op, p, c, x, variance)
+	}
+	for i, r := range [2]float64{op.mean[c] + op.Momentum*(mean-op.mean[c]), op.variance[c] + op.Momentum*(variance*count/(count-1)-op.variance[c])} {
+		// Rounded as PyTorch keeps them, so that a file in the network's precision holds them exactly.
+		t := T(r)
+		if t-t != 0 {
+			return m, rest, variance, errors.Errorf("nn: %v: the running %s of channel %d would become %v, more than %T holds: the batch has mean %v and variance %v", op, [2]string{"mean", "variance"}[i], c, r, t, mean, variance)
+		}
+		op.next[i][c] = float64(t)
+	}
+	return m, rest, variance, nil
+}
+
+// nonFinite is the error for a channel whose mean or variance is not finite.
+func nonFinite[T vec.Float](op *BatchNorm, p planes, c int, x []T, variance float64) error {
+	for n := range p.n {
+		from := (n*p.channels + c) * p.size
+		if i := vec.FirstNonFinite(x[from : from+p.size]); i >= 0 {
+			return errors.Errorf("nn: %v: element %d of channel %d of sample %d is %v: training needs finite numbers", op, i, c, n, x[from+i])
+		}
+	}
+	return errors.Errorf("nn: %v: the variance of channel %d is %v: its elements are too large", op, c, variance)
 }
 
 // WriteHash writes an identity: a normalisation has state, so no two are the same.
@@ -226,7 +360,7 @@ func (op *BatchNorm) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgo
 	for i := range in {
 		var err error
 		// The output is an input so that normalisation is sure to have run before.
-		if nodes[i], err = opkit.Apply(&normInputGrad{normGrad: shared, input: i, dims: in[0].Dims()}, in[0], in[1], out, grad); err != nil {
+		if nodes[i], err = opkit.Apply(&normInputGrad{normGrad: shared, input: i, dims: in[0].Dims(), shape: in[i].Shape()}, in[0], in[1], out, grad); err != nil {
 			return nil, errors.WithMessagef(err, "nn: differentiating %v", op)
 		}
 	}
@@ -237,7 +371,7 @@ func (op *BatchNorm) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgo
 func (op *BatchNorm) DoDiff(_ gorgonia.ExecutionContext, in gorgonia.Nodes, out *gorgonia.Node) error {
 	shared := &normGrad{norm: op}
 	for i := range in {
-		d := &normInputGrad{normGrad: shared, input: i, dims: in[0].Dims()}
+		d := &normInputGrad{normGrad: shared, input: i, dims: in[0].Dims(), shape: in[i].Shape()}
 		err := opkit.Accumulate(op, in[i:i+1], out, func(g gorgonia.Value) (gorgonia.Value, error) {
 			return d.Do(in[0].Value(), in[1].Value(), out.Value(), g)
 		})
@@ -266,15 +400,14 @@ func normSums[T vec.Float](g *normGrad, p planes, x, dy []T) error {
 	}
 	return par.Range(p.channels, 1, func(lo, hi int) error {
 		for c := lo; c < hi; c++ {
-			m := T(g.norm.batchMean[c])
-			shift := g.norm.batchMean[c] - float64(m)
+			m := T(g.norm.center[c])
 			sum, dot := 0.0, 0.0
 			p.each(c, func(from, to int) {
 				s, d := vec.SumDot(dy[from:to], x[from:to], m)
 				sum += s
 				dot += d
 			})
-			g.sum[c], g.sumHat[c] = sum, (dot-shift*sum)*g.norm.invStd[c]
+			g.sum[c], g.sumHat[c] = sum, (dot-g.norm.rest[c]*sum)*g.norm.invStd[c]
 		}
 		return nil
 	})
@@ -283,8 +416,9 @@ func normSums[T vec.Float](g *normGrad, p planes, x, dy []T) error {
 // normInputGrad is the gradient of one input: (x, scale, y, dy) to that input's shape.
 type normInputGrad struct {
 	*normGrad
-	input int // 0 x, 1 scale, 2 shift
-	dims  int // of x
+	input int          // 0 x, 1 scale, 2 shift
+	dims  int          // of x
+	shape tensor.Shape // of the input
 
 	opkit.Gradient
 	memory
@@ -299,19 +433,12 @@ func (d *normInputGrad) Hashcode() uint32      { return opkit.Hashcode(fmt.Sprin
 
 func (d *normInputGrad) Type() hm.Type {
 	a := hm.TypeVariable('a')
-	x, v := gorgonia.TensorType{Dims: d.dims, Of: a}, gorgonia.TensorType{Dims: 1, Of: a}
-	if d.input == 0 {
-		return hm.NewFnType(x, v, x, x, x)
-	}
-	return hm.NewFnType(x, v, x, x, v)
+	x := gorgonia.TensorType{Dims: d.dims, Of: a}
+	return hm.NewFnType(x, hm.TypeVariable('c'), x, x, gorgonia.TensorType{Dims: len(d.shape), Of: a})
 }
 
 func (d *normInputGrad) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
-	shapes, err := gorgonia.DimSizersToShapes(in)
-	if err != nil {
-		return nil, errors.Wrapf(err, "nn: %v", d)
-	}
-	return shapes[min(d.input, 1)].Clone(), nil
+	return always(d, in, 4, d.shape)
 }
 
 func (d *normInputGrad) UsePreallocDo(_ gorgonia.Value, in ...gorgonia.Value) (gorgonia.Value, error) {
@@ -339,7 +466,11 @@ func normBackward[T vec.Float](d *normInputGrad, in []gorgonia.Value) (gorgonia.
 	if err := normSums(d.normGrad, p, x[0], x[2]); err != nil {
 		return nil, err
 	}
-	v, out := opkit.Tensor[T](&d.memory, in[min(d.input, 1)].Shape(), in)
+	shape := d.shape
+	if d.input == 0 {
+		shape = in[0].Shape()
+	}
+	v, out := opkit.Tensor[T](&d.memory, shape, in)
 	switch d.input {
 	case 1:
 		for c := range out {
@@ -355,21 +486,17 @@ func normBackward[T vec.Float](d *normInputGrad, in []gorgonia.Value) (gorgonia.
 	count := float64(p.n * p.size)
 	return v, par.Range(p.channels, 1, func(lo, hi int) error {
 		for c := lo; c < hi; c++ {
-			mean, inv := d.norm.batchMean[c], d.norm.invStd[c]
+			inv := d.norm.invStd[c]
 			k := float64(x[1][c]) * inv
-			// dx = k (dy - sum/count - xhat sumHat/count), as a dy + b x + e; in testing the statistics are constants.
-			a, b, e := k, 0.0, 0.0
-			if !d.norm.testing {
-				b = -k * inv * d.sumHat[c] / count
-				e = -k*d.sum[c]/count - b*mean
+			if d.norm.testing { // the statistics are constants
+				p.each(c, func(from, to int) { vec.Scale(out[from:to], x[2][from:to], T(k)) })
+				continue
 			}
-			ta, tb, te := T(a), T(b), T(e)
-			p.each(c, func(from, to int) {
-				dst, xs := out[from:to], x[0][from:to]
-				for i, g := range x[2][from:to] {
-					dst[i] = ta*g + tb*xs[i] + te
-				}
-			})
+			// dx = k (dy - sum/count - xhat sumHat/count), differences first.
+			m := T(d.norm.center[c])
+			b := inv * d.sumHat[c] / count
+			e := d.sum[c]/count - b*d.norm.rest[c]
+			p.each(c, func(from, to int) { vec.AffineRest(out[from:to], x[0][from:to], x[2][from:to], T(k), T(b), m, T(e)) })
 		}
 		return nil
 	})

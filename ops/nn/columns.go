@@ -71,7 +71,7 @@ func (g *geometry) sharing() int {
 // size.
 func span(n, size, d, stride int) (lo, hi int) {
 	if d < 0 {
-		lo = (-d + stride - 1) / stride
+		lo = (-d-1)/stride + 1 // rounded up
 	}
 	hi = n
 	if last := size - 1 - d; last < 0 {

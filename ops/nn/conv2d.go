@@ -3,6 +3,7 @@ package nn
 import (
 	"fmt"
 	"hash"
+	"math"
 
 	"github.com/chewxy/hm"
 	"github.com/ftprop/ftprop/internal/gemm"
@@ -85,15 +86,10 @@ func (op *Conv2d) Type() hm.Type {
 
 // InferShape returns the output's shape, or an error that says what does not fit.
 func (op *Conv2d) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
-	shapes, err := gorgonia.DimSizersToShapes(in)
-	if err != nil {
-		return nil, errors.Wrapf(err, "nn: %v", op)
-	}
-	g, err := op.geometry(shapes)
-	if err != nil {
-		return nil, err
-	}
-	return tensor.Shape{g.n, g.o, g.oh, g.ow}, nil
+	return opkit.Infer(op, in, op.Arity(), func(in []tensor.Shape) (tensor.Shape, error) {
+		g, err := op.geometry(in)
+		return tensor.Shape{g.n, g.o, g.oh, g.ow}, err
+	})
 }
 
 func (op *Conv2d) geometry(shapes []tensor.Shape) (g geometry, err error) {
@@ -111,19 +107,26 @@ func (op *Conv2d) geometry(shapes []tensor.Shape) (g geometry, err error) {
 		return g, errors.Errorf("nn: %v: bias %v: want (%d), one number for each of the filter's outputs", op, shapes[2], f[0])
 	}
 	g = geometry{n: x[0], c: x[1], h: x[2], w: x[3], o: f[0], kh: f[2], kw: f[3], pad: op.Pad, stride: op.Stride, dilation: op.Dilation, noWinograd: op.NoWinograd}
-	g.oh, err = windows(g.h, g.kh, g.pad[0], g.stride[0], g.dilation[0])
+	g.oh, err = windows(g.h, g.kh, g.pad[0], g.pad[0], g.stride[0], g.dilation[0])
 	if err == nil {
-		g.ow, err = windows(g.w, g.kw, g.pad[1], g.stride[1], g.dilation[1])
+		g.ow, err = windows(g.w, g.kw, g.pad[1], g.pad[1], g.stride[1], g.dilation[1])
 	}
 	return g, errors.WithMessagef(err, "nn: %v: image %v, filter %v", op, x, f)
 }
 
-// windows returns how often a window of size k fits into size n with pad on both sides.
-func windows(n, k, pad, stride, dilation int) (int, error) {
-	if reach := dilation*(k-1) + 1; k < 1 || n+2*pad < reach {
-		return 0, errors.Errorf("a window that reaches over %d does not fit into %d with %d of padding on each side", reach, n, pad)
+// windows returns how often a window of size k fits into size n with the given padding before and after it.
+func windows(n, k, before, after, stride, dilation int) (int, error) {
+	room, reach := opkit.Add(n, opkit.Add(before, after)), 1
+	if k > 1 {
+		reach = opkit.Add(opkit.Mul(dilation, k-1), 1)
 	}
-	return (n+2*pad-dilation*(k-1)-1)/stride + 1, nil
+	switch {
+	case room == math.MaxInt:
+		return 0, errors.Errorf("padding of %d and %d is too large", before, after)
+	case k < 1 || room < reach:
+		return 0, errors.Errorf("a window that reaches over %d does not fit into %d with %d and %d of padding before and after it", reach, n, before, after)
+	}
+	return (room-reach)/stride + 1, nil
 }
 
 // gemmSerial is the product on the calling goroutine.
@@ -356,8 +359,8 @@ func (d *convGrad) Type() hm.Type {
 	return hm.NewFnType(t, t, t, gorgonia.TensorType{Dims: len(d.shape), Of: a})
 }
 
-func (d *convGrad) InferShape(...gorgonia.DimSizer) (tensor.Shape, error) {
-	return d.shape.Clone(), nil
+func (d *convGrad) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
+	return always(d, in, 3, d.shape)
 }
 func (d *convGrad) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ftprop %v %p", d, d) }
 func (d *convGrad) Hashcode() uint32      { return opkit.Hashcode(fmt.Sprintf("ftprop %v %p", d, d)) }

@@ -29,7 +29,8 @@ import (
 // A mask is a function of seed, run and element only, not of the number of processors.
 //
 // A new machine sets the mode (gorgonia.NewTapeMachine and NewLispMachine training, with gorgonia.EvalMode evaluation) of the
-// graph's operations, not of its own runs: the last machine made decides, until SetTraining is called.
+// graph's operations, not of its own runs: the last machine made decides, until SetTraining is called. To evaluate beside training
+// take a graph of its own: At of package models, or the same layers without dropout.
 //
 // A Dropout keeps its mask, so it belongs to one node: make it with NewDropout, NewDropout2D or in package nodes; its node
 // is never merged with another. Source: torch.nn.Dropout and Dropout2d. (Gorgonia's own divides the gradient by p, in
@@ -93,10 +94,9 @@ func (op *Dropout) SetState(s DropoutState) { op.state = s }
 // InferShape returns the input's shape.
 func (op *Dropout) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 	if !op.channels {
-		return opkit.SameShape(op, in)
+		return opkit.SameShape(op, in, 1)
 	}
-	s, err := imageShape(op, in)
-	return s.Clone(), err
+	return imageShape(op, in, func(s tensor.Shape) (tensor.Shape, error) { return s, nil })
 }
 
 // Do returns the input with units dropped, or a copy of it.
@@ -240,7 +240,7 @@ func (d dropoutGrad) Hashcode() uint32      { return opkit.Hashcode(fmt.Sprintf(
 func (d dropoutGrad) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ftprop %v %p", d, d.op) }
 
 func (d dropoutGrad) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
-	return opkit.SameShape(d, in)
+	return opkit.SameShape(d, in, 2)
 }
 
 func (d dropoutGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {

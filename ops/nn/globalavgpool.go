@@ -33,11 +33,7 @@ func (op GlobalAveragePool2D) String() string { return "GlobalAveragePool2D{}" }
 
 // InferShape returns (N, C, 1, 1).
 func (op GlobalAveragePool2D) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
-	s, err := imageShape(op, in)
-	if err != nil {
-		return nil, err
-	}
-	return tensor.Shape{s[0], s[1], 1, 1}, nil
+	return imageShape(op, in, func(s tensor.Shape) (tensor.Shape, error) { return tensor.Shape{s[0], s[1], 1, 1}, nil })
 }
 
 // Do returns the means.
@@ -104,8 +100,8 @@ func (d *globalAvgGrad) String() string {
 func (d *globalAvgGrad) Hashcode() uint32      { return opkit.Hashcode("ftprop " + d.String()) }
 func (d *globalAvgGrad) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ftprop %v", d) }
 
-func (d *globalAvgGrad) InferShape(...gorgonia.DimSizer) (tensor.Shape, error) {
-	return d.shape.Clone(), nil
+func (d *globalAvgGrad) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
+	return always(d, in, 1, d.shape)
 }
 
 func (d *globalAvgGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {

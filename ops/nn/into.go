@@ -38,33 +38,19 @@ func (fourToFour) Type() hm.Type {
 	return hm.NewFnType(t, t)
 }
 
-// oneShape returns the shape of an operation's only input.
-func oneShape(op fmt.Stringer, in []gorgonia.DimSizer) (tensor.Shape, error) {
-	shapes, err := gorgonia.DimSizersToShapes(in)
-	if err != nil {
-		return nil, errors.Wrapf(err, "nn: %v", op)
-	}
-	if len(shapes) != 1 {
-		return nil, errors.Errorf("nn: %v takes 1 input, got %d", op, len(shapes))
-	}
-	return shapes[0], nil
+// imageShape infers the shape of an operation on one input (N, C, H, W): what f makes of it.
+func imageShape(op fmt.Stringer, in []gorgonia.DimSizer, f func(s tensor.Shape) (tensor.Shape, error)) (tensor.Shape, error) {
+	return opkit.Infer(op, in, 1, func(in []tensor.Shape) (tensor.Shape, error) {
+		if len(in[0]) != 4 {
+			return nil, errors.Errorf("nn: %v: input %v: want (N, C, H, W)", op, in[0])
+		}
+		return f(in[0])
+	})
 }
 
-// imageShape is oneShape for an input (N, C, H, W) that is not empty.
-func imageShape(op fmt.Stringer, in []gorgonia.DimSizer) (tensor.Shape, error) {
-	s, err := oneShape(op, in)
-	if err != nil {
-		return nil, err
-	}
-	if len(s) != 4 {
-		return nil, errors.Errorf("nn: %v: input %v: want (N, C, H, W)", op, s)
-	}
-	for _, n := range s {
-		if n < 1 {
-			return nil, errors.Errorf("nn: %v: input %v is empty", op, s)
-		}
-	}
-	return s, nil
+// always infers a shape that does not depend on the input's.
+func always(op fmt.Stringer, in []gorgonia.DimSizer, arity int, shape tensor.Shape) (tensor.Shape, error) {
+	return opkit.Infer(op, in, arity, func([]tensor.Shape) (tensor.Shape, error) { return shape, nil })
 }
 
 // into calls f with memory for a result of the given shape, prealloc's or, if that is nil, new, and with the elements of

@@ -53,11 +53,7 @@ func (op *Linear) Type() hm.Type {
 
 // InferShape returns (N, out).
 func (op *Linear) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
-	shapes, err := gorgonia.DimSizersToShapes(in)
-	if err != nil {
-		return nil, errors.Wrapf(err, "nn: %v", op)
-	}
-	return op.output(shapes)
+	return opkit.Infer(op, in, op.Arity(), op.output)
 }
 
 func (op *Linear) output(s []tensor.Shape) (tensor.Shape, error) {
@@ -183,8 +179,8 @@ func (d *linearGrad) Type() hm.Type {
 	return hm.NewFnType(m, m, m, gorgonia.TensorType{Dims: len(d.shape), Of: a})
 }
 
-func (d *linearGrad) InferShape(...gorgonia.DimSizer) (tensor.Shape, error) {
-	return d.shape.Clone(), nil
+func (d *linearGrad) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
+	return always(d, in, 3, d.shape)
 }
 
 func (d *linearGrad) UsePreallocDo(_ gorgonia.Value, in ...gorgonia.Value) (gorgonia.Value, error) {

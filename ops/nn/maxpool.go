@@ -3,6 +3,7 @@ package nn
 import (
 	"fmt"
 	"hash"
+	"math"
 
 	"github.com/chewxy/hm"
 	"github.com/ftprop/ftprop/internal/opkit"
@@ -16,16 +17,17 @@ import (
 // MaxPool2D is two-dimensional max-pooling.
 //
 //	input    (N, C, H, W)
-//	output   (N, C, OH, OW), OH = (H + 2 Pad[0] - Kernel[0])/Stride[0] + 1, OW likewise
+//	output   (N, C, OH, OW), OH = (H + Pad[0] + PadEnd[0] - Kernel[0])/Stride[0] + 1, OW likewise
 //
-// The padding is never the maximum. Of equal values the first in row-major order is the maximum, and gets the gradient: that
+// Pad is the padding above and to the left, PadEnd that below and to the right. It is less than the kernel, and never the maximum (in
+// a window without any element of the input Gorgonia returns the lowest number, and its gradient panics). Of equal values the first in row-major order is the maximum, and gets the gradient: that
 // matters here, since sign units make ties. NaN is larger than any number, so it is passed on. Source:
 // torch.nn.functional.max_pool2d.
 //
 // A MaxPool2D remembers where the maxima were, so it belongs to one node: make it with NewMaxPool2D or
 // nodes.MaxPool2D.
 type MaxPool2D struct {
-	Kernel, Pad, Stride [2]int
+	Kernel, Pad, PadEnd, Stride [2]int
 
 	opkit.Pure
 	memory
@@ -33,25 +35,32 @@ type MaxPool2D struct {
 	of     gorgonia.Value // the input that argmax is of
 }
 
-// NewMaxPool2D returns a max-pooling. All parameters have two elements, for height and width; pad may be at most half the
-// kernel.
+// NewMaxPool2D returns a max-pooling. Kernel and stride have two elements, for height and width, and pad two, for both ends of each,
+// or four in gorgonia.MaxPool2D's order. That is what Gorgonia v0.9.18 computes and its tests expect, not what its documentation says:
+// below, above, right, left. So {1, 0, 1, 0} pads below and to the right.
 func NewMaxPool2D(kernel tensor.Shape, pad, stride []int) (*MaxPool2D, error) {
 	op := &MaxPool2D{}
-	if len(kernel) != 2 || len(pad) != 2 || len(stride) != 2 {
-		return nil, errors.Errorf("nn: MaxPool2D: kernel %v, pad %v, stride %v: want two numbers each, for height and width", kernel, pad, stride)
+	if len(kernel) != 2 || len(pad) != 2 && len(pad) != 4 || len(stride) != 2 {
+		return nil, errors.Errorf("nn: MaxPool2D: kernel %v, pad %v, stride %v: want two numbers each, for height and width, or four pads: below, above, right, left", kernel, pad, stride)
 	}
 	for i := range 2 {
-		if kernel[i] < 1 || stride[i] < 1 || pad[i] < 0 || 2*pad[i] > kernel[i] {
-			return nil, errors.Errorf("nn: MaxPool2D: kernel %v, pad %v, stride %v: want kernel and stride of 1 or more, pad from 0 to half the kernel", kernel, pad, stride)
+		op.Kernel[i], op.Pad[i], op.PadEnd[i], op.Stride[i] = kernel[i], pad[i], pad[i], stride[i]
+		if len(pad) == 4 {
+			op.Pad[i], op.PadEnd[i] = pad[2*i+1], pad[2*i]
 		}
-		op.Kernel[i], op.Pad[i], op.Stride[i] = kernel[i], pad[i], stride[i]
+		if kernel[i] < 1 || stride[i] < 1 || min(op.Pad[i], op.PadEnd[i]) < 0 || max(op.Pad[i], op.PadEnd[i]) >= kernel[i] {
+			return nil, errors.Errorf("nn: MaxPool2D: kernel %v, pad %v, stride %v: want kernel and stride of 1 or more, pads from 0 to less than the kernel (PyTorch: half the kernel): a window in the padding has no maximum", kernel, pad, stride)
+		}
 	}
 	return op, nil
 }
 
 // String returns the pooling's parameters.
 func (op *MaxPool2D) String() string {
-	return fmt.Sprintf("MaxPool2D{Kernel: %v, Pad: %v, Stride: %v}", op.Kernel, op.Pad, op.Stride)
+	if op.Pad == op.PadEnd {
+		return fmt.Sprintf("MaxPool2D{Kernel: %v, Pad: %v, Stride: %v}", op.Kernel, op.Pad, op.Stride)
+	}
+	return fmt.Sprintf("MaxPool2D{Kernel: %v, Pad: %v, PadEnd: %v, Stride: %v}", op.Kernel, op.Pad, op.PadEnd, op.Stride)
 }
 
 // Arity is 1.
@@ -72,23 +81,25 @@ func fourDims(n int) hm.Type {
 
 // InferShape returns the output's shape.
 func (op *MaxPool2D) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
-	shapes, err := gorgonia.DimSizersToShapes(in)
-	if err != nil {
-		return nil, errors.Wrapf(err, "nn: %v", op)
-	}
-	return op.output(shapes[0])
+	return opkit.Infer(op, in, 1, func(in []tensor.Shape) (tensor.Shape, error) { return op.output(in[0]) })
 }
 
 func (op *MaxPool2D) output(s tensor.Shape) (tensor.Shape, error) {
 	if len(s) != 4 {
 		return nil, errors.Errorf("nn: %v: input %v: want (N, C, H, W)", op, s)
 	}
-	oh, err := windows(s[2], op.Kernel[0], op.Pad[0], op.Stride[0], 1)
-	if err != nil {
-		return nil, errors.WithMessagef(err, "nn: %v: input %v", op, s)
+	if opkit.Mul(s[2], s[3]) > math.MaxInt32 { // see argmax
+		return nil, errors.Errorf("nn: %v: input %v: want at most 2^31 - 1 elements a channel", op, s)
 	}
-	ow, err := windows(s[3], op.Kernel[1], op.Pad[1], op.Stride[1], 1)
-	return tensor.Shape{s[0], s[1], oh, ow}, errors.WithMessagef(err, "nn: %v: input %v", op, s)
+	out := tensor.Shape{s[0], s[1], 0, 0}
+	for i := range 2 {
+		n, err := windows(s[2+i], op.Kernel[i], op.Pad[i], op.PadEnd[i], op.Stride[i], 1)
+		if err != nil {
+			return nil, errors.WithMessagef(err, "nn: %v: input %v", op, s)
+		}
+		out[2+i] = n
+	}
+	return out, nil
 }
 
 // Do returns the maxima.
@@ -119,7 +130,7 @@ func maxPool[T vec.Float](op *MaxPool2D, in []gorgonia.Value) (gorgonia.Value, e
 		op.argmax = make([]int32, len(out))
 	}
 	h, w, oh, ow := s[2], s[3], shape[2], shape[3]
-	halves := op.Kernel == [2]int{2, 2} && op.Stride == [2]int{2, 2} && op.Pad == [2]int{}
+	halves := op.Kernel == [2]int{2, 2} && op.Stride == [2]int{2, 2} && op.Pad == [2]int{} && op.PadEnd == [2]int{}
 	return v, par.Range(s[0]*s[1], 1, func(lo, hi int) error {
 		for p := lo; p < hi; p++ {
 			plane, dst, arg := x[p*h*w:(p+1)*h*w], out[p*oh*ow:(p+1)*oh*ow], op.argmax[p*oh*ow:(p+1)*oh*ow]
@@ -223,11 +234,7 @@ func (d *maxPoolGrad) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ftprop %v %p", d,
 func (d *maxPoolGrad) Hashcode() uint32      { return opkit.Hashcode(fmt.Sprintf("ftprop %v %p", d, d)) }
 
 func (d *maxPoolGrad) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
-	shapes, err := gorgonia.DimSizersToShapes(in)
-	if err != nil {
-		return nil, errors.Wrapf(err, "nn: %v", d)
-	}
-	return shapes[0].Clone(), nil
+	return opkit.Infer(d, in, 3, func(in []tensor.Shape) (tensor.Shape, error) { return in[0], nil })
 }
 
 func (d *maxPoolGrad) UsePreallocDo(_ gorgonia.Value, in ...gorgonia.Value) (gorgonia.Value, error) {
@@ -247,7 +254,7 @@ func maxPoolBackward[T vec.Float](d *maxPoolGrad, in []gorgonia.Value) (gorgonia
 	}
 	pool := d.pool
 	if pool.of != in[0] { // it has run on another node since
-		pool = &MaxPool2D{Kernel: pool.Kernel, Pad: pool.Pad, Stride: pool.Stride}
+		pool = &MaxPool2D{Kernel: pool.Kernel, Pad: pool.Pad, PadEnd: pool.PadEnd, Stride: pool.Stride}
 		if _, err := pool.Do(in[0]); err != nil {
 			return nil, err
 		}

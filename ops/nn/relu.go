@@ -95,7 +95,7 @@ func (op Rectifier) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 	if op.slope-op.slope != 0 { // NaN or infinite
 		return nil, errors.Errorf("nn: %v: the slope must be finite", op)
 	}
-	return opkit.SameShape(op, in)
+	return opkit.SameShape(op, in, 1)
 }
 
 // Do returns the rectified values.
@@ -148,7 +148,7 @@ func (d rectifierGrad) Hashcode() uint32      { return opkit.Hashcode("ftprop " 
 func (d rectifierGrad) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ftprop %v", d) }
 
 func (d rectifierGrad) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
-	return opkit.SameShape(d, in)
+	return opkit.SameShape(d, in, 2)
 }
 
 func (d rectifierGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {

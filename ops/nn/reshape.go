@@ -39,6 +39,10 @@ func NewReshape(from, to tensor.Shape) (*Reshape, error) {
 	if len(from) == 0 || len(to) == 0 {
 		return nil, errors.Errorf("nn: Reshape from %v to %v: want shapes of one or more dimensions", from, to)
 	}
+	size, err := opkit.Volume(from)
+	if err != nil {
+		return nil, errors.WithMessagef(err, "nn: Reshape from %v to %v", from, to)
+	}
 	known, unknown := 1, -1
 	for i, n := range to {
 		switch {
@@ -47,10 +51,9 @@ func NewReshape(from, to tensor.Shape) (*Reshape, error) {
 		case n < 1:
 			return nil, errors.Errorf("nn: Reshape from %v to %v: sizes must be 1 or more, but for one -1", from, to)
 		default:
-			known *= n
+			known = opkit.Mul(known, n)
 		}
 	}
-	size := from.TotalSize()
 	if unknown >= 0 && size%known == 0 {
 		op.to[unknown] = size / known
 	} else if unknown >= 0 || size != known {
@@ -64,7 +67,7 @@ func NewFlatten(from tensor.Shape) (*Reshape, error) {
 	if len(from) < 2 {
 		return nil, errors.Errorf("nn: Flatten: input %v: want (N, ...), two or more dimensions", from)
 	}
-	return NewReshape(from, tensor.Shape{from[0], from[1:].TotalSize()})
+	return NewReshape(from, tensor.Shape{from[0], -1})
 }
 
 // String returns both shapes.
@@ -81,14 +84,12 @@ func (op *Reshape) Type() hm.Type {
 
 // InferShape returns the new shape.
 func (op *Reshape) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
-	s, err := oneShape(op, in)
-	if err != nil {
-		return nil, err
-	}
-	if !s.Eq(op.from) {
-		return nil, errors.Errorf("nn: %v: input %v", op, s)
-	}
-	return op.to.Clone(), nil
+	return opkit.Infer(op, in, 1, func(in []tensor.Shape) (tensor.Shape, error) {
+		if !in[0].Eq(op.from) {
+			return nil, errors.Errorf("nn: %v: input %v", op, in[0])
+		}
+		return op.to, nil
+	})
 }
 
 // Do returns a copy of the input in the new shape.

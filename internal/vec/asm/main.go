@@ -55,6 +55,7 @@ func main() {
 	for _, s := range sets {
 		adam(s)
 		sums(s)
+		moments(s)
 	}
 	if err := table("../kernels_table_amd64.go"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -619,14 +620,26 @@ var kernels = []kernel{
 			return x
 		}
 	})},
-	{"affine", "sets dst = a*x + b, rounded twice.", false, true, 4, unary(func(g *gen) func(reg.VecVirtual) reg.VecVirtual {
-		a, b := g.param("a"), g.param("b")
+	{"affine", "sets dst = a*(x-c) + b, rounded three times.", false, true, 4, unary(func(g *gen) func(reg.VecVirtual) reg.VecVirtual {
+		a, b, c := g.param("a"), g.param("b"), g.param("c")
 		return func(x reg.VecVirtual) reg.VecVirtual {
+			VSUBPS(c, x, x)
 			VMULPS(a, x, x)
 			VADDPS(b, x, x)
 			return x
 		}
 	})},
+	{"affineRest", "sets dst = a*((y-d) - b*(x-c)), rounded at every step.", true, true, 2, func(g *gen) func(x, y reg.VecVirtual) reg.VecVirtual {
+		a, b, c, d := g.param("a"), g.param("b"), g.param("c"), g.param("d")
+		return func(x, y reg.VecVirtual) reg.VecVirtual {
+			VSUBPS(c, x, x)
+			VMULPS(b, x, x)
+			VSUBPS(d, y, y)
+			VSUBPS(x, y, y)
+			VMULPS(a, y, y)
+			return y
+		}
+	}},
 }
 
 // table writes the Go file that lists the kernels by instruction set.

@@ -53,3 +53,39 @@ func sums(s isa) {
 	VZEROUPPER()
 	RET()
 }
+
+// moments writes the kernel of Moments: differences, too, are of float64.
+func moments(s isa) {
+	TEXT("moments"+s.name, NOSPLIT, "func(x *float32, n int, center float64, acc *float64)")
+	Pragma("noescape")
+	Doc("moments" + s.name + " adds x-center to the first 16 sums at acc and its square to the next 16, of n elements, n a positive multiple of 16.")
+	x, n, acc := Load(Param("x"), GP64()), Load(Param("n"), GP64()), Load(Param("acc"), GP64())
+	doubles := s.lanes / 2
+	var sum, squares []reg.VecVirtual
+	for i := 0; i < strands; i += doubles {
+		a, b := s.reg(), s.reg()
+		VMOVUPD(Mem{Base: acc, Disp: 8 * i}, a)
+		VMOVUPD(Mem{Base: acc, Disp: 8 * (strands + i)}, b)
+		sum, squares = append(sum, a), append(squares, b)
+	}
+	center := s.reg()
+	VBROADCASTSD(Load(Param("center"), XMM()), center)
+	Label("loop")
+	for i := range sum {
+		d := s.reg()
+		VCVTPS2PD(Mem{Base: x, Disp: 4 * doubles * i}, d)
+		VSUBPD(center, d, d)
+		VADDPD(d, sum[i], sum[i])
+		VMULPD(d, d, d)
+		VADDPD(d, squares[i], squares[i])
+	}
+	ADDQ(U8(4*strands), x)
+	SUBQ(U8(strands), n)
+	JNZ(LabelRef("loop"))
+	for i := range sum {
+		VMOVUPD(sum[i], Mem{Base: acc, Disp: 8 * doubles * i})
+		VMOVUPD(squares[i], Mem{Base: acc, Disp: 8 * (strands + doubles*i)})
+	}
+	VZEROUPPER()
+	RET()
+}
