@@ -10,27 +10,43 @@ import (
 	"golang.org/x/term"
 )
 
-// Bar returns a progress bar of steps on the terminal that log is, which goes when it is finished, or nil if log is none.
-func Bar(log io.Writer, description string, steps int) *progressbar.ProgressBar {
+// IsTerminal reports whether log shows progress bars.
+func IsTerminal(log io.Writer) bool {
 	f, ok := log.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// Bar returns a progress bar of steps on a terminal, which goes when it is finished, or nil if log is none.
+func Bar(log io.Writer, description string, steps int) *progressbar.ProgressBar {
+	if !IsTerminal(log) {
 		return nil
 	}
-	return bar(&narrow{f, func() int {
+	return bar(&narrow{log, widthOf(log.(*os.File))}, description, int64(steps), progressbar.OptionShowIts(), progressbar.OptionSetItsString("steps"))
+}
+
+// BytesBar is Bar for a file of so many bytes.
+func BytesBar(log io.Writer, description string, bytes int64) *progressbar.ProgressBar {
+	if !IsTerminal(log) {
+		return nil
+	}
+	return bar(&narrow{log, widthOf(log.(*os.File))}, description, bytes, progressbar.OptionShowBytes(true))
+}
+
+func widthOf(f *os.File) func() int {
+	return func() int {
 		width, _, err := term.GetSize(int(f.Fd()))
 		if err != nil || width < 1 {
 			return 80
 		}
 		return width
-	}}, description, steps)
+	}
 }
 
-func bar(w *narrow, description string, steps int) *progressbar.ProgressBar {
+func bar(w *narrow, description string, most int64, more ...progressbar.Option) *progressbar.ProgressBar {
 	const text = 60 // columns of the text beside the bar
-	return progressbar.NewOptions(steps, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(description),
-		progressbar.OptionSetWidth(min(max(w.width()-text, 5), 40)), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
-		progressbar.OptionSetItsString("steps"), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetPredictTime(true),
-		progressbar.OptionClearOnFinish())
+	return progressbar.NewOptions64(most, append(more, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(description),
+		progressbar.OptionSetWidth(min(max(w.width()-text, 5), 40)), progressbar.OptionShowCount(),
+		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish())...)
 }
 
 // narrow cuts lines at the terminal's last column but one: a longer one goes on below, and the next cannot be written over it.
