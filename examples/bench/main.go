@@ -12,7 +12,6 @@ import (
 	"flag"
 	"io"
 	"math/rand/v2"
-	"os"
 	"runtime"
 	"runtime/pprof"
 	"slices"
@@ -20,6 +19,7 @@ import (
 	"time"
 
 	"github.com/ftprop/ftprop/examples/command"
+	"github.com/ftprop/ftprop/internal/atomicfile"
 	"github.com/ftprop/ftprop/internal/gemm"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/ops"
@@ -69,7 +69,6 @@ func activation(name string) (nodes.Activation, error) {
 
 func run(ctx context.Context, args []string, out, log io.Writer) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	flags.SetOutput(log)
 	var (
 		name   = flags.String("model", "convnet4", "`network`: mlp, convnet4, convnet8, resnet18")
 		act    = flags.String("act", "sign", "`activation`: sign, qrelu, relu")
@@ -78,7 +77,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 		engine = flags.String("engine", "ftprop", "`layers`: ftprop or stock")
 		prof   = flags.String("cpuprofile", "", "`file` for a CPU profile, to be read by go tool pprof")
 	)
-	if err := flags.Parse(args); err != nil {
+	if err := command.Parse(flags, args, log); err != nil {
 		return err
 	}
 	m, err := modelByName(*name)
@@ -95,6 +94,9 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if *batch < 2 || *steps < 1 {
 		return errors.Errorf("-batch %d -steps %d: want 2 or more images, 1 or more steps", *batch, *steps)
 	}
+	if err := command.Check(command.Count{Flag: "batch", N: *batch, Least: 2, Most: 4096}, command.Count{Flag: "steps", N: *steps, Least: 1, Most: 1_000_000}); err != nil {
+		return err
+	}
 	n := &net{g: gorgonia.NewGraph(), act: a, rng: rand.New(rand.NewPCG(0, 1))}
 	var solver gorgonia.Solver
 	switch *engine {
@@ -107,22 +109,34 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	default:
 		return errors.Errorf("no engine %q: want ftprop or stock", *engine)
 	}
-	if *prof != "" {
-		f, err := os.Create(*prof)
-		if err != nil {
-			return errors.Wrap(err, "-cpuprofile")
-		}
-		defer f.Close()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return errors.Wrap(err, "-cpuprofile")
-		}
-		defer pprof.StopCPUProfile()
-	}
 	r := result{Engine: *engine, Kernels: gemm.Kernels(), Model: *name, Act: *act, Batch: *batch, Threads: runtime.GOMAXPROCS(0), Steps: *steps}
-	if err := r.measure(ctx, n, m, solver); err != nil {
+	measure := func() error { return r.measure(ctx, n, m, solver) }
+	if *prof == "" {
+		err = measure()
+	} else {
+		err = profiled(*prof, measure)
+	}
+	if err != nil {
 		return err
 	}
 	return json.NewEncoder(out).Encode(r)
+}
+
+// profiled writes a CPU profile of f to a file.
+func profiled(path string, f func() error) error {
+	var failed error
+	err := atomicfile.Write(path, func(w io.Writer) error {
+		if err := pprof.StartCPUProfile(w); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+		failed = f()
+		return failed
+	})
+	if failed != nil {
+		return failed
+	}
+	return errors.WithMessage(err, "-cpuprofile")
 }
 
 func (r *result) measure(ctx context.Context, n *net, m model, solver gorgonia.Solver) error {

@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"os"
+	"path/filepath"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/ftprop/ftprop/internal/gtest"
 )
@@ -28,6 +32,31 @@ func TestRun(t *testing.T) {
 			t.Errorf("%v: %+v", args, r)
 		}
 	}
+}
+
+func TestCounts(t *testing.T) {
+	gtest.Counts(t, func(args ...string) error {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		return run(ctx, append([]string{"-model", "mlp"}, args...), new(bytes.Buffer), new(bytes.Buffer))
+	}, "batch", "steps")
+}
+
+// The profile is whole, or an older one stays.
+func TestProfile(t *testing.T) {
+	dir := t.TempDir()
+	path, fifo := filepath.Join(dir, "profile"), filepath.Join(dir, "fifo")
+	args := []string{"-model", "mlp", "-steps", "1", "-cpuprofile"}
+	if err := run(context.Background(), append(args, path), new(bytes.Buffer), new(bytes.Buffer)); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Size() == 0 {
+		t.Error(err)
+	}
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	gtest.WantError(t, "named pipe", run(context.Background(), append(args, fifo), new(bytes.Buffer), new(bytes.Buffer)), "-cpuprofile", "named pipe")
 }
 
 func TestBadArguments(t *testing.T) {

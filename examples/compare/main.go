@@ -23,12 +23,12 @@ import (
 	"github.com/ftprop/ftprop/examples/command"
 	"github.com/ftprop/ftprop/examples/compare/experiment"
 	"github.com/ftprop/ftprop/examples/data"
+	"github.com/ftprop/ftprop/examples/setup"
 	"github.com/ftprop/ftprop/internal/atomicfile"
 	"github.com/ftprop/ftprop/ops"
 	"github.com/ftprop/ftprop/ops/nn"
 	"github.com/pkg/errors"
 	"github.com/schollz/progressbar/v3"
-	"golang.org/x/term"
 	"gonum.org/v1/gonum/stat"
 	"gorgonia.org/gorgonia"
 )
@@ -38,7 +38,6 @@ func main() { command.Main("compare", run) }
 // run is the command: it prints results to out, progress to log.
 func run(ctx context.Context, args []string, out, log io.Writer) error {
 	flags := flag.NewFlagSet("compare", flag.ContinueOnError)
-	flags.SetOutput(log)
 	var (
 		dir    = flags.String("data", "", "`directory` with the idx files of MNIST or Fashion-MNIST, plain or .gz (default: embedded digits)")
 		rules  = flags.String("rules", "SSTE,SoftHinge", "comma separated target `rules`: "+strings.Join(ops.RuleNames(), ", ")+"\n")
@@ -52,11 +51,8 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 		work   = flags.Int("workers", 2, "`runs` at a time; results do not depend on it")
 		where  = flags.String("out", ".", "`directory` for compare.png and compare.csv")
 	)
-	if err := flags.Parse(args); err != nil {
+	if err := command.Parse(flags, args, log); err != nil {
 		return err
-	}
-	if flags.NArg() > 0 {
-		return errors.Errorf("unexpected argument %q: options start with -, see -help", flags.Arg(0))
 	}
 	given := map[string]bool{}
 	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
@@ -98,11 +94,28 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if c.Methods, err = experiment.Methods(fields(*acts), fields(*rules)); err != nil {
 		return err
 	}
+	if err := command.Check(command.Count{Flag: "batch", N: c.Batch, Least: 1, Most: setup.MostBatch}); err != nil {
+		return err
+	}
 	if err := c.Validate(); err != nil {
+		return err
+	}
+	counts := []command.Count{
+		{Flag: "epochs", N: c.Epochs, Least: 1, Most: 100_000}, {Flag: "seeds", N: c.Seeds, Least: 1, Most: 10_000}, {Flag: "workers", N: c.Workers, Least: 1, Most: 1024},
+	}
+	for _, w := range c.Hidden {
+		counts = append(counts, command.Count{Flag: "hidden", N: w, Least: 1, Most: setup.MostUnits})
+	}
+	if err := command.Check(counts...); err != nil {
 		return err
 	}
 	if info, err := os.Stat(*where); err != nil || !info.IsDir() {
 		return errors.Errorf("-out %s: no such directory", *where)
+	}
+	for _, file := range []string{pictureFile, tableFile} {
+		if err := atomicfile.Check(filepath.Join(*where, file)); err != nil {
+			return errors.WithMessage(err, "-out")
+		}
 	}
 	if err := standardise(c); err != nil {
 		return err
@@ -132,7 +145,21 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	return err
 }
 
+// The files that are written.
+const (
+	pictureFile = "compare.png"
+	tableFile   = "compare.csv"
+)
+
+// report writes the files, and then the tables: who reads those may be gone.
 func report(out io.Writer, c *experiment.Config, runs []*experiment.Run, dir, title string) error {
+	png, csv := filepath.Join(dir, pictureFile), filepath.Join(dir, tableFile)
+	if err := atomicfile.Write(png, func(w io.Writer) error { return experiment.Plot(w, c, runs, title) }); err != nil {
+		return err
+	}
+	if err := atomicfile.Write(csv, func(w io.Writer) error { return experiment.CSV(w, c, runs) }); err != nil {
+		return err
+	}
 	if err := experiment.Table(out, c, runs); err != nil {
 		return err
 	}
@@ -141,13 +168,6 @@ func report(out io.Writer, c *experiment.Config, runs []*experiment.Run, dir, ti
 		return err
 	}
 	fmt.Fprintf(out, "\nShare of units already on the side of zero that their target asks for, in the last epoch.\n\n")
-	png, csv := filepath.Join(dir, "compare.png"), filepath.Join(dir, "compare.csv")
-	if err := atomicfile.Write(png, func(w io.Writer) error { return experiment.Plot(w, c, runs, title) }); err != nil {
-		return err
-	}
-	if err := atomicfile.Write(csv, func(w io.Writer) error { return experiment.CSV(w, c, runs) }); err != nil {
-		return err
-	}
 	fmt.Fprintf(out, "Wrote %s and %s. ", png, csv)
 	return nil
 }
@@ -196,11 +216,8 @@ type progress struct {
 }
 
 func newProgress(log io.Writer, c *experiment.Config) *progress {
-	if f, ok := log.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return &progress{bar: progressbar.NewOptions(c.Steps(),
-			progressbar.OptionSetWriter(log), progressbar.OptionSetDescription("training"), progressbar.OptionShowCount(),
-			progressbar.OptionShowIts(), progressbar.OptionSetItsString("steps"), progressbar.OptionThrottle(100*time.Millisecond),
-			progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish())}
+	if bar := command.Bar(log, "training", c.Steps()); bar != nil {
+		return &progress{bar: bar}
 	}
 	return &progress{lines: log}
 }

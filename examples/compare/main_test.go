@@ -8,9 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/ftprop/ftprop/internal/gtest"
+	"github.com/pkg/errors"
 )
 
 // The command end to end, on the digits, smaller.
@@ -91,6 +94,43 @@ func TestInterrupted(t *testing.T) {
 	if err := run(ctx, []string{"-out", t.TempDir()}, &out, &log); err != context.Canceled {
 		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
+}
+
+// Files come before tables: who reads those may be gone.
+func TestOutputCloses(t *testing.T) {
+	dir := t.TempDir()
+	args := []string{"-epochs", "1", "-seeds", "1", "-hidden", "8", "-acts", "sign", "-rules", "SSTE", "-out", dir}
+	if err := run(context.Background(), args, gtest.Closed{}, new(bytes.Buffer)); !errors.Is(err, gtest.ErrClosed) {
+		t.Error(err)
+	}
+	for _, f := range []string{"compare.png", "compare.csv"} {
+		if info, err := os.Stat(filepath.Join(dir, f)); err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v", f, err)
+		}
+	}
+}
+
+// What cannot be written is found before training.
+func TestUnwritable(t *testing.T) {
+	for _, f := range []string{"compare.png", "compare.csv"} {
+		dir := t.TempDir()
+		if err := syscall.Mkfifo(filepath.Join(dir, f), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var out, log bytes.Buffer
+		gtest.WantError(t, f, run(context.Background(), []string{"-epochs", "100000", "-out", dir}, &out, &log), "-out", f, "named pipe")
+		if log.Len() > 0 {
+			t.Errorf("%s: it has trained: %s", f, &log)
+		}
+	}
+}
+
+func TestCounts(t *testing.T) {
+	gtest.Counts(t, func(args ...string) error {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		return run(ctx, append(args, "-out", t.TempDir()), new(bytes.Buffer), new(bytes.Buffer))
+	}, "epochs", "seeds", "workers", "hidden", "batch")
 }
 
 func TestBadArguments(t *testing.T) {

@@ -11,20 +11,20 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/ftprop/ftprop/examples/command"
 	"github.com/ftprop/ftprop/examples/setup"
 	"github.com/ftprop/ftprop/internal/atomicfile"
+	"github.com/ftprop/ftprop/internal/regular"
 	"github.com/ftprop/ftprop/models"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
 
-func main() { command.Exit("export", run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() { command.Short("export", run) }
 
 // forms are the values of -qonnx.
 func forms() map[string]models.ThresholdForm {
@@ -47,12 +47,11 @@ func run(args []string, out, log io.Writer) error {
 	)
 	network.Flags(f)
 	fixed.Flags(f)
-	f.SetOutput(log)
-	if err := f.Parse(args); err != nil {
+	if err := command.Parse(f, args, log); err != nil {
 		return err
 	}
-	if f.NArg() > 0 {
-		return errors.Errorf("unexpected argument %q: all settings are flags, see -help", f.Arg(0))
+	if err := command.Check(command.Count{Flag: "classes", N: *classes, Least: 1, Most: 1 << 16}); err != nil {
+		return err
 	}
 	form, ok := forms()[*qonnx]
 	if !ok {
@@ -67,6 +66,12 @@ func run(args []string, out, log io.Writer) error {
 	}
 	if len(chw) != 3 {
 		return errors.Errorf("-shape %q: want three numbers C,H,W", *shape)
+	}
+	if n := chw[0] * chw[1] * chw[2]; n > setup.MostValues {
+		return errors.Errorf("-shape %q: images of %d values, want at most %d", *shape, n, setup.MostValues)
+	}
+	if err := atomicfile.Check(*model); err != nil {
+		return errors.WithMessage(err, "-out")
 	}
 	x := gorgonia.NewTensor(gorgonia.NewGraph(), tensor.Float32, 4, gorgonia.WithName("x"), gorgonia.WithShape(slices.Insert(chw, 0, 1)...))
 	net, err := network.Build(x, *classes, 0)
@@ -100,7 +105,7 @@ func run(args []string, out, log io.Writer) error {
 }
 
 func load(net *models.Net, file string) error {
-	f, err := os.Open(file)
+	f, err := regular.Open(file, setup.MostBytes)
 	if err != nil {
 		return err
 	}

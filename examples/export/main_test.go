@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/ftprop/ftprop/examples/data"
@@ -99,6 +100,33 @@ func TestDigits(t *testing.T) {
 	t.Log("in fixed point:", f)
 	if f.within != f.images || f.worst != 0 {
 		t.Error("in fixed point it is not the same")
+	}
+}
+
+func TestCounts(t *testing.T) {
+	gtest.Counts(t, func(args ...string) error {
+		return run(append([]string{"-eval", "none", "-out", filepath.Join(t.TempDir(), "x")}, args...), new(bytes.Buffer), new(bytes.Buffer))
+	}, "classes", "hidden", "shape")
+}
+
+// What cannot be read or written is refused before anything is done.
+func TestFiles(t *testing.T) {
+	dir := t.TempDir()
+	fifo := filepath.Join(dir, "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args  []string
+		words []string
+	}{
+		{[]string{"-eval", fifo, "-out", filepath.Join(dir, "x")}, []string{"-eval", "fifo", "no regular file"}},
+		{[]string{"-eval", "/dev/zero", "-out", filepath.Join(dir, "x")}, []string{"-eval", "/dev/zero", "no regular file"}},
+		{[]string{"-eval", "none", "-out", fifo}, []string{"-out", "fifo", "named pipe"}},
+		{[]string{"-eval", "none", "-out", filepath.Join(dir, "none", "x")}, []string{"-out", "no such file"}},
+		{[]string{"-eval", "none", "-shape", "16384,16384,16384"}, []string{"-shape", "values"}},
+	} {
+		gtest.WantError(t, strings.Join(c.args, " "), run(c.args, new(bytes.Buffer), new(bytes.Buffer)), c.words...)
 	}
 }
 

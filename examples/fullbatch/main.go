@@ -32,7 +32,6 @@ func main() { command.Main("fullbatch", run) }
 // run is the command: it prints results to out, progress to log.
 func run(ctx context.Context, args []string, out, log io.Writer) error {
 	flags := flag.NewFlagSet("fullbatch", flag.ContinueOnError)
-	flags.SetOutput(log)
 	var (
 		tasks    = flags.String("task", "", "comma separated `tasks`: xor, parity3 to parity6, mux3, mux6, multiplier, rule30, autoencoder, digits (default: all)")
 		strategy = flags.String("strategy", "local,beam,gradient,exhaustive", "comma separated `strategies`; exhaustive search takes part in tiny tasks only")
@@ -42,14 +41,11 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 		check    = flags.Int("check", 0, "compare strategies on this `number` of random tiny networks instead")
 		where    = flags.String("out", ".", "`directory` for fullbatch.png")
 	)
-	if err := flags.Parse(args); err != nil {
+	if err := command.Parse(flags, args, log); err != nil {
 		return err
 	}
-	if flags.NArg() > 0 {
-		return errors.Errorf("unexpected argument %q: options start with -, see -help", flags.Arg(0))
-	}
-	if *check < 0 {
-		return errors.Errorf("-check %d: want a positive number", *check)
+	if err := command.Check(command.Count{Flag: "check", N: *check, Least: 0, Most: 1_000_000}); err != nil {
+		return err
 	}
 	start := time.Now()
 	if *check > 0 {
@@ -78,8 +74,18 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
+	const most = 1000 * time.Hour
+	if c.Budget > most {
+		return errors.Errorf("-budget %v: want at most %v", c.Budget, most)
+	}
+	if err := command.Check(command.Count{Flag: "seeds", N: c.Seeds, Least: 1, Most: 10_000}, command.Count{Flag: "workers", N: c.Workers, Least: 1, Most: 1024}); err != nil {
+		return err
+	}
 	if info, err := os.Stat(*where); err != nil || !info.IsDir() {
 		return errors.Errorf("-out %s: no such directory", *where)
+	}
+	if err := atomicfile.Check(filepath.Join(*where, pictureFile)); err != nil {
+		return errors.WithMessage(err, "-out")
 	}
 	fmt.Fprintf(out, "%d tasks, %d seeds, %v a run, %d runs at a time. All hidden units are sign units.\n\n", len(c.Tasks), c.Seeds, c.Budget, c.Workers)
 	for _, t := range c.Tasks {
@@ -107,16 +113,19 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	return err
 }
 
+const pictureFile = "fullbatch.png"
+
+// report draws the picture, and then prints the table: who reads that may be gone.
 func report(out io.Writer, c *experiment.Config, runs []*experiment.Run, dir string) error {
+	png := filepath.Join(dir, pictureFile)
+	if err := atomicfile.Write(png, func(w io.Writer) error { return experiment.Plot(w, c, runs) }); err != nil {
+		return err
+	}
 	if err := experiment.Table(out, c, runs); err != nil {
 		return err
 	}
 	fmt.Fprint(out, "\nSolved: all training labels right. Feasible: all units certified, certificates verified in exact arithmetic.\n"+
 		"Settings: of targets tried, or training steps of FTP-SH (feasible target propagation, SoftHinge) and SSTE\n(saturating straight-through estimator). Means over seeds.\n\n")
-	png := filepath.Join(dir, "fullbatch.png")
-	if err := atomicfile.Write(png, func(w io.Writer) error { return experiment.Plot(w, c, runs) }); err != nil {
-		return err
-	}
 	fmt.Fprintf(out, "Wrote %s. ", png)
 	return nil
 }

@@ -7,11 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/ftprop/ftprop/examples/fullbatch/experiment"
 	"github.com/ftprop/ftprop/internal/gtest"
+	"github.com/pkg/errors"
 )
 
 // The command end to end.
@@ -86,6 +88,39 @@ func TestInterrupted(t *testing.T) {
 			t.Errorf("output does not say %q:\n%s", want, &out)
 		}
 	}
+}
+
+// The picture comes before the table: who reads that may be gone.
+func TestOutputCloses(t *testing.T) {
+	dir := t.TempDir()
+	args := []string{"-task", "xor", "-strategy", "local", "-seeds", "1", "-budget", "100ms", "-out", dir}
+	if err := run(context.Background(), args, gtest.Closed{}, new(bytes.Buffer)); !errors.Is(err, gtest.ErrClosed) {
+		t.Error(err)
+	}
+	if info, err := os.Stat(filepath.Join(dir, "fullbatch.png")); err != nil || info.Size() == 0 {
+		t.Error(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "fullbatch.png")); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(filepath.Join(dir, "fullbatch.png"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out, log bytes.Buffer
+	gtest.WantError(t, "named pipe", run(context.Background(), args, &out, &log), "-out", "fullbatch.png", "named pipe")
+	if log.Len() > 0 {
+		t.Errorf("it has searched: %s", &log)
+	}
+}
+
+func TestCounts(t *testing.T) {
+	gtest.Counts(t, func(args ...string) error {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		return run(ctx, append([]string{"-task", "xor", "-budget", "1ms", "-out", t.TempDir()}, args...), new(bytes.Buffer), new(bytes.Buffer))
+	}, "seeds", "workers", "check")
+	err := run(context.Background(), []string{"-budget", "2562047h"}, new(bytes.Buffer), new(bytes.Buffer))
+	gtest.WantError(t, "budget", err, "-budget 2562047h0m0s", "1000h")
 }
 
 func TestCheck(t *testing.T) {

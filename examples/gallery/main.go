@@ -18,18 +18,14 @@ import (
 	"github.com/pkg/errors"
 )
 
-func main() { command.Exit("gallery", run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() { command.Short("gallery", run) }
 
 // run is the program.
 func run(args []string, out, log io.Writer) error {
 	flags := flag.NewFlagSet("gallery", flag.ContinueOnError)
-	flags.SetOutput(log)
 	dir := flags.String("out", "docs", "`folder` for the pictures")
-	if err := flags.Parse(args); err != nil {
+	if err := command.Parse(flags, args, log); err != nil {
 		return err
-	}
-	if flags.NArg() > 0 {
-		return errors.Errorf("unexpected argument %q: all settings are flags, see -help", flags.Arg(0))
 	}
 	rules, err := pictures.NamedRules()
 	if err != nil {

@@ -6,10 +6,13 @@ import (
 	"encoding/binary"
 	"encoding/gob"
 	"io"
-	"os"
+	"math"
 	"slices"
+	"strconv"
+	"unicode"
 
 	"github.com/ftprop/ftprop/internal/atomicfile"
+	"github.com/ftprop/ftprop/internal/regular"
 	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/ops/nn"
 	"github.com/ftprop/ftprop/solvers"
@@ -28,7 +31,7 @@ type checkpoint struct {
 	Network string // name of the network
 	Weights []byte // safetensors
 	Layers  []layerState
-	Solver  solvers.State
+	Solver  []solverState // from the outermost inwards: nested, a file could nest them until the stack is full
 
 	Epoch, Step int // where to go on
 	Sum         tally
@@ -43,8 +46,34 @@ type layerState struct {
 	Dropout        nn.DropoutState
 }
 
+// solverState is a solvers.State without that of its inner solver.
+type solverState struct {
+	Solver string
+	Step   int
+	Slots  map[string][]solvers.Tensor
+}
+
+func flatten(s solvers.State) []solverState {
+	var out []solverState
+	for at := &s; at != nil; at = at.Inner {
+		out = append(out, solverState{at.Solver, at.Step, at.Slots})
+	}
+	return out
+}
+
+func nest(list []solverState) solvers.State {
+	var inner *solvers.State
+	for _, s := range slices.Backward(list) {
+		inner = &solvers.State{Solver: s.Solver, Step: s.Step, Slots: s.Slots, Inner: inner}
+	}
+	if inner == nil {
+		return solvers.State{}
+	}
+	return *inner
+}
+
 const (
-	checkpointMagic = "ftprop checkpt 1"
+	checkpointMagic = "ftprop checkpt 2"
 	headerSize      = len(checkpointMagic) + 8
 )
 
@@ -95,28 +124,39 @@ func setLayerStates(net *models.Net, states []layerState) error {
 	return nil
 }
 
+// encode returns the checkpoint as a file has it.
+func (c *checkpoint) encode() ([]byte, error) {
+	var buf bytes.Buffer
+	if err := gob.NewEncoder(&buf).Encode(c); err != nil {
+		return nil, errors.Wrap(err, "loop: checkpoint")
+	}
+	return seal(buf.Bytes()), nil
+}
+
+// seal puts header and checksum around a checkpoint's gob.
+func seal(payload []byte) []byte {
+	b := append(make([]byte, 0, headerSize+len(payload)+sha256.Size), checkpointMagic...)
+	b = binary.LittleEndian.AppendUint64(b, uint64(len(payload)))
+	b = append(b, payload...)
+	sum := sha256.Sum256(b)
+	return append(b, sum[:]...)
+}
+
 // write writes the checkpoint to a file: until it is whole, the one of that name before stays.
 func (c *checkpoint) write(path string) error {
-	var buf bytes.Buffer
-	buf.WriteString(checkpointMagic)
-	buf.Write(make([]byte, 8))
-	if err := gob.NewEncoder(&buf).Encode(c); err != nil {
-		return errors.Wrap(err, "loop: checkpoint")
+	b, err := c.encode()
+	if err != nil {
+		return err
 	}
-	b := buf.Bytes()
-	binary.LittleEndian.PutUint64(b[len(checkpointMagic):], uint64(len(b)-headerSize))
-	sum := sha256.Sum256(b)
 	return atomicfile.Write(path, func(w io.Writer) error {
-		if _, err := w.Write(b); err != nil {
-			return err
-		}
-		_, err := w.Write(sum[:])
+		_, err := w.Write(b)
 		return err
 	})
 }
 
 func readCheckpoint(path string) (*checkpoint, error) {
-	b, err := os.ReadFile(path)
+	const most = 1 << 32 // bytes: ten times what the largest network here has, with its solver
+	b, err := regular.Read(path, most)
 	if err != nil {
 		return nil, errors.Wrap(err, "loop: checkpoint")
 	}
@@ -141,4 +181,104 @@ func decodeCheckpoint(b []byte) (*checkpoint, error) {
 		return nil, errors.Wrap(err, "it cannot be decoded")
 	}
 	return c, nil
+}
+
+// suits returns an error unless training can go on from the checkpoint: a file may say anything.
+func (t *Trainer) suits(c *checkpoint) error {
+	batch := t.c.Net.Input.Shape()[0]
+	steps := t.c.Train.N() / batch
+	switch {
+	case c.Network != t.c.Net.Name():
+		return errors.Errorf("it is of a %s, the network is a %s", printable(c.Network), t.c.Net.Name())
+	case c.Setup != t.c.Setup:
+		return errors.Errorf("it was written for\n  %s\nand this is\n  %s", printable(c.Setup), t.c.Setup)
+	case c.Epoch < 0 || c.Epoch != len(c.History):
+		return errors.Errorf("it stands at epoch %d and has a record of %d", c.Epoch, len(c.History))
+	case c.Step < 0 || c.Step > steps:
+		return errors.Errorf("it stands at step %d of an epoch of %d", c.Step, steps)
+	case c.Sum.Images != c.Step*batch:
+		return errors.Errorf("it has counted %d images in %d steps of %d", c.Sum.Images, c.Step, batch)
+	case c.Sum.Top1 < 0 || c.Sum.Top5 < c.Sum.Top1 || c.Sum.Images < c.Sum.Top5:
+		return errors.Errorf("of %d images it has %d right, and %d among five", c.Sum.Images, c.Sum.Top1, c.Sum.Top5)
+	case math.IsNaN(c.Sum.Loss) || math.IsInf(c.Sum.Loss, 0) || !(c.Seconds >= 0) || math.IsInf(c.Seconds, 0):
+		return errors.Errorf("it has a loss of %v after %v seconds", c.Sum.Loss, c.Seconds)
+	}
+	for i := range c.History {
+		if c.History[i].Epoch != i {
+			return errors.Errorf("its record of epoch %d is one of epoch %d", i+1, c.History[i].Epoch+1)
+		}
+	}
+	params := t.c.Net.Params()
+	for _, s := range c.Solver {
+		for name, slot := range s.Slots {
+			if len(slot) != len(params) {
+				return errors.Errorf("its solver has %s for %d parameters, the network has %d", printable(name), len(slot), len(params))
+			}
+			for i, p := range params {
+				if !slices.Equal(slot[i].Shape, p.Shape()) {
+					return errors.Errorf("its solver has %s of shape %v for %s, want %v", printable(name), slot[i].Shape, p.Name(), p.Shape())
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// printable returns a text from a file as it is, or quoted if it could move a terminal's cursor.
+func printable(s string) string {
+	const most = 2000 // bytes
+	if len(s) > most {
+		s = s[:most] + "..."
+	}
+	for _, r := range s {
+		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
+			return strconv.Quote(s)
+		}
+	}
+	return s
+}
+
+// state returns where training stands.
+func (t *Trainer) state() (*checkpoint, error) {
+	var weights bytes.Buffer
+	if err := t.c.Net.Save(&weights); err != nil {
+		return nil, err
+	}
+	return &checkpoint{
+		Setup: t.c.Setup, Network: t.c.Net.Name(), Weights: weights.Bytes(), Layers: layerStates(t.c.Net), Solver: flatten(t.c.Solver.State()),
+		Epoch: t.epoch, Step: t.step, Sum: t.sum, Seconds: t.seconds, GradNorm: t.gradNorm, History: t.history,
+	}, nil
+}
+
+// restore makes training stand where the checkpoint has it. After an error it stands where it stood.
+func (t *Trainer) restore(c *checkpoint) error {
+	if err := t.suits(c); err != nil {
+		return err
+	}
+	before, err := t.state()
+	if err != nil {
+		return err
+	}
+	if err := t.set(c); err != nil {
+		if undo := t.set(before); undo != nil {
+			return errors.WithMessagef(err, "the network cannot be used further (%v)", undo)
+		}
+		return err
+	}
+	return nil
+}
+
+// set may leave some of it set when it returns an error.
+func (t *Trainer) set(c *checkpoint) error {
+	if err := t.c.Net.Load(bytes.NewReader(c.Weights)); err != nil {
+		return err
+	}
+	if err := setLayerStates(t.c.Net, c.Layers); err != nil {
+		return err
+	}
+	if err := t.c.Solver.SetState(nest(c.Solver)); err != nil {
+		return errors.WithMessage(err, "solver")
+	}
+	t.epoch, t.step, t.sum, t.seconds, t.gradNorm, t.history = c.Epoch, c.Step, c.Sum, c.Seconds, c.GradNorm, c.History
+	return nil
 }

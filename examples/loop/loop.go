@@ -3,10 +3,10 @@
 package loop
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"math"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -44,8 +44,14 @@ type Config struct {
 	Workers   int // goroutines that read images; 0 means the loader's default
 	Inspect   int // images of the training set, not augmented, on which the layers are looked at after each epoch; 0 means not at all
 
-	Dir   string // of checkpoint and best weights; "" means none are written
-	Every int    // steps between checkpoints within an epoch; 0 means only after each epoch
+	// Dir is the folder of checkpoint and best weights; "" means none are written. New makes it and locks it until Close (see
+	// LockFolder), unless the caller has Locked it: what two trainings write to one folder would be of neither. Files that an earlier training has left there are an error of Run, unless
+	// training goes on from its checkpoint, or Overwrite says that Run may remove them.
+	Dir       string
+	Locked    bool
+	Overwrite bool
+
+	Every int // steps between checkpoints within an epoch; 0 means only after each epoch
 	// Setup says in words what training on from a checkpoint must have in common with what wrote it: activation, solver,
 	// data. Resuming with another Setup is an error.
 	Setup string
@@ -98,7 +104,10 @@ type Trainer struct {
 	gradNorm    float64 // set in an epoch's last step
 	history     []Epoch
 
-	saved string // describes the last checkpoint, for messages
+	saved   string    // the last checkpoint, for messages
+	lock    io.Closer // of Config.Dir, if it is the trainer's
+	resumed bool      // from the checkpoint in Config.Dir
+	began   bool
 }
 
 // New prepares training from the network's weights as they are. It returns an error for a configuration that cannot work.
@@ -148,18 +157,30 @@ func New(c Config) (*Trainer, error) {
 			return nil, err
 		}
 	}
+	if c.Dir != "" && !c.Locked {
+		if t.lock, err = LockFolder(c.Dir); err != nil {
+			return nil, err
+		}
+	}
 	t.vm = gorgonia.NewTapeMachine(c.Net.Input.Graph(), gorgonia.BindDualValues(params...))
 	t.model = gorgonia.NodesToValueGrads(params)
 	return t, nil
 }
 
-// Close ends the machines.
+// Close ends the machines, and frees the folder.
 func (t *Trainer) Close() error {
 	t.vm.Close()
 	if t.probe != nil {
 		t.probe.vm.Close()
 	}
-	return t.eval.Close()
+	err := t.eval.Close()
+	if t.lock != nil {
+		if unlock := t.lock.Close(); err == nil {
+			err = unlock
+		}
+		t.lock = nil
+	}
+	return err
 }
 
 // History returns the epochs that are complete.
@@ -171,6 +192,9 @@ func (t *Trainer) Position() (epoch, step int) { return t.epoch, t.step }
 // Run trains until all epochs are complete. When ctx ends, it stops after the step in progress, writes a checkpoint and returns
 // the context's error. When the loss is not finite it stops with an error that names the last checkpoint.
 func (t *Trainer) Run(ctx context.Context) error {
+	if err := t.begin(); err != nil {
+		return err
+	}
 	if t.epoch >= t.c.Epochs {
 		return t.saveLast() // who wrote the checkpoint may not have got to this
 	}
@@ -182,9 +206,6 @@ func (t *Trainer) Run(ctx context.Context) error {
 		return err
 	}
 	defer loader.Close()
-	if t.c.Dir != "" {
-		atomicfile.RemoveLeftovers(t.file(CheckpointFile))
-	}
 	for t.epoch < t.c.Epochs {
 		if err := t.train(ctx, loader); err != nil {
 			if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
@@ -273,7 +294,10 @@ func (t *Trainer) failed(err error) error {
 		return nil
 	}
 	if t.saved == "" {
-		return errors.WithMessage(err, "no checkpoint was written before this")
+		return errors.WithMessage(err, noCheckpoint)
+	}
+	if _, there := os.Stat(t.saved); there != nil {
+		return errors.WithMessagef(err, "the last checkpoint was %s, which is gone", t.saved)
 	}
 	return errors.WithMessagef(err, "the last good checkpoint is %s", t.saved)
 }
@@ -349,13 +373,9 @@ func (t *Trainer) checkpoint() error {
 	if t.c.Dir == "" {
 		return nil
 	}
-	var weights bytes.Buffer
-	if err := t.c.Net.Save(&weights); err != nil {
+	c, err := t.state()
+	if err != nil {
 		return err
-	}
-	c := &checkpoint{
-		Setup: t.c.Setup, Network: t.c.Net.Name(), Weights: weights.Bytes(), Layers: layerStates(t.c.Net), Solver: t.c.Solver.State(),
-		Epoch: t.epoch, Step: t.step, Sum: t.sum, Seconds: t.seconds, GradNorm: t.gradNorm, History: t.history,
 	}
 	if err := c.write(t.file(CheckpointFile)); err != nil {
 		return t.failed(err)
@@ -364,31 +384,16 @@ func (t *Trainer) checkpoint() error {
 	return nil
 }
 
-// Resume goes on from a checkpoint that a trainer with the same configuration has written; Epochs may differ. On an error
-// nothing is changed, or the message says that the network cannot be used further.
+// Resume goes on from a checkpoint that a trainer with the same configuration has written; Epochs may differ. An error changes nothing.
 func (t *Trainer) Resume(path string) error {
 	c, err := readCheckpoint(path)
 	if err != nil {
 		return err
 	}
-	what := func(err error) error { return errors.WithMessagef(err, "loop: checkpoint %s", path) }
-	if c.Network != t.c.Net.Name() {
-		return what(errors.Errorf("it is of a %s, the network is a %s", c.Network, t.c.Net.Name()))
+	if err := t.restore(c); err != nil {
+		return errors.WithMessagef(err, "loop: checkpoint %s", path)
 	}
-	if c.Setup != t.c.Setup {
-		return what(errors.Errorf("it was written for\n  %s\nand this is\n  %s", c.Setup, t.c.Setup))
-	}
-	if err := t.c.Net.Load(bytes.NewReader(c.Weights)); err != nil {
-		return what(err)
-	}
-	if err := setLayerStates(t.c.Net, c.Layers); err != nil {
-		return what(err)
-	}
-	if err := t.c.Solver.SetState(c.Solver); err != nil {
-		return what(errors.WithMessage(err, "the weights are loaded, the solver is not"))
-	}
-	t.epoch, t.step, t.sum, t.seconds, t.gradNorm, t.history = c.Epoch, c.Step, c.Sum, c.Seconds, c.GradNorm, c.History
-	t.saved = path
+	t.saved, t.resumed = path, t.ours(path)
 	return nil
 }
 

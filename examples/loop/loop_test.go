@@ -225,26 +225,6 @@ func TestReports(t *testing.T) {
 	}
 }
 
-func FuzzDecodeCheckpoint(f *testing.F) {
-	c := digits(f, nodes.Sign)
-	c.Dir = f.TempDir()
-	tr := trained(f, c)
-	if err := tr.checkpoint(); err != nil {
-		f.Fatal(err)
-	}
-	b, err := os.ReadFile(filepath.Join(c.Dir, CheckpointFile))
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(b)
-	f.Add(b[:40])
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if c, err := decodeCheckpoint(b); err == nil && c == nil {
-			t.Fatal("neither a checkpoint nor an error")
-		}
-	})
-}
-
 // Where the loader has to make augmented images, an epoch should take no longer than on images that are ready.
 func BenchmarkEpoch(b *testing.B) {
 	n := 6400

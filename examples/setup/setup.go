@@ -93,7 +93,15 @@ func (n *Network) Activation() (nodes.Activation, error) {
 	return nil, errors.Errorf("-act %q: want sign, step01, qrelu, qrelu2 to qrelu16, staircase2 and up, relu, trelu, hardtanh or cabs", n.Act)
 }
 
-// Numbers parses a list of positive numbers, the value of a flag.
+// Bounds of what flags ask for: more would take all of a machine's memory.
+const (
+	MostUnits  = 1 << 14 // of a layer, and of an image's sides
+	MostBatch  = 1 << 20
+	MostValues = 1 << 22 // of an image
+	MostBytes  = 1 << 32 // of a file with weights or a checkpoint
+)
+
+// Numbers parses a list of numbers from 1 to MostUnits, the value of a flag.
 func Numbers(flag, list string) ([]int, error) {
 	if list == "" {
 		return nil, nil
@@ -101,8 +109,8 @@ func Numbers(flag, list string) ([]int, error) {
 	var out []int
 	for _, s := range strings.Split(list, ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(s))
-		if err != nil || n < 1 {
-			return nil, errors.Errorf("-%s %q: want positive numbers separated by commas", flag, list)
+		if err != nil || n < 1 || n > MostUnits {
+			return nil, errors.Errorf("-%s %q: want positive numbers of at most %d, separated by commas", flag, list, MostUnits)
 		}
 		out = append(out, n)
 	}

@@ -17,20 +17,24 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ftprop/ftprop/examples/command"
 	"github.com/ftprop/ftprop/examples/data"
 	"github.com/ftprop/ftprop/examples/loop"
+	"github.com/ftprop/ftprop/examples/setup"
 	"github.com/ftprop/ftprop/internal/atomicfile"
+	"github.com/ftprop/ftprop/internal/regular"
 	"github.com/ftprop/ftprop/models"
 	"github.com/pkg/errors"
 	"github.com/schollz/progressbar/v3"
-	"golang.org/x/term"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
@@ -51,6 +55,13 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if err := o.check(); err != nil {
 		return err
 	}
+	if o.eval == "" {
+		lock, err := o.prepare() // before data sets are fetched and read
+		if err != nil {
+			return err
+		}
+		defer lock.Close()
+	}
 	// Tensors are few and large, and live long: a small margin of garbage costs little time and much less memory.
 	defer debug.SetGCPercent(debug.SetGCPercent(20))
 	sets, err := o.open(ctx, downloadProgress(log))
@@ -68,7 +79,11 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if o.eval != "" {
 		return o.evaluate(ctx, net, p, out)
 	}
-	return o.train(ctx, net, p, out, log)
+	images, err := data.Fingerprint(sets.train)
+	if err != nil {
+		return err
+	}
+	return o.train(ctx, net, p, o.setup(images), out, log)
 }
 
 // network builds the network for the images of p.
@@ -77,6 +92,10 @@ func (o *options) network(p parts) (*models.Net, error) {
 		return nil, errors.Errorf("-batch %d: there are only %d training images", o.batch, p.train.N())
 	}
 	c, h, w := p.train.Shape()
+	const most = 1 << 28 // values, 1 GiB, and the network's first layers take many times as much
+	if n := float64(o.batch) * float64(c) * float64(h) * float64(w); n > most {
+		return nil, errors.Errorf("-batch %d images of %dx%dx%d (-channels, -size, -crop): %.3g values a step, want at most %d", o.batch, c, h, w, n, most)
+	}
 	x := gorgonia.NewTensor(gorgonia.NewGraph(), tensor.Float32, 4, gorgonia.WithName("x"), gorgonia.WithShape(o.batch, c, h, w))
 	return o.net.Build(x, p.train.NumClasses(), o.seed)
 }
@@ -90,7 +109,7 @@ func (o *options) evalBatchFor(net *models.Net) int {
 }
 
 func (o *options) evaluate(ctx context.Context, net *models.Net, p parts, out io.Writer) error {
-	f, err := os.Open(o.eval)
+	f, err := regular.Open(o.eval, setup.MostBytes)
 	if err != nil {
 		return errors.Wrap(err, "-eval")
 	}
@@ -118,7 +137,43 @@ func (o *options) evaluate(ctx context.Context, net *models.Net, p parts, out io
 	return nil
 }
 
-func (o *options) train(ctx context.Context, net *models.Net, p parts, out, log io.Writer) error {
+// prepare makes -out where it is missing and locks it. It returns an error if training cannot write there or must not.
+func (o *options) prepare() (lock io.Closer, err error) {
+	for _, name := range []string{logFile, curvesFile} {
+		if err := atomicfile.Check(filepath.Join(o.out, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, errors.WithMessage(err, "-out")
+		}
+	}
+	lock, err = loop.LockFolder(o.out)
+	if errors.Is(err, loop.ErrLocked) {
+		return nil, errors.Errorf("-out %s: another training writes there: wait for it to end, or name another folder with -out", o.out)
+	}
+	if err != nil {
+		return nil, errors.WithMessage(err, "-out")
+	}
+	if err := o.vacant(); err != nil {
+		lock.Close()
+		return nil, err
+	}
+	return lock, nil
+}
+
+// vacant returns an error that says what to type if -out holds a training that must not be replaced.
+func (o *options) vacant() error {
+	left := loop.Left(o.out)
+	switch {
+	case o.resume && !slices.Contains(left, loop.CheckpointFile):
+		_, err := os.Stat(filepath.Join(o.out, loop.CheckpointFile))
+		return errors.Wrap(err, "-resume")
+	case o.resume || o.replace || len(left) == 0:
+		return nil
+	case slices.Contains(left, loop.CheckpointFile):
+		return errors.Errorf("-out %s holds a training: go on with it with -resume, name another folder with -out, or replace it with -overwrite", o.out)
+	}
+	return errors.Errorf("-out %s holds %s of a training: name another folder with -out, or replace them with -overwrite", o.out, strings.Join(left, " and "))
+}
+
+func (o *options) train(ctx context.Context, net *models.Net, p parts, what string, out, log io.Writer) error {
 	loss, ok := losses()[o.loss]
 	if !ok {
 		return errors.Errorf("-loss %q: want one of %v", o.loss, lossNames())
@@ -128,14 +183,12 @@ func (o *options) train(ctx context.Context, net *models.Net, p parts, out, log 
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(o.out, 0o755); err != nil {
-		return errors.Wrap(err, "-out")
-	}
 	bar := newProgress(log, steps)
 	board := &board{steps: steps}
 	t, err := loop.New(loop.Config{
 		Net: net, Loss: loss, Solver: solver, Train: p.train, Validation: p.validation, Test: p.test, Epochs: o.epochs, Seed: o.seed,
-		EvalBatch: o.evalBatchFor(net), Workers: o.workers, Inspect: o.inspect, Dir: o.out, Every: o.every, Setup: o.setup(),
+		EvalBatch: o.evalBatchFor(net), Workers: o.workers, Inspect: o.inspect, Dir: o.out, Locked: true, Overwrite: o.replace,
+		Every: o.every, Setup: what,
 		OnStep: func(s loop.Step) {
 			bar.step(s)
 			board.step(s)
@@ -161,6 +214,13 @@ func (o *options) train(ctx context.Context, net *models.Net, p parts, out, log 
 			return errors.WithMessage(err, "-tensorboard")
 		}
 	}
+	if o.replace {
+		for _, name := range []string{logFile, curvesFile} { // the others go when training begins
+			if err := os.Remove(filepath.Join(o.out, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return errors.Wrap(err, "-overwrite")
+			}
+		}
+	}
 	fmt.Fprintf(out, "%s with %s on %s: %d parameters, %d training and %d test images, batch %d, %d epochs\n",
 		o.net.Arch, o.net.Act, o.data, parameters(net), p.train.N(), p.test.N(), o.batch, o.epochs)
 	err = t.Run(ctx)
@@ -171,10 +231,14 @@ func (o *options) train(ctx context.Context, net *models.Net, p parts, out, log 
 	if reportErr := o.report(out, t.History()); reportErr != nil && err == nil {
 		err = reportErr
 	}
-	if errors.Is(err, context.Canceled) {
+	if checkpoint := filepath.Join(o.out, loop.CheckpointFile); errors.Is(err, context.Canceled) && exists(checkpoint) {
 		epoch, step := t.Position()
-		fmt.Fprintf(log, "Stopped at epoch %d, after step %d of %d: the same command with -resume goes on from %s.\n",
-			epoch+1, step, steps, filepath.Join(o.out, loop.CheckpointFile))
+		without := ""
+		if o.replace {
+			without = " and without -overwrite"
+		}
+		fmt.Fprintf(log, "Stopped at epoch %d, after step %d of %d: the same command with -resume%s goes on from %s.\n",
+			epoch+1, step, steps, without, checkpoint)
 	}
 	return err
 }
@@ -187,12 +251,23 @@ func parameters(net *models.Net) int {
 	return n
 }
 
-// report writes what is complete: table, log and curves.
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// Names of the files beside those of package loop.
+const (
+	logFile    = "log.jsonl"
+	curvesFile = "curves.png"
+)
+
+// report writes what is complete: log and curves, and then the table: who reads that may be gone.
 func (o *options) report(out io.Writer, history []loop.Epoch) error {
-	if err := loop.Table(out, history); err != nil || len(history) == 0 {
-		return err
+	if len(history) == 0 {
+		return loop.Table(out, history)
 	}
-	jsonl, png := filepath.Join(o.out, "log.jsonl"), filepath.Join(o.out, "curves.png")
+	jsonl, png := filepath.Join(o.out, logFile), filepath.Join(o.out, curvesFile)
 	err := atomicfile.Write(jsonl, func(w io.Writer) error {
 		enc := json.NewEncoder(w)
 		for _, e := range history {
@@ -212,6 +287,9 @@ func (o *options) report(out io.Writer, history []loop.Epoch) error {
 	if err := atomicfile.Write(png, func(w io.Writer) error { return loop.Curves(w, history, title) }); err != nil {
 		return err
 	}
+	if err := loop.Table(out, history); err != nil {
+		return err
+	}
 	_, err = fmt.Fprintf(out, "Wrote %s, %s, %s.\n", jsonl, png, filepath.Join(o.out, loop.BestFile))
 	return err
 }
@@ -227,17 +305,14 @@ type progress struct {
 }
 
 func newProgress(log io.Writer, steps int) *progress {
-	f, ok := log.(*os.File)
-	return &progress{log: log, tty: ok && term.IsTerminal(int(f.Fd())), steps: steps, last: time.Now()}
+	return &progress{log: log, tty: command.IsTerminal(log), steps: steps, last: time.Now()}
 }
 
 func (p *progress) step(s loop.Step) {
 	p.since++
 	if p.tty {
 		if p.bar == nil {
-			p.bar = progressbar.NewOptions(s.Steps, progressbar.OptionSetWriter(p.log), progressbar.OptionSetDescription("epoch "+strconv.Itoa(s.Epoch+1)),
-				progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("steps"),
-				progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish())
+			p.bar = command.Bar(p.log, "epoch "+strconv.Itoa(s.Epoch+1), s.Steps)
 		}
 		_ = p.bar.Set(s.Step + 1) // a bar that cannot be drawn is no reason to stop
 		return
@@ -276,8 +351,7 @@ func (p *progress) close() {
 func downloadProgress(log io.Writer) data.Progress {
 	var bar *progressbar.ProgressBar
 	name := ""
-	f, ok := log.(*os.File)
-	tty := ok && term.IsTerminal(int(f.Fd()))
+	tty := command.IsTerminal(log)
 	return func(file string, done, total int64) {
 		if !tty {
 			if done == total {
@@ -286,7 +360,7 @@ func downloadProgress(log io.Writer) data.Progress {
 			return
 		}
 		if file != name {
-			name, bar = file, progressbar.DefaultBytes(total, file)
+			name, bar = file, command.BytesBar(log, file, total)
 		}
 		_ = bar.Set64(done)
 	}

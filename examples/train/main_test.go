@@ -4,13 +4,17 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
+	"image"
+	"image/png"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -145,6 +149,18 @@ func (c *countdown) Err() error {
 	return c.Context.Err()
 }
 
+// start starts the program in a process of its own.
+func start(t *testing.T, args []string) (cmd *exec.Cmd, log *bytes.Buffer) {
+	t.Helper()
+	cmd, log = exec.Command(os.Args[0], args...), new(bytes.Buffer)
+	cmd.Env = append(os.Environ(), asProgram+"=1")
+	cmd.Stderr = log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return cmd, log
+}
+
 // Killed at random moments, 20 times, the program always finds a whole checkpoint, and ends with the same weights.
 func TestKilled(t *testing.T) {
 	if testing.Short() {
@@ -157,25 +173,21 @@ func TestKilled(t *testing.T) {
 	if _, _, err := train(t, args(whole)...); err != nil {
 		t.Fatal(err)
 	}
-	start := func(a []string) (*exec.Cmd, *bytes.Buffer) {
-		cmd := exec.Command(os.Args[0], a...)
-		cmd.Env = append(os.Environ(), asProgram+"=1")
-		out := new(bytes.Buffer)
-		cmd.Stderr = out
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		return cmd, out
-	}
-	rng := rand.New(rand.NewPCG(3, 4))
+	seed := uint64(time.Now().UnixNano())
+	t.Log("seed", seed)
+	rng := rand.New(rand.NewPCG(3, seed))
 	ck := filepath.Join(dir, loop.CheckpointFile)
-	killed := 0
-	for killed < 20 {
+	killed, resumed := 0, 0
+	for again := false; killed < 20; {
 		a := args(dir)
-		if _, err := os.Stat(ck); err == nil {
+		if _, err := os.Stat(ck); again {
+			a = append(a, "-overwrite")
+		} else if err == nil {
 			a = append(a, "-resume")
+			resumed++
 		}
-		cmd, out := start(a)
+		again = false
+		cmd, out := start(t, a)
 		done := make(chan error, 1)
 		go func() { done <- cmd.Wait() }()
 		select {
@@ -183,25 +195,227 @@ func TestKilled(t *testing.T) {
 			if err != nil {
 				t.Fatalf("after %d kills: %v\n%s", killed, err, out)
 			}
-			// It was faster than the killing: from the start again, for more.
-			if err := os.Remove(ck); err != nil {
-				t.Fatal(err)
-			}
+			again = true // it was faster than the killing: from the start, for more
 		case <-time.After(time.Duration(20+rng.IntN(300)) * time.Millisecond):
 			_ = cmd.Process.Kill()
 			<-done
 			killed++
 		}
 	}
-	cmd, out := start(append(args(dir), "-resume"))
+	if _, err := os.Stat(ck); err != nil || resumed < 5 {
+		t.Fatalf("resumed only %d times, %v", resumed, err)
+	}
+	cmd, out := start(t, append(args(dir), "-resume"))
 	if err := cmd.Wait(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	if !bytes.Equal(read(t, filepath.Join(whole, loop.LastFile)), read(t, filepath.Join(dir, loop.LastFile))) {
 		t.Error("the weights differ from those of a training that was left alone")
 	}
-	if left, _ := filepath.Glob(filepath.Join(dir, ".checkpoint*")); len(left) > 1 {
+	if left, _ := filepath.Glob(filepath.Join(dir, ".*-[0-9]*")); len(left) > 0 {
 		t.Errorf("%d temporary files are left: %v", len(left), left)
+	}
+}
+
+// Of two trainings begun at once into one folder one goes through, and the other is told so. Nothing is lost.
+func TestTwoAtOnce(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	whole := map[string]string{}
+	for _, seed := range []string{"1", "2"} {
+		dir := t.TempDir()
+		if _, _, err := train(t, tiny(dir, "-seed", seed)...); err != nil {
+			t.Fatal(err)
+		}
+		whole[seed] = string(read(t, filepath.Join(dir, loop.LastFile)))
+	}
+	for n := range 5 {
+		dir := filepath.Join(t.TempDir(), "out")
+		a, logA := start(t, tiny(dir, "-seed", "1"))
+		time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond)
+		b, logB := start(t, tiny(dir, "-seed", "2"))
+		errA, errB := a.Wait(), b.Wait()
+		winner, log := "1", logB.String()
+		if errA != nil {
+			winner, log = "2", logA.String()
+		}
+		if (errA == nil) == (errB == nil) || !strings.Contains(log, dir) || !strings.Contains(log, "-out") {
+			t.Fatalf("pair %d: %v and %v, want one to go through and the other to name -out:\n%s\n%s", n, errA, errB, logA, logB)
+		}
+		if string(read(t, filepath.Join(dir, loop.LastFile))) != whole[winner] || string(read(t, filepath.Join(dir, loop.BestFile))) != whole[winner] {
+			t.Errorf("pair %d: the weights are not those of the one that went through", n)
+		}
+		if _, _, err := train(t, tiny(dir, "-seed", winner, "-resume")...); err != nil {
+			t.Errorf("pair %d: %v", n, err)
+		}
+	}
+}
+
+// A second training without -resume says what to type instead, and leaves the first as it was.
+func TestSecondRun(t *testing.T) {
+	dir := t.TempDir()
+	if _, _, err := train(t, tiny(dir)...); err != nil {
+		t.Fatal(err)
+	}
+	contents := func() (all string) {
+		for _, f := range []string{loop.CheckpointFile, loop.BestFile, loop.LastFile, logFile, curvesFile} {
+			all += string(read(t, filepath.Join(dir, f)))
+		}
+		return all
+	}
+	before := contents()
+	_, _, err := train(t, tiny(dir, "-seed", "2")...)
+	gtest.WantError(t, "second", err, "-out "+dir+" holds a training", "-resume", "-overwrite")
+	_, _, err = train(t, tiny(dir, "-overwrite", "-resume")...)
+	gtest.WantError(t, "both", err, "give one of them")
+	if contents() != before {
+		t.Error("what was refused has changed files")
+	}
+	if _, _, err := train(t, tiny(dir, "-resume")...); err != nil { // there is nothing left to do
+		t.Error(err)
+	}
+	if err := os.Remove(filepath.Join(dir, loop.CheckpointFile)); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = train(t, tiny(dir)...)
+	gtest.WantError(t, "weights alone", err, loop.BestFile+" and "+loop.LastFile, "-overwrite")
+	if strings.Contains(err.Error(), "-resume") {
+		t.Errorf("there is nothing to resume from: %v", err)
+	}
+	other := t.TempDir()
+	if _, _, err := train(t, tiny(other, "-seed", "2")...); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := train(t, tiny(dir, "-seed", "2", "-overwrite")...); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []string{loop.BestFile, loop.LastFile} {
+		if !bytes.Equal(read(t, filepath.Join(dir, f)), read(t, filepath.Join(other, f))) {
+			t.Errorf("%s is not that of the training that replaced the first", f)
+		}
+	}
+}
+
+// A checkpoint is taken up with equal settings only. Each flag is in one of the two lists: who adds one decides what it is.
+func TestSetupHasAllThatWeightsDependOn(t *testing.T) {
+	same := map[string]string{ // flag, another value
+		"dir": "elsewhere", "download": "true", "workers": "3", "epochs": "7", "eval-batch": "9", "out": "elsewhere", "resume": "true", "overwrite": "true",
+		"checkpoint-every": "5", "inspect": "3", "tensorboard": "elsewhere", "eval": "file", "fixed-point": "true", "input-max": "3", "input-bits": "5",
+		"recipe": "digits", // a name for other flags
+	}
+	differs := map[string]string{
+		"data": "mnist", "size": "16", "channels": "3", "augment": "true", "validation": "0.1", "crop": "32", "arch": "convnet4", "act": "qrelu", "rule": "SSTE",
+		"unweighted": "true", "bn": "true", "dropout": "0.5", "hidden": "8,8", "loss": "hinge", "opt": "adamw", "lr": "0.5", "wd": "0.5", "momentum": "0.5",
+		"nesterov": "true", "decay-at": "2", "decay": "0.5", "batch": "8", "limit": "99", "seed": "2",
+	}
+	setupOf := func(args ...string) string {
+		o := new(options)
+		if err := parse(o.flags(), o, args); err != nil {
+			t.Fatal(err)
+		}
+		return o.setup("images")
+	}
+	plain := setupOf()
+	new(options).flags().VisitAll(func(f *flag.Flag) {
+		a, inSame := same[f.Name]
+		b, inDiffers := differs[f.Name]
+		if inSame == inDiffers {
+			t.Errorf("-%s: do the weights depend on it? It must be in one of the lists", f.Name)
+			return
+		}
+		if f.Name == "recipe" {
+			return
+		}
+		if got := setupOf("-" + f.Name + "=" + a + b); (got == plain) != inSame {
+			t.Errorf("-%s=%s: the setup is the same: %v, want %v", f.Name, a+b, got == plain, inSame)
+		}
+	})
+	// The number of epochs counts where the learning rate depends on it.
+	if setupOf("-decay-at", "1/2", "-epochs", "4") == setupOf("-decay-at", "1/2", "-epochs", "6") {
+		t.Error("shares of 4 epochs are shares of 6")
+	}
+}
+
+// Images are known by what they are: a folder of others is another training's, the same ones elsewhere are not.
+func TestResumeWithOtherImages(t *testing.T) {
+	folder := func(shade uint8) string {
+		dir := t.TempDir()
+		for i := range 8 {
+			img := image.NewGray(image.Rect(0, 0, 10+i, 12))
+			for k := range img.Pix {
+				img.Pix[k] = shade + uint8(k*i)
+			}
+			for _, part := range []string{"train", "val"} {
+				path := filepath.Join(dir, part, string('a'+rune(i%2)), fmt.Sprint(i, ".png"))
+				if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				var b bytes.Buffer
+				if err := png.Encode(&b, img); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		return dir
+	}
+	out := t.TempDir()
+	args := func(dir, crop string, more ...string) []string {
+		return append([]string{"-data", "folder", "-dir", dir, "-crop", crop, "-arch", "mlp", "-hidden", "4", "-batch", "4", "-epochs", "1", "-inspect", "0", "-out", out}, more...)
+	}
+	dir := folder(1)
+	if _, _, err := train(t, args(dir, "8")...); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(dir, dir+"-moved"); err != nil {
+		t.Fatal(err)
+	}
+	dir += "-moved"
+	if _, _, err := train(t, args(dir, "8", "-resume", "-epochs", "2")...); err != nil {
+		t.Error(err)
+	}
+	_, _, err := train(t, args(dir, "7", "-resume")...)
+	gtest.WantError(t, "crop", err, "it was written for", "-crop 8", "-crop 7")
+	_, _, err = train(t, args(folder(90), "8", "-resume")...)
+	gtest.WantError(t, "other images", err, "it was written for", "images")
+}
+
+func TestCounts(t *testing.T) {
+	gtest.Counts(t, func(args ...string) error {
+		_, _, err := train(t, tiny(t.TempDir(), args...)...)
+		return err
+	}, "epochs", "batch", "eval-batch", "inspect", "limit", "checkpoint-every", "workers", "size", "crop", "channels", "hidden", "decay-at")
+	_, _, err := train(t, tiny(t.TempDir(), "-size", "1024", "-channels", "1024")...)
+	gtest.WantError(t, "all together", err, "-batch", "-size", "values")
+}
+
+// Files come before tables, and what cannot be written is found before data is read.
+func TestFiles(t *testing.T) {
+	dir := t.TempDir()
+	if err := run(context.Background(), tiny(dir), gtest.Closed{}, new(bytes.Buffer)); !errors.Is(err, gtest.ErrClosed) {
+		t.Error(err)
+	}
+	for _, f := range []string{loop.CheckpointFile, loop.BestFile, loop.LastFile, logFile, curvesFile} {
+		read(t, filepath.Join(dir, f))
+		blocked := t.TempDir()
+		if err := syscall.Mkfifo(filepath.Join(blocked, f), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, log, err := train(t, tiny(blocked, "-data", "cifar10", "-dir", "none")...)
+		gtest.WantError(t, f, err, "-out", f, "named pipe")
+		if log != "" {
+			t.Errorf("%s: %s", f, log)
+		}
+	}
+	_, _, err := train(t, tiny(dir, "-eval", "/dev/zero")...)
+	gtest.WantError(t, "endless weights", err, "-eval", "/dev/zero", "no regular file")
+	_, log, err := train(t, "-speed", "1")
+	gtest.WantError(t, "unknown flag", err, "-speed", "-help")
+	if log != "" {
+		t.Errorf("beside the error: %s", log)
 	}
 }
 

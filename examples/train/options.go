@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ftprop/ftprop/examples/command"
 	"github.com/ftprop/ftprop/examples/loop"
 	"github.com/ftprop/ftprop/examples/setup"
 	"github.com/ftprop/ftprop/nodes"
@@ -41,6 +42,7 @@ type options struct {
 
 	out     string
 	resume  bool
+	replace bool // -overwrite
 	every   int
 	inspect int
 	eval    string
@@ -81,6 +83,7 @@ func (o *options) flags() *flag.FlagSet {
 
 	f.StringVar(&o.out, "out", "train-out", "`folder` for checkpoint, weights, log and curves")
 	f.BoolVar(&o.resume, "resume", false, "go on from the checkpoint in -out")
+	f.BoolVar(&o.replace, "overwrite", false, "do away with an earlier training in -out")
 	f.IntVar(&o.every, "checkpoint-every", 0, "`steps` between checkpoints within an epoch (default only after each epoch)")
 	f.IntVar(&o.inspect, "inspect", 200, "`images` on which the layers are looked at after each epoch; 0 for none")
 	f.StringVar(&o.tensorboard, "tensorboard", "", "`folder` for TensorBoard's event files; with -resume they go on where the checkpoint stands")
@@ -91,11 +94,8 @@ func (o *options) flags() *flag.FlagSet {
 
 // parse reads the command line. Flags that are not given take the recipe's settings, if there is one.
 func parse(f *flag.FlagSet, o *options, args []string) error {
-	if err := f.Parse(args); err != nil {
+	if err := command.Parse(f, args, f.Output()); err != nil {
 		return err
-	}
-	if f.NArg() > 0 {
-		return errors.Errorf("unexpected argument %q: all settings are flags, see -help", f.Arg(0))
 	}
 	if o.recipe == "" || o.recipe == "list" {
 		return nil
@@ -129,16 +129,20 @@ func (o *options) check() error {
 		return errors.Errorf("-decay %v: want a positive number", o.gamma)
 	case !(o.validation >= 0 && o.validation < 1):
 		return errors.Errorf("-validation %v: want a share from 0 to less than 1", o.validation)
-	case o.epochs < 1 || o.batch < 1:
-		return errors.Errorf("-epochs %d -batch %d: want 1 or more of each", o.epochs, o.batch)
-	case o.limit < 0 || o.every < 0 || o.inspect < 0 || o.workers < 0 || o.evalBatch < 0:
-		return errors.Errorf("-limit %d -checkpoint-every %d -inspect %d -workers %d -eval-batch %d: none may be negative", o.limit, o.every, o.inspect, o.workers, o.evalBatch)
 	case o.fixed.On && o.eval == "":
 		return errors.New("-fixed-point is for -eval: what is trained are full weights")
+	case o.resume && o.replace:
+		return errors.New("-resume goes on with the training in -out, -overwrite does away with it: give one of them")
 	case o.nesterov && o.opt != "sgd":
 		return errors.Errorf("-nesterov is for -opt sgd, not %s", o.opt)
 	}
-	return nil
+	return command.Check(
+		command.Count{Flag: "epochs", N: o.epochs, Least: 1, Most: mostEpochs}, command.Count{Flag: "batch", N: o.batch, Least: 1, Most: setup.MostBatch},
+		command.Count{Flag: "eval-batch", N: o.evalBatch, Least: 0, Most: setup.MostUnits}, command.Count{Flag: "inspect", N: o.inspect, Least: 0, Most: setup.MostUnits},
+		command.Count{Flag: "limit", N: o.limit, Least: 0, Most: 100_000_000}, command.Count{Flag: "checkpoint-every", N: o.every, Least: 0, Most: 100_000_000},
+		command.Count{Flag: "workers", N: o.workers, Least: 0, Most: 1024}, command.Count{Flag: "size", N: o.size, Least: 0, Most: 1024},
+		command.Count{Flag: "crop", N: o.crop, Least: 1, Most: 2048}, command.Count{Flag: "channels", N: o.channels, Least: 0, Most: 1024},
+	)
 }
 
 func losses() map[string]loop.LossFunc {
@@ -177,14 +181,15 @@ func (o *options) solver(steps int) (loop.Solver, error) {
 	return s, nil
 }
 
-// setup says what a checkpoint must have in common with the training that goes on from it.
-func (o *options) setup() string {
+// setup says what a checkpoint must have in common with the training that goes on from it: all that the weights depend on. Where the
+// images are does not matter, only what they are, for which their fingerprint stands.
+func (o *options) setup(images string) string {
 	decay := o.decayAt
 	if strings.Contains(decay, "/") { // what the shares are of
 		decay += fmt.Sprintf(" of %d epochs", o.epochs)
 	}
-	return fmt.Sprintf("-data %s -size %d -channels %d -augment=%v -validation %v -limit %d -arch %s -act %s -rule %s -unweighted=%v -bn=%v -dropout %v -hidden %q "+
+	return fmt.Sprintf("-data %s (images %s) -size %d -crop %d -channels %d -augment=%v -validation %v -limit %d -arch %s -act %s -rule %s -unweighted=%v -bn=%v -dropout %v -hidden %q "+
 		"-loss %s -opt %s -lr %v -wd %v -momentum %v -nesterov=%v -decay-at %q -decay %v -batch %d -seed %d",
-		o.data, o.size, o.channels, o.augment, o.validation, o.limit, o.net.Arch, o.net.Act, o.net.Rule, o.net.Unweighted, o.net.BatchNorm, o.net.Dropout, o.net.Hidden,
+		o.data, images, o.size, o.crop, o.channels, o.augment, o.validation, o.limit, o.net.Arch, o.net.Act, o.net.Rule, o.net.Unweighted, o.net.BatchNorm, o.net.Dropout, o.net.Hidden,
 		o.loss, o.opt, o.lr, o.wd, o.momentum, o.nesterov, decay, o.gamma, o.batch, o.seed)
 }

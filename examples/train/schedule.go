@@ -8,6 +8,9 @@ import (
 	"github.com/pkg/errors"
 )
 
+// mostEpochs bounds epochs, so that steps stay small numbers.
+const mostEpochs = 1_000_000
+
 // decaySteps returns the steps at which the learning rate falls, of a training of epochs of steps steps. The list names epochs
 // counted from 1, at whose start it falls, or shares of the training, like 199/300, after which it does.
 func decaySteps(list string, epochs, steps int) ([]int, error) {
@@ -17,7 +20,7 @@ func decaySteps(list string, epochs, steps int) ([]int, error) {
 		if s == "" {
 			continue
 		}
-		if n, err := strconv.Atoi(s); err == nil && n > 0 {
+		if n, err := strconv.Atoi(s); err == nil && n > 0 && n <= mostEpochs {
 			at = append(at, (n-1)*steps)
 			continue
 		}
@@ -25,7 +28,7 @@ func decaySteps(list string, epochs, steps int) ([]int, error) {
 		a, errA := strconv.Atoi(above)
 		b, errB := strconv.Atoi(below)
 		if !ok || errA != nil || errB != nil || a < 1 || a >= b {
-			return nil, errors.Errorf("-decay-at %q: want epochs from 1 on, or shares of the training like 199/300, separated by commas", list)
+			return nil, errors.Errorf("-decay-at %q: want epochs from 1 to a million, or shares of the training like 199/300, separated by commas", list)
 		}
 		at = append(at, int(math.Round(float64(a)/float64(b)*float64(epochs)*float64(steps))))
 	}

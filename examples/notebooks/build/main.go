@@ -19,19 +19,18 @@ import (
 	"github.com/pkg/errors"
 )
 
-func main() { command.Exit("build", run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() { command.Short("build", run) }
 
 // run is the program.
 func run(args []string, out, log io.Writer) error {
 	flags := flag.NewFlagSet("build", flag.ContinueOnError)
-	flags.SetOutput(log)
 	dir := flags.String("notebooks", filepath.Join("examples", "notebooks"), "`folder` of the test files and the notebooks")
 	to := flags.String("out", "", "`folder` for notebooks without outputs")
 	from := flags.String("collect", "", "`folder` with executed notebooks")
-	if err := flags.Parse(args); err != nil {
+	if err := command.Parse(flags, args, log); err != nil {
 		return err
 	}
-	if flags.NArg() > 0 || (*to == "") == (*from == "") {
+	if (*to == "") == (*from == "") {
 		return errors.New("give either -out DIR or -collect DIR: see -help")
 	}
 	if *from != "" {

@@ -1,0 +1,340 @@
+package loop
+
+import (
+	"bytes"
+	"context"
+	"encoding/gob"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/ftprop/ftprop/examples/data"
+	"github.com/ftprop/ftprop/internal/gtest"
+	"github.com/ftprop/ftprop/models"
+	"github.com/ftprop/ftprop/nodes"
+	"github.com/ftprop/ftprop/solvers"
+	"github.com/pkg/errors"
+	"gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
+)
+
+// small is a training with all that a checkpoint can hold, in a few hundred bytes.
+func small(t testing.TB) Config {
+	t.Helper()
+	const n = 12
+	x, y := make([]float32, n*4), make([]int, n)
+	for i := range y {
+		y[i] = i % 2
+		for k := range 4 {
+			x[4*i+k] = float32((i*7+k*3)%5) / 4
+		}
+	}
+	set := &data.Set{X: x, Y: y, Channels: 1, Height: 2, Width: 2, Classes: 2}
+	in := gorgonia.NewTensor(gorgonia.NewGraph(), tensor.Float32, 4, gorgonia.WithName("x"), gorgonia.WithShape(4, 1, 2, 2))
+	net, err := models.MLP(in, models.Config{Widths: []int{2}, Classes: 2, Act: nodes.Sign, Seed: 1, BatchNorm: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	solver := &solvers.Scheduled{Solver: &solvers.SGD{LearnRate: 0.1, Momentum: 0.9}, Schedule: solvers.StepDecay(0.1, 0.1)}
+	return Config{Net: net, Solver: solver, Train: set, Validation: set, Epochs: 2, Seed: 1, Inspect: 4}
+}
+
+// stops returns the checkpoints of a small training, at its beginning, within an epoch, after one, and at its end.
+func stops(t testing.TB) []*checkpoint {
+	t.Helper()
+	c := small(t)
+	var tr *Trainer
+	var out []*checkpoint
+	take := func() {
+		ck, err := tr.state()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, ck)
+	}
+	c.OnStep = func(s Step) {
+		if s.Epoch == 1 && s.Step == 1 {
+			take()
+		}
+	}
+	c.OnEpoch = func(*Epoch) { take() }
+	tr = trained(t, c)
+	take()
+	if err := tr.Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func payload(t testing.TB, c *checkpoint) []byte {
+	t.Helper()
+	b, err := c.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b[headerSize : len(b)-32]
+}
+
+// Whatever a file says, it is taken whole, or refused and nothing has changed.
+func TestResumeHostile(t *testing.T) {
+	all := stops(t)
+	tr := trained(t, small(t))
+	middle, end := *all[2], *all[3]
+	for _, c := range []*checkpoint{all[0], all[1], all[2], all[3]} {
+		checkRestored(t, tr, c)
+	}
+	if err := tr.restore(all[1]); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		of     checkpoint
+		change func(*checkpoint)
+		words  string
+	}{
+		"epoch":              {middle, func(c *checkpoint) { c.Epoch = -1 }, "epoch -1"},
+		"epoch without past": {middle, func(c *checkpoint) { c.Epoch = 1 << 60 }, "record of 1"},
+		"other past":         {end, func(c *checkpoint) { c.History = slices.Clone(c.History); c.History[1].Epoch = 7 }, "epoch 8"},
+		"step":               {middle, func(c *checkpoint) { c.Step = -1 }, "step -1"},
+		"step too far":       {middle, func(c *checkpoint) { c.Step = 4 }, "step 4 of an epoch of 3"},
+		"images":             {middle, func(c *checkpoint) { c.Sum.Images = math.MaxInt }, "images"},
+		"right":              {middle, func(c *checkpoint) { c.Sum.Top1 = c.Sum.Top5 + 1 }, "right"},
+		"loss":               {middle, func(c *checkpoint) { c.Sum.Loss = math.NaN() }, "NaN"},
+		"seconds":            {middle, func(c *checkpoint) { c.Seconds = math.Inf(1) }, "+Inf seconds"},
+		"weights":            {middle, func(c *checkpoint) { c.Weights = c.Weights[:20] }, "safetensors"},
+		"no layers":          {middle, func(c *checkpoint) { c.Layers = nil }, "0 layers"},
+		"channels":           {middle, func(c *checkpoint) { c.Layers = []layerState{{Mean: []float64{1}, Variance: []float64{1}}} }, "running means"},
+		"solver":             {middle, func(c *checkpoint) { c.Solver = nil }, "solver"},
+		"inner solver":       {middle, func(c *checkpoint) { c.Solver = c.Solver[:1] }, "solver"},
+		"solver's shape": {middle, func(c *checkpoint) {
+			s := nest(c.Solver)
+			slots := slices.Clone(s.Inner.Slots["momentum_buffer"])
+			slots[0].Shape = []int{1 << 40}
+			c.Solver = []solverState{{s.Solver, s.Step, nil}, {s.Inner.Solver, s.Inner.Step, map[string][]solvers.Tensor{"momentum_buffer": slots}}}
+		}, "shape"},
+		"network": {middle, func(c *checkpoint) { c.Network = "a\x1b[2Jb" }, `"a\x1b[2Jb"`},
+		"setup":   {middle, func(c *checkpoint) { c.Setup = "\r-data digits" }, `"\r-data digits"`},
+	} {
+		c.change(&c.of)
+		before := payload(t, must(t, tr))
+		err := tr.restore(&c.of)
+		gtest.WantError(t, name, err, c.words)
+		if strings.ContainsAny(err.Error(), "\r\x1b") {
+			t.Errorf("%s: %q moves the cursor", name, err)
+		}
+		if !same(before, payload(t, must(t, tr))) {
+			t.Errorf("%s: refused, and training stands elsewhere than before", name)
+		}
+	}
+}
+
+func must(t testing.TB, tr *Trainer) *checkpoint {
+	t.Helper()
+	c, err := tr.state()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// same compares what two gobs hold: the order of their maps is another each time.
+func same(a, b []byte) bool {
+	var x, y checkpoint
+	if gob.NewDecoder(bytes.NewReader(a)).Decode(&x) != nil || gob.NewDecoder(bytes.NewReader(b)).Decode(&y) != nil {
+		return false
+	}
+	return bytes.Equal(x.Weights, y.Weights) && x.Epoch == y.Epoch && x.Step == y.Step && x.Sum == y.Sum && len(x.History) == len(y.History) &&
+		slices.EqualFunc(x.Layers, y.Layers, func(a, b layerState) bool {
+			return slices.Equal(a.Mean, b.Mean) && slices.Equal(a.Variance, b.Variance) && a.Dropout == b.Dropout
+		}) &&
+		slices.EqualFunc(x.Solver, y.Solver, func(a, b solverState) bool {
+			for k, v := range a.Slots {
+				if !slices.EqualFunc(v, b.Slots[k], func(a, b solvers.Tensor) bool { return slices.Equal(a.Float32, b.Float32) }) {
+					return false
+				}
+			}
+			return a.Solver == b.Solver && a.Step == b.Step && len(a.Slots) == len(b.Slots)
+		})
+}
+
+// checkRestored restores a checkpoint and looks whether training stands where it says.
+func checkRestored(t testing.TB, tr *Trainer, c *checkpoint) {
+	t.Helper()
+	if err := tr.restore(c); err != nil {
+		t.Fatal(err)
+	}
+	if !same(payload(t, c), payload(t, must(t, tr))) {
+		t.Error("training stands elsewhere than the checkpoint")
+	}
+}
+
+// What is no regular file is no checkpoint, and nothing waits for it.
+func TestCheckpointFiles(t *testing.T) {
+	dir := t.TempDir()
+	fifo := filepath.Join(dir, "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{fifo, "/dev/zero", dir} {
+		gtest.WantError(t, path, trained(t, small(t)).Resume(path), path, "no regular file")
+	}
+}
+
+// One training at a time writes to a folder, and none over another's files unless it is told to.
+func TestFolder(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new", "folder")
+	with := func(change func(*Config)) Config {
+		c := small(t)
+		c.Dir = dir
+		change(&c)
+		return c
+	}
+	plain := func(*Config) {}
+	first := trained(t, with(plain))
+	_, err := New(with(plain))
+	gtest.WantError(t, "a second trainer", err, "another training", dir)
+	if !errors.Is(err, ErrLocked) {
+		t.Errorf("%v is not ErrLocked", err)
+	}
+	if err := first.Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	read := func() (all string) {
+		for _, f := range files() {
+			b, err := os.ReadFile(filepath.Join(dir, f))
+			if err != nil {
+				t.Fatal(err)
+			}
+			all += string(b)
+		}
+		return all
+	}
+	before := read()
+	second := trained(t, with(func(c *Config) { c.Seed = 2 }))
+	gtest.WantError(t, "a second training", second.Run(context.Background()), "holds a training", CheckpointFile, "Overwrite")
+	second.Close()
+	// Nor does a checkpoint of elsewhere let it.
+	elsewhere := with(func(c *Config) { c.Dir = t.TempDir() })
+	tr := trained(t, elsewhere)
+	if err := tr.Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	tr.Close()
+	second = trained(t, with(plain))
+	if err := second.Resume(filepath.Join(elsewhere.Dir, CheckpointFile)); err != nil {
+		t.Fatal(err)
+	}
+	gtest.WantError(t, "after another's checkpoint", second.Run(context.Background()), "holds a training")
+	second.Close()
+	if before != read() {
+		t.Error("what was refused has changed files")
+	}
+	more := trained(t, with(func(c *Config) { c.Epochs = 3 }))
+	if err := more.Resume(filepath.Join(dir, CheckpointFile)); err != nil {
+		t.Fatal(err)
+	}
+	if err := more.Run(context.Background()); err != nil || len(more.History()) != 3 {
+		t.Error(err)
+	}
+	more.Close()
+	// Told to, it leaves nothing of the first, even if it does not get to a checkpoint.
+	over := trained(t, with(func(c *Config) { c.Overwrite = true; c.OnStep = func(Step) { panic("stop") } }))
+	func() {
+		defer func() { _ = recover() }()
+		_ = over.Run(context.Background())
+	}()
+	if left := Left(dir); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// A message names a checkpoint only while it is there.
+func TestCheckpointIsGone(t *testing.T) {
+	c := small(t)
+	c.Dir, c.Epochs = t.TempDir(), 3
+	c.OnEpoch = func(e *Epoch) {
+		if e.Epoch == 1 {
+			if err := os.RemoveAll(c.Dir); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	err := trained(t, c).Run(context.Background())
+	gtest.WantError(t, "folder removed", err, "the last checkpoint was", "is gone")
+	if strings.Contains(err.Error(), "last good checkpoint") {
+		t.Error(err)
+	}
+}
+
+func FuzzDecodeCheckpoint(f *testing.F) {
+	for _, c := range stops(f)[:3] {
+		c.Weights = c.Weights[:8] // their bytes are not looked into here
+		f.Add(payload(f, c), true)
+	}
+	f.Add(seal([]byte("x")), false)
+	f.Add([]byte(checkpointMagic), false)
+	f.Fuzz(func(t *testing.T, b []byte, sealed bool) {
+		if sealed { // what is behind the checksum, which no mutation gets right
+			b = seal(b)
+		}
+		if c, err := decodeCheckpoint(b); (err == nil) == (c == nil) {
+			t.Fatal("neither a checkpoint nor an error, or both")
+		}
+	})
+}
+
+// Whatever a whole checkpoint says, it is restored whole, and training can go on, or it is refused and nothing has changed.
+func FuzzResume(f *testing.F) {
+	all := stops(f)
+	for _, c := range all {
+		shape := c.Solver[1].Slots["momentum_buffer"]
+		n := 0
+		if len(shape) > 0 {
+			n = shape[0].Shape[0]
+		}
+		f.Add(c.Epoch, c.Step, c.Sum.Images, c.Sum.Top1, c.Sum.Top5, c.Sum.Loss, c.Seconds, c.Weights, c.Layers[0].Mean[0], c.Layers[0].Variance[1],
+			len(c.History), c.Solver[0].Step, c.Solver[1].Step, n, float32(0))
+	}
+	tr := trained(f, small(f))
+	start := must(f, tr)
+	var weights bytes.Buffer
+	f.Fuzz(func(t *testing.T, epoch, step, images, top1, top5 int, loss, seconds float64, file []byte, mean, variance float64, history, scheduled, steps, side int, momentum float32) {
+		c := *all[3]
+		c.Epoch, c.Step, c.Sum, c.Seconds, c.Weights = epoch, step, tally{loss, top1, top5, images}, seconds, file
+		c.History = c.History[:min(max(history, 0), 2)]
+		c.Layers = []layerState{{Mean: []float64{mean, 0}, Variance: []float64{1, variance}}}
+		slots := slices.Clone(c.Solver[1].Slots["momentum_buffer"])
+		first := slices.Clone(slots[0].Float32)
+		first[0] = momentum
+		slots[0] = solvers.Tensor{Shape: []int{side, slots[0].Shape[1]}, Float32: first}
+		c.Solver = []solverState{{c.Solver[0].Solver, scheduled, nil}, {c.Solver[1].Solver, steps, map[string][]solvers.Tensor{"momentum_buffer": slots}}}
+		if err := tr.restore(&c); err != nil {
+			weights.Reset()
+			if err := tr.c.Net.Save(&weights); err != nil || !bytes.Equal(weights.Bytes(), start.Weights) || tr.epoch != 0 || tr.step != 0 {
+				t.Fatalf("refused, and not as before: %v", err)
+			}
+			return
+		}
+		if at := must(t, tr); at.Epoch != epoch || at.Step != step || at.Sum != c.Sum || !slices.Equal(at.Layers[0].Mean, c.Layers[0].Mean) {
+			t.Fatalf("restored as %+v", at)
+		}
+		if err := tr.graph.load(make([]float32, 16), []int{0, 1, 0, 1}); err != nil {
+			t.Fatal(err)
+		}
+		if err := tr.vm.RunAll(); err == nil { // or the numbers in the file are too large to go on with, and it says so
+			if err := tr.c.Solver.Step(tr.model); err != nil {
+				t.Log(err)
+			}
+		}
+		tr.vm.Reset()
+		if err := tr.restore(start); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
