@@ -119,18 +119,6 @@ func (s *state) clone() *state {
 	return &state{slices.Clone(s.w), slices.Clone(s.act), slices.Clone(s.lev), slices.Clone(s.z), slices.Clone(s.dual)}
 }
 
-// floats returns a copy.
-func (e elements) floats() []float64 {
-	if e.dt == tensor.Float64 {
-		return slices.Clone(e.f64)
-	}
-	v := make([]float64, len(e.f32))
-	for i, x := range e.f32 {
-		v[i] = float64(x)
-	}
-	return v
-}
-
 func newNet(layers []Layer) (*net, error) {
 	if len(layers) == 0 {
 		return nil, errors.New("no layers")
