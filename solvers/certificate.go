@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"math/big"
 	"slices"
@@ -47,16 +48,22 @@ func (v Verdict) String() string {
 //
 // The outputs of cross entropy have one certificate together, with constraints z_i,class > z_i,other for every other class.
 //
-// A certificate does not depend on how it was found: Verify checks it in exact arithmetic from the data alone.
+// A certificate does not depend on how it was found: Verify checks it in exact arithmetic from the data alone. It is plain data,
+// which encoding/json and encoding/gob store without loss.
 type Certificate struct {
 	Layer, Unit int // from 0; Unit is -1 for classes, all units of the layer together
 	Verdict     Verdict
 	Weights     []float64    // if Separable: w and then b; for classes those of each unit in turn
 	Proof       []Multiplier // if Inseparable: the positive multipliers
 
-	levels
-	classes int // 0 but for classes
+	// What the unit emits: Steps+1 levels from Lo to Hi, as in Layer, but with none left at 0. Steps is 0 for classes.
+	Lo, Hi  float64
+	Steps   int
+	Classes int // the number of classes, 0 but for classes
 }
+
+// certificate returns an undecided one of a unit with these levels.
+func (l levels) certificate() Certificate { return Certificate{Lo: l.lo, Hi: l.hi, Steps: l.steps} }
 
 // Multiplier is the positive multiplier of one constraint of a Certificate.
 type Multiplier struct {
@@ -79,9 +86,9 @@ func (c Certificate) String() string {
 		s := make([]string, len(c.Proof))
 		for k, m := range c.Proof {
 			s[k] = fmt.Sprintf("%v x sample %d", m.Lambda, m.Sample)
-			if c.steps > 1 {
+			if c.Steps > 1 {
 				s[k] += fmt.Sprintf(" at threshold %d", m.Against)
-			} else if c.classes > 0 {
+			} else if c.Classes > 0 {
 				s[k] += fmt.Sprintf(" against class %d", m.Against)
 			}
 		}
@@ -97,7 +104,10 @@ func (c Certificate) String() string {
 // Pair returns the two samples of a proof that consists of two samples with equal inputs and different targets, and whether it
 // is such a proof.
 func (c Certificate) Pair() (i, j int, ok bool) {
-	if c.Verdict != Inseparable || len(c.Proof) != 2 || c.Proof[0].Sample == c.Proof[1].Sample || c.Proof[0].Lambda.Cmp(c.Proof[1].Lambda) != 0 {
+	if c.Verdict != Inseparable || len(c.Proof) != 2 || c.Proof[0].Sample == c.Proof[1].Sample {
+		return 0, 0, false
+	}
+	if a, b := c.Proof[0].Lambda, c.Proof[1].Lambda; a == nil || b == nil || a.Cmp(b) != 0 {
 		return 0, 0, false
 	}
 	// Two multipliers that cancel (x_i, 1), with opposite sides: equal inputs.
@@ -129,128 +139,149 @@ func (c Certificate) verify(x, t *tensor.Dense) error {
 	if err := allFinite("the inputs", xs, in); err != nil {
 		return err
 	}
-	top := c.steps
-	if c.classes > 0 {
-		top = c.classes - 1
-	} else if c.steps < 1 {
+	var lv levels
+	switch {
+	case c.Classes < 0 || c.Classes > 0 && c.Steps != 0:
+		return errors.Errorf("%d classes and %d steps between levels: want the one or the other", c.Classes, c.Steps)
+	case c.Classes == 0 && c.Steps == 0:
 		return errors.New("not a certificate of FullBatch: it has no levels")
+	case c.Classes == 0:
+		if lv, err = newLevels(c.Lo, c.Hi, c.Steps); err != nil {
+			return err
+		}
 	}
 	q := make([]int, n)
 	for i, v := range ts {
 		switch {
 		case v != v:
 			q[i] = Ignore
-		case c.classes > 0 && (v != float64(int(v)) || v < 0 || int(v) > top):
-			return errors.Errorf("target %v of sample %d: want a class 0 to %d", v, i, top)
-		case c.classes > 0:
+		case c.Classes > 0 && !(v >= 0 && v < float64(c.Classes) && v == math.Trunc(v)):
+			return errors.Errorf("target %v of sample %d: want a class 0 to %d", v, i, c.Classes-1)
+		case c.Classes > 0:
 			q[i] = int(v)
 		default:
-			k, ok := c.index(v)
+			k, ok := lv.index(v)
 			if !ok {
-				return errors.Errorf("target %v of sample %d is none of the levels %s", v, i, c.names())
+				return errors.Errorf("target %v of sample %d is none of the levels %s", v, i, lv.names())
 			}
 			q[i] = k
 		}
 	}
-	rat := func(v float64) *big.Rat { return new(big.Rat).SetFloat64(v) }
-	// threshold k, exactly
-	theta := func(k int) *big.Rat {
-		if c.steps == 1 {
-			return new(big.Rat)
-		}
-		r := new(big.Rat).Sub(rat(c.hi), rat(c.lo))
-		return r.Mul(r, big.NewRat(int64(k), int64(c.steps-1))).Add(r, rat(c.lo))
-	}
 	switch c.Verdict {
 	case Separable:
-		units := max(c.classes, 1)
-		if len(c.Weights) != units*(in+1) {
-			return errors.Errorf("%d weights: want %d, one for each input and a bias", len(c.Weights), units*(in+1))
-		}
-		if err := allFinite("the weights", c.Weights, len(c.Weights)); err != nil {
-			return err
-		}
-		// Integers with one power of two for all inputs and one for all weights: far faster than fractions, and as exact.
-		xi, xbits := integers(xs)
-		wi, wbits := integers(c.Weights)
-		var term big.Int
-		for i, k := range q {
-			if k == Ignore {
-				continue
-			}
-			z := make([]*big.Int, units)
-			for u := range z {
-				w := wi[u*(in+1) : (u+1)*(in+1)]
-				z[u] = new(big.Int).Lsh(w[in], xbits)
-				for m := range in {
-					z[u].Add(z[u], term.Mul(w[m], xi[i*in+m]))
-				}
-			}
-			if c.classes > 0 {
-				for u := range z {
-					if u != k && z[k].Cmp(z[u]) <= 0 {
-						return errors.Errorf("sample %d: class %d is not above class %d", i, k, u)
-					}
-				}
-				continue
-			}
-			zr := new(big.Rat).SetFrac(z[0], term.Lsh(big.NewInt(1), xbits+wbits))
-			if k > 0 && zr.Cmp(theta(k-1)) <= 0 || k < c.steps && zr.Cmp(theta(k)) >= 0 {
-				f, _ := zr.Float64()
-				return errors.Errorf("sample %d: z = %v does not reach its target with positive margin", i, f)
-			}
-		}
-		return nil
+		return c.verifyWeights(lv, xs, in, q)
 	case Inseparable:
-		units := max(c.classes, 1)
-		sums := make([]big.Rat, units*(in+1))
-		var bound big.Rat
-		add := func(u, i int, l *big.Rat) {
-			for m := range in {
-				sums[u*(in+1)+m].Add(&sums[u*(in+1)+m], new(big.Rat).Mul(l, rat(xs[i*in+m])))
-			}
-			sums[u*(in+1)+in].Add(&sums[u*(in+1)+in], l)
-		}
-		if len(c.Proof) == 0 {
-			return errors.New("a proof without multipliers")
-		}
-		for _, m := range c.Proof {
-			if m.Lambda == nil || m.Lambda.Sign() <= 0 {
-				return errors.Errorf("multiplier %v of sample %d: must be positive", m.Lambda, m.Sample)
-			}
-			if m.Sample < 0 || m.Sample >= n || q[m.Sample] == Ignore {
-				return errors.Errorf("multiplier of sample %d, which has no target", m.Sample)
-			}
-			l := new(big.Rat).SetInt(m.Lambda)
-			k := q[m.Sample]
-			if c.classes > 0 {
-				if m.Against < 0 || m.Against >= c.classes || m.Against == k {
-					return errors.Errorf("multiplier of sample %d against class %d, its own or none", m.Sample, m.Against)
-				}
-				add(k, m.Sample, l)
-				add(m.Against, m.Sample, new(big.Rat).Neg(l))
-				continue
-			}
-			if m.Against < 0 || m.Against >= c.steps {
-				return errors.Errorf("multiplier of sample %d for threshold %d: there are %d", m.Sample, m.Against, c.steps)
-			}
-			if k <= m.Against {
-				l.Neg(l)
-			}
-			add(0, m.Sample, l)
-			bound.Add(&bound, new(big.Rat).Mul(l, theta(m.Against)))
-		}
-		for i := range sums {
-			if sums[i].Sign() != 0 {
-				return errors.Errorf("the multipliers do not cancel: %s remains of input %d", sums[i].RatString(), i%(in+1))
-			}
-		}
-		if bound.Sign() < 0 {
-			return errors.Errorf("the thresholds add up to %s: must be 0 or more", bound.RatString())
-		}
-		return nil
+		return c.verifyProof(lv, xs, in, q)
 	}
 	return errors.New("undecided: there is nothing to verify")
+}
+
+// verifyWeights checks that the weights give every sample, a row of in elements of xs, its level or class q.
+func (c Certificate) verifyWeights(lv levels, xs []float64, in int, q []int) error {
+	units := max(c.Classes, 1)
+	if len(c.Weights)/units != in+1 || len(c.Weights)%units != 0 {
+		return errors.Errorf("%d weights of %d units: want %d for each, one for each input and a bias", len(c.Weights), units, in+1)
+	}
+	if err := allFinite("the weights", c.Weights, len(c.Weights)); err != nil {
+		return err
+	}
+	// Integers with one power of two for all inputs and one for all weights: far faster than fractions, and as exact.
+	xi, xbits := integers(xs)
+	wi, wbits := integers(c.Weights)
+	var term big.Int
+	for i, k := range q {
+		if k == Ignore {
+			continue
+		}
+		z := make([]*big.Int, units)
+		for u := range z {
+			w := wi[u*(in+1) : (u+1)*(in+1)]
+			z[u] = new(big.Int).Lsh(w[in], xbits)
+			for m := range in {
+				z[u].Add(z[u], term.Mul(w[m], xi[i*in+m]))
+			}
+		}
+		if c.Classes > 0 {
+			for u := range z {
+				if u != k && z[k].Cmp(z[u]) <= 0 {
+					return errors.Errorf("sample %d: class %d is not above class %d", i, k, u)
+				}
+			}
+			continue
+		}
+		zr := new(big.Rat).SetFrac(z[0], term.Lsh(big.NewInt(1), xbits+wbits))
+		if k > 0 && zr.Cmp(lv.exactThreshold(k-1)) <= 0 || k < lv.steps && zr.Cmp(lv.exactThreshold(k)) >= 0 {
+			f, _ := zr.Float64()
+			return errors.Errorf("sample %d: z = %v does not reach its target with positive margin", i, f)
+		}
+	}
+	return nil
+}
+
+// verifyProof checks that the multipliers cancel.
+func (c Certificate) verifyProof(lv levels, xs []float64, in int, q []int) error {
+	if len(c.Proof) == 0 {
+		return errors.New("a proof without multipliers")
+	}
+	sums := map[int][]big.Rat{} // by unit
+	var bound big.Rat
+	add := func(u, i int, l *big.Rat) {
+		if sums[u] == nil {
+			sums[u] = make([]big.Rat, in+1)
+		}
+		for m := range in {
+			x := new(big.Rat).SetFloat64(xs[i*in+m])
+			sums[u][m].Add(&sums[u][m], x.Mul(x, l))
+		}
+		sums[u][in].Add(&sums[u][in], l)
+	}
+	for _, m := range c.Proof {
+		if m.Lambda == nil || m.Lambda.Sign() <= 0 {
+			return errors.Errorf("multiplier %v of sample %d: must be positive", m.Lambda, m.Sample)
+		}
+		if m.Sample < 0 || m.Sample >= len(q) || q[m.Sample] == Ignore {
+			return errors.Errorf("multiplier of sample %d, which has no target", m.Sample)
+		}
+		l := new(big.Rat).SetInt(m.Lambda)
+		k := q[m.Sample]
+		if c.Classes > 0 {
+			if m.Against < 0 || m.Against >= c.Classes || m.Against == k {
+				return errors.Errorf("multiplier of sample %d against class %d, its own or none", m.Sample, m.Against)
+			}
+			add(k, m.Sample, l)
+			add(m.Against, m.Sample, new(big.Rat).Neg(l))
+			continue
+		}
+		if m.Against < 0 || m.Against >= lv.steps {
+			return errors.Errorf("multiplier of sample %d for threshold %d: there are %d", m.Sample, m.Against, lv.steps)
+		}
+		if k <= m.Against {
+			l.Neg(l)
+		}
+		add(0, m.Sample, l)
+		bound.Add(&bound, l.Mul(l, lv.exactThreshold(m.Against)))
+	}
+	for _, u := range slices.Sorted(maps.Keys(sums)) {
+		for m := range sums[u] {
+			if s := &sums[u][m]; s.Sign() != 0 {
+				return errors.Errorf("the multipliers do not cancel: %s remains of input %d", s.RatString(), m)
+			}
+		}
+	}
+	if bound.Sign() < 0 {
+		return errors.Errorf("the thresholds add up to %s: must be 0 or more", bound.RatString())
+	}
+	return nil
+}
+
+// exactThreshold returns threshold k as it is defined, not rounded.
+func (l levels) exactThreshold(k int) *big.Rat {
+	if l.steps == 1 {
+		return new(big.Rat)
+	}
+	lo, hi := new(big.Rat).SetFloat64(l.lo), new(big.Rat).SetFloat64(l.hi)
+	hi.Sub(hi, lo)
+	return hi.Mul(hi, big.NewRat(int64(k), int64(l.steps-1))).Add(hi, lo)
 }
 
 // integers returns v times 2^bits, which makes every element an integer.
@@ -322,7 +353,7 @@ func certify(ctx context.Context, layer Layer, x, t *tensor.Dense) (Certificate,
 
 // decideUnit decides a unit's problem; act has the 1 behind every input. guess may be nil.
 func decideUnit(ctx context.Context, act [][]float64, lv levels, q []int, guess []float64) (Certificate, error) {
-	c := Certificate{levels: lv}
+	c := lv.certificate()
 	var rows [][]float64
 	var of []Multiplier
 	d := len(act[0])
@@ -405,7 +436,7 @@ func decideUnit(ctx context.Context, act [][]float64, lv levels, q []int, guess 
 	}
 	if scale != 1 && !separable.Solves(rows, v) {
 		if stairs {
-			return Certificate{levels: lv}, nil
+			return lv.certificate(), nil
 		}
 		c.Weights = a.V
 	}
@@ -424,7 +455,7 @@ func decideJoint(ctx context.Context, act [][]float64, q []int, guess [][]float6
 	if pair != nil {
 		return clash(levels{}, n, q, pair), nil
 	}
-	c := Certificate{Unit: -1, classes: n}
+	c := Certificate{Unit: -1, Classes: n}
 	if len(act)*(n-1)*n*d > maxJoint {
 		for i, a := range act {
 			own := dot(guess[q[i]], a)
