@@ -354,41 +354,43 @@ func certify(ctx context.Context, layer Layer, x, t *tensor.Dense) (Certificate,
 // decideUnit decides a unit's problem; act has the 1 behind every input. guess may be nil.
 func decideUnit(ctx context.Context, act [][]float64, lv levels, q []int, guess []float64) (Certificate, error) {
 	c := lv.certificate()
-	var rows [][]float64
 	var of []Multiplier
-	d := len(act[0])
-	// Thresholds enter with one more unknown tau > 0: s (w . x + b - c_k tau) > 0 with c_k = (Steps-1) theta_k, which
-	// floating point holds where it does not hold theta_k; then tau is scaled to 1/(Steps-1).
-	stairs := lv.steps > 1
-	constrain := func(i, k int, s float64) {
-		row := make([]float64, d, d+1)
-		for m, v := range act[i] {
-			row[m] = s * v
-		}
-		if stairs {
-			row = append(row, -s*(lv.lo*float64(lv.steps-1)+(lv.hi-lv.lo)*float64(k)))
-		}
-		rows, of = append(rows, row), append(of, Multiplier{Sample: i, Against: k})
-	}
 	for i, k := range q {
 		if k > 0 {
-			constrain(i, k-1, 1)
+			of = append(of, Multiplier{Sample: i, Against: k - 1})
 		}
 		if k != Ignore && k < lv.steps {
-			constrain(i, k, -1)
+			of = append(of, Multiplier{Sample: i, Against: k})
 		}
 	}
-	if guess != nil && stairs {
-		guess = append(slices.Clone(guess), 1/float64(lv.steps-1))
-	}
-	if len(rows) == 0 {
+	d := len(act[0])
+	if len(of) == 0 {
 		c.Verdict, c.Weights = Separable, make([]float64, d)
 		return c, nil
+	}
+	stairs := lv.steps > 1
+	if stairs && guess != nil && lv.reached(act, q, of, guess) {
+		c.Verdict, c.Weights = Separable, slices.Clone(guess)
+		return c, nil
+	}
+	// Thresholds theta_k = Lo + k gap, gap = (Hi-Lo)/(Steps-1), enter as integers, with one more unknown tau > 0:
+	// s (w . x + b' - k tau) > 0. A solution times gap/tau has b = b' + Lo; and as the multipliers of a proof cancel 1, the
+	// sum of lambda s theta_k is gap times that of lambda s k, which is the multiplier of tau > 0.
+	rows := make([][]float64, len(of), len(of)+1)
+	for r, m := range of {
+		s := side(q[m.Sample], m.Against)
+		rows[r] = make([]float64, d, d+1)
+		for k, v := range act[m.Sample] {
+			rows[r][k] = s * v
+		}
+		if stairs {
+			rows[r] = append(rows[r], -s*float64(m.Against))
+		}
 	}
 	if stairs {
 		tau := make([]float64, d+1)
 		tau[d] = 1
-		rows = append(rows, tau)
+		rows, guess = append(rows, tau), nil
 	}
 	a, err := separable.Decide(ctx, rows, guess, 0)
 	if errors.Is(err, separable.ErrUndecided) {
@@ -400,7 +402,7 @@ func decideUnit(ctx context.Context, act [][]float64, lv levels, q []int, guess 
 	if !a.Separable() {
 		c.Verdict = Inseparable
 		for k, s := range a.Support {
-			if s == len(of) { // tau: its multiplier is what the thresholds add up to
+			if s == len(of) { // tau
 				continue
 			}
 			m := of[s]
@@ -410,38 +412,67 @@ func decideUnit(ctx context.Context, act [][]float64, lv levels, q []int, guess 
 		slices.SortFunc(c.Proof, byConstraint)
 		return c, nil
 	}
-	// Scale: tau to its value, or the smallest margin to 1 unless v is the guess.
-	v := a.V
-	scale := 1.0
 	if stairs {
-		scale = 1 / float64(lv.steps-1) / v[d]
-		v = v[:d]
-	} else if guess == nil || !slices.Equal(v, guess) {
-		least := dot(rows[0], v)
+		w := make([]float64, d)
+		scale := (lv.hi - lv.lo) / float64(lv.steps-1) / a.V[d]
+		for k := range w {
+			w[k] = a.V[k] * scale
+		}
+		w[d-1] += lv.lo
+		if lv.reached(act, q, of, w) { // with what scaling has rounded
+			c.Verdict, c.Weights = Separable, w
+		}
+		return c, nil
+	}
+	// Scale the smallest margin to 1, unless it is the guess.
+	c.Verdict, c.Weights = Separable, a.V
+	if guess == nil || !slices.Equal(a.V, guess) {
+		least := dot(rows[0], a.V)
 		for _, r := range rows {
-			least = min(least, dot(r, v))
+			least = min(least, dot(r, a.V))
 		}
-		if scale = 1 / least; !(least > 0) || scale-scale != 0 {
-			scale = 1
+		w, scale := make([]float64, d), 1/least
+		for k := range w {
+			w[k] = a.V[k] * scale
+		}
+		if least > 0 && scale-scale == 0 && separable.Solves(rows, w) {
+			c.Weights = w
 		}
 	}
-	c.Weights = make([]float64, d)
-	for k := range c.Weights {
-		c.Weights[k] = v[k] * scale
-	}
-	// What rounding the scaled weights has done shows in an exact check.
-	v = c.Weights
-	if stairs {
-		v = append(slices.Clone(v), 1/float64(lv.steps-1))
-	}
-	if scale != 1 && !separable.Solves(rows, v) {
-		if stairs {
-			return lv.certificate(), nil
-		}
-		c.Weights = a.V
-	}
-	c.Verdict = Separable
 	return c, nil
+}
+
+// side is +1 if level q is above threshold k, else -1.
+func side(q, k int) float64 {
+	if q > k {
+		return 1
+	}
+	return -1
+}
+
+// reached reports, in exact arithmetic, whether a staircase's weights meet the constraints, with positive margin.
+func (l levels) reached(act [][]float64, q []int, constraints []Multiplier, w []float64) bool {
+	// s (n w . x - (n-k) Lo - k Hi) > 0 with n = Steps-1. Its terms are products of floating-point numbers once each n w is the sum
+	// of two of them.
+	d, n := len(w), float64(l.steps-1)
+	v := make([]float64, 2*d+2)
+	for k, x := range w {
+		v[k] = n * x
+		v[d+k] = math.FMA(n, x, -v[k])
+	}
+	v[2*d], v[2*d+1] = -l.lo, -l.hi
+	row := make([]float64, 2*d+2)
+	for _, m := range constraints {
+		s := side(q[m.Sample], m.Against)
+		for k, x := range act[m.Sample] {
+			row[k], row[d+k] = s*x, s*x
+		}
+		row[2*d], row[2*d+1] = s*(n-float64(m.Against)), s*float64(m.Against)
+		if !separable.Solves([][]float64{row}, v) {
+			return false
+		}
+	}
+	return true
 }
 
 // maxJoint is the largest system of all classes together, in elements, that is handed to exact arithmetic.
