@@ -171,6 +171,9 @@ func TestCertifyErrors(t *testing.T) {
 		words []string
 	}{
 		"levels":  {Layer{Lo: 3, Hi: 1}, x, y, []string{"3 to 1"}},
+		"span":    {Layer{Lo: -1.7e308, Hi: 1.7e308, Steps: 3}, x, y, []string{"beyond float64"}},
+		"close":   {Layer{Lo: 1, Hi: 1 + 0x1p-52, Steps: 3}, x, y, []string{"too close"}},
+		"tiny":    {Layer{Hi: 5e-324, Steps: 3}, x, y, []string{"too close"}},
 		"inputs":  {Layer{}, y.Clone().(*tensor.Dense), dense([]float64{1}, 1), []string{"shape"}},
 		"nil":     {Layer{}, nil, y, []string{"inputs"}},
 		"NaN":     {Layer{}, nan, y, []string{"NaN", "row 1"}},
