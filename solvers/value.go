@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/ftprop/ftprop/internal/opkit"
+	"github.com/ftprop/ftprop/internal/vec"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -30,6 +31,17 @@ func (e elements) floats() []float64 {
 		v[i] = float64(x)
 	}
 	return v
+}
+
+// firstNonFinite returns the first element that is NaN or infinite, or at = -1.
+func (e elements) firstNonFinite() (at int, value float64) {
+	if at = vec.FirstNonFinite(e.f32); at >= 0 {
+		return at, float64(e.f32[at])
+	}
+	if at = vec.FirstNonFinite(e.f64); at >= 0 {
+		return at, e.f64[at]
+	}
+	return -1, 0
 }
 
 // open returns the elements of a parameter and of its gradient, which have equal shape, both in their own memory.
