@@ -28,8 +28,15 @@ type Adam struct {
 	WeightDecay float64 // 0 means none, for AdamW too (whose default in PyTorch is 0.01)
 	Decoupled   bool    // AdamW: the decay acts on the weights, not through the moments
 
+	// What comes before the step, as in Gorgonia's options WithL1Reg, WithBatchSize and WithClip: g is
+	// (gradient + L1 sign(p) + WeightDecay p)/BatchSize, and then within [-Clip, Clip]; Decoupled: without WeightDecay.
+	L1        float64 // 0 means none
+	BatchSize int     // the gradient is a sum over so many samples; 0 means 1: it is a mean already
+	Clip      float64 // largest absolute value of an element; 0 means no limit
+
 	zeroRate bool
 	rule     adamRule
+	shaping  shaping
 	memory   memory
 }
 
@@ -63,6 +70,14 @@ func (s *Adam) take(model []gorgonia.ValueGrad) error {
 	); err != nil {
 		return err
 	}
+	decay, keep := s.WeightDecay, 1.0
+	if s.Decoupled {
+		decay, keep = 0, 1-rate*s.WeightDecay
+	}
+	shaping, decay, err := newShaping(s.L1, decay, s.BatchSize, s.Clip)
+	if err != nil {
+		return err
+	}
 	if err := s.memory.prepare(model, "exp_avg", "exp_avg_sq"); err != nil {
 		return err
 	}
@@ -72,12 +87,10 @@ func (s *Adam) take(model []gorgonia.ValueGrad) error {
 		step:   -rate / (1 - math.Pow(b1, t)),
 		unroot: 1 / math.Sqrt(1-math.Pow(b2, t)), // a product where PyTorch has a quotient: faster, and within 1 ulp
 		eps:    eps,
-		decay:  s.WeightDecay, keep: 1,
+		decay:  decay, keep: keep,
 	}
-	if s.Decoupled {
-		s.rule.decay, s.rule.keep = 0, 1-rate*s.WeightDecay
-	}
-	return s.memory.apply(&s.rule)
+	s.shaping = shaping
+	return s.memory.apply(&s.rule, &s.shaping, model)
 }
 
 // adamRule holds one step's coefficients: those of the old and new terms of the moments, the negative step size, the

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"math/big"
 	"slices"
@@ -47,16 +48,22 @@ func (v Verdict) String() string {
 //
 // The outputs of cross entropy have one certificate together, with constraints z_i,class > z_i,other for every other class.
 //
-// A certificate does not depend on how it was found: Verify checks it in exact arithmetic from the data alone.
+// A certificate does not depend on how it was found: Verify checks it in exact arithmetic from the data alone. It is plain data,
+// which encoding/json and encoding/gob store without loss.
 type Certificate struct {
 	Layer, Unit int // from 0; Unit is -1 for classes, all units of the layer together
 	Verdict     Verdict
 	Weights     []float64    // if Separable: w and then b; for classes those of each unit in turn
 	Proof       []Multiplier // if Inseparable: the positive multipliers
 
-	levels
-	classes int // 0 but for classes
+	// What the unit emits: Steps+1 levels from Lo to Hi, as in Layer, but with none left at 0. Steps is 0 for classes.
+	Lo, Hi  float64
+	Steps   int
+	Classes int // the number of classes, 0 but for classes
 }
+
+// certificate returns an undecided one of a unit with these levels.
+func (l levels) certificate() Certificate { return Certificate{Lo: l.lo, Hi: l.hi, Steps: l.steps} }
 
 // Multiplier is the positive multiplier of one constraint of a Certificate.
 type Multiplier struct {
@@ -79,9 +86,9 @@ func (c Certificate) String() string {
 		s := make([]string, len(c.Proof))
 		for k, m := range c.Proof {
 			s[k] = fmt.Sprintf("%v x sample %d", m.Lambda, m.Sample)
-			if c.steps > 1 {
+			if c.Steps > 1 {
 				s[k] += fmt.Sprintf(" at threshold %d", m.Against)
-			} else if c.classes > 0 {
+			} else if c.Classes > 0 {
 				s[k] += fmt.Sprintf(" against class %d", m.Against)
 			}
 		}
@@ -97,7 +104,10 @@ func (c Certificate) String() string {
 // Pair returns the two samples of a proof that consists of two samples with equal inputs and different targets, and whether it
 // is such a proof.
 func (c Certificate) Pair() (i, j int, ok bool) {
-	if c.Verdict != Inseparable || len(c.Proof) != 2 || c.Proof[0].Sample == c.Proof[1].Sample || c.Proof[0].Lambda.Cmp(c.Proof[1].Lambda) != 0 {
+	if c.Verdict != Inseparable || len(c.Proof) != 2 || c.Proof[0].Sample == c.Proof[1].Sample {
+		return 0, 0, false
+	}
+	if a, b := c.Proof[0].Lambda, c.Proof[1].Lambda; a == nil || b == nil || a.Cmp(b) != 0 {
 		return 0, 0, false
 	}
 	// Two multipliers that cancel (x_i, 1), with opposite sides: equal inputs.
@@ -129,128 +139,149 @@ func (c Certificate) verify(x, t *tensor.Dense) error {
 	if err := allFinite("the inputs", xs, in); err != nil {
 		return err
 	}
-	top := c.steps
-	if c.classes > 0 {
-		top = c.classes - 1
-	} else if c.steps < 1 {
+	var lv levels
+	switch {
+	case c.Classes < 0 || c.Classes > 0 && c.Steps != 0:
+		return errors.Errorf("%d classes and %d steps between levels: want the one or the other", c.Classes, c.Steps)
+	case c.Classes == 0 && c.Steps == 0:
 		return errors.New("not a certificate of FullBatch: it has no levels")
+	case c.Classes == 0:
+		if lv, err = newLevels(c.Lo, c.Hi, c.Steps); err != nil {
+			return err
+		}
 	}
 	q := make([]int, n)
 	for i, v := range ts {
 		switch {
 		case v != v:
 			q[i] = Ignore
-		case c.classes > 0 && (v != float64(int(v)) || v < 0 || int(v) > top):
-			return errors.Errorf("target %v of sample %d: want a class 0 to %d", v, i, top)
-		case c.classes > 0:
+		case c.Classes > 0 && !(v >= 0 && v < float64(c.Classes) && v == math.Trunc(v)):
+			return errors.Errorf("target %v of sample %d: want a class 0 to %d", v, i, c.Classes-1)
+		case c.Classes > 0:
 			q[i] = int(v)
 		default:
-			k, ok := c.index(v)
+			k, ok := lv.index(v)
 			if !ok {
-				return errors.Errorf("target %v of sample %d is none of the levels %s", v, i, c.names())
+				return errors.Errorf("target %v of sample %d is none of the levels %s", v, i, lv.names())
 			}
 			q[i] = k
 		}
 	}
-	rat := func(v float64) *big.Rat { return new(big.Rat).SetFloat64(v) }
-	// threshold k, exactly
-	theta := func(k int) *big.Rat {
-		if c.steps == 1 {
-			return new(big.Rat)
-		}
-		r := new(big.Rat).Sub(rat(c.hi), rat(c.lo))
-		return r.Mul(r, big.NewRat(int64(k), int64(c.steps-1))).Add(r, rat(c.lo))
-	}
 	switch c.Verdict {
 	case Separable:
-		units := max(c.classes, 1)
-		if len(c.Weights) != units*(in+1) {
-			return errors.Errorf("%d weights: want %d, one for each input and a bias", len(c.Weights), units*(in+1))
-		}
-		if err := allFinite("the weights", c.Weights, len(c.Weights)); err != nil {
-			return err
-		}
-		// Integers with one power of two for all inputs and one for all weights: far faster than fractions, and as exact.
-		xi, xbits := integers(xs)
-		wi, wbits := integers(c.Weights)
-		var term big.Int
-		for i, k := range q {
-			if k == Ignore {
-				continue
-			}
-			z := make([]*big.Int, units)
-			for u := range z {
-				w := wi[u*(in+1) : (u+1)*(in+1)]
-				z[u] = new(big.Int).Lsh(w[in], xbits)
-				for m := range in {
-					z[u].Add(z[u], term.Mul(w[m], xi[i*in+m]))
-				}
-			}
-			if c.classes > 0 {
-				for u := range z {
-					if u != k && z[k].Cmp(z[u]) <= 0 {
-						return errors.Errorf("sample %d: class %d is not above class %d", i, k, u)
-					}
-				}
-				continue
-			}
-			zr := new(big.Rat).SetFrac(z[0], term.Lsh(big.NewInt(1), xbits+wbits))
-			if k > 0 && zr.Cmp(theta(k-1)) <= 0 || k < c.steps && zr.Cmp(theta(k)) >= 0 {
-				f, _ := zr.Float64()
-				return errors.Errorf("sample %d: z = %v does not reach its target with positive margin", i, f)
-			}
-		}
-		return nil
+		return c.verifyWeights(lv, xs, in, q)
 	case Inseparable:
-		units := max(c.classes, 1)
-		sums := make([]big.Rat, units*(in+1))
-		var bound big.Rat
-		add := func(u, i int, l *big.Rat) {
-			for m := range in {
-				sums[u*(in+1)+m].Add(&sums[u*(in+1)+m], new(big.Rat).Mul(l, rat(xs[i*in+m])))
-			}
-			sums[u*(in+1)+in].Add(&sums[u*(in+1)+in], l)
-		}
-		if len(c.Proof) == 0 {
-			return errors.New("a proof without multipliers")
-		}
-		for _, m := range c.Proof {
-			if m.Lambda == nil || m.Lambda.Sign() <= 0 {
-				return errors.Errorf("multiplier %v of sample %d: must be positive", m.Lambda, m.Sample)
-			}
-			if m.Sample < 0 || m.Sample >= n || q[m.Sample] == Ignore {
-				return errors.Errorf("multiplier of sample %d, which has no target", m.Sample)
-			}
-			l := new(big.Rat).SetInt(m.Lambda)
-			k := q[m.Sample]
-			if c.classes > 0 {
-				if m.Against < 0 || m.Against >= c.classes || m.Against == k {
-					return errors.Errorf("multiplier of sample %d against class %d, its own or none", m.Sample, m.Against)
-				}
-				add(k, m.Sample, l)
-				add(m.Against, m.Sample, new(big.Rat).Neg(l))
-				continue
-			}
-			if m.Against < 0 || m.Against >= c.steps {
-				return errors.Errorf("multiplier of sample %d for threshold %d: there are %d", m.Sample, m.Against, c.steps)
-			}
-			if k <= m.Against {
-				l.Neg(l)
-			}
-			add(0, m.Sample, l)
-			bound.Add(&bound, new(big.Rat).Mul(l, theta(m.Against)))
-		}
-		for i := range sums {
-			if sums[i].Sign() != 0 {
-				return errors.Errorf("the multipliers do not cancel: %s remains of input %d", sums[i].RatString(), i%(in+1))
-			}
-		}
-		if bound.Sign() < 0 {
-			return errors.Errorf("the thresholds add up to %s: must be 0 or more", bound.RatString())
-		}
-		return nil
+		return c.verifyProof(lv, xs, in, q)
 	}
 	return errors.New("undecided: there is nothing to verify")
+}
+
+// verifyWeights checks that the weights give every sample, a row of in elements of xs, its level or class q.
+func (c Certificate) verifyWeights(lv levels, xs []float64, in int, q []int) error {
+	units := max(c.Classes, 1)
+	if len(c.Weights)/units != in+1 || len(c.Weights)%units != 0 {
+		return errors.Errorf("%d weights of %d units: want %d for each, one for each input and a bias", len(c.Weights), units, in+1)
+	}
+	if err := allFinite("the weights", c.Weights, len(c.Weights)); err != nil {
+		return err
+	}
+	// Integers with one power of two for all inputs and one for all weights: far faster than fractions, and as exact.
+	xi, xbits := integers(xs)
+	wi, wbits := integers(c.Weights)
+	var term big.Int
+	for i, k := range q {
+		if k == Ignore {
+			continue
+		}
+		z := make([]*big.Int, units)
+		for u := range z {
+			w := wi[u*(in+1) : (u+1)*(in+1)]
+			z[u] = new(big.Int).Lsh(w[in], xbits)
+			for m := range in {
+				z[u].Add(z[u], term.Mul(w[m], xi[i*in+m]))
+			}
+		}
+		if c.Classes > 0 {
+			for u := range z {
+				if u != k && z[k].Cmp(z[u]) <= 0 {
+					return errors.Errorf("sample %d: class %d is not above class %d", i, k, u)
+				}
+			}
+			continue
+		}
+		zr := new(big.Rat).SetFrac(z[0], term.Lsh(big.NewInt(1), xbits+wbits))
+		if k > 0 && zr.Cmp(lv.exactThreshold(k-1)) <= 0 || k < lv.steps && zr.Cmp(lv.exactThreshold(k)) >= 0 {
+			f, _ := zr.Float64()
+			return errors.Errorf("sample %d: z = %v does not reach its target with positive margin", i, f)
+		}
+	}
+	return nil
+}
+
+// verifyProof checks that the multipliers cancel.
+func (c Certificate) verifyProof(lv levels, xs []float64, in int, q []int) error {
+	if len(c.Proof) == 0 {
+		return errors.New("a proof without multipliers")
+	}
+	sums := map[int][]big.Rat{} // by unit
+	var bound big.Rat
+	add := func(u, i int, l *big.Rat) {
+		if sums[u] == nil {
+			sums[u] = make([]big.Rat, in+1)
+		}
+		for m := range in {
+			x := new(big.Rat).SetFloat64(xs[i*in+m])
+			sums[u][m].Add(&sums[u][m], x.Mul(x, l))
+		}
+		sums[u][in].Add(&sums[u][in], l)
+	}
+	for _, m := range c.Proof {
+		if m.Lambda == nil || m.Lambda.Sign() <= 0 {
+			return errors.Errorf("multiplier %v of sample %d: must be positive", m.Lambda, m.Sample)
+		}
+		if m.Sample < 0 || m.Sample >= len(q) || q[m.Sample] == Ignore {
+			return errors.Errorf("multiplier of sample %d, which has no target", m.Sample)
+		}
+		l := new(big.Rat).SetInt(m.Lambda)
+		k := q[m.Sample]
+		if c.Classes > 0 {
+			if m.Against < 0 || m.Against >= c.Classes || m.Against == k {
+				return errors.Errorf("multiplier of sample %d against class %d, its own or none", m.Sample, m.Against)
+			}
+			add(k, m.Sample, l)
+			add(m.Against, m.Sample, new(big.Rat).Neg(l))
+			continue
+		}
+		if m.Against < 0 || m.Against >= lv.steps {
+			return errors.Errorf("multiplier of sample %d for threshold %d: there are %d", m.Sample, m.Against, lv.steps)
+		}
+		if k <= m.Against {
+			l.Neg(l)
+		}
+		add(0, m.Sample, l)
+		bound.Add(&bound, l.Mul(l, lv.exactThreshold(m.Against)))
+	}
+	for _, u := range slices.Sorted(maps.Keys(sums)) {
+		for m := range sums[u] {
+			if s := &sums[u][m]; s.Sign() != 0 {
+				return errors.Errorf("the multipliers do not cancel: %s remains of input %d", s.RatString(), m)
+			}
+		}
+	}
+	if bound.Sign() < 0 {
+		return errors.Errorf("the thresholds add up to %s: must be 0 or more", bound.RatString())
+	}
+	return nil
+}
+
+// exactThreshold returns threshold k as it is defined, not rounded.
+func (l levels) exactThreshold(k int) *big.Rat {
+	if l.steps == 1 {
+		return new(big.Rat)
+	}
+	lo, hi := new(big.Rat).SetFloat64(l.lo), new(big.Rat).SetFloat64(l.hi)
+	hi.Sub(hi, lo)
+	return hi.Mul(hi, big.NewRat(int64(k), int64(l.steps-1))).Add(hi, lo)
 }
 
 // integers returns v times 2^bits, which makes every element an integer.
@@ -322,42 +353,44 @@ func certify(ctx context.Context, layer Layer, x, t *tensor.Dense) (Certificate,
 
 // decideUnit decides a unit's problem; act has the 1 behind every input. guess may be nil.
 func decideUnit(ctx context.Context, act [][]float64, lv levels, q []int, guess []float64) (Certificate, error) {
-	c := Certificate{levels: lv}
-	var rows [][]float64
+	c := lv.certificate()
 	var of []Multiplier
-	d := len(act[0])
-	// Thresholds enter with one more unknown tau > 0: s (w . x + b - c_k tau) > 0 with c_k = (Steps-1) theta_k, which
-	// floating point holds where it does not hold theta_k; then tau is scaled to 1/(Steps-1).
-	stairs := lv.steps > 1
-	constrain := func(i, k int, s float64) {
-		row := make([]float64, d, d+1)
-		for m, v := range act[i] {
-			row[m] = s * v
-		}
-		if stairs {
-			row = append(row, -s*(lv.lo*float64(lv.steps-1)+(lv.hi-lv.lo)*float64(k)))
-		}
-		rows, of = append(rows, row), append(of, Multiplier{Sample: i, Against: k})
-	}
 	for i, k := range q {
 		if k > 0 {
-			constrain(i, k-1, 1)
+			of = append(of, Multiplier{Sample: i, Against: k - 1})
 		}
 		if k != Ignore && k < lv.steps {
-			constrain(i, k, -1)
+			of = append(of, Multiplier{Sample: i, Against: k})
 		}
 	}
-	if guess != nil && stairs {
-		guess = append(slices.Clone(guess), 1/float64(lv.steps-1))
-	}
-	if len(rows) == 0 {
+	d := len(act[0])
+	if len(of) == 0 {
 		c.Verdict, c.Weights = Separable, make([]float64, d)
 		return c, nil
+	}
+	stairs := lv.steps > 1
+	if stairs && guess != nil && lv.reached(act, q, of, guess) {
+		c.Verdict, c.Weights = Separable, slices.Clone(guess)
+		return c, nil
+	}
+	// Thresholds theta_k = Lo + k gap, gap = (Hi-Lo)/(Steps-1), enter as integers, with one more unknown tau > 0:
+	// s (w . x + b' - k tau) > 0. A solution times gap/tau has b = b' + Lo; and as the multipliers of a proof cancel 1, the
+	// sum of lambda s theta_k is gap times that of lambda s k, which is the multiplier of tau > 0.
+	rows := make([][]float64, len(of), len(of)+1)
+	for r, m := range of {
+		s := side(q[m.Sample], m.Against)
+		rows[r] = make([]float64, d, d+1)
+		for k, v := range act[m.Sample] {
+			rows[r][k] = s * v
+		}
+		if stairs {
+			rows[r] = append(rows[r], -s*float64(m.Against))
+		}
 	}
 	if stairs {
 		tau := make([]float64, d+1)
 		tau[d] = 1
-		rows = append(rows, tau)
+		rows, guess = append(rows, tau), nil
 	}
 	a, err := separable.Decide(ctx, rows, guess, 0)
 	if errors.Is(err, separable.ErrUndecided) {
@@ -369,7 +402,7 @@ func decideUnit(ctx context.Context, act [][]float64, lv levels, q []int, guess 
 	if !a.Separable() {
 		c.Verdict = Inseparable
 		for k, s := range a.Support {
-			if s == len(of) { // tau: its multiplier is what the thresholds add up to
+			if s == len(of) { // tau
 				continue
 			}
 			m := of[s]
@@ -379,38 +412,67 @@ func decideUnit(ctx context.Context, act [][]float64, lv levels, q []int, guess 
 		slices.SortFunc(c.Proof, byConstraint)
 		return c, nil
 	}
-	// Scale: tau to its value, or the smallest margin to 1 unless v is the guess.
-	v := a.V
-	scale := 1.0
 	if stairs {
-		scale = 1 / float64(lv.steps-1) / v[d]
-		v = v[:d]
-	} else if guess == nil || !slices.Equal(v, guess) {
-		least := dot(rows[0], v)
+		w := make([]float64, d)
+		scale := (lv.hi - lv.lo) / float64(lv.steps-1) / a.V[d]
+		for k := range w {
+			w[k] = a.V[k] * scale
+		}
+		w[d-1] += lv.lo
+		if lv.reached(act, q, of, w) { // with what scaling has rounded
+			c.Verdict, c.Weights = Separable, w
+		}
+		return c, nil
+	}
+	// Scale the smallest margin to 1, unless it is the guess.
+	c.Verdict, c.Weights = Separable, a.V
+	if guess == nil || !slices.Equal(a.V, guess) {
+		least := dot(rows[0], a.V)
 		for _, r := range rows {
-			least = min(least, dot(r, v))
+			least = min(least, dot(r, a.V))
 		}
-		if scale = 1 / least; !(least > 0) || scale-scale != 0 {
-			scale = 1
+		w, scale := make([]float64, d), 1/least
+		for k := range w {
+			w[k] = a.V[k] * scale
+		}
+		if least > 0 && scale-scale == 0 && separable.Solves(rows, w) {
+			c.Weights = w
 		}
 	}
-	c.Weights = make([]float64, d)
-	for k := range c.Weights {
-		c.Weights[k] = v[k] * scale
-	}
-	// What rounding the scaled weights has done shows in an exact check.
-	v = c.Weights
-	if stairs {
-		v = append(slices.Clone(v), 1/float64(lv.steps-1))
-	}
-	if scale != 1 && !separable.Solves(rows, v) {
-		if stairs {
-			return Certificate{levels: lv}, nil
-		}
-		c.Weights = a.V
-	}
-	c.Verdict = Separable
 	return c, nil
+}
+
+// side is +1 if level q is above threshold k, else -1.
+func side(q, k int) float64 {
+	if q > k {
+		return 1
+	}
+	return -1
+}
+
+// reached reports, in exact arithmetic, whether a staircase's weights meet the constraints, with positive margin.
+func (l levels) reached(act [][]float64, q []int, constraints []Multiplier, w []float64) bool {
+	// s (n w . x - (n-k) Lo - k Hi) > 0 with n = Steps-1. Its terms are products of floating-point numbers once each n w is the sum
+	// of two of them.
+	d, n := len(w), float64(l.steps-1)
+	v := make([]float64, 2*d+2)
+	for k, x := range w {
+		v[k] = n * x
+		v[d+k] = math.FMA(n, x, -v[k])
+	}
+	v[2*d], v[2*d+1] = -l.lo, -l.hi
+	row := make([]float64, 2*d+2)
+	for _, m := range constraints {
+		s := side(q[m.Sample], m.Against)
+		for k, x := range act[m.Sample] {
+			row[k], row[d+k] = s*x, s*x
+		}
+		row[2*d], row[2*d+1] = s*(n-float64(m.Against)), s*float64(m.Against)
+		if !separable.Solves([][]float64{row}, v) {
+			return false
+		}
+	}
+	return true
 }
 
 // maxJoint is the largest system of all classes together, in elements, that is handed to exact arithmetic.
@@ -424,17 +486,11 @@ func decideJoint(ctx context.Context, act [][]float64, q []int, guess [][]float6
 	if pair != nil {
 		return clash(levels{}, n, q, pair), nil
 	}
-	c := Certificate{Unit: -1, classes: n}
+	c := Certificate{Unit: -1, Classes: n}
 	if len(act)*(n-1)*n*d > maxJoint {
-		for i, a := range act {
-			own := dot(guess[q[i]], a)
-			for k, u := range guess {
-				if k != q[i] && own-dot(u, a) <= 1e-9*(1+abs(own)) {
-					return c, nil
-				}
-			}
+		if outranks(act, q, guess) {
+			c.Verdict, c.Weights = Separable, slices.Concat(guess...)
 		}
-		c.Verdict, c.Weights = Separable, slices.Concat(guess...)
 		return c, nil
 	}
 	var rows [][]float64
@@ -470,6 +526,25 @@ func decideJoint(ctx context.Context, act [][]float64, q []int, guess [][]float6
 	}
 	slices.SortFunc(c.Proof, byConstraint)
 	return c, nil
+}
+
+// outranks reports, in exact arithmetic, whether for every sample the unit of its class q has the largest pre-activation.
+func outranks(act [][]float64, q []int, units [][]float64) bool {
+	d := len(act[0])
+	row, v := make([]float64, 2*d), make([]float64, 2*d)
+	for i, a := range act {
+		copy(row, a)
+		for m, x := range a {
+			row[d+m] = -x
+		}
+		copy(v, units[q[i]])
+		for k, u := range units {
+			if copy(v[d:], u); k != q[i] && !separable.Solves([][]float64{row}, v) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func byConstraint(a, b Multiplier) int {

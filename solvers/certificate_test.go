@@ -171,6 +171,9 @@ func TestCertifyErrors(t *testing.T) {
 		words []string
 	}{
 		"levels":  {Layer{Lo: 3, Hi: 1}, x, y, []string{"3 to 1"}},
+		"span":    {Layer{Lo: -1.7e308, Hi: 1.7e308, Steps: 3}, x, y, []string{"beyond float64"}},
+		"close":   {Layer{Lo: 1, Hi: 1 + 0x1p-52, Steps: 3}, x, y, []string{"too close"}},
+		"tiny":    {Layer{Hi: 5e-324, Steps: 3}, x, y, []string{"too close"}},
 		"inputs":  {Layer{}, y.Clone().(*tensor.Dense), dense([]float64{1}, 1), []string{"shape"}},
 		"nil":     {Layer{}, nil, y, []string{"inputs"}},
 		"NaN":     {Layer{}, nan, y, []string{"NaN", "row 1"}},
@@ -201,5 +204,45 @@ func TestStaircaseProof(t *testing.T) {
 	y = dense([]float64{0, 1, 0.5}, 3)
 	if c, err = Certify(context.Background(), Layer{Steps: 2}, x, y); err != nil || c.Verdict != Separable {
 		t.Errorf("%v, %v: want Separable", c, err)
+	}
+}
+
+// All classes together, in a system too large for the simplex method: weights that only rounding makes right, or wrong.
+func TestLargeJointSystemsAreDecidedExactly(t *testing.T) {
+	const classes, in, samples = 8, 3, 5000
+	if samples*(classes-1)*classes*(in+1) <= maxJoint {
+		t.Fatal("not a large system")
+	}
+	// z = -1e17 + 1 + 1e17 is 1, and 0 in float64.
+	one := []float64{1, 1, 1, 0}
+	half := []float64{0, 0, 0, 0.5}
+	var act [][]float64
+	var xs []float64
+	for range samples {
+		act, xs = append(act, []float64{-1e17, 1, 1e17, 1}), append(xs, -1e17, 1, 1e17)
+	}
+	q := make([]int, samples)
+	for what, c := range map[string]struct {
+		own, other []float64
+		want       Verdict
+	}{
+		"1/2 is not above 1": {half, one, Undecided},
+		"1 is above 1/2":     {one, half, Separable},
+		"1 is not above 1":   {one, one, Undecided},
+	} {
+		units := [][]float64{c.own, c.other}
+		for len(units) < classes {
+			units = append(units, []float64{0, 0, 0, -1})
+		}
+		got, err := decideJoint(context.Background(), act, q, units, nil)
+		if err != nil || got.Verdict != c.want {
+			t.Errorf("%s: %v, %v: want %v", what, got.Verdict, err, c.want)
+			continue
+		}
+		if c.want == Separable {
+			if err := got.Verify(dense(xs, samples, in), dense(make([]float64, samples), samples)); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
 	}
 }

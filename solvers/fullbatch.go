@@ -79,8 +79,8 @@ type LayerLoss interface {
 	Grad(z, t float64) float64
 }
 
-// Layer is one layer of a network: W (out, in), B (out), both float32 or both float64, contiguous. Fit writes to them. The levels of
-// its units are Steps+1 equally spaced values from Lo to Hi, with thresholds as in package ops: at 0 for one step, equally
+// Layer is one layer of a network: W (out, in), B (out), both float32 or both float64. Fit writes to them, so for it they must be
+// contiguous in row-major order; all other tensors, and these where they are only read, may have any layout. The levels of its units are Steps+1 equally spaced values from Lo to Hi, with thresholds as in package ops: at 0 for one step, equally
 // spaced from Lo to Hi for more.
 //
 // Lo = Hi = 0 means -1 and +1 (sign units) for Steps 0 or 1 and [0, 1] for more. Steps 0 means 1.
@@ -160,6 +160,14 @@ func (f FullBatch) prepare(layers []Layer, x, y *tensor.Dense) (*run, error) {
 	n, err := newNet(layers)
 	if err != nil {
 		return nil, err
+	}
+	for d, l := range layers {
+		if _, err := inPlace(l.W); err != nil {
+			return nil, errors.Wrapf(err, "layer %d: W, which Fit writes to", d+1)
+		}
+		if _, err := inPlace(l.B); err != nil {
+			return nil, errors.Wrapf(err, "layer %d: B, which Fit writes to", d+1)
+		}
 	}
 	r := &run{FullBatch: f, net: n, rng: rand.New(rand.NewPCG(f.Seed, 0xf7b))}
 	if r.C < 0 || r.C-r.C != 0 {

@@ -89,7 +89,16 @@ func newLevels(lo, hi float64, steps int) (levels, error) {
 	case steps < 1 || steps > 1<<16-1:
 		return levels{}, errors.Errorf("%d steps: want 1 to 65535", steps)
 	}
-	return levels{lo, hi, steps}, nil
+	l := levels{lo, hi, steps}
+	if hi-lo > math.MaxFloat64 {
+		return levels{}, errors.Errorf("levels from %v to %v: Hi - Lo is beyond float64", lo, hi)
+	}
+	for k := range steps {
+		if l.value(k) >= l.value(k+1) || k+1 < steps && l.threshold(k) >= l.threshold(k+1) {
+			return levels{}, errors.Errorf("%d steps from %v to %v: too close for float64", steps, lo, hi)
+		}
+	}
+	return l, nil
 }
 
 // size is the shape and the levels of a layer.
@@ -117,18 +126,6 @@ type state struct {
 
 func (s *state) clone() *state {
 	return &state{slices.Clone(s.w), slices.Clone(s.act), slices.Clone(s.lev), slices.Clone(s.z), slices.Clone(s.dual)}
-}
-
-// floats returns a copy.
-func (e elements) floats() []float64 {
-	if e.dt == tensor.Float64 {
-		return slices.Clone(e.f64)
-	}
-	v := make([]float64, len(e.f32))
-	for i, x := range e.f32 {
-		v[i] = float64(x)
-	}
-	return v
 }
 
 func newNet(layers []Layer) (*net, error) {

@@ -2,6 +2,7 @@ package solvers
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"math"
 	"math/big"
 	"slices"
@@ -41,7 +42,8 @@ func (s Status) String() string {
 	return "Status(" + itoa(int(s)) + ")"
 }
 
-// Result is what a Fit has reached; it describes the weights that are in the layers afterwards.
+// Result is what a Fit has reached; it describes the weights that are in the layers afterwards. encoding/json and encoding/gob store
+// it without loss.
 type Result struct {
 	Status   Status
 	Missed   int     // labels not reached: output units and samples, or samples for classes
@@ -66,17 +68,82 @@ type LayerResult struct {
 	Certificates    []Certificate // one a unit, or one for all classes
 }
 
+// storedLayer is a LayerResult as JSON: package tensor has none for its tensors.
+type storedLayer struct {
+	plainLayer
+	Inputs, Targets *Tensor
+}
+
+type plainLayer LayerResult // without methods
+
+// MarshalJSON writes Inputs and Targets as Tensors.
+func (l LayerResult) MarshalJSON() ([]byte, error) {
+	s := storedLayer{plainLayer: plainLayer(l)}
+	for _, x := range []struct {
+		from *tensor.Dense
+		to   **Tensor
+	}{{l.Inputs, &s.Inputs}, {l.Targets, &s.Targets}} {
+		if x.from == nil {
+			continue
+		}
+		e, err := elementsOf(x.from)
+		if err != nil {
+			return nil, errors.Wrap(err, "solvers: LayerResult")
+		}
+		*x.to = &Tensor{Shape: e.shape, Float32: e.f32, Float64: e.f64}
+	}
+	return json.Marshal(s)
+}
+
+// UnmarshalJSON reads what MarshalJSON has written.
+func (l *LayerResult) UnmarshalJSON(b []byte) error {
+	var s storedLayer
+	if err := json.Unmarshal(b, &s); err != nil {
+		return errors.Wrap(err, "solvers: LayerResult")
+	}
+	out := LayerResult(s.plainLayer)
+	for _, x := range []struct {
+		from *Tensor
+		to   **tensor.Dense
+	}{{s.Inputs, &out.Inputs}, {s.Targets, &out.Targets}} {
+		t := x.from
+		if t == nil {
+			continue
+		}
+		size := len(t.Float32) + len(t.Float64)
+		switch {
+		case size == 0 || size != sizeOf(t.Shape) || len(t.Shape) == 0 || t.Float32 != nil && t.Float64 != nil:
+			return errors.Errorf("solvers: LayerResult: %d float32 and %d float64 for shape %v", len(t.Float32), len(t.Float64), t.Shape)
+		case t.Float32 != nil:
+			*x.to = tensor.New(tensor.WithShape(t.Shape...), tensor.WithBacking(t.Float32))
+		default:
+			*x.to = dense(t.Float64, t.Shape...)
+		}
+	}
+	*l = out
+	return nil
+}
+
 // Verify checks all certificates in exact arithmetic. It is an error if one does not hold, if a Feasible result has one that is
 // not Separable, or if what a layer emits is not what the next one takes.
 func (r Result) Verify() error {
+	var emitted []float64 // by the layer before
 	for d, l := range r.Layers {
+		inputs, targets, err := l.elements()
+		if err != nil {
+			return errors.Wrapf(err, "solvers: layer %d", d+1)
+		}
+		if d > 0 && !slices.Equal(inputs.floats(), emitted) {
+			return errors.Errorf("solvers: layer %d does not take what layer %d emits", d+1, d)
+		}
+		emitted = targets.floats()
 		for k, c := range l.Certificates {
 			t := l.Targets
 			if c.Unit >= 0 {
-				if c.Unit != k {
-					return errors.Errorf("solvers: layer %d: certificate %d is about unit %d", d+1, k+1, c.Unit+1)
+				if c.Unit != k || len(targets.shape) != 2 || k >= targets.shape[1] {
+					return errors.Errorf("solvers: layer %d: certificate %d is about unit %d, the targets have shape %v", d+1, k+1, c.Unit+1, targets.shape)
 				}
-				t = column(l.Targets, k)
+				t = column(emitted, targets.shape[1], k)
 			}
 			if c.Verdict == Undecided && r.Status != Feasible {
 				continue
@@ -88,21 +155,25 @@ func (r Result) Verify() error {
 				return errors.Errorf("solvers: feasible, but %v", c)
 			}
 		}
-		if d > 0 && !slices.Equal(l.Inputs.Float64s(), r.Layers[d-1].Targets.Float64s()) {
-			return errors.Errorf("solvers: layer %d does not take what layer %d emits", d+1, d)
-		}
 	}
 	return nil
 }
 
-// column returns column j of a matrix.
-func column(m *tensor.Dense, j int) *tensor.Dense {
-	n, c := m.Shape()[0], m.Shape()[1]
-	v := make([]float64, n)
-	for i := range v {
-		v[i] = m.Float64s()[i*c+j]
+func (l LayerResult) elements() (inputs, targets elements, err error) {
+	if inputs, err = elementsOf(l.Inputs); err != nil {
+		return inputs, targets, errors.Wrap(err, "inputs")
 	}
-	return dense(v, n)
+	targets, err = elementsOf(l.Targets)
+	return inputs, targets, errors.Wrap(err, "targets")
+}
+
+// column returns column j of a matrix with c columns.
+func column(m []float64, c, j int) *tensor.Dense {
+	v := make([]float64, len(m)/c)
+	for i := range v {
+		v[i] = m[i*c+j]
+	}
+	return dense(v, len(v))
 }
 
 // Progress is what FullBatch.Progress is told after a setting of the last hidden layer's targets.
@@ -189,7 +260,8 @@ func (r *run) contradicted() (lost int, pairs [][]int) {
 // clash returns the certificate that two samples with equal inputs, whatever layers they have gone through, have different targets q.
 func clash(lv levels, classes int, q []int, pair []int) Certificate {
 	i, j := pair[0], pair[1]
-	c := Certificate{Verdict: Inseparable, levels: lv, classes: classes}
+	c := lv.certificate()
+	c.Verdict, c.Classes = Inseparable, classes
 	a, b := q[j], q[i] // each against the other's class
 	if classes == 0 {
 		a = min(q[i], q[j]) // the threshold that the one must be above and the other not
@@ -397,7 +469,7 @@ func (r *run) certify(s *state) ([][]Certificate, error) {
 				if err = r.stop(err); err != errStop {
 					return nil, err
 				}
-				c = Certificate{Unit: -1, classes: sz.out}
+				c = Certificate{Unit: -1, Classes: sz.out}
 			}
 			c.Layer = d
 			all[d] = []Certificate{c}
@@ -415,7 +487,7 @@ func (r *run) certify(s *state) ([][]Certificate, error) {
 				if err = r.stop(err); err != errStop {
 					return nil, err
 				}
-				c = Certificate{levels: sz.levels}
+				c = sz.levels.certificate()
 			}
 			c.Layer, c.Unit = d, j
 			all[d] = append(all[d], c)

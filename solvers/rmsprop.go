@@ -31,8 +31,15 @@ type RMSProp struct {
 	Momentum    float64 // 0 means none
 	Centered    bool    // divide by the deviation of the gradient instead of its root mean square
 
+	// What comes before the step, as for Adam (Gorgonia's RMSPropSolver has clipping only, and late): g is
+	// (gradient + L1 sign(p) + WeightDecay p)/BatchSize, and then within [-Clip, Clip].
+	L1        float64 // 0 means none
+	BatchSize int     // the gradient is a sum over so many samples; 0 means 1: it is a mean already
+	Clip      float64 // largest absolute value of an element; 0 means no limit
+
 	zeroRate bool
 	rule     rmspropRule
+	shaping  shaping
 	memory   memory
 }
 
@@ -73,15 +80,19 @@ func (s *RMSProp) take(model []gorgonia.ValueGrad) error {
 	rate, alpha, eps := rateOr(s.LearnRate, s.zeroRate, 1e-2), or(s.Alpha, 0.99), or(s.Eps, 1e-8)
 	if err := firstError(
 		nonNegative("LearnRate", rate), fraction("Alpha", alpha), nonNegative("Eps", eps),
-		nonNegative("WeightDecay", s.WeightDecay), nonNegative("Momentum", s.Momentum),
+		nonNegative("Momentum", s.Momentum),
 	); err != nil {
+		return err
+	}
+	shaping, decay, err := newShaping(s.L1, s.WeightDecay, s.BatchSize, s.Clip)
+	if err != nil {
 		return err
 	}
 	if err := s.memory.prepare(model, s.slots()...); err != nil {
 		return err
 	}
-	s.rule = rmspropRule{-rate, alpha, 1 - alpha, eps, s.WeightDecay, s.Momentum, s.Centered}
-	return s.memory.apply(&s.rule)
+	s.rule, s.shaping = rmspropRule{-rate, alpha, 1 - alpha, eps, decay, s.Momentum, s.Centered}, shaping
+	return s.memory.apply(&s.rule, &s.shaping, model)
 }
 
 type rmspropRule struct {

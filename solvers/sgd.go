@@ -15,7 +15,8 @@ import (
 //	errors    a negative, infinite or NaN field, Nesterov without Momentum, a Momentum that is turned on or off
 //	          between steps, and those of the package documentation
 //
-// A field that is 0 means its default. The learning rate is outside the buffer, so that a change of it takes effect at once.
+// A field that is 0 means its default. Without Momentum nothing is remembered of a model but the count of the steps: the next step may
+// be one of another. The learning rate is outside the buffer, so that a change of it takes effect at once.
 //
 // Source: Sutskever et al. (ICML 2013) as torch.optim.SGD has it, with no dampening.
 type SGD struct {
@@ -24,8 +25,15 @@ type SGD struct {
 	WeightDecay float64 // 0 means none
 	Nesterov    bool    // needs Momentum
 
+	// What comes before the step, as in Gorgonia's options WithL1Reg, WithBatchSize and WithClip: g is
+	// (gradient + L1 sign(p) + WeightDecay p)/BatchSize, and then within [-Clip, Clip].
+	L1        float64 // 0 means none
+	BatchSize int     // the gradient is a sum over so many samples; 0 means 1: it is a mean already
+	Clip      float64 // largest absolute value of an element; 0 means no limit
+
 	zeroRate bool
 	rule     sgdRule
+	shaping  shaping
 	memory   memory
 }
 
@@ -60,18 +68,22 @@ func (s *SGD) Step(model []gorgonia.ValueGrad) error {
 func (s *SGD) take(model []gorgonia.ValueGrad) error {
 	rate := rateOr(s.LearnRate, s.zeroRate, 1e-3)
 	if err := firstError(
-		nonNegative("LearnRate", rate), nonNegative("Momentum", s.Momentum), nonNegative("WeightDecay", s.WeightDecay),
+		nonNegative("LearnRate", rate), nonNegative("Momentum", s.Momentum),
 	); err != nil {
 		return err
 	}
 	if s.Nesterov && s.Momentum == 0 {
 		return errors.New("Nesterov needs Momentum")
 	}
+	shaping, decay, err := newShaping(s.L1, s.WeightDecay, s.BatchSize, s.Clip)
+	if err != nil {
+		return err
+	}
 	if err := s.memory.prepare(model, s.slots()...); err != nil {
 		return err
 	}
-	s.rule = sgdRule{-rate, s.Momentum, s.WeightDecay, s.Nesterov}
-	return s.memory.apply(&s.rule)
+	s.rule, s.shaping = sgdRule{-rate, s.Momentum, decay, s.Nesterov}, shaping
+	return s.memory.apply(&s.rule, &s.shaping, model)
 }
 
 type sgdRule struct {

@@ -77,6 +77,21 @@ func kinds() []kind {
 			}
 		}
 	}
+	loose = 5e-6
+	add("Adam/shaped", 1, func() solver {
+		return &Adam{LearnRate: 0.01, Beta1: 0.8, Beta2: 0.99, Eps: 1e-6, L1: 0.2, WeightDecay: 0.1, BatchSize: 3, Clip: 0.4}
+	}, shapedReference(0.2, 0.1, 3, 0.4, adamReference(0.01, 0.8, 0.99, 1e-6, 0, false)))
+	add("Adam/clip/decoupled", 1, func() solver {
+		return &Adam{LearnRate: 0.01, Beta1: 0.8, Beta2: 0.99, Eps: 1e-6, WeightDecay: 0.1, Decoupled: true, Clip: 0.4}
+	}, shapedReference(0, 0, 1, 0.4, adamReference(0.01, 0.8, 0.99, 1e-6, 0.1, true)))
+	add("SGD/clip", 0, func() solver { return &SGD{LearnRate: 0.02, Clip: 0.4} }, shapedReference(0, 0, 1, 0.4, sgdReference(0.02, 0, 0, false)))
+	add("SGD/shaped/momentum", 1, func() solver {
+		return &SGD{LearnRate: 0.02, Momentum: 0.9, L1: 0.2, WeightDecay: 0.1, BatchSize: 3, Clip: 0.4}
+	}, shapedReference(0.2, 0.1, 3, 0.4, sgdReference(0.02, 0.9, 0, false)))
+	loose = 1e-4
+	add("RMSProp/shaped", 1, func() solver {
+		return &RMSProp{LearnRate: 0.005, Alpha: 0.9, Eps: 1e-5, L1: 0.2, WeightDecay: 0.1, BatchSize: 3, Clip: 0.4}
+	}, shapedReference(0.2, 0.1, 3, 0.4, rmspropReference(0.005, 0.9, 1e-5, 0, 0, false)))
 	loose = 1e-5
 	add("Adam/defaults", 0, func() solver { return &Adam{} }, adamReference(1e-3, 0.9, 0.999, 1e-8, 0, false))
 	add("SGD/defaults", 0, func() solver { return &SGD{} }, sgdReference(1e-3, 0, 0, false))
@@ -422,6 +437,14 @@ func TestChangedModels(t *testing.T) {
 		if err := s.Step([]gorgonia.ValueGrad{a, b}); err != nil {
 			t.Fatal(err)
 		}
+		if len(s.State().Slots) == 0 { // nothing is remembered of a model: any will do
+			for _, m := range [][]gorgonia.ValueGrad{{a}, {a, b, param(tensor.Float32, 1)}, {param(tensor.Float32, 3, 2), b}, {a, param(tensor.Float32, 4)}} {
+				if err := s.Step(m); err != nil {
+					t.Errorf("%s: %v", k.name, err)
+				}
+			}
+			continue
+		}
 		gtest.WantError(t, "fewer", s.Step([]gorgonia.ValueGrad{a}), "1 parameters, 2")
 		gtest.WantError(t, "more", s.Step([]gorgonia.ValueGrad{a, b, param(tensor.Float32, 1)}), "3 parameters, 2")
 		gtest.WantError(t, "shape", s.Step([]gorgonia.ValueGrad{param(tensor.Float32, 3, 2), b}), "parameter 0 (p)", "(3, 2)", "(2, 3)")
@@ -442,6 +465,9 @@ func TestBadConfigurations(t *testing.T) {
 		"Eps":         {&Adam{Eps: -1e-8}, &RMSProp{Eps: nan}},
 		"WeightDecay": {&Adam{WeightDecay: -1}, &SGD{WeightDecay: nan}, &RMSProp{WeightDecay: math.Inf(1)}},
 		"Momentum":    {&SGD{Momentum: -0.9}, &RMSProp{Momentum: nan}, &SGD{Nesterov: true}},
+		"L1":          {&Adam{L1: -1}, &SGD{L1: nan}, &RMSProp{L1: math.Inf(1)}},
+		"BatchSize":   {&Adam{BatchSize: -1}, &SGD{BatchSize: -1}, &RMSProp{BatchSize: math.MinInt}},
+		"Clip":        {&Adam{Clip: -1}, &SGD{Clip: nan}, &RMSProp{Clip: math.Inf(1)}},
 		"Alpha":       {&RMSProp{Alpha: 1}, &RMSProp{Alpha: -1}},
 	} {
 		for _, s := range s {

@@ -52,40 +52,6 @@ func Dispatch(op fmt.Stringer, inputs []gorgonia.Value, arity int, f32, f64 func
 	return f64()
 }
 
-// Elements returns the elements of a value in row-major order: the value's own memory where it
-// is laid out like that, else (a slice, a transpose, column-major data) a copy.
-func Elements[T vec.Float](v gorgonia.Value) ([]T, error) {
-	switch v := v.(type) {
-	case *gorgonia.F32:
-		return []T{T(*v)}, nil
-	case *gorgonia.F64:
-		return []T{T(*v)}, nil
-	case *tensor.Dense:
-		if v.IsMasked() {
-			return nil, errors.New("ops: masked tensors are not supported: fill or compact the values first")
-		}
-		switch data := v.Data().(type) {
-		case T: // a tensor of scalar shape, or with one element
-			return []T{data}, nil
-		case []T:
-			n := v.Shape().TotalSize()
-			if !v.RequiresIterator() && !v.DataOrder().IsColMajor() && len(data) == n {
-				return data, nil
-			}
-			out := make([]T, 0, n)
-			it := v.Iterator()
-			for i, err := it.Start(); err == nil; i, err = it.Next() {
-				out = append(out, data[i])
-			}
-			if len(out) != n {
-				return nil, errors.Errorf("ops: read %d elements of a tensor of shape %v", len(out), v.Shape())
-			}
-			return out, nil
-		}
-	}
-	return nil, errors.Errorf("ops: cannot read a %T of dtype %v", v, v.Dtype())
-}
-
 // AllElements returns the elements of several values, which must have the same shape.
 func AllElements[T vec.Float](op fmt.Stringer, vs ...gorgonia.Value) ([][]T, error) {
 	out := make([][]T, len(vs))
@@ -138,12 +104,12 @@ func Scalar[T vec.Float](x T) gorgonia.Value {
 // input, which other operations may still read.
 func Reuse[T vec.Float](op fmt.Stringer, prealloc gorgonia.Value, inputs ...gorgonia.Value) ([]T, error) {
 	d, ok := prealloc.(*tensor.Dense)
-	if !ok || !d.Shape().Eq(inputs[0].Shape()) || d.Shape().IsScalar() || d.RequiresIterator() || d.DataOrder().IsColMajor() {
+	if !ok || !d.Shape().Eq(inputs[0].Shape()) || d.Shape().IsScalar() {
 		return nil, errors.Errorf("ops: %v: the preallocated value is not a plain tensor of shape %v", op, inputs[0].Shape())
 	}
-	data, ok := d.Data().([]T)
-	if !ok || len(data) != d.Shape().TotalSize() {
-		return nil, errors.Errorf("ops: %v: the preallocated value is %v, the input %v", op, d.Dtype(), inputs[0].Dtype())
+	data, err := InPlace[T](d)
+	if err != nil {
+		return nil, errors.WithMessagef(err, "ops: %v: the preallocated value", op)
 	}
 	for i, in := range inputs {
 		a, b := prealloc.Uintptr(), in.Uintptr()
@@ -251,34 +217,11 @@ func Accumulate(op fmt.Stringer, in gorgonia.Nodes, out *gorgonia.Node, diff fun
 		return err
 	}
 	if d.Dtype() == tensor.Float32 {
-		return addTo[float32](grad, d)
+		err = addTo[float32](grad, d)
+	} else {
+		err = addTo[float64](grad, d)
 	}
-	return addTo[float64](grad, d)
-}
-
-// addTo adds d to grad in place.
-func addTo[T vec.Float](grad, d gorgonia.Value) error {
-	x, err := Elements[T](d)
-	if err != nil {
-		return err
-	}
-	switch grad := grad.(type) {
-	case *gorgonia.F32:
-		*grad += gorgonia.F32(x[0])
-		return nil
-	case *gorgonia.F64:
-		*grad += gorgonia.F64(x[0])
-		return nil
-	case *tensor.Dense:
-		if data, ok := grad.Data().([]T); ok && len(data) == len(x) && !grad.RequiresIterator() && !grad.DataOrder().IsColMajor() {
-			vec.Add(data, x)
-			return nil
-		}
-		// A gradient in another layout: let the tensor package walk it.
-		_, err := tensor.Add(grad, d, tensor.UseUnsafe())
-		return errors.Wrap(err, "ops: adding to a gradient")
-	}
-	return errors.Errorf("ops: cannot add to a gradient that is a %T", grad)
+	return errors.WithMessagef(err, "ops: %v: adding to a gradient", op)
 }
 
 // Pure is the part of a Gorgonia operation that is the same for every one of this library: it leaves its inputs

@@ -146,20 +146,21 @@ func proof(rows [][]float64, support []int, lambda []*big.Int) (Answer, error) {
 
 // Solves reports, in exact arithmetic, whether a . v > 0 for every row a.
 func Solves(rows [][]float64, v []float64) bool {
-	const safe = 1e-9 // relative: far above float64's rounding, so that most rows need no fractions
+	// Relative, and far above what n products and sums round by, n 2^-52, so that most rows need no integers.
+	safe := 1e-9 + float64(len(v))*0x1p-50
 	for _, r := range rows {
 		sum, size := 0.0, 0.0
 		for k, a := range r {
 			sum += a * v[k]
 			size += math.Abs(a * v[k])
 		}
-		if sum-sum != 0 || size-size != 0 {
-			return false
-		}
-		if sum > safe*size && size > 1e-200 {
-			continue
-		}
-		if sum < -safe*size || exactDot(r, v).Sign() <= 0 {
+		switch {
+		case size-size != 0: // beyond float64, or not numbers
+			if !finite(r) || !finite(v) || exactSign(r, v) <= 0 {
+				return false
+			}
+		case sum > safe*size && size > 1e-200:
+		case sum < -safe*size || exactSign(r, v) <= 0:
 			return false
 		}
 	}
@@ -198,15 +199,29 @@ func Contradict(rows [][]float64, support []int, lambda []*big.Int) bool {
 	return true
 }
 
-func exactDot(a, b []float64) *big.Rat {
-	var sum, x, y big.Rat
-	for k := range a {
-		if x.SetFloat64(a[k]) == nil || y.SetFloat64(b[k]) == nil {
-			return new(big.Rat) // infinite: no solution
+func finite(v []float64) bool {
+	return !slices.ContainsFunc(v, func(x float64) bool { return x-x != 0 })
+}
+
+// exactSign returns the sign of a . b, of finite numbers.
+func exactSign(a, b []float64) int {
+	low := 0 // a power of two of which all products are multiples
+	for k, x := range a {
+		if x != 0 && b[k] != 0 {
+			low = min(low, math.Ilogb(x)+math.Ilogb(b[k])-104)
 		}
-		sum.Add(&sum, x.Mul(&x, &y))
 	}
-	return &sum
+	var sum, term, y big.Int
+	for k, x := range a {
+		if x == 0 || b[k] == 0 {
+			continue
+		}
+		fx, ex := math.Frexp(x)
+		fy, ey := math.Frexp(b[k])
+		term.Mul(term.SetInt64(int64(fx*(1<<53))), y.SetInt64(int64(fy*(1<<53))))
+		sum.Add(&sum, term.Lsh(&term, uint(ex+ey-106-low)))
+	}
+	return sum.Sign()
 }
 
 // opposite returns a zero row, or two rows that are each other's negative, or nil: the commonest contradiction, one

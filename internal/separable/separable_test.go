@@ -255,3 +255,35 @@ func TestHingeOptimal(t *testing.T) {
 		}
 	}
 }
+
+// Sums that cancel, overflow or underflow in float64 are decided as exactly as others, however long they are.
+func TestSolvesExactly(t *testing.T) {
+	big, tiny := math.MaxFloat64, math.SmallestNonzeroFloat64
+	long := func(last float64) (row, v []float64) { // 2^16 times 1, and last: in float64, one after the other, 2^53 takes in no 1
+		row, v = slices.Repeat([]float64{1}, 1<<16+2), slices.Repeat([]float64{1}, 1<<16+2)
+		row[0], row[len(row)-1] = 1<<53, last
+		return row, v
+	}
+	positive, v1 := long(-(1<<53 + 1<<16 - 2))
+	zero, v2 := long(-(1<<53 + 1<<16))
+	for what, c := range map[string]struct {
+		row, v []float64
+		want   bool
+	}{
+		"cancels to 1":    {[]float64{-1e17, 1, 1e17}, []float64{1, 1, 1}, true},
+		"cancels to -1":   {[]float64{1e17, -1, -1e17}, []float64{1, 1, 1}, false},
+		"cancels to 0":    {[]float64{0.1, -0.1}, []float64{1, 1}, false},
+		"overflows":       {[]float64{big, -big, 1}, []float64{2, 2, 1}, true},
+		"overflows, to 0": {[]float64{big, -big}, []float64{2, 2}, false},
+		"underflows":      {[]float64{tiny}, []float64{tiny}, true},
+		"underflows, -":   {[]float64{tiny}, []float64{-tiny}, false},
+		"long, 2":         {positive, v1, true},
+		"long, 0":         {zero, v2, false},
+		"NaN":             {[]float64{math.NaN(), 1}, []float64{0, 1}, false},
+		"infinity":        {[]float64{math.Inf(1)}, []float64{1}, false},
+	} {
+		if got := Solves([][]float64{c.row}, c.v); got != c.want {
+			t.Errorf("%s: %v, want %v", what, got, c.want)
+		}
+	}
+}
