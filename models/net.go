@@ -1,6 +1,7 @@
 package models
 
 import (
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/ops/nn"
 	"github.com/pkg/errors"
@@ -133,9 +134,6 @@ func (b *builder) then(name, kind string, x *gorgonia.Node, f func() (*gorgonia.
 		return x
 	}
 	y, err := f()
-	if b.err != nil {
-		return x
-	}
 	if err != nil {
 		b.err = errors.WithMessagef(err, "layer %s", name)
 		return x
@@ -151,23 +149,24 @@ func (b *builder) then(name, kind string, x *gorgonia.Node, f func() (*gorgonia.
 func sample(x *gorgonia.Node) []int { return append([]int{}, x.Shape()[1:]...) }
 
 // param returns a parameter: new, or the one that the other network has.
-func (b *builder) param(name string, init initializer, shape ...int) *gorgonia.Node {
-	g, dt := b.net.Input.Graph(), b.net.Input.Dtype()
-	var v gorgonia.Value
+func (b *builder) param(name string, init initializer, shape ...int) (*gorgonia.Node, error) {
+	var v tensor.Tensor
 	if b.from != nil {
-		v = b.from.byName[name].Value()
+		var ok bool
+		if v, ok = b.from.byName[name].Value().(tensor.Tensor); !ok {
+			return nil, errors.Errorf("parameter %q of the other network has no tensor", name)
+		}
 	} else {
-		v = newTensor(dt, shape, init, stream(b.net.config.Seed, name))
+		v = newTensor(b.net.Input.Dtype(), shape, init, stream(b.net.config.Seed, name))
 	}
-	if len(g.ByName(name)) > 0 && b.err == nil {
-		// Gorgonia takes nodes of one name and type for one node.
-		b.err = errors.Errorf("the graph has a node %q already: a graph has room for one network", name)
+	p, err := opkit.NewVariable(b.net.Input.Graph(), name, v)
+	if err != nil {
+		return nil, errors.WithMessage(err, "there is room for one network of a kind")
 	}
-	p := gorgonia.NewTensor(g, dt, len(shape), gorgonia.WithName(name), gorgonia.WithShape(shape...), gorgonia.WithValue(v))
 	b.net.params = append(b.net.params, p)
 	b.net.paramNames = append(b.net.paramNames, name)
 	b.net.byName[name] = p
-	return p
+	return p, nil
 }
 
 // convolution is the parameters of a convolution.
@@ -187,12 +186,18 @@ func (b *builder) conv(name string, x *gorgonia.Node, c convolution) *gorgonia.N
 		if c.stride == 0 {
 			c.stride = 1
 		}
-		w := b.param(name+".weight", c.init, c.out, in, k, k)
+		w, err := b.param(name+".weight", c.init, c.out, in, k, k)
+		if err != nil {
+			return nil, err
+		}
 		size, pad, stride, dilation := tensor.Shape{k, k}, []int{c.pad, c.pad}, []int{c.stride, c.stride}, []int{1, 1}
 		var y *gorgonia.Node
-		var err error
 		if c.bias {
-			y, err = nodes.Conv2dBias(x, w, b.param(name+".bias", std, c.out), size, pad, stride, dilation)
+			var bias *gorgonia.Node
+			if bias, err = b.param(name+".bias", std, c.out); err != nil {
+				return nil, err
+			}
+			y, err = nodes.Conv2dBias(x, w, bias, size, pad, stride, dilation)
 		} else {
 			y, err = nodes.Conv2d(x, w, size, pad, stride, dilation)
 		}
@@ -206,11 +211,17 @@ func (b *builder) conv(name string, x *gorgonia.Node, c convolution) *gorgonia.N
 func (b *builder) linear(name string, x *gorgonia.Node, out int, bias bool) *gorgonia.Node {
 	return b.then(name, "Linear", x, func() (*gorgonia.Node, error) {
 		in := x.Shape()[1]
-		w := b.param(name+".weight", uniform(bound(in)), out, in)
-		if !bias {
-			return nodes.Linear(x, w, nil)
+		w, err := b.param(name+".weight", uniform(bound(in)), out, in)
+		if err != nil {
+			return nil, err
 		}
-		return nodes.Linear(x, w, b.param(name+".bias", uniform(bound(in)), out))
+		var shift *gorgonia.Node
+		if bias {
+			if shift, err = b.param(name+".bias", uniform(bound(in)), out); err != nil {
+				return nil, err
+			}
+		}
+		return nodes.Linear(x, w, shift)
 	})
 }
 
@@ -228,7 +239,14 @@ func (b *builder) norm(name string, x *gorgonia.Node, eps float64) *gorgonia.Nod
 	}
 	return b.then(name, kind, x, func() (*gorgonia.Node, error) {
 		c := x.Shape()[1]
-		scale, shift := b.param(name+".weight", constant(1), c), b.param(name+".bias", constant(0), c)
+		scale, err := b.param(name+".weight", constant(1), c)
+		if err != nil {
+			return nil, err
+		}
+		shift, err := b.param(name+".bias", constant(0), c)
+		if err != nil {
+			return nil, err
+		}
 		n := namedNorm{name: name, batches: new(int64)}
 		if b.from == nil {
 			y, _, _, op, err := nodes.BatchNorm(x, scale, shift, 0.1, eps)
