@@ -12,8 +12,10 @@ import (
 // Config is what a network leaves open. Its zero value is the paper's network with sign activations, without batch
 // normalisation where that is optional, and without dropout.
 type Config struct {
-	Classes int              // 0 means 10, for AlexNet and ResNet18ImageNet 1000
-	Act     nodes.Activation // after each hidden layer; nil means nodes.Sign
+	Classes int // 0 means 10, for AlexNet and ResNet18ImageNet 1000
+	// Act comes after each hidden layer; nil means nodes.Sign. What it puts on a node may not have parameters or, but for dropout, a state
+	// of its own.
+	Act nodes.Activation
 	// BatchNorm adds batch normalisation where the reference makes it an option (ConvNet4, ConvNet8, AlexNet), and to the hidden
 	// layers of an MLP, before the activation. ResNets always have it.
 	BatchNorm bool

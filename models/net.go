@@ -22,6 +22,7 @@ type Net struct {
 	paramNames  []string
 	byName      map[string]*gorgonia.Node
 	hiddenNames []string
+	acts        []string // what the activations compute, in the order of Hidden
 	norms       []namedNorm
 	layers      []Layer
 	results     map[*gorgonia.Node]string // the nodes that layers return, to the layers' names
@@ -271,6 +272,16 @@ func (b *builder) act(name string, x *gorgonia.Node) *gorgonia.Node {
 		if err == nil && (h == nil || !h.Shape().Eq(x.Shape())) {
 			err = errors.New("the activation does not return a node of its input's shape")
 		}
+		if err != nil {
+			return nil, err
+		}
+		operations, err := between(x, h)
+		for _, n := range operations {
+			if d, ok := n.Op().(*nn.Dropout); ok && b.from != nil {
+				d.StayInEvaluation()
+			}
+		}
+		b.net.acts = append(b.net.acts, identity(operations))
 		return h, err
 	})
 	if b.err == nil {
