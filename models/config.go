@@ -17,10 +17,10 @@ type Config struct {
 	// of its own.
 	Act nodes.Activation
 	// BatchNorm adds batch normalisation where the reference makes it an option (ConvNet4, ConvNet8, AlexNet), and to the hidden
-	// layers of an MLP, before the activation. ResNets always have it.
+	// layers of an MLP, before the activation. ResNets always have it, false or true, and Net.Config says true.
 	BatchNorm bool
 	Widths    []int   // of the hidden layers, for a smaller or larger network; nil means the paper's. Each constructor says how many
-	Dropout   float64 // probability, in [0, 1), of the channel dropout of ConvNet8 (the reference has 0.5); 0 means none
+	Dropout   float64 // probability, in [0, 1), of the channel dropout of ConvNet8 (the reference has 0.5); 0 means none, and all that other networks take
 	Seed      uint64  // of the weights, and of dropout
 }
 

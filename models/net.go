@@ -106,13 +106,16 @@ func constructor(name string, check func(*gorgonia.Node, Config) (Config, error)
 		}
 		b := &builder{
 			net:  &Net{Input: x, name: name, config: cfg, build: build, byName: map[string]*gorgonia.Node{}, results: map[*gorgonia.Node]string{}},
-			from: from, batch: x.Shape()[0],
+			from: from,
 		}
 		if from != nil && from.fixed != nil {
 			b.net.fixed = from.fixed
 			x = b.unlisted(x, func() (*gorgonia.Node, error) { return nodes.Round(x, from.fixed.input.unit, from.fixed.input.max) })
 		}
 		b.net.Logits = lay(b, x)
+		if b.err == nil {
+			b.err = b.ignored()
+		}
 		if b.err != nil {
 			return nil, errors.WithMessagef(b.err, "models: %s", name)
 		}
@@ -125,8 +128,21 @@ func constructor(name string, check func(*gorgonia.Node, Config) (Config, error)
 type builder struct {
 	net   *Net
 	from  *Net // whose weights are used; nil for new ones
-	batch int
+	drops bool // it has dropout, on or off
 	err   error
+}
+
+// ignored returns an error for settings that the network has no use for, and corrects BatchNorm where there is no choice.
+func (b *builder) ignored() error {
+	cfg := &b.net.config
+	if cfg.Dropout != 0 && !b.drops {
+		return errors.Errorf("dropout %v: this network has none (ConvNet8 has)", cfg.Dropout)
+	}
+	if cfg.BatchNorm && len(b.net.norms) == 0 {
+		return errors.New("batch normalisation: this network has none")
+	}
+	cfg.BatchNorm = len(b.net.norms) > 0
+	return nil
 }
 
 // then adds the node that f returns to the list of layers.
@@ -298,6 +314,7 @@ func (b *builder) flatten(name string, x *gorgonia.Node) *gorgonia.Node {
 // dropout drops whole channels, in training. A network on the weights of another, and one without dropout, has the layer in its
 // list and nothing in its graph.
 func (b *builder) dropout(name string, x *gorgonia.Node) *gorgonia.Node {
+	b.drops = true
 	return b.then(name, "Dropout2d", x, func() (*gorgonia.Node, error) {
 		if b.from != nil || b.net.config.Dropout == 0 {
 			return x, nil
