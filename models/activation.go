@@ -86,18 +86,19 @@ func thresholdName(lv ops.Levels) string {
 	return fmt.Sprintf("Staircase{Steps: %d, Lo: %v, Hi: %v}", lv.Steps, lv.Lo, lv.Hi)
 }
 
-// activationByIdentity returns the activation that identity tells, with its default rule. Those of several operations, and of others than
-// this library's, are an error.
-func activationByIdentity(s string) (nodes.Activation, error) {
-	named := map[string]nodes.Activation{"none": func(x *gorgonia.Node) (*gorgonia.Node, error) { return x, nil }, "ReLU()": nodes.ReLU}
-	for op, act := range map[ops.Clip]nodes.Activation{ops.HardTanh(): nodes.HardTanh, ops.HardSigmoid(): nodes.HardSigmoid, ops.CAbs(): nodes.CAbs} {
-		named[op.String()] = act
-	}
-	if act, ok := named[s]; ok {
-		return act, nil
-	}
-	if op, ok := thresholdByIdentity(s); ok {
+// activation returns the activation that an identity tells. Those of several operations, and of others than this library's, are an error.
+func (id *Identity) activation() (nodes.Activation, error) {
+	s := id.Activation
+	if op, ok := id.threshold(); ok {
 		return nodes.Act(op), nil
+	}
+	for name, act := range map[string]nodes.Activation{
+		"none": func(x *gorgonia.Node) (*gorgonia.Node, error) { return x, nil }, nn.ReLU().String(): nodes.ReLU,
+		ops.HardTanh().String(): nodes.HardTanh, ops.HardSigmoid().String(): nodes.HardSigmoid, ops.CAbs().String(): nodes.CAbs,
+	} {
+		if s == name {
+			return act, nil
+		}
 	}
 	var v float64
 	if _, err := fmt.Sscanf(s, "LeakyReLU(%g)", &v); err == nil && nn.LeakyReLU(v).String() == s {
@@ -106,17 +107,31 @@ func activationByIdentity(s string) (nodes.Activation, error) {
 	if _, err := fmt.Sscanf(s, "ThresholdReLU(%g)", &v); err == nil && ops.ThresholdReLU(v).String() == s {
 		return func(x *gorgonia.Node) (*gorgonia.Node, error) { return gorgonia.ApplyOp(ops.ThresholdReLU(v), x) }, nil
 	}
-	return nil, errors.Errorf("activation %q is none that can be made from its name: build the network with its Config.Act, and Load the weights", s)
+	return nil, errors.Errorf("activation %.100q is none that can be made from its name: build the network with its Config.Act, and Load the weights", s)
 }
 
-// thresholdByIdentity is activationByIdentity for threshold activations.
-func thresholdByIdentity(s string) (ops.Activation, bool) {
-	for _, op := range []ops.Activation{ops.Sign{}, ops.Step01{}} {
-		if s == thresholdName(op.Layer().Levels) {
-			return op, true
+// threshold returns the activation if it is a threshold activation, with the rule if that is one that has a name.
+func (id *Identity) threshold() (ops.Activation, bool) {
+	l := ops.Layer{Rule: ops.SoftHinge{}}
+	for _, name := range ops.RuleNames() {
+		r, err := ops.RuleByName(name)
+		if err != nil {
+			continue
+		}
+		for _, unweighted := range []bool{false, true} {
+			if named := (ops.Layer{Rule: r, Unweighted: unweighted}); id.Rule == ruleName(named) {
+				l = named
+			}
 		}
 	}
-	var op ops.Staircase
-	_, err := fmt.Sscanf(s, "Staircase{Steps: %d, Lo: %g, Hi: %g}", &op.Steps, &op.Lo, &op.Hi)
-	return op, err == nil && s == thresholdName(op.Layer().Levels)
+	sign, step, stairs := ops.Sign{Rule: l.Rule, Unweighted: l.Unweighted}, ops.Step01{Rule: l.Rule, Unweighted: l.Unweighted}, ops.Staircase{Rule: l.Rule, Unweighted: l.Unweighted}
+	switch s := id.Activation; s {
+	case thresholdName(sign.Layer().Levels):
+		return sign, true
+	case thresholdName(step.Layer().Levels):
+		return step, true
+	default:
+		_, err := fmt.Sscanf(s, "Staircase{Steps: %d, Lo: %g, Hi: %g}", &stairs.Steps, &stairs.Lo, &stairs.Hi)
+		return stairs, err == nil && s == thresholdName(stairs.Layer().Levels)
+	}
 }

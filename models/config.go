@@ -22,6 +22,8 @@ type Config struct {
 	Widths    []int   // of the hidden layers, for a smaller or larger network; nil means the paper's. Each constructor says how many
 	Dropout   float64 // probability, in [0, 1), of the channel dropout of ConvNet8 (the reference has 0.5); 0 means none, and all that other networks take
 	Seed      uint64  // of the weights, and of dropout
+
+	elements int // that all parameters together may have, where a file asks for the network; 0 means any number
 }
 
 // with returns the configuration with defaults in place, or an error that says what is wrong with it for a network whose hidden

@@ -128,6 +128,7 @@ func constructor(name string, check func(*gorgonia.Node, Config) (Config, error)
 type builder struct {
 	net   *Net
 	from  *Net // whose weights are used; nil for new ones
+	size  int  // elements of the parameters so far, where Config.elements limits them
 	drops bool // it has dropout, on or off
 	err   error
 }
@@ -174,6 +175,9 @@ func (b *builder) param(name string, init initializer, shape ...int) (*gorgonia.
 			return nil, errors.Errorf("parameter %q of the other network has no tensor", name)
 		}
 	} else {
+		if err := b.afford(shape); err != nil {
+			return nil, errors.WithMessage(err, name)
+		}
 		v = newTensor(b.net.Input.Dtype(), shape, init, stream(b.net.config.Seed, name))
 	}
 	p, err := opkit.NewVariable(b.net.Input.Graph(), name, v)
@@ -184,6 +188,25 @@ func (b *builder) param(name string, init initializer, shape ...int) (*gorgonia.
 	b.net.paramNames = append(b.net.paramNames, name)
 	b.net.byName[name] = p
 	return p, nil
+}
+
+// afford returns an error if another parameter is more than Config.elements allows.
+func (b *builder) afford(shape []int) error {
+	most := b.net.config.elements
+	if most == 0 {
+		return nil
+	}
+	n := 1
+	for _, d := range shape {
+		if d < 1 || n > most/d {
+			return errors.Errorf("%v is more than the file has", shape)
+		}
+		n *= d
+	}
+	if b.size += n; b.size > most {
+		return errors.New("with it the network has more weights than the file")
+	}
+	return nil
 }
 
 // convolution is the parameters of a convolution.
