@@ -17,6 +17,7 @@ import (
 // options is the command line.
 type options struct {
 	recipe string
+	given  map[string]bool // flags of the command line, not of a recipe
 
 	data, dir  string
 	download   bool
@@ -97,6 +98,7 @@ func parse(f *flag.FlagSet, o *options, args []string) error {
 	if f.NArg() > 0 {
 		return errors.Errorf("unexpected argument %q: all settings are flags, see -help", f.Arg(0))
 	}
+	o.given = setup.Given(f)
 	if o.recipe == "" || o.recipe == "list" {
 		return nil
 	}
@@ -104,10 +106,8 @@ func parse(f *flag.FlagSet, o *options, args []string) error {
 	if err != nil {
 		return err
 	}
-	given := map[string]bool{}
-	f.Visit(func(g *flag.Flag) { given[g.Name] = true })
 	for _, s := range r.settings {
-		if given[s.flag] {
+		if o.given[s.flag] {
 			continue
 		}
 		if err := f.Set(s.flag, s.value); err != nil {
@@ -133,7 +133,7 @@ func (o *options) check() error {
 		return errors.Errorf("-epochs %d -batch %d: want 1 or more of each", o.epochs, o.batch)
 	case o.limit < 0 || o.every < 0 || o.inspect < 0 || o.workers < 0 || o.evalBatch < 0:
 		return errors.Errorf("-limit %d -checkpoint-every %d -inspect %d -workers %d -eval-batch %d: none may be negative", o.limit, o.every, o.inspect, o.workers, o.evalBatch)
-	case o.fixed.On && o.eval == "":
+	case o.fixed != (setup.FixedPoint{}) && o.eval == "":
 		return errors.New("-fixed-point is for -eval: what is trained are full weights")
 	case o.nesterov && o.opt != "sgd":
 		return errors.Errorf("-nesterov is for -opt sgd, not %s", o.opt)
