@@ -13,14 +13,18 @@ import (
 // Config is what a network leaves open. Its zero value is the paper's network with sign activations, without batch
 // normalisation where that is optional, and without dropout.
 type Config struct {
-	Classes int              // 0 means 10, for AlexNet and ResNet18ImageNet 1000
-	Act     nodes.Activation // after each hidden layer; nil means nodes.Sign
+	Classes int // 0 means 10, for AlexNet and ResNet18ImageNet 1000
+	// Act comes after each hidden layer; nil means nodes.Sign. What it puts on a node may not have parameters or, but for dropout, a state
+	// of its own.
+	Act nodes.Activation
 	// BatchNorm adds batch normalisation where the reference makes it an option (ConvNet4, ConvNet8, AlexNet), and to the hidden
-	// layers of an MLP, before the activation. ResNets always have it.
+	// layers of an MLP, before the activation. ResNets always have it, false or true, and Net.Config says true.
 	BatchNorm bool
 	Widths    []int   // of the hidden layers, for a smaller or larger network; nil means the paper's. Each constructor says how many
-	Dropout   float64 // probability, in [0, 1), of the channel dropout of ConvNet8 (the reference has 0.5); 0 means none
+	Dropout   float64 // probability, in [0, 1), of the channel dropout of ConvNet8 (the reference has 0.5); 0 means none, and all that other networks take
 	Seed      uint64  // of the weights, and of dropout
+
+	elements int // that all parameters together may have, where a file asks for the network; 0 means any number
 }
 
 // Sizes beyond these are mistakes, to be named before memory is asked for: units of a layer, channels and classes, and the numbers of

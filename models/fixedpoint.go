@@ -242,11 +242,7 @@ func (r *rounder) name(x *gorgonia.Node) string {
 }
 
 func (r *rounder) batchNorm(s step, op *nn.BatchNorm, in quantity) (quantity, error) {
-	i, ok := r.norms[op]
-	scale, shift := r.name(s.in[1]), r.name(s.in[2])
-	if !ok || scale == "" || shift == "" {
-		return in, s.unknown("there is no fixed-point form of an activation's own")
-	}
+	i, scale, shift := r.norms[op], r.name(s.in[1]), r.name(s.in[2])
 	switch {
 	case in.sum != nil && len(in.sum.products) == 1 && len(in.sum.shortcuts) == 0 && in.sum.products[0].norm < 0:
 		p := in.sum.products[0]

@@ -22,6 +22,7 @@ type Net struct {
 	paramNames  []string
 	byName      map[string]*gorgonia.Node
 	hiddenNames []string
+	acts        []string // what the activations compute, in the order of Hidden
 	norms       []namedNorm
 	layers      []Layer
 	results     map[*gorgonia.Node]string // the nodes that layers return, to the layers' names
@@ -105,13 +106,16 @@ func constructor(name string, check func(*gorgonia.Node, Config) (Config, error)
 		}
 		b := &builder{
 			net:  &Net{Input: x, name: name, config: cfg, build: build, byName: map[string]*gorgonia.Node{}, results: map[*gorgonia.Node]string{}},
-			from: from, batch: x.Shape()[0],
+			from: from,
 		}
 		if from != nil && from.fixed != nil {
 			b.net.fixed = from.fixed
 			x = b.unlisted(x, func() (*gorgonia.Node, error) { return nodes.Round(x, from.fixed.input.unit, from.fixed.input.max) })
 		}
 		b.net.Logits = lay(b, x)
+		if b.err == nil {
+			b.err = b.ignored()
+		}
 		if b.err != nil {
 			return nil, errors.WithMessagef(b.err, "models: %s", name)
 		}
@@ -124,8 +128,22 @@ func constructor(name string, check func(*gorgonia.Node, Config) (Config, error)
 type builder struct {
 	net   *Net
 	from  *Net // whose weights are used; nil for new ones
-	batch int
+	size  int  // elements of the parameters so far, where Config.elements limits them
+	drops bool // it has dropout, on or off
 	err   error
+}
+
+// ignored returns an error for settings that the network has no use for, and corrects BatchNorm where there is no choice.
+func (b *builder) ignored() error {
+	cfg := &b.net.config
+	if cfg.Dropout != 0 && !b.drops {
+		return errors.Errorf("dropout %v: this network has none (ConvNet8 has)", cfg.Dropout)
+	}
+	if cfg.BatchNorm && len(b.net.norms) == 0 {
+		return errors.New("batch normalisation: this network has none")
+	}
+	cfg.BatchNorm = len(b.net.norms) > 0
+	return nil
 }
 
 // then adds the node that f returns to the list of layers.
@@ -134,9 +152,6 @@ func (b *builder) then(name, kind string, x *gorgonia.Node, f func() (*gorgonia.
 		return x
 	}
 	y, err := f()
-	if b.err != nil {
-		return x
-	}
 	if err != nil {
 		b.err = errors.WithMessagef(err, "layer %s", name)
 		return x
@@ -152,27 +167,49 @@ func (b *builder) then(name, kind string, x *gorgonia.Node, f func() (*gorgonia.
 func sample(x *gorgonia.Node) []int { return append([]int{}, x.Shape()[1:]...) }
 
 // param returns a parameter: new, or the one that the other network has.
-func (b *builder) param(name string, init initializer, shape ...int) *gorgonia.Node {
-	g, dt := b.net.Input.Graph(), b.net.Input.Dtype()
-	var v gorgonia.Value
+func (b *builder) param(name string, init initializer, shape ...int) (*gorgonia.Node, error) {
 	if err := checkParameter(name, shape); err != nil {
-		b.err = err
-		return nil
+		return nil, err
 	}
+	var v tensor.Tensor
 	if b.from != nil {
-		v = b.from.byName[name].Value()
+		var ok bool
+		if v, ok = b.from.byName[name].Value().(tensor.Tensor); !ok {
+			return nil, errors.Errorf("parameter %q of the other network has no tensor", name)
+		}
 	} else {
-		v = newTensor(dt, shape, init, stream(b.net.config.Seed, name))
+		if err := b.afford(shape); err != nil {
+			return nil, errors.WithMessage(err, name)
+		}
+		v = newTensor(b.net.Input.Dtype(), shape, init, stream(b.net.config.Seed, name))
 	}
-	if len(g.ByName(name)) > 0 && b.err == nil {
-		// Gorgonia takes nodes of one name and type for one node.
-		b.err = errors.Errorf("the graph has a node %q already: a graph has room for one network", name)
+	p, err := opkit.NewVariable(b.net.Input.Graph(), name, v)
+	if err != nil {
+		return nil, errors.WithMessage(err, "there is room for one network of a kind")
 	}
-	p := gorgonia.NewTensor(g, dt, len(shape), gorgonia.WithName(name), gorgonia.WithShape(shape...), gorgonia.WithValue(v))
 	b.net.params = append(b.net.params, p)
 	b.net.paramNames = append(b.net.paramNames, name)
 	b.net.byName[name] = p
-	return p
+	return p, nil
+}
+
+// afford returns an error if another parameter is more than Config.elements allows.
+func (b *builder) afford(shape []int) error {
+	most := b.net.config.elements
+	if most == 0 {
+		return nil
+	}
+	n := 1
+	for _, d := range shape {
+		if d < 1 || n > most/d {
+			return errors.Errorf("%v is more than the file has", shape)
+		}
+		n *= d
+	}
+	if b.size += n; b.size > most {
+		return errors.New("with it the network has more weights than the file")
+	}
+	return nil
 }
 
 // convolution is the parameters of a convolution.
@@ -192,12 +229,18 @@ func (b *builder) conv(name string, x *gorgonia.Node, c convolution) *gorgonia.N
 		if c.stride == 0 {
 			c.stride = 1
 		}
-		w := b.param(name+".weight", c.init, c.out, in, k, k)
+		w, err := b.param(name+".weight", c.init, c.out, in, k, k)
+		if err != nil {
+			return nil, err
+		}
 		size, pad, stride, dilation := tensor.Shape{k, k}, []int{c.pad, c.pad}, []int{c.stride, c.stride}, []int{1, 1}
 		var y *gorgonia.Node
-		var err error
 		if c.bias {
-			y, err = nodes.Conv2dBias(x, w, b.param(name+".bias", std, c.out), size, pad, stride, dilation)
+			var bias *gorgonia.Node
+			if bias, err = b.param(name+".bias", std, c.out); err != nil {
+				return nil, err
+			}
+			y, err = nodes.Conv2dBias(x, w, bias, size, pad, stride, dilation)
 		} else {
 			y, err = nodes.Conv2d(x, w, size, pad, stride, dilation)
 		}
@@ -211,11 +254,17 @@ func (b *builder) conv(name string, x *gorgonia.Node, c convolution) *gorgonia.N
 func (b *builder) linear(name string, x *gorgonia.Node, out int, bias bool) *gorgonia.Node {
 	return b.then(name, "Linear", x, func() (*gorgonia.Node, error) {
 		in := x.Shape()[1]
-		w := b.param(name+".weight", uniform(bound(in)), out, in)
-		if !bias {
-			return nodes.Linear(x, w, nil)
+		w, err := b.param(name+".weight", uniform(bound(in)), out, in)
+		if err != nil {
+			return nil, err
 		}
-		return nodes.Linear(x, w, b.param(name+".bias", uniform(bound(in)), out))
+		var shift *gorgonia.Node
+		if bias {
+			if shift, err = b.param(name+".bias", uniform(bound(in)), out); err != nil {
+				return nil, err
+			}
+		}
+		return nodes.Linear(x, w, shift)
 	})
 }
 
@@ -233,7 +282,14 @@ func (b *builder) norm(name string, x *gorgonia.Node, eps float64) *gorgonia.Nod
 	}
 	return b.then(name, kind, x, func() (*gorgonia.Node, error) {
 		c := x.Shape()[1]
-		scale, shift := b.param(name+".weight", constant(1), c), b.param(name+".bias", constant(0), c)
+		scale, err := b.param(name+".weight", constant(1), c)
+		if err != nil {
+			return nil, err
+		}
+		shift, err := b.param(name+".bias", constant(0), c)
+		if err != nil {
+			return nil, err
+		}
 		n := namedNorm{name: name, batches: new(int64)}
 		if b.from == nil {
 			y, _, _, op, err := nodes.BatchNorm(x, scale, shift, 0.1, eps)
@@ -258,6 +314,16 @@ func (b *builder) act(name string, x *gorgonia.Node) *gorgonia.Node {
 		if err == nil && (h == nil || !h.Shape().Eq(x.Shape())) {
 			err = errors.New("the activation does not return a node of its input's shape")
 		}
+		if err != nil {
+			return nil, err
+		}
+		operations, err := between(x, h)
+		for _, n := range operations {
+			if d, ok := n.Op().(*nn.Dropout); ok && b.from != nil {
+				d.StayInEvaluation()
+			}
+		}
+		b.net.acts = append(b.net.acts, identity(operations))
 		return h, err
 	})
 	if b.err == nil {
@@ -274,6 +340,7 @@ func (b *builder) flatten(name string, x *gorgonia.Node) *gorgonia.Node {
 // dropout drops whole channels, in training. A network on the weights of another, and one without dropout, has the layer in its
 // list and nothing in its graph.
 func (b *builder) dropout(name string, x *gorgonia.Node) *gorgonia.Node {
+	b.drops = true
 	return b.then(name, "Dropout2d", x, func() (*gorgonia.Node, error) {
 		if b.from != nil || b.net.config.Dropout == 0 {
 			return x, nil

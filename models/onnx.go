@@ -194,10 +194,7 @@ func (e *onnxWriter) step(s step) error {
 }
 
 func (e *onnxWriter) batchNorm(s step, op *nn.BatchNorm, name, out string, in []string) error {
-	base, ok := e.norms[op]
-	if !ok { // an activation's own
-		base = name
-	}
+	base := e.norms[op]
 	mean, variance := op.Running()
 	for suffix, x := range map[string][]float64{".running_mean": mean, ".running_var": variance} {
 		if err := checkSingle(x); err != nil {

@@ -14,12 +14,6 @@ import (
 	"gorgonia.org/tensor"
 )
 
-// metadata that Save writes into the file's header.
-const (
-	metaFormat  = "format"         // "pt", which tells Python's readers whose conventions the names follow
-	metaNetwork = "ftprop.network" // the constructor's name
-)
-
 // entry is a tensor of a network as it goes into a file.
 type entry struct {
 	name   string
@@ -135,6 +129,20 @@ func (n *Net) entries() []entry {
 // Save writes parameters and running statistics in the safetensors format, under the names of the reference's state_dict: float32
 // or float64 as the network is. Weights that are not finite are an error, so that what was saved can be loaded.
 //
+// The file's header says what they belong to, as text: metadata that other readers of the format show, and leave alone.
+//
+//	ftprop.network      the constructor: ConvNet4
+//	ftprop.input        shape of a sample: 1,28,28
+//	ftprop.widths       32,64,1024
+//	ftprop.classes      10
+//	ftprop.batch_norm   true or false
+//	ftprop.activation   Sign{}, Staircase{Steps: 3, Lo: 0, Hi: 1}, ReLU(), ...: see Identity
+//	ftprop.levels       of threshold activations: 4 from 0 to 1
+//	ftprop.rule         of threshold activations: SoftHinge{}
+//	ftprop.fixed_point  of a Net.FixedPoint, how its inputs are rounded: Round{Unit: 0.0078125, Max: 4}
+//
+// ReadIdentity reads it back. What is not known to a version of this library it does not read.
+//
 // In PyTorch: net.load_state_dict(safetensors.torch.load_file("weights.safetensors")).
 func (n *Net) Save(w io.Writer) error {
 	views := map[string]view{}
@@ -150,7 +158,8 @@ func (n *Net) Save(w io.Writer) error {
 		}
 		views[e.name] = v
 	}
-	err := safetensors.SerializeToWriter(views, map[string]string{metaFormat: "pt", metaNetwork: n.name}, w)
+	id := n.Identity()
+	err := safetensors.SerializeToWriter(views, id.metadata(), w)
 	return errors.Wrapf(err, "models: saving %s", n.name)
 }
 
@@ -170,7 +179,9 @@ func (v view) DataLen() uint64          { return uint64(len(v.data)) }
 // if the network has the other. num_batches_tracked may be missing.
 //
 // It is an error, and the network stays as it was, if the file is cut short or damaged, or of another network: names that are
-// missing or too many, other shapes or types, numbers that are not finite.
+// missing or too many, other shapes or types, numbers that are not finite; or if it says that its weights belong to another network than
+// this, one with another activation, or one that is in fixed point where this is not, and the other way round. Files that do not say it, as
+// PyTorch's, are taken at their tensors. Height and width of the input are not compared: where weights depend on them, shapes tell.
 func (n *Net) Load(r io.Reader) error {
 	b, err := io.ReadAll(r)
 	if err != nil {
@@ -180,9 +191,45 @@ func (n *Net) Load(r io.Reader) error {
 }
 
 func (n *Net) load(b []byte) error {
-	file, err := safetensors.Deserialize(b)
+	if err := checkHeader(b); err != nil {
+		return err
+	}
+	_, header, err := safetensors.ReadMetadata(b)
 	if err != nil {
 		return errors.Wrap(err, "not a whole safetensors file")
+	}
+	of, ok, err := parseIdentity(header.Metadata())
+	if err != nil {
+		return err
+	}
+	own := n.Identity()
+	differences := func(all bool) string {
+		if !ok {
+			return ""
+		}
+		return own.differences(&of, all)
+	}
+	sets, err := n.read(b)
+	if err != nil {
+		if d := differences(true); d != "" {
+			err = errors.WithMessage(err, d) // what it comes of
+		}
+		return err
+	}
+	if d := differences(false); d != "" {
+		return errors.Errorf("the file is of another network: %s", d)
+	}
+	for _, set := range sets {
+		set()
+	}
+	return nil
+}
+
+// read returns what sets parameters and running statistics to those in a file.
+func (n *Net) read(b []byte) (sets []func(), err error) {
+	file, err := safetensors.Deserialize(b)
+	if err != nil {
+		return nil, errors.Wrap(err, "not a whole safetensors file")
 	}
 	entries := n.entries()
 	var missing, surplus []string
@@ -199,9 +246,8 @@ func (n *Net) load(b []byte) error {
 		}
 	}
 	if len(missing)+len(surplus) > 0 {
-		return errors.Errorf("the file is of another network%s%s", list("; it lacks ", missing), list("; it has besides ", surplus))
+		return nil, errors.Errorf("the file is of another network%s%s", list("; it lacks ", missing), list("; it has besides ", surplus))
 	}
-	var sets []func()
 	for _, e := range entries {
 		t, ok := file.Tensor(e.name)
 		if !ok {
@@ -212,18 +258,15 @@ func (n *Net) load(b []byte) error {
 			shape[i] = int(d)
 		}
 		if !slices.Equal(shape, e.shape) {
-			return errors.Errorf("%s has shape %v, want %v", e.name, shape, e.shape)
+			return nil, errors.Errorf("%s has shape %v, want %v", e.name, shape, e.shape)
 		}
 		set, err := e.accept(t.DType(), t.Data())
 		if err != nil {
-			return errors.WithMessage(err, e.name)
+			return nil, errors.WithMessage(err, e.name)
 		}
 		sets = append(sets, set)
 	}
-	for _, set := range sets {
-		set()
-	}
-	return nil
+	return sets, nil
 }
 
 // list prints the first few names after a heading; nothing if there are none.

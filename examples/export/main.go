@@ -1,9 +1,10 @@
 // Command export writes trained weights as an ONNX model, and prints what the network costs to run.
 //
 //	go run ./examples/train -recipe digits
-//	go run ./examples/export -eval train-out/best.safetensors -arch mlp -hidden 64,64 -shape 1,8,8 -out digits.onnx
+//	go run ./examples/export -eval train-out/best.safetensors -out digits.onnx
 //
-// The network's flags are those of examples/train, and must be those that it was trained with. The model takes normalised images, as
+// The file says what network its weights belong to. Files of PyTorch do not: they need the network's flags, which are those of
+// examples/train, -classes and -shape. The model takes normalised images, as
 // training does: "input", float32 (N, C, H, W); it returns "logits", float32 (N, classes).
 package main
 
@@ -11,7 +12,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/ftprop/ftprop/examples/command"
@@ -20,8 +20,6 @@ import (
 	"github.com/ftprop/ftprop/internal/regular"
 	"github.com/ftprop/ftprop/models"
 	"github.com/pkg/errors"
-	"gorgonia.org/gorgonia"
-	"gorgonia.org/tensor"
 )
 
 func main() { command.Short("export", run) }
@@ -73,12 +71,11 @@ func run(args []string, out, log io.Writer) error {
 	if err := atomicfile.Check(*model); err != nil {
 		return errors.WithMessage(err, "-out")
 	}
-	x := gorgonia.NewTensor(gorgonia.NewGraph(), tensor.Float32, 4, gorgonia.WithName("x"), gorgonia.WithShape(slices.Insert(chw, 0, 1)...))
-	net, err := network.Build(x, *classes, 0)
-	if err != nil {
+	if _, err := setup.Numbers("hidden", network.Hidden); err != nil {
 		return err
 	}
-	if err := load(net, *weights); err != nil {
+	net, err := load(*weights, &network, setup.Given(f), setup.Images{Batch: 1, Shape: chw, Classes: *classes})
+	if err != nil {
 		return errors.WithMessagef(err, "-eval %s", *weights)
 	}
 	if net, err = fixed.Apply(net); err != nil {
@@ -100,15 +97,23 @@ func run(args []string, out, log io.Writer) error {
 	if _, err := summary.WriteTo(out); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(out, "Wrote %s: opset %d, %q %s to %q.\n", *model, models.ONNXOpset, models.ONNXInput, "(N,"+*shape+")", models.ONNXOutput)
+	_, err = fmt.Fprintf(out, "Wrote %s: opset %d, %q (N%s) to %q.\n", *model, models.ONNXOpset, models.ONNXInput, sizes(net), models.ONNXOutput)
 	return err
 }
 
-func load(net *models.Net, file string) error {
+// sizes is the shape of a sample.
+func sizes(net *models.Net) (s string) {
+	for _, d := range net.Input.Shape()[1:] {
+		s += fmt.Sprintf(",%d", d)
+	}
+	return s
+}
+
+func load(file string, network *setup.Network, given map[string]bool, images setup.Images) (*models.Net, error) {
 	f, err := regular.Open(file, setup.MostBytes)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer f.Close()
-	return net.Load(f)
+	return network.Load(f, given, images)
 }

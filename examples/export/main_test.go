@@ -83,6 +83,11 @@ func TestDigits(t *testing.T) {
 			t.Errorf("%s is not QONNX", form)
 		}
 	}
+	// The file says all that the network's flags do.
+	flags = []string{"-eval", weights}
+	if b, _ := export("unflagged.onnx", "-activations"); !bytes.Equal(b, model) {
+		t.Error("without the network's flags it is another model")
+	}
 	inFixedPoint, out := export("fixed.onnx", "-fixed-point", "-input-max", "2")
 	if !strings.Contains(out, "10 bits") {
 		t.Errorf("no rounding of inputs in\n%s", out)
@@ -136,14 +141,16 @@ func TestErrors(t *testing.T) {
 	if err := os.WriteFile(bad, []byte("nothing"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	weights, model := filepath.Join(dir, "weights.safetensors"), filepath.Join(dir, "model.onnx")
-	n := setup.Network{Arch: "mlp", Act: "sign", Rule: "SoftHinge", Hidden: "3"}
-	net, err := n.Build(gorgonia.NewTensor(gorgonia.NewGraph(), tensor.Float32, 4, gorgonia.WithName("x"), gorgonia.WithShape(1, 1, 2, 2)), 10, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := atomicfile.Write(weights, net.Save); err != nil {
-		t.Fatal(err)
+	weights, relu, model := filepath.Join(dir, "weights.safetensors"), filepath.Join(dir, "relu.safetensors"), filepath.Join(dir, "model.onnx")
+	for act, file := range map[string]string{"sign": weights, "relu": relu} {
+		n := setup.Network{Arch: "mlp", Act: act, Rule: "SoftHinge", Hidden: "3"}
+		net, err := n.Build(gorgonia.NewTensor(gorgonia.NewGraph(), tensor.Float32, 4, gorgonia.WithName("x"), gorgonia.WithShape(1, 1, 2, 2)), 10, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := atomicfile.Write(file, net.Save); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, c := range []struct {
 		args  []string
@@ -157,8 +164,12 @@ func TestErrors(t *testing.T) {
 		{[]string{"-eval", bad, "-shape", "1,0,2"}, []string{"-shape"}},
 		{[]string{"-eval", bad, "-qonnx", "int"}, []string{"-qonnx", "multithreshold"}},
 		{[]string{"-eval", bad, "-arch", "convnet4", "-shape", "1,3,3"}, []string{"ConvNet4", "4x4"}},
-		{[]string{"-eval", weights, "-hidden", "3", "-act", "relu", "-shape", "1,2,2", "-fixed-point"}, []string{"-fixed-point", "nonlin1", "ReLU"}},
+		{[]string{"-eval", relu, "-hidden", "3", "-act", "relu", "-shape", "1,2,2", "-fixed-point"}, []string{"-fixed-point", "nonlin1", "ReLU"}},
 		{[]string{"-eval", weights, "-hidden", "3", "-shape", "1,2,2", "-fixed-point", "-input-bits", "40"}, []string{"-fixed-point", "InputBits 40"}},
+		{[]string{"-eval", weights, "-act", "relu"}, []string{"-eval", "weights.safetensors", "-act ReLU()", "the file says Sign{}"}},
+		{[]string{"-eval", weights, "-classes", "7"}, []string{"10 classes, want 7"}},
+		{[]string{"-eval", weights, "-shape", "1,8,8"}, []string{"fc1.weight", "images of [1 8 8], the file's are [1 2 2]"}},
+		{[]string{"-eval", weights, "-input-max", "2"}, []string{"-input-max", "-fixed-point"}},
 		{[]string{"-eval", bad, "-act", "tanh"}, []string{"-act", "tanh"}},
 	} {
 		var out, log bytes.Buffer

@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/ftprop/ftprop/examples/data"
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/models"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
@@ -24,6 +25,9 @@ type graph struct {
 	classes      int
 }
 
+// labelsName is no name that a program would give to a node of its own.
+const labelsName = "labels of package loop"
+
 // newGraph adds a loss to a network and binds its inputs.
 func newGraph(net *models.Net, lossOf LossFunc) (*graph, error) {
 	if net.Input.Dtype() != tensor.Float32 {
@@ -32,12 +36,13 @@ func newGraph(net *models.Net, lossOf LossFunc) (*graph, error) {
 	batch, classes := net.Logits.Shape()[0], net.Logits.Shape()[1]
 	in := net.Input.Shape()
 	g := &graph{net: net, classes: classes, x: make([]float32, in.TotalSize()), y: make([]float32, batch*classes)}
-	labels := gorgonia.NewMatrix(net.Input.Graph(), tensor.Float32, gorgonia.WithName("labels"), gorgonia.WithShape(batch, classes),
-		gorgonia.WithValue(tensor.New(tensor.WithShape(batch, classes), tensor.WithBacking(g.y))))
+	labels, err := opkit.NewVariable(net.Input.Graph(), labelsName, tensor.New(tensor.WithShape(batch, classes), tensor.WithBacking(g.y)))
+	if err != nil {
+		return nil, errors.WithMessagef(err, "loop: %s is in training already: go on with its trainer, or load its weights into a network of a new graph", net.Name())
+	}
 	if err := gorgonia.Let(net.Input, tensor.New(tensor.WithShape(in.Clone()...), tensor.WithBacking(g.x))); err != nil {
 		return nil, errors.Wrap(err, "loop: input")
 	}
-	var err error
 	if g.cost, err = lossOf(net.Logits, labels); err != nil {
 		return nil, errors.WithMessage(err, "loop: loss")
 	}

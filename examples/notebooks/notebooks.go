@@ -9,6 +9,7 @@ import (
 
 	"github.com/ftprop/ftprop/examples/compare/experiment"
 	"github.com/ftprop/ftprop/examples/data"
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/pkg/errors"
 	"gonum.org/v1/gonum/stat"
@@ -123,10 +124,10 @@ type run struct {
 func newRun(m Model, set *data.Set, batch int, weights gorgonia.Nodes) (*run, error) {
 	g := gorgonia.NewGraph()
 	r := &run{set: set, x: make([]float32, batch*set.Features()), y: make([]float32, batch*set.Classes), labels: make([]int, batch)}
-	value := func(rows, cols int, v []float32) gorgonia.NodeConsOpt {
-		return gorgonia.WithValue(tensor.New(tensor.WithShape(rows, cols), tensor.WithBacking(v)))
+	x, err := opkit.NewVariable(g, "x", tensor.New(tensor.WithShape(batch, set.Features()), tensor.WithBacking(r.x)))
+	if err != nil {
+		return nil, err
 	}
-	x := gorgonia.NewMatrix(g, tensor.Float32, gorgonia.WithName("x"), gorgonia.WithShape(batch, set.Features()), value(batch, set.Features(), r.x))
 	logits, params := m(x)
 	r.params = params
 	gorgonia.Read(logits, &r.logits)
@@ -139,7 +140,10 @@ func newRun(m Model, set *data.Set, batch int, weights gorgonia.Nodes) (*run, er
 		r.vm = gorgonia.NewTapeMachine(g)
 		return r, nil
 	}
-	y := gorgonia.NewMatrix(g, tensor.Float32, gorgonia.WithName("y"), gorgonia.WithShape(batch, set.Classes), value(batch, set.Classes, r.y))
+	y, err := opkit.NewVariable(g, "y", tensor.New(tensor.WithShape(batch, set.Classes), tensor.WithBacking(r.y)))
+	if err != nil {
+		return nil, err
+	}
 	cost, err := nodes.CrossEntropy(logits, y)
 	if err != nil {
 		return nil, err

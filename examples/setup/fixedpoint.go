@@ -4,6 +4,7 @@ import (
 	"flag"
 
 	"github.com/ftprop/ftprop/models"
+	"github.com/pkg/errors"
 )
 
 // FixedPoint is whether, and how, a trained network is put into fixed point.
@@ -22,6 +23,9 @@ func (p *FixedPoint) Flags(f *flag.FlagSet) {
 // Apply returns the network as it is, or in fixed point.
 func (p *FixedPoint) Apply(net *models.Net) (*models.Net, error) {
 	if !p.On {
+		if p.Options != (models.FixedPointOptions{}) {
+			return nil, errors.New("-input-max and -input-bits are for -fixed-point")
+		}
 		return net, nil
 	}
 	return net.FixedPoint(p.Options)

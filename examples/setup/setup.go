@@ -51,12 +51,17 @@ func (n *Network) Build(x *gorgonia.Node, classes int, seed uint64) (*models.Net
 	return build(x, models.Config{Classes: classes, Act: act, BatchNorm: n.BatchNorm, Dropout: n.Dropout, Widths: widths, Seed: seed})
 }
 
-// Architectures returns the constructors by the names that -arch takes.
+// Architectures returns the constructors by the names that -arch takes: their own in lower case.
 func Architectures() map[string]func(*gorgonia.Node, models.Config) (*models.Net, error) {
 	return map[string]func(*gorgonia.Node, models.Config) (*models.Net, error){
 		"mlp": models.MLP, "convnet4": models.ConvNet4, "convnet8": models.ConvNet8, "alexnet": models.AlexNet,
 		"resnet18": models.ResNet18, "resnet34": models.ResNet34, "resnet18-imagenet": models.ResNet18ImageNet,
 	}
+}
+
+// fullPrecision is the activations without thresholds, by the names that -act takes.
+func fullPrecision() map[string]nodes.Activation {
+	return map[string]nodes.Activation{"relu": nodes.ReLU, "trelu": nodes.ThresholdReLU, "hardtanh": nodes.HardTanh, "cabs": nodes.CAbs}
 }
 
 // Activation makes the activation, with its rule.
@@ -69,10 +74,7 @@ func (n *Network) Activation() (nodes.Activation, error) {
 		v, err := strconv.Atoi(strings.TrimPrefix(n.Act, prefix))
 		return v, strings.HasPrefix(n.Act, prefix) && err == nil
 	}
-	baselines := map[string]nodes.Activation{
-		"relu": nodes.ReLU, "trelu": nodes.ThresholdReLU, "hardtanh": nodes.HardTanh, "cabs": nodes.CAbs,
-	}
-	if act, ok := baselines[n.Act]; ok {
+	if act, ok := fullPrecision()[n.Act]; ok {
 		return act, nil
 	}
 	if n.Act == "qrelu" {

@@ -72,12 +72,12 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if o.eval != "" {
+		return o.evaluate(ctx, p, out)
+	}
 	net, err := o.network(p)
 	if err != nil {
 		return err
-	}
-	if o.eval != "" {
-		return o.evaluate(ctx, net, p, out)
 	}
 	images, err := data.Fingerprint(sets.train)
 	if err != nil {
@@ -88,6 +88,9 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 
 // network builds the network for the images of p.
 func (o *options) network(p parts) (*models.Net, error) {
+	if err := o.net.Check(o.given); err != nil {
+		return nil, err
+	}
 	if o.batch > p.train.N() {
 		return nil, errors.Errorf("-batch %d: there are only %d training images", o.batch, p.train.N())
 	}
@@ -108,13 +111,15 @@ func (o *options) evalBatchFor(net *models.Net) int {
 	return o.evalBatch
 }
 
-func (o *options) evaluate(ctx context.Context, net *models.Net, p parts, out io.Writer) error {
+func (o *options) evaluate(ctx context.Context, p parts, out io.Writer) error {
 	f, err := regular.Open(o.eval, setup.MostBytes)
 	if err != nil {
 		return errors.Wrap(err, "-eval")
 	}
 	defer f.Close()
-	if err := net.Load(f); err != nil {
+	c, h, w := p.test.Shape()
+	net, err := o.net.Load(f, o.given, setup.Images{Batch: 1, Shape: []int{c, h, w}, Classes: p.test.NumClasses(), Fixed: true})
+	if err != nil {
 		return errors.WithMessagef(err, "-eval %s", o.eval)
 	}
 	if net, err = o.fixed.Apply(net); err != nil {

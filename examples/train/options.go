@@ -18,6 +18,7 @@ import (
 // options is the command line.
 type options struct {
 	recipe string
+	given  map[string]bool // flags of the command line, not of a recipe
 
 	data, dir  string
 	download   bool
@@ -97,6 +98,7 @@ func parse(f *flag.FlagSet, o *options, args []string) error {
 	if err := command.Parse(f, args, f.Output()); err != nil {
 		return err
 	}
+	o.given = setup.Given(f)
 	if o.recipe == "" || o.recipe == "list" {
 		return nil
 	}
@@ -104,10 +106,8 @@ func parse(f *flag.FlagSet, o *options, args []string) error {
 	if err != nil {
 		return err
 	}
-	given := map[string]bool{}
-	f.Visit(func(g *flag.Flag) { given[g.Name] = true })
 	for _, s := range r.settings {
-		if given[s.flag] {
+		if o.given[s.flag] {
 			continue
 		}
 		if err := f.Set(s.flag, s.value); err != nil {
@@ -129,7 +129,7 @@ func (o *options) check() error {
 		return errors.Errorf("-decay %v: want a positive number", o.gamma)
 	case !(o.validation >= 0 && o.validation < 1):
 		return errors.Errorf("-validation %v: want a share from 0 to less than 1", o.validation)
-	case o.fixed.On && o.eval == "":
+	case o.fixed != (setup.FixedPoint{}) && o.eval == "":
 		return errors.New("-fixed-point is for -eval: what is trained are full weights")
 	case o.resume && o.replace:
 		return errors.New("-resume goes on with the training in -out, -overwrite does away with it: give one of them")

@@ -40,6 +40,7 @@ type Dropout struct {
 	channels bool
 	state    DropoutState
 	eval     bool
+	fixed    bool // machines do not switch it: see StayInEvaluation
 
 	mask dropMask // of the last forward run
 
@@ -83,7 +84,10 @@ func (op *Dropout) String() string {
 
 // SetTraining switches between training (true) and evaluation. Gorgonia's machines call it when they are made. It never
 // fails.
-func (op *Dropout) SetTraining(training bool) error { op.eval = !training; return nil }
+func (op *Dropout) SetTraining(training bool) error { op.eval = op.fixed || !training; return nil }
+
+// StayInEvaluation makes it the identity for good, whatever machine runs it.
+func (op *Dropout) StayInEvaluation() { op.eval, op.fixed = true, true }
 
 // State returns what decides the next mask.
 func (op *Dropout) State() DropoutState { return op.state }

@@ -2,6 +2,7 @@ package experiment
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -54,9 +55,7 @@ func newGraph(t Task, rule Rule, layers []solvers.Layer, batch int) (*graph, err
 	h := x
 	var params gorgonia.Nodes
 	for d, l := range layers {
-		w, b := input("w", l.W), input("b", l.B)
-		gorgonia.WithName("w" + string(rune('1'+d)))(w)
-		gorgonia.WithName("b" + string(rune('1'+d)))(b)
+		w, b := input(fmt.Sprint("w", d+1), l.W), input(fmt.Sprint("b", d+1), l.B)
 		params = append(params, w, b)
 		z, err := nodes.Linear(h, w, b)
 		if err != nil {

@@ -1,0 +1,253 @@
+package models
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ftprop/ftprop/ops"
+	"github.com/nlpodyssey/safetensors"
+	"github.com/pkg/errors"
+	"gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
+)
+
+// Keys of the metadata that Save writes into a file's header: text for text. A key of a later version is not read by an earlier one.
+const (
+	metaFormat     = "format" // "pt", which tells Python's readers whose conventions the names follow
+	metaNetwork    = "ftprop.network"
+	metaInput      = "ftprop.input"
+	metaWidths     = "ftprop.widths"
+	metaClasses    = "ftprop.classes"
+	metaBatchNorm  = "ftprop.batch_norm"
+	metaActivation = "ftprop.activation"
+	metaLevels     = "ftprop.levels"
+	metaRule       = "ftprop.rule"
+	metaFixedPoint = "ftprop.fixed_point"
+)
+
+// Identity is what weights belong to, as Save writes it into a file's header and ReadIdentity reads it.
+type Identity struct {
+	Network   string // the constructor's name
+	Input     []int  // shape of a sample
+	Widths    []int
+	Classes   int
+	BatchNorm bool
+	// Activation is read from the graph: all of a single operation of this library's, as in "Sign{}", "Staircase{Steps: 3, Lo: 0, Hi: 1}" or
+	// "LeakyReLU(0.1)", of others their names. Where layers have others than each other, all are listed.
+	Activation string
+	// Levels and Rule describe threshold activations for the reader of a file. Load does not compare them: levels are part of Activation, and
+	// with which rule weights were trained changes nothing of what they compute.
+	Levels, Rule string
+	// FixedPoint is how inputs are rounded, of a Net.FixedPoint; nil for other networks.
+	FixedPoint *ops.Round
+
+	elements int // that the weights have at most; 0 means any number
+}
+
+// Identity returns what the network's weights belong to.
+func (n *Net) Identity() Identity {
+	id := Identity{
+		Network: n.name, Input: sample(n.Input), Widths: slices.Clone(n.config.Widths), Classes: n.config.Classes, BatchNorm: n.config.BatchNorm,
+		Activation: n.acts[0],
+	}
+	for i, act := range n.acts {
+		if act != n.acts[0] {
+			id.Activation = ""
+			for i, act := range n.acts {
+				id.Activation += fmt.Sprintf("%s %s; ", n.hiddenNames[i], act)
+			}
+			break
+		}
+		if a, ok := n.Hidden[i].Op().(ops.Activation); ok {
+			l := a.Layer()
+			id.Levels = fmt.Sprintf("%d from %v to %v", l.Levels.Steps+1, l.Levels.Lo, l.Levels.Hi)
+			id.Rule = ruleName(l)
+		}
+	}
+	if n.fixed != nil {
+		id.FixedPoint = &ops.Round{Unit: n.fixed.input.unit, Max: n.fixed.input.max}
+	}
+	return id
+}
+
+func ruleName(l ops.Layer) string {
+	s := fmt.Sprintf("%#v", l.Rule)
+	if p, ok := l.Rule.(fmt.Stringer); ok {
+		s = p.String()
+	}
+	if l.Unweighted {
+		s += ", unweighted"
+	}
+	return s
+}
+
+// maxSize is more than any width, and any image, that a file may ask for.
+const maxSize = 1 << 28
+
+// metadata is the identity as text.
+func (id *Identity) metadata() map[string]string {
+	m := map[string]string{
+		metaFormat: "pt", metaNetwork: id.Network, metaInput: commas(id.Input), metaWidths: commas(id.Widths), metaClasses: strconv.Itoa(id.Classes),
+		metaBatchNorm: strconv.FormatBool(id.BatchNorm), metaActivation: id.Activation,
+	}
+	if id.Levels != "" {
+		m[metaLevels], m[metaRule] = id.Levels, id.Rule
+	}
+	if id.FixedPoint != nil {
+		m[metaFixedPoint] = id.FixedPoint.String()
+	}
+	return m
+}
+
+func commas(x []int) string {
+	s := make([]string, len(x))
+	for i, v := range x {
+		s[i] = strconv.Itoa(v)
+	}
+	return strings.Join(s, ",")
+}
+
+// parseIdentity reads metadata. ok is false where there is none: files of PyTorch, or of an earlier version of this library.
+func parseIdentity(m map[string]string) (id Identity, ok bool, err error) {
+	if m[metaNetwork] == "" || m[metaActivation] == "" {
+		return id, false, nil
+	}
+	id = Identity{Network: m[metaNetwork], Activation: m[metaActivation], Levels: m[metaLevels], Rule: m[metaRule]}
+	bad := func(key string) (Identity, bool, error) {
+		return Identity{}, false, errors.Errorf("%s is %.100q", key, m[key])
+	}
+	for key, to := range map[string]*[]int{metaInput: &id.Input, metaWidths: &id.Widths} {
+		for _, s := range strings.Split(m[key], ",") {
+			v, err := strconv.Atoi(s)
+			if err != nil || v < 1 || v > maxSize {
+				return bad(key)
+			}
+			*to = append(*to, v)
+		}
+	}
+	pixels := 1
+	for _, d := range id.Input {
+		if pixels *= d; pixels > maxSize {
+			return bad(metaInput)
+		}
+	}
+	if id.Classes, err = strconv.Atoi(m[metaClasses]); err != nil || id.Classes < 1 || id.Classes > maxSize {
+		return bad(metaClasses)
+	}
+	if id.BatchNorm, err = strconv.ParseBool(m[metaBatchNorm]); err != nil {
+		return bad(metaBatchNorm)
+	}
+	if s := m[metaFixedPoint]; s != "" {
+		id.FixedPoint = new(ops.Round)
+		if _, err := fmt.Sscanf(s, "Round{Unit: %g, Max: %g}", &id.FixedPoint.Unit, &id.FixedPoint.Max); err != nil || id.FixedPoint.String() != s {
+			return bad(metaFixedPoint)
+		}
+	}
+	return id, true, nil
+}
+
+// differences says what a file that was written for of belongs to that id does not: what its tensors show, too, or only what they do not.
+func (id *Identity) differences(of *Identity, all bool) string {
+	if (id.FixedPoint == nil) != (of.FixedPoint == nil) {
+		if of.FixedPoint == nil {
+			return "the network is in fixed point, the file's is not: load it into the network that Net.FixedPoint was called on, and call that again"
+		}
+		return "the file's network is in fixed point: load it into the Net.FixedPoint of this, with the same options, or into what ReadIdentity and Identity.New make of the file"
+	}
+	var out []string
+	own, file := id.metadata(), of.metadata()
+	keys := []string{metaNetwork, metaActivation, metaFixedPoint}
+	if all {
+		keys = append(keys, metaBatchNorm, metaWidths, metaClasses, metaInput)
+	}
+	for _, k := range keys {
+		if own[k] != file[k] {
+			out = append(out, fmt.Sprintf("%s is %s, here %s", strings.TrimPrefix(k, "ftprop."), file[k], own[k]))
+		}
+	}
+	return strings.Join(out, "; ")
+}
+
+// maxHeader is the bytes of a header that are read: those of ResNet34 are 30 000, and each takes thirty times as much while it is decoded.
+const maxHeader = 1 << 20
+
+func checkHeader(b []byte) error {
+	if len(b) >= 8 {
+		if n := binary.LittleEndian.Uint64(b); n > maxHeader && n <= uint64(len(b)-8) {
+			return errors.Errorf("its header is %d bytes long, want %d at most", n, maxHeader)
+		}
+	}
+	return nil
+}
+
+// ReadIdentity reads a file that Save has written, and returns what its weights belong to. ok is false, without an error, for safetensors
+// files that do not say it: PyTorch's, and those of earlier versions.
+//
+//	id, ok, err := models.ReadIdentity(file)
+//	net, err := id.New(tensor.Float32, 1)
+//	err = net.Load(again)
+func ReadIdentity(r io.Reader) (id Identity, ok bool, err error) {
+	defer func() { err = errors.WithMessage(err, "models: identity of weights") }()
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return id, false, errors.WithStack(err)
+	}
+	if err := checkHeader(b); err != nil {
+		return id, false, err
+	}
+	_, header, err := safetensors.ReadMetadata(b)
+	if err != nil {
+		return id, false, errors.Wrap(err, "not a whole safetensors file")
+	}
+	id, ok, err = parseIdentity(header.Metadata())
+	id.elements = len(b) / 4 // the header cannot ask for memory that the file does not have
+	return id, ok, err
+}
+
+// constructors are the networks by name.
+func constructors() map[string]func(*gorgonia.Node, Config) (*Net, error) {
+	return map[string]func(*gorgonia.Node, Config) (*Net, error){
+		"MLP": MLP, "ConvNet4": ConvNet4, "ConvNet8": ConvNet8, "AlexNet": AlexNet,
+		"ResNet18": ResNet18, "ResNet34": ResNet34, "ResNet18ImageNet": ResNet18ImageNet,
+	}
+}
+
+// New builds the network that the weights belong to, for evaluation, in a graph of its own and with a batch size: Load fills it. Fields may
+// be changed before, as Input for a ResNet on images of another size. An activation of several operations, or of others than this library's,
+// is an error: such a network is built by its constructor. A rule that ops.RuleNames does not have becomes the default.
+func (id Identity) New(dt tensor.Dtype, batch int) (*Net, error) {
+	net, err := id.build(dt, batch)
+	return net, errors.WithMessagef(err, "models: a network as %s", id.Network)
+}
+
+func (id *Identity) build(dt tensor.Dtype, batch int) (*Net, error) {
+	build, ok := constructors()[id.Network]
+	if !ok {
+		return nil, errors.New("there is none of this name")
+	}
+	if dt != tensor.Float32 && dt != tensor.Float64 {
+		return nil, errors.Errorf("of %v, want float32 or float64", dt)
+	}
+	act, err := id.activation()
+	if err != nil {
+		return nil, err
+	}
+	shape := append([]int{1}, id.Input...)
+	x := gorgonia.NewTensor(gorgonia.NewGraph(), dt, len(shape), gorgonia.WithName("x"), gorgonia.WithShape(shape...))
+	net, err := build(x, Config{Classes: id.Classes, Act: act, BatchNorm: id.BatchNorm, Widths: id.Widths, elements: id.elements})
+	if err != nil {
+		return nil, err
+	}
+	if id.FixedPoint != nil {
+		a, ok := id.threshold()
+		if !ok {
+			return nil, errors.Errorf("in fixed point with activation %q", id.Activation)
+		}
+		net.fixed = &fixedPoint{input: lattice{id.FixedPoint.Unit, id.FixedPoint.Max}, acts: slices.Repeat([]ops.Activation{a}, len(net.Hidden))}
+	}
+	return net.At(batch)
+}
