@@ -84,7 +84,8 @@ func (n *Net) Buffers() []Buffer {
 
 // At returns the network for another batch size: a graph of its own on the same memory for weights and running statistics, so
 // that it shows at once what training changes. It is in evaluation mode, whatever machine runs it: batch normalisation uses the
-// running statistics, and there is no dropout.
+// running statistics, and there is no dropout. Both have one memory, so only one of them may run at a time: between two steps of
+// training, on the goroutine that trains or while it waits. The package's documentation has how to evaluate beside training.
 func (n *Net) At(batch int) (*Net, error) {
 	if batch < 1 {
 		return nil, errors.Errorf("models: %s at batch size %d, want 1 or more", n.name, batch)

@@ -143,6 +143,8 @@ func (n *Net) entries() []entry {
 //
 // ReadIdentity reads it back. What is not known to a version of this library it does not read.
 //
+// Call it between two steps of training, not while a machine runs the network or one that At has made of it.
+//
 // In PyTorch: net.load_state_dict(safetensors.torch.load_file("weights.safetensors")).
 func (n *Net) Save(w io.Writer) error {
 	views := map[string]view{}
@@ -182,6 +184,8 @@ func (v view) DataLen() uint64          { return uint64(len(v.data)) }
 // missing or too many, other shapes or types, numbers that are not finite; or if it says that its weights belong to another network than
 // this, one with another activation, or one that is in fixed point where this is not, and the other way round. Files that do not say it, as
 // PyTorch's, are taken at their tensors. Height and width of the input are not compared: where weights depend on them, shapes tell.
+//
+// As Save it is not to be called while a machine runs the network, or one that At has made of it.
 func (n *Net) Load(r io.Reader) error {
 	b, err := io.ReadAll(r)
 	if err != nil {

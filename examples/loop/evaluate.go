@@ -71,6 +71,11 @@ func (g *graph) outcome() (loss float64, logits []float32, err error) {
 }
 
 // Evaluator runs a network on whole data sets, in evaluation mode and on the same weights, in batches of its own.
+//
+// It reads the weights where they are: evaluate between two steps of training (in Config.OnStep or OnEpoch, for example), not beside
+// one. To evaluate on another goroutine while training goes on, give it a network of its own and load into that what Net.Save has written
+// between two steps; the example shows it. An evaluator belongs to one goroutine at a time, and for each batch size that it meets first it
+// builds a graph and a machine, which must not be while another goroutine builds one or calls gorgonia.Grad.
 type Evaluator struct {
 	net   *models.Net
 	loss  LossFunc
