@@ -18,8 +18,8 @@ import (
 const (
 	cifarSide   = 32                        // pixels
 	cifarPixels = 3 * cifarSide * cifarSide // bytes: a plane each of red, green and blue
-	// maxCIFAR bounds the images of one file: twenty times CIFAR's 50 000.
-	maxCIFAR = 1 << 20
+	// maxCIFAR bounds the images that are read, be it from one file or from many: all that CIFAR has.
+	maxCIFAR = 60000
 )
 
 // cifarFormat is one of the two binary formats: records of labels, then pixels.
@@ -66,8 +66,9 @@ func (f cifarFormat) files() string {
 //
 // It returns an error that names the file when one is missing, is not whole
 // records of 3073 bytes, is empty, or holds a label above 9, and when an archive
-// is damaged (gzip's checksum is verified). The number of images is not fixed. For
-// a missing path or file the error is fs.ErrNotExist, in the sense of errors.Is.
+// is damaged (gzip's checksum is verified). The number of images is not fixed, but
+// at most the 60 000 of the original, and an archive above 64 MiB may be packed to a
+// 32nd at most. For a missing path or file the error is fs.ErrNotExist, in the sense of errors.Is.
 func CIFAR10(path string) (train, test *Images, err error) {
 	train, test, err = cifar10().read(path)
 	return train, test, errors.Wrap(err, "data: CIFAR10")
@@ -83,8 +84,8 @@ func CIFAR100(path string) (train, test *Images, err error) {
 }
 
 // ReadCIFAR10 reads one uncompressed file of CIFAR-10's binary version, such as
-// data_batch_1.bin. Its errors are those of [CIFAR10]. What it allocates is in
-// proportion to what r holds.
+// data_batch_1.bin. Its errors are those of [CIFAR10]; it reads at most 60 000
+// images. What it allocates is in proportion to what r holds.
 func ReadCIFAR10(r io.Reader) (*Images, error) {
 	m, err := cifar10().readRecords(r)
 	return m, errors.Wrap(err, "data: CIFAR-10 file")
@@ -121,7 +122,10 @@ func (f cifarFormat) read(where string) (train, test *Images, err error) {
 		if test, err = newImages(3, cifarSide, cifarSide, f.classes); err != nil {
 			return nil, nil, err
 		}
-		return train, test, f.appendFile(test, filepath.Join(dir, f.test))
+		if err := f.appendFile(test, filepath.Join(dir, f.test)); err != nil {
+			return nil, nil, err
+		}
+		return train, test, f.checkCount(train.N() + test.N())
 	}
 	archive := filepath.Join(where, f.archive)
 	if _, err := os.Stat(archive); err != nil {
@@ -145,7 +149,7 @@ func (f cifarFormat) anyIn(dir string) bool {
 }
 
 func (f cifarFormat) appendFile(m *Images, name string) error {
-	file, err := os.Open(name)
+	file, _, err := openFile(name, maxCIFAR*f.record())
 	if err != nil {
 		return errors.Wrapf(err, "want %s", f.files())
 	}
@@ -164,10 +168,20 @@ func (f cifarFormat) readRecords(r io.Reader) (*Images, error) {
 	return m, nil
 }
 
+// record is the size of a record in bytes.
+func (f cifarFormat) record() int64 { return int64(f.labels) + cifarPixels }
+
+func (f cifarFormat) checkCount(n int) error {
+	if n > maxCIFAR {
+		return errors.Errorf("too large: more than %d images, all that %s has", maxCIFAR, f.name)
+	}
+	return nil
+}
+
 // appendRecords reads records to the end of r. Its errors do not name the file.
 func (f cifarFormat) appendRecords(m *Images, r io.Reader) error {
 	br := bufio.NewReaderSize(r, 1<<16)
-	size := f.labels + cifarPixels
+	size := int(f.record())
 	record := make([]byte, size)
 	for n := 0; ; n++ {
 		got, err := io.ReadFull(br, record)
@@ -188,8 +202,9 @@ func (f cifarFormat) appendRecords(m *Images, r io.Reader) error {
 			return errors.Wrapf(err, "truncated or not of %s: %d bytes after %d records, want %d a record%s", f.name, got, n, size, hint)
 		case err != nil:
 			return errors.Wrapf(err, "reading record %d", n)
-		case n == maxCIFAR:
-			return errors.Errorf("too large: more than %d images", maxCIFAR)
+		}
+		if err := f.checkCount(m.N() + 1); err != nil {
+			return err
 		}
 		label := int(record[f.labels-1])
 		if label >= f.classes {
@@ -206,17 +221,28 @@ func (f cifarFormat) appendRecords(m *Images, r io.Reader) error {
 
 // readArchive reads a .tar.gz. Its errors do not name it.
 func (f cifarFormat) readArchive(name string) (train, test *Images, err error) {
-	file, err := os.Open(name)
+	// Beside the images there are a readme and the names of the classes.
+	const rest = 1 << 20
+	most := maxCIFAR*f.record() + rest
+	file, size, err := openFile(name, most)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer file.Close()
-	z, err := gzip.NewReader(bufio.NewReaderSize(file, 1<<16))
+	return f.readTarGz(file, unpacked(size, most))
+}
+
+// readTarGz reads an archive that unpacks to at most so many bytes.
+func (f cifarFormat) readTarGz(r io.Reader, most int64) (train, test *Images, err error) {
+	z, err := gzip.NewReader(bufio.NewReaderSize(r, 1<<16))
 	if err != nil {
 		return nil, nil, errors.Wrapf(noEOF(err), "not a gzip file, want %s", f.archive)
 	}
-	parts := map[string]*Images{} // files may come in any order
-	for archive := tar.NewReader(z); ; {
+	bounded := &boundedReader{r: z, left: most, most: most}
+	names := append(slices.Clone(f.train), f.test)
+	parts := make([]*Images, len(names)) // files may come in any order
+	total := 0
+	for archive := tar.NewReader(bounded); ; {
 		head, err := archive.Next()
 		if err == io.EOF {
 			break
@@ -225,32 +251,53 @@ func (f cifarFormat) readArchive(name string) (train, test *Images, err error) {
 			return nil, nil, errors.Wrapf(noEOF(err), "damaged archive, want %s", f.archive)
 		}
 		base := path.Base(head.Name)
-		if head.Typeflag != tar.TypeReg || base != f.test && !slices.Contains(f.train, base) {
+		i := slices.Index(names, base)
+		if head.Typeflag != tar.TypeReg || i < 0 {
 			continue
 		}
-		if parts[base] != nil {
+		if parts[i] != nil {
 			return nil, nil, errors.Errorf("holds %s twice, want it once", base)
 		}
-		if parts[base], err = f.readRecords(archive); err != nil {
+		if parts[i], err = f.readRecords(archive); err != nil {
 			return nil, nil, errors.Wrap(err, base)
+		}
+		total += parts[i].N()
+		if err := f.checkCount(total); err != nil {
+			return nil, nil, err
 		}
 	}
 	// To the end: gzip then verifies its checksum.
-	if _, err := io.Copy(io.Discard, z); err != nil {
+	if _, err := io.Copy(io.Discard, bounded); err != nil {
 		return nil, nil, errors.Wrap(noEOF(err), "damaged archive")
 	}
-	for _, base := range append(slices.Clone(f.train), f.test) {
-		if parts[base] == nil {
+	for i, base := range names {
+		if parts[i] == nil {
 			return nil, nil, errors.Wrapf(os.ErrNotExist, "no file %s in the archive, want that of %s", base, f.name)
 		}
 	}
-	train = parts[f.train[0]]
-	for _, base := range f.train[1:] {
-		part := parts[base]
-		delete(parts, base)
-		for i := range part.N() {
-			copy(train.add(part.Label(i)), part.Image(i))
-		}
+	train, test = parts[0], parts[len(f.train)]
+	for _, part := range parts[1:len(f.train)] {
+		train.take(part)
 	}
-	return train, parts[f.test], nil
+	return train, test, nil
+}
+
+// boundedReader is r with an error in the place of its bytes after the first most.
+type boundedReader struct {
+	r          io.Reader
+	left, most int64
+}
+
+func (b *boundedReader) Read(p []byte) (int, error) {
+	if b.left == 0 {
+		// Only a file that goes on is at fault.
+		var one [1]byte
+		if n, err := io.ReadFull(b.r, one[:]); n == 0 {
+			return 0, err
+		}
+		return 0, errors.Errorf("unpacks to more than %d bytes, want a set of images", b.most)
+	}
+	n, err := b.r.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	return n, err
 }

@@ -324,7 +324,7 @@ func resizedShape(h, w, short int) (height, width int) {
 
 // open decodes a file and drops its transparency.
 func (s *folderScratch) open(path string) (image.Image, error) {
-	file, err := os.Open(path)
+	file, _, err := openFile(path, math.MaxInt64)
 	if err != nil {
 		return nil, err
 	}

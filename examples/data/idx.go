@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/pkg/errors"
@@ -19,10 +20,12 @@ import (
 const (
 	idxUint8 = 0x08
 
-	// maxIDX bounds the elements a file may hold: five times MNIST's 47 million
-	// pixels, and still a bearable allocation when a small compressed file
-	// really does unpack to what its header says.
+	// maxIDX bounds the elements that ReadIDXImages and ReadIDXLabels take: five
+	// times MNIST's 47 million pixels.
 	maxIDX = 1 << 28
+	// maxMNIST bounds those of a file of a set: the 697 932 images of 28x28 pixels
+	// of EMNIST's largest.
+	maxMNIST = 697932 * 28 * 28
 )
 
 // ReadIDXImages reads an idx file of images, unsigned bytes of three dimensions,
@@ -50,45 +53,68 @@ func ReadIDXLabels(r io.Reader) ([]byte, error) {
 // readIDX reads unsigned bytes of the given number of dimensions. Its errors do
 // not name the package or the file: the callers know which.
 func readIDX(r io.Reader, rank int) (elements []byte, dims []int, err error) {
+	x, err := openIDX(r, rank, maxIDX)
+	if err != nil {
+		return nil, nil, err
+	}
+	// It grows with what is there.
+	elements, err = io.ReadAll(io.LimitReader(x, int64(x.size)))
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, nil, errors.Wrapf(err, "reading the %d bytes after the header", x.size)
+	}
+	if len(elements) < x.size {
+		return nil, nil, x.truncated(len(elements))
+	}
+	return elements[:x.size:x.size], x.dims, x.close()
+}
+
+// idxFile is an idx file whose header has been read. Its reader goes on with the
+// elements.
+type idxFile struct {
+	io.Reader
+	dims []int
+	size int // product of dims
+}
+
+// openIDX reads a header, of at most so many elements.
+func openIDX(r io.Reader, rank int, most int64) (*idxFile, error) {
 	br := bufio.NewReader(r)
 	r = br
 	// The first bytes and not the file's name decide: browsers and mirrors
 	// unpack files without renaming them.
 	magic, err := br.Peek(2)
 	if err != nil && err != io.EOF { // the header's check speaks of short files
-		return nil, nil, errors.Wrap(err, "reading the header")
+		return nil, errors.Wrap(err, "reading the header")
 	}
 	if bytes.Equal(magic, []byte{0x1f, 0x8b}) {
 		if r, err = gzip.NewReader(br); err != nil {
-			return nil, nil, errors.Wrap(noEOF(err), "damaged gzip header")
+			return nil, errors.Wrap(noEOF(err), "damaged gzip header")
 		}
 	}
+	dims, size, err := readIDXHeader(r, rank, most)
+	return &idxFile{r, dims, size}, err
+}
 
-	dims, size, err := readIDXHeader(r, rank)
-	if err != nil {
-		return nil, nil, err
+func (x *idxFile) truncated(got int) error {
+	return errors.Wrapf(io.ErrUnexpectedEOF, "truncated: got %d bytes after the header, which announces %d (dimensions %v)", got, x.size, x.dims)
+}
+
+// close makes sure that the file ends with the elements, which have been read. It
+// also makes gzip verify its checksum.
+func (x *idxFile) close() error {
+	switch n, err := io.Copy(io.Discard, io.LimitReader(x, 1)); {
+	case n > 0:
+		return errors.Errorf("trailing bytes go on after the %d that the header announces (dimensions %v)", x.size, x.dims)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.Wrap(err, "truncated: the elements are complete, but gzip's checksum is missing")
+	default:
+		return errors.Wrapf(err, "reading the %d bytes after the header", x.size)
 	}
-	// One byte more than needed, to notice a file that goes on; reaching the end
-	// also makes gzip verify its checksum. ReadAll grows with what is there.
-	elements, err = io.ReadAll(io.LimitReader(r, int64(size)+1))
-	switch {
-	case err != nil && !errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, nil, errors.Wrapf(err, "reading the %d bytes after the header", size)
-	case len(elements) < size:
-		return nil, nil, errors.Wrapf(io.ErrUnexpectedEOF, "truncated: got %d bytes after the header, which announces %d (dimensions %v)",
-			len(elements), size, dims)
-	case len(elements) > size:
-		return nil, nil, errors.Errorf("trailing bytes go on after the %d that the header announces (dimensions %v)",
-			size, dims)
-	case err != nil:
-		return nil, nil, errors.Wrap(err, "truncated: the elements are complete, but gzip's checksum is missing")
-	}
-	return elements[:size:size], dims, nil
 }
 
 // readIDXHeader returns the dimensions, each at least 1, and their product, at
-// most maxIDX.
-func readIDXHeader(r io.Reader, rank int) (dims []int, size int, err error) {
+// most as many as said.
+func readIDXHeader(r io.Reader, rank int, most int64) (dims []int, size int, err error) {
 	want := []byte{0, 0, idxUint8, byte(rank)}
 	head := make([]byte, len(want)+4*rank)
 	n, err := io.ReadFull(r, head)
@@ -121,13 +147,20 @@ func readIDXHeader(r io.Reader, rank int) (dims []int, size int, err error) {
 			return nil, 0, errors.Errorf("empty: dimension %d is 0 (of %v), want at least 1", i, raw)
 		}
 		// In this order the product cannot overflow.
-		if uint64(d) > uint64(maxIDX/size) {
-			return nil, 0, errors.Errorf("too large: the header says dimensions %v, want at most %d elements", raw, maxIDX)
+		if int64(d) > most/int64(size) {
+			return nil, 0, errors.Errorf("too large: the header says dimensions %v, want at most %d elements%s", raw, most, hint(most))
 		}
 		dims[i] = int(d)
 		size *= dims[i]
 	}
 	return dims, size, nil
+}
+
+func hint(most int64) string {
+	if most < maxMNIST {
+		return " in a file of this size"
+	}
+	return ""
 }
 
 // noEOF keeps a bare io.EOF, which callers take for a clean end, out of errors.
@@ -141,17 +174,25 @@ func noEOF(err error) error {
 const mnistFiles = "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, " +
 	"plain or .gz (Debian's package dataset-fashion-mnist installs those of Fashion-MNIST in /usr/share/datasets/fashion-mnist)"
 
-// MNIST reads the four idx files of MNIST, Fashion-MNIST or another set of their
-// layout from a directory: train-images-idx3-ubyte, train-labels-idx1-ubyte,
+// MNIST reads the four idx files of MNIST, Fashion-MNIST, EMNIST or another set of
+// their layout from a directory: train-images-idx3-ubyte, train-labels-idx1-ubyte,
 // t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, or the same names with a dot
-// before idx, plain or gzip-compressed, with or without .gz. Pixels are scaled
-// from 0..255 to [0, 1] and not normalised (see [Set.Normalize]); there are 10
-// classes.
+// before idx, plain or gzip-compressed, with or without .gz. EMNIST's files are to
+// be given these names: its emnist-letters-train-images-idx3-ubyte.gz becomes
+// train-images-idx3-ubyte.gz, its test files become t10k. Pixels are scaled from
+// 0..255 to [0, 1] and not normalised (see [Set.Normalize]).
+//
+// There are 10 classes, or as many as EMNIST's sets have, which the labels of the
+// training images tell: 62 (byclass) if the largest is 61, 47 (balanced, bymerge)
+// if it is 46, and 26 (letters) if they go from 1 to 26, and are then counted from 0
+// here. (G. Cohen et al., "EMNIST: an extension of MNIST to handwritten letters",
+// 2017. Its images are stored with rows and columns exchanged, and stay so.)
 //
 // It returns an error that names the file when one is missing, is not the idx
 // file it should be, has another number of labels than of images, or holds a
-// label above 9, and when train and test images differ in size. For a missing
-// directory or file the error is fs.ErrNotExist, in the sense of errors.Is.
+// label beyond the classes, and when train and test images differ in size. A file
+// above 64 MiB may be packed to a 32nd at most. For a missing directory or file the
+// error is fs.ErrNotExist, in the sense of errors.Is.
 func MNIST(dir string) (train, test *Set, err error) {
 	a, b, err := MNISTImages(dir)
 	if err != nil {
@@ -169,72 +210,121 @@ func MNISTImages(dir string) (train, test *Images, err error) {
 	if !info.IsDir() {
 		return nil, nil, errors.Errorf("data: MNIST: %s is not a directory, want a directory of %s", dir, mnistFiles)
 	}
-	if train, err = readMNIST(dir, "train"); err != nil {
+	train, trainLabels, err := readMNIST(dir, "train")
+	if err != nil {
 		return nil, nil, errors.Wrap(err, "data: MNIST")
 	}
-	if test, err = readMNIST(dir, "t10k"); err != nil {
+	test, testLabels, err := readMNIST(dir, "t10k")
+	if err != nil {
 		return nil, nil, errors.Wrap(err, "data: MNIST")
 	}
 	if train.height != test.height || train.width != test.width {
 		return nil, nil, errors.Errorf("data: MNIST: %s: training images of %dx%d pixels and test images of %dx%d, want one size",
 			dir, train.height, train.width, test.height, test.width)
 	}
+	first, classes := mnistClasses(train.labels)
+	if err := train.number(first, classes); err != nil {
+		return nil, nil, errors.Wrapf(err, "data: MNIST: %s", trainLabels)
+	}
+	if err := test.number(first, classes); err != nil {
+		return nil, nil, errors.Wrapf(err, "data: MNIST: %s", testLabels)
+	}
 	return train, test, nil
 }
 
-// readMNIST reads the images and labels whose file names start with part.
-func readMNIST(dir, part string) (*Images, error) {
-	const classes = 10
-	pixels, dims, imagePath, err := readMNISTFile(dir, part+"-images-idx3-ubyte", 3)
-	if err != nil {
-		return nil, err
+// mnistClasses returns how the set counts whose training images have these labels:
+// its first label and the number of its classes. See [MNIST].
+func mnistClasses(labels []uint16) (first, classes int) {
+	switch least, largest := slices.Min(labels), slices.Max(labels); {
+	case least == 1 && largest == 26:
+		return 1, 26
+	case largest == 46 || largest == 61:
+		return 0, int(largest) + 1
+	default:
+		return 0, 10
 	}
-	labels, _, labelPath, err := readMNISTFile(dir, part+"-labels-idx1-ubyte", 1)
-	if err != nil {
-		return nil, err
-	}
-	if len(labels) != dims[0] {
-		return nil, errors.Errorf("%s holds %d images and %s %d labels, want a label an image",
-			imagePath, dims[0], labelPath, len(labels))
-	}
-	m, err := newImages(1, dims[1], dims[2], classes)
-	if err != nil {
-		return nil, errors.Wrap(err, imagePath)
-	}
-	for i, y := range labels {
-		if y >= classes {
-			return nil, errors.Errorf("%s: label %d of image %d, want 0 to %d", labelPath, y, i, classes-1)
-		}
-		copy(m.add(int(y)), pixels[i*m.Features():])
-	}
-	return m, nil
 }
 
-// readMNISTFile reads the file of that name, or of one of its usual variants,
-// and returns the path it chose.
-func readMNISTFile(dir, name string, rank int) (elements []byte, dims []int, path string, err error) {
+// number makes labels that count from first to classes of that number.
+func (m *Images) number(first, classes int) error {
+	for i, y := range m.labels {
+		if int(y) < first || int(y) >= first+classes {
+			return errors.Errorf("label %d of image %d, want %d to %d (of training images: 0 to 9, or one of EMNIST's sets whole: 1 to 26, 0 to 46 or 0 to 61)",
+				y, i, first, first+classes-1)
+		}
+		m.labels[i] = y - uint16(first)
+	}
+	m.classes = classes
+	return nil
+}
+
+// readMNIST reads the images and labels whose file names start with part, the labels
+// as they are. It returns the path of the labels.
+func readMNIST(dir, part string) (m *Images, labelPath string, err error) {
+	var labels []byte
+	labelPath, err = readMNISTFile(dir, part+"-labels-idx1-ubyte", 1, func(x *idxFile) (err error) {
+		labels, err = io.ReadAll(io.LimitReader(x, int64(x.size)))
+		if err == nil || errors.Is(err, io.ErrUnexpectedEOF) {
+			if len(labels) < x.size {
+				return x.truncated(len(labels))
+			}
+			return nil
+		}
+		return errors.Wrap(err, "reading labels")
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	_, err = readMNISTFile(dir, part+"-images-idx3-ubyte", 3, func(x *idxFile) (err error) {
+		if len(labels) != x.dims[0] {
+			return errors.Errorf("%d images, and %s holds %d labels: want a label an image", x.dims[0], labelPath, len(labels))
+		}
+		if m, err = newImages(1, x.dims[1], x.dims[2], 1<<8); err != nil {
+			return err
+		}
+		for i, y := range labels {
+			if n, err := io.ReadFull(x, m.add(int(y))); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+				return x.truncated(i*m.Features() + n)
+			} else if err != nil {
+				return errors.Wrapf(err, "reading image %d", i)
+			}
+		}
+		return nil
+	})
+	return m, labelPath, err
+}
+
+// readMNISTFile opens the file of that name, or of one of its usual variants, and
+// returns the path it chose. read is to read all elements.
+func readMNISTFile(dir, name string, rank int, read func(*idxFile) error) (path string, err error) {
 	dotted := strings.Replace(name, "-idx", ".idx", 1)
 	for _, variant := range []string{name, name + ".gz", dotted, dotted + ".gz"} {
 		path = filepath.Join(dir, variant)
 		info, err := os.Stat(path)
 		// Some archives unpack to folders that bear the names of the files.
-		if errors.Is(err, os.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
+		if errors.Is(err, os.ErrNotExist) || err == nil && info.IsDir() {
 			continue
 		}
 		if err != nil {
-			return nil, nil, "", errors.WithStack(err) // it names the path
+			return "", errors.WithStack(err) // it names the path
 		}
-		elements, dims, err = readIDXFile(path, rank)
-		return elements, dims, path, errors.Wrap(err, path)
+		return path, errors.Wrap(readIDXFile(path, rank, read), path)
 	}
-	return nil, nil, "", errors.Wrapf(os.ErrNotExist, "no file %s or %s in %s, want %s", name, dotted, dir, mnistFiles)
+	return "", errors.Wrapf(os.ErrNotExist, "no file %s or %s in %s, want %s", name, dotted, dir, mnistFiles)
 }
 
-func readIDXFile(path string, rank int) ([]byte, []int, error) {
-	f, err := os.Open(path)
+func readIDXFile(path string, rank int, read func(*idxFile) error) error {
+	f, size, err := openFile(path, maxMNIST+1<<10)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	defer f.Close()
-	return readIDX(f, rank)
+	x, err := openIDX(f, rank, unpacked(size, maxMNIST))
+	if err != nil {
+		return err
+	}
+	if err := read(x); err != nil {
+		return err
+	}
+	return x.close()
 }

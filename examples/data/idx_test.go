@@ -302,3 +302,48 @@ func FuzzReadIDXLabels(f *testing.F) {
 		}
 	})
 }
+
+// EMNIST's sets count from 1 or have more than 10 classes; what has as many and is none of them stays an error.
+func TestEMNIST(t *testing.T) {
+	for name, c := range map[string]struct {
+		train, test []byte
+		classes     int
+		first       byte
+		want        string
+	}{
+		"digits":                {[]byte{0, 9, 5}, []byte{3}, 10, 0, ""},
+		"letters":               {[]byte{26, 1, 13}, []byte{1, 26}, 26, 1, ""},
+		"balanced":              {[]byte{0, 46, 13}, []byte{45}, 47, 0, ""},
+		"byclass":               {[]byte{61, 0, 10}, []byte{60, 0}, 62, 0, ""},
+		"digits, test beyond":   {[]byte{0, 9}, []byte{10}, 0, 0, "t10k-labels-idx1-ubyte: label 10 of image 0, want 0 to 9"},
+		"letters, test from 0":  {[]byte{1, 26}, []byte{0}, 0, 0, "t10k-labels-idx1-ubyte: label 0 of image 0, want 1 to 26"},
+		"letters, not from 1":   {[]byte{0, 26}, []byte{1}, 0, 0, "train-labels-idx1-ubyte: label 26 of image 1, want 0 to 9"},
+		"byclass, test beyond":  {[]byte{61}, []byte{1, 62}, 0, 0, "label 62 of image 1, want 0 to 61"},
+		"none of them":          {[]byte{1, 99}, []byte{1}, 0, 0, "label 99 of image 1"},
+		"digits without a zero": {[]byte{1, 2}, []byte{0}, 10, 0, ""},
+	} {
+		dir := write(t, map[string][]byte{
+			"train-images-idx3-ubyte": idx(make([]byte, len(c.train)*4), len(c.train), 2, 2), "train-labels-idx1-ubyte": idx(c.train, len(c.train)),
+			"t10k-images-idx3-ubyte": idx(make([]byte, len(c.test)*4), len(c.test), 2, 2), "t10k-labels-idx1-ubyte": idx(c.test, len(c.test)),
+		})
+		train, test, err := MNISTImages(dir)
+		if c.want != "" {
+			gtest.WantError(t, name, err, c.want)
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		for set, labels := range map[*Images][]byte{train: c.train, test: c.test} {
+			if set.NumClasses() != c.classes {
+				t.Errorf("%s: %d classes, want %d", name, set.NumClasses(), c.classes)
+			}
+			for i, y := range labels {
+				if set.Label(i) != int(y-c.first) {
+					t.Errorf("%s: label %d is %d, want %d", name, i, set.Label(i), y-c.first)
+				}
+			}
+		}
+	}
+}

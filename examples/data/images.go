@@ -77,6 +77,18 @@ func (m *Images) add(label int) []uint8 {
 	return m.Image(i)
 }
 
+// take moves the images of another list of the same shape and classes to the end
+// of this one. The memory of other goes with them, block by block.
+func (m *Images) take(other *Images) {
+	for i, y := range other.labels {
+		copy(m.add(int(y)), other.Image(i))
+		if i%other.perBlock == other.perBlock-1 {
+			other.blocks[i/other.perBlock] = nil
+		}
+	}
+	*other = Images{}
+}
+
 // N is the number of images.
 func (m *Images) N() int { return len(m.labels) }
 

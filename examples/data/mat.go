@@ -50,8 +50,9 @@ func (a matArray) elements() int {
 }
 
 // readMAT calls visit for every numeric array of a file. visit may read up to
-// a.bytes from r, the array's elements. Errors do not name the file.
-func readMAT(r io.Reader, visit func(a matArray, r io.Reader, order binary.ByteOrder) error) error {
+// a.bytes from r, the array's elements. A file whose compressed elements hold more
+// than most bytes together is an error. Errors do not name the file.
+func readMAT(r io.Reader, most int64, visit func(a matArray, r io.Reader, order binary.ByteOrder) error) error {
 	br := bufio.NewReaderSize(r, 1<<16)
 	head := make([]byte, matHeader)
 	n, err := io.ReadFull(br, head)
@@ -86,9 +87,11 @@ func readMAT(r io.Reader, visit func(a matArray, r io.Reader, order binary.ByteO
 		limited := &io.LimitedReader{R: br, N: size}
 		switch kind {
 		case matCompressed:
-			if err := readMATCompressed(limited, order, visit); err != nil {
+			n, err := readMATCompressed(limited, most, order, visit)
+			if err != nil {
 				return err
 			}
+			most -= n
 		case matMatrix:
 			if err := readMATArray(limited, order, visit); err != nil {
 				return err
@@ -106,38 +109,39 @@ func readMAT(r io.Reader, visit func(a matArray, r io.Reader, order binary.ByteO
 	}
 }
 
-// readMATCompressed reads one array from a zlib stream and verifies its checksum.
-func readMATCompressed(r io.Reader, order binary.ByteOrder, visit func(matArray, io.Reader, binary.ByteOrder) error) error {
+// readMATCompressed reads one array, of at most so many bytes, from a zlib stream
+// and verifies its checksum. It returns the bytes of the array.
+func readMATCompressed(r io.Reader, most int64, order binary.ByteOrder, visit func(matArray, io.Reader, binary.ByteOrder) error) (int64, error) {
 	z, err := zlib.NewReader(r)
 	if err != nil {
-		return errors.Wrap(noEOF(err), "damaged compressed element")
+		return 0, errors.Wrap(noEOF(err), "damaged compressed element")
 	}
 	defer z.Close()
 	var tag [8]byte
 	if _, err := io.ReadFull(z, tag[:]); err != nil {
-		return errors.Wrap(noEOF(err), "damaged compressed element")
+		return 0, errors.Wrap(noEOF(err), "damaged compressed element")
 	}
 	if kind := order.Uint32(tag[:]); kind != matMatrix {
-		return errors.Errorf("compressed element of type %d, want %d (array)", kind, matMatrix)
+		return 0, errors.Errorf("compressed element of type %d, want %d (array)", kind, matMatrix)
 	}
 	size := int64(order.Uint32(tag[4:]))
-	limited := &io.LimitedReader{R: z, N: size}
+	limited := &io.LimitedReader{R: &boundedReader{r: z, left: most, most: most}, N: size}
 	if err := readMATArray(limited, order, visit); err != nil {
-		return err
+		return 0, err
 	}
 	if _, err := io.Copy(io.Discard, limited); err != nil {
-		return errors.Wrap(noEOF(err), "damaged compressed element")
+		return 0, errors.Wrap(noEOF(err), "damaged compressed element")
 	}
 	if limited.N > 0 {
-		return errors.Wrapf(io.ErrUnexpectedEOF, "compressed array of %d bytes ends %d early", size, limited.N)
+		return 0, errors.Wrapf(io.ErrUnexpectedEOF, "compressed array of %d bytes ends %d early", size, limited.N)
 	}
 	switch n, err := io.Copy(io.Discard, z); { // to the checksum
 	case err != nil:
-		return errors.Wrap(noEOF(err), "damaged compressed element")
+		return 0, errors.Wrap(noEOF(err), "damaged compressed element")
 	case n > 0:
-		return errors.Errorf("compressed element goes on for %d bytes after its array of %d", n, size)
+		return 0, errors.Errorf("compressed element goes on for %d bytes after its array of %d", n, size)
 	}
-	return nil
+	return size, nil
 }
 
 // readMATArray reads the head of an array and calls visit, except for arrays that

@@ -18,7 +18,9 @@ import (
 const (
 	svhnSide   = 32 // pixels
 	svhnPixels = 3 * svhnSide * svhnSide
-	svhnFiles  = "train_32x32.mat, test_32x32.mat and, if wanted, extra_32x32.mat (http://ufldl.stanford.edu/housenumbers/)"
+	// svhnMost is the number of images of extra_32x32.mat, the largest file.
+	svhnMost  = 531131
+	svhnFiles = "train_32x32.mat, test_32x32.mat and, if wanted, extra_32x32.mat (http://ufldl.stanford.edu/housenumbers/)"
 )
 
 // SVHNOptions says what [SVHN] reads.
@@ -41,7 +43,8 @@ type SVHNOptions struct {
 //
 // It returns an error that names the file when one is missing, is not a MATLAB 5
 // file with an array X of (32, 32, 3, N) bytes and an array y of N labels from 1 to
-// 10, or is damaged (zlib's checksum is verified). For a missing folder or file the
+// 10, or is damaged (zlib's checksum is verified), or holds more images than the
+// original; a file above 64 MiB may be packed to a 32nd at most. For a missing folder or file the
 // error is fs.ErrNotExist, in the sense of errors.Is.
 func SVHN(dir string, o SVHNOptions) (train, test *Images, err error) {
 	fail := func(err error) (*Images, *Images, error) { return nil, nil, errors.Wrap(err, "data: SVHN") }
@@ -58,36 +61,40 @@ func SVHN(dir string, o SVHNOptions) (train, test *Images, err error) {
 	if test, err = newSVHN(o.Size); err != nil {
 		return fail(err)
 	}
-	parts := []string{"train_32x32.mat"}
-	if o.Extra {
-		parts = append(parts, "extra_32x32.mat")
+	type part struct {
+		name string
+		most int // images, the original's
+		to   *Images
 	}
+	parts := []part{{"train_32x32.mat", 73257, train}}
+	if o.Extra {
+		parts = append(parts, part{"extra_32x32.mat", svhnMost, train})
+	}
+	parts = append(parts, part{"test_32x32.mat", 26032, test})
 	// First that all are there: reading takes minutes.
-	for _, name := range append(slices.Clone(parts), "test_32x32.mat") {
-		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+	for _, p := range parts {
+		if _, err := os.Stat(filepath.Join(dir, p.name)); err != nil {
 			return fail(errors.Wrapf(err, "want %s", svhnFiles))
 		}
 	}
-	for _, name := range parts {
-		if err := appendSVHNFile(train, filepath.Join(dir, name)); err != nil {
+	for _, p := range parts {
+		if err := appendSVHNFile(p.to, filepath.Join(dir, p.name), p.most); err != nil {
 			return fail(err)
 		}
-	}
-	if err := appendSVHNFile(test, filepath.Join(dir, "test_32x32.mat")); err != nil {
-		return fail(err)
 	}
 	return train, test, nil
 }
 
 // ReadSVHN reads one .mat file of SVHN's cropped digits and resizes its images to
-// size pixels a side, 0 for the file's 32. Its errors are those of [SVHN]. It reads
-// r once, to its end, and what it allocates is in proportion to what r holds.
+// size pixels a side, 0 for the file's 32. Its errors are those of [SVHN], the bound
+// being the 531 131 images of the largest file. It reads r once, to its end, and what
+// it allocates is in proportion to what r holds, unpacked.
 func ReadSVHN(r io.Reader, size int) (*Images, error) {
 	m, err := newSVHN(size)
 	if err != nil {
 		return nil, errors.Wrap(err, "data: SVHN file")
 	}
-	if err := appendSVHN(m, r); err != nil {
+	if err := appendSVHN(m, r, svhnMost, svhnBytes(svhnMost)); err != nil {
 		return nil, errors.Wrap(err, "data: SVHN file")
 	}
 	return m, nil
@@ -103,32 +110,37 @@ func newSVHN(size int) (*Images, error) {
 	return newImages(3, size, size, 10)
 }
 
-func appendSVHNFile(m *Images, name string) error {
-	f, err := os.Open(name)
+// svhnBytes is what a file of n images unpacks to at most: pixels, a label of up to 8
+// bytes each, and room for heads and other arrays.
+func svhnBytes(n int) int64 { return int64(n)*(svhnPixels+8) + 1<<20 }
+
+func appendSVHNFile(m *Images, name string, most int) error {
+	f, size, err := openFile(name, svhnBytes(most))
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	return errors.Wrap(appendSVHN(m, f), name)
+	return errors.Wrap(appendSVHN(m, f, most, unpacked(size, svhnBytes(most))), name)
 }
 
-// appendSVHN appends the images of a file. Its errors do not name the file; after
-// one the list is not to be used.
-func appendSVHN(m *Images, r io.Reader) error {
+// appendSVHN appends the images of a file, at most so many, which unpacks to at most
+// so many bytes. Its errors do not name the file; after one the list is not to be
+// used.
+func appendSVHN(m *Images, r io.Reader, most int, bytes int64) error {
 	first := m.N()
 	var labels []uint8
 	images, seenX, seenY := 0, false, false
-	err := readMAT(r, func(a matArray, r io.Reader, order binary.ByteOrder) (err error) {
+	err := readMAT(r, bytes, func(a matArray, r io.Reader, order binary.ByteOrder) (err error) {
 		switch {
 		case a.name == "X" && seenX || a.name == "y" && seenY:
 			return errors.Errorf("two arrays %s, want one", a.name)
 		case a.name == "X":
 			seenX = true
-			images, err = appendSVHNImages(m, a, r)
+			images, err = appendSVHNImages(m, a, r, most)
 			return errors.Wrap(err, "array X")
 		case a.name == "y":
 			seenY = true
-			labels, err = readSVHNLabels(a, r, order)
+			labels, err = readSVHNLabels(a, r, most, order)
 			return errors.Wrap(err, "array y")
 		}
 		return nil
@@ -159,7 +171,7 @@ func found(b bool) string {
 
 // appendSVHNImages reads X, (32, 32, 3, N) column-major: image after image, each a
 // plane a channel, each plane column after column. Labels stay 0 for now.
-func appendSVHNImages(m *Images, a matArray, r io.Reader) (int, error) {
+func appendSVHNImages(m *Images, a matArray, r io.Reader, most int) (int, error) {
 	dims := a.dims
 	if len(dims) == 3 { // MATLAB drops the last dimension if it is 1
 		dims = append(slices.Clone(dims), 1)
@@ -177,6 +189,9 @@ func appendSVHNImages(m *Images, a matArray, r io.Reader) (int, error) {
 	const batch = 256
 	buf := make([]byte, batch*svhnPixels)
 	for n := 0; n < dims[3]; {
+		if n >= most {
+			return 0, errors.Errorf("too large: more than %d images", most)
+		}
 		k := min(batch, dims[3]-n)
 		if got, err := io.ReadFull(r, buf[:k*svhnPixels]); err != nil {
 			return 0, errors.Wrapf(noEOF(err), "truncated or damaged: got %d images of %d", n+got/svhnPixels, dims[3])
@@ -236,7 +251,7 @@ func (s *svhnScaler) scale(dst, src []uint8) {
 }
 
 // readSVHNLabels reads y, (N, 1) of bytes or doubles.
-func readSVHNLabels(a matArray, r io.Reader, order binary.ByteOrder) ([]uint8, error) {
+func readSVHNLabels(a matArray, r io.Reader, most int, order binary.ByteOrder) ([]uint8, error) {
 	n := a.elements()
 	if len(a.dims) != 2 || a.dims[0] != n && a.dims[1] != n || n < 1 {
 		return nil, errors.Errorf("dimensions %v, want [N 1]", a.dims)
@@ -252,9 +267,12 @@ func readSVHNLabels(a matArray, r io.Reader, order binary.ByteOrder) ([]uint8, e
 	if a.bytes != width*int64(n) {
 		return nil, errors.Errorf("%d bytes of elements, want %d for dimensions %v", a.bytes, width*int64(n), a.dims)
 	}
-	raw, err := io.ReadAll(r) // it grows with what is there
+	raw, err := io.ReadAll(io.LimitReader(r, width*int64(most)+1)) // it grows with what is there
 	if err != nil {
 		return nil, errors.Wrap(noEOF(err), "damaged")
+	}
+	if int64(len(raw)) > width*int64(most) {
+		return nil, errors.Errorf("too large: more than %d labels", most)
 	}
 	if int64(len(raw)) != a.bytes {
 		return nil, errors.Wrapf(io.ErrUnexpectedEOF, "truncated: %d bytes of %d", len(raw), a.bytes)

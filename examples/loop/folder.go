@@ -12,7 +12,7 @@ import (
 
 const noCheckpoint = "no checkpoint was written before this"
 
-// lockFile is the name of the file that is locked while a training writes to its folder. It stays.
+// lockFile is the name of the file that is locked while a training writes to its folder.
 const lockFile = ".lock"
 
 // ErrLocked is the error for a folder that another training writes to.
@@ -43,8 +43,8 @@ func LockFolder(dir string) (io.Closer, error) {
 		}
 	}
 	lock, err := filelock.Acquire(filepath.Join(dir, lockFile))
-	if errors.Is(err, filelock.ErrLocked) {
-		return nil, errors.Wrapf(ErrLocked, "loop: %s", dir)
+	if errors.Is(err, filelock.ErrHeld) {
+		return nil, errors.Wrapf(ErrLocked, "loop: %v", err)
 	}
 	if err != nil {
 		return nil, errors.Wrap(err, "loop")
