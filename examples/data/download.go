@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ftprop/ftprop/internal/filelock"
 	"github.com/pkg/errors"
 )
 
@@ -51,14 +52,6 @@ type Downloader struct {
 	open func(name string) (partFile, error)
 }
 
-// partFile is a file being written; *os.File in earnest.
-type partFile interface {
-	io.ReadWriteSeeker
-	io.Closer
-	Sync() error
-	Truncate(size int64) error
-}
-
 // Download fetches the files of a data set (see [Datasets]) into dir, which it
 // makes if need be. The folder is then what [MNIST], [CIFAR10], [CIFAR100] or
 // [SVHN] reads. "svhn" includes extra_32x32.mat, 1.3 GB.
@@ -67,7 +60,11 @@ type partFile interface {
 // temporary name, ".NAME.part", verified (size, MD5 and where known SHA-256),
 // synced and renamed, so that under its own name it is whole or not there. After a
 // cut connection it goes on where it was cut, or from the beginning if the server
-// cannot; the temporary file of a download that was given up serves the next.
+// cannot; the temporary file of a download that was given up serves the next. A link
+// in the place of the temporary file, or in that of a file that is not whole, is
+// replaced and not followed. Two downloads into one folder at the same time: the
+// second returns an error that says which process is at work, unless all files are
+// there.
 //
 // It returns an error that names the file and its address: for an unknown data set,
 // an answer that is not 200 or 206 (those of 500 and more, 408 and 429 after
@@ -89,7 +86,21 @@ func (d Downloader) Download(ctx context.Context, dataset, dir string) error {
 		if d.BaseURL != "" {
 			s.home = strings.TrimSuffix(d.BaseURL, "/") + "/"
 		}
-		for _, f := range s.files {
+		missing, err := d.missing(ctx, s, dir)
+		if err == nil && len(missing) == 0 {
+			return nil
+		}
+		if err != nil {
+			return errors.Wrapf(err, "data: Download %s", dataset)
+		}
+		lock, err := filelock.Acquire(filepath.Join(dir, ".download.lock"))
+		if errors.Is(err, filelock.ErrHeld) {
+			return errors.WithMessagef(err, "data: Download %s: another download into %s is going on, wait for its end", dataset, dir)
+		} else if err != nil {
+			return errors.WithMessagef(err, "data: Download %s", dataset)
+		}
+		defer lock.Close() // its file may stay: it is worth nothing then
+		for _, f := range missing {
 			if err := d.file(ctx, f, s.home+f.name, filepath.Join(dir, f.name)); err != nil {
 				return errors.Wrapf(err, "data: Download %s: %s", dataset, s.home+f.name)
 			}
@@ -103,30 +114,53 @@ func (d Downloader) Download(ctx context.Context, dataset, dir string) error {
 	return errors.Errorf("data: Download: unknown data set %q, want one of %s", dataset, strings.Join(names, ", "))
 }
 
-// file fetches one file to path.
+// missing returns the files of a set that are not in dir, whole.
+func (d Downloader) missing(ctx context.Context, s remoteSet, dir string) ([]remoteFile, error) {
+	var out []remoteFile
+	for _, f := range s.files {
+		have, err := d.have(ctx, f, filepath.Join(dir, f.name))
+		if err != nil {
+			return nil, err
+		}
+		if !have {
+			out = append(out, f)
+		}
+	}
+	return out, nil
+}
+
+// have says whether a file is there, whole; one that is not is replaced.
+func (d Downloader) have(ctx context.Context, f remoteFile, path string) (bool, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return false, nil // also if it cannot be known: the download will say why
+	}
+	if !info.Mode().IsRegular() {
+		return false, errors.Errorf("%s is in the way, want a file or nothing", path)
+	}
+	if info.Size() != f.size || verifyFile(ctx, f, path) != nil {
+		return false, errors.Wrap(ctx.Err(), "verifying")
+	}
+	d.report(f, f.size)
+	return true, nil
+}
+
+func (d Downloader) report(f remoteFile, done int64) {
+	if d.Progress != nil {
+		d.Progress(f.name, done, f.size)
+	}
+}
+
+// file fetches one file to path. The folder is locked.
 func (d Downloader) file(ctx context.Context, f remoteFile, url, path string) (err error) {
-	report := func(done int64) {
-		if d.Progress != nil {
-			d.Progress(f.name, done, f.size)
-		}
+	// Another download may have ended meanwhile.
+	if have, err := d.have(ctx, f, path); have || err != nil {
+		return err
 	}
-	if info, err := os.Stat(path); err == nil {
-		if !info.Mode().IsRegular() {
-			return errors.Errorf("%s is in the way, want a file or nothing", path)
-		}
-		// One that is not whole is replaced.
-		if info.Size() == f.size {
-			if err := verifyFile(ctx, f, path); err == nil {
-				report(f.size)
-				return nil
-			} else if ctx.Err() != nil {
-				return err
-			}
-		}
-	}
+	report := func(done int64) { d.report(f, done) }
 	open := d.open
 	if open == nil {
-		open = func(name string) (partFile, error) { return os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644) }
+		open = openPart
 	}
 	temp := filepath.Join(filepath.Dir(path), "."+f.name+".part")
 	part, err := open(temp)
@@ -336,7 +370,7 @@ func (e *checksumError) Error() string {
 }
 
 func verifyFile(ctx context.Context, f remoteFile, path string) error {
-	file, err := os.Open(path)
+	file, _, err := openFile(path, f.size)
 	if err != nil {
 		return err
 	}
