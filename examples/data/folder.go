@@ -2,6 +2,7 @@ package data
 
 import (
 	"bytes"
+	"fmt"
 	"image"
 	"image/color"
 	"image/jpeg"
@@ -41,6 +42,10 @@ type FolderOptions struct {
 	// MaxBad is the share of files that may turn out to be no image: empty,
 	// truncated, corrupt. More is an error. 0 means 0.01; below 0, none may.
 	MaxBad float64
+	// Classes, unless nil, is the names of the sub-folders, label 0 first, all of
+	// which must be there and no others: the test images of a classifier are
+	// numbered by [Folder.Classes] of its training images.
+	Classes []string
 }
 
 // Folder is a [Source] of JPEG and PNG files, decoded when they are asked for. It
@@ -73,7 +78,9 @@ type folderFile struct {
 // 256 pixels, then with an rng (training) a random square of it, mirrored with
 // probability 1/2, and without one (test) the square in the centre. Grey images get
 // three equal channels, CMYK becomes RGB, palettes are looked up, transparency is
-// dropped. Normalise with [Transform] and [NormImageNet].
+// dropped. What EXIF says of orientation is not applied, as by torchvision's loader;
+// a CMYK file without Adobe's marker is no image, since nobody says what its colours
+// mean. Normalise with [Transform] and [NormImageNet].
 //
 // A file that is empty, or turns out to be no image when it is decoded (or one of
 // more than 1<<27 pixels, or more than 32 times as long as wide), is skipped:
@@ -101,14 +108,51 @@ func ImageFolder(dir string, o FolderOptions) (*Folder, error) {
 	if math.IsNaN(f.maxBad) || f.maxBad > 1 {
 		return nil, errors.Errorf("data: ImageFolder: MaxBad %v, want a share, at most 1", f.maxBad)
 	}
-	if err := f.list(); err != nil {
+	if err := f.list(o.Classes); err != nil {
 		return nil, errors.Wrap(err, "data: ImageFolder")
 	}
 	return f, nil
 }
 
-// list finds the classes and the files.
-func (f *Folder) list() error {
+// sameClasses returns an error that lists the differences between the names of the
+// sub-folders and those that are wanted.
+func (f *Folder) sameClasses(want []string) error {
+	sorted := slices.Sorted(slices.Values(want))
+	if len(slices.Compact(slices.Clone(sorted))) != len(want) {
+		return errors.Errorf("FolderOptions.Classes names a class twice: %q", want)
+	}
+	var missing, surplus []string
+	for _, c := range sorted {
+		if !slices.Contains(f.classes, c) {
+			missing = append(missing, c)
+		}
+	}
+	for _, c := range f.classes {
+		if !slices.Contains(sorted, c) {
+			surplus = append(surplus, c)
+		}
+	}
+	if len(missing)+len(surplus) > 0 {
+		return errors.Errorf("%s has other classes than asked for: it lacks %s, and has besides %s", f.dir, few(missing), few(surplus))
+	}
+	return nil
+}
+
+// few prints the first few names.
+func few(names []string) string {
+	const most = 5
+	switch n := len(names); {
+	case n == 0:
+		return "none"
+	case n > most:
+		return fmt.Sprintf("%q and %d more", names[:most], n-most)
+	}
+	return fmt.Sprintf("%q", names)
+}
+
+// list finds the classes and the files. Labels are places in classes or, if that is
+// nil, in the order of names.
+func (f *Folder) list(classes []string) error {
 	entries, err := os.ReadDir(f.dir) // sorted by name
 	if err != nil {
 		return errors.Wrap(err, "want a directory with a sub-directory of images a class")
@@ -120,7 +164,8 @@ func (f *Folder) list() error {
 		class := len(f.classes)
 		f.classes = append(f.classes, e.Name())
 		before := f.total
-		err := fs.WalkDir(os.DirFS(f.dir), e.Name(), func(path string, d fs.DirEntry, err error) error {
+		// Not through fs.FS, which knows no names that are not UTF-8.
+		err := filepath.WalkDir(filepath.Join(f.dir, e.Name()), func(path string, d fs.DirEntry, err error) error {
 			switch {
 			case err != nil:
 				return err
@@ -136,6 +181,9 @@ func (f *Folder) list() error {
 				return err
 			}
 			f.total++
+			if path, err = filepath.Rel(f.dir, path); err != nil {
+				return err
+			}
 			if info.Size() == 0 {
 				f.empty = append(f.empty, path)
 				return nil
@@ -152,6 +200,15 @@ func (f *Folder) list() error {
 	}
 	if len(f.classes) == 0 {
 		return errors.Errorf("no sub-directory in %s, want one a class", f.dir)
+	}
+	if classes != nil {
+		if err := f.sameClasses(classes); err != nil {
+			return err
+		}
+		for i := range f.files {
+			f.files[i].class = slices.Index(classes, f.classes[f.files[i].class])
+		}
+		f.classes = slices.Clone(classes)
 	}
 	if err := f.tooBad(); err != nil {
 		return err
@@ -186,13 +243,28 @@ func (f *Folder) Shape() (channels, height, width int) { return 3, f.crop, f.cro
 
 // Path returns the name of file i, the one that Sample(i) reads unless it is bad;
 // it panics when i is out of range.
-func (f *Folder) Path(i int) string { return filepath.Join(f.dir, filepath.FromSlash(f.files[i].path)) }
+func (f *Folder) Path(i int) string { return filepath.Join(f.dir, f.files[i].path) }
 
 // Bad returns how many files have turned out to be no image so far.
 func (f *Folder) Bad() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return len(f.empty) + len(f.bad)
+}
+
+// BadFiles describes files that have turned out to be no image so far, at most most
+// of them: their names in the folder and what is wrong.
+func (f *Folder) BadFiles(most int) []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []string
+	for _, name := range f.empty {
+		out = append(out, fmt.Sprintf("%q: empty", name))
+	}
+	for _, i := range slices.Sorted(maps.Keys(f.bad)) {
+		out = append(out, fmt.Sprintf("%q: %s", f.files[i].path, f.bad[i]))
+	}
+	return out[:min(most, len(out))]
 }
 
 // tooBad returns an error when the share of bad files is past the limit; f.mu is

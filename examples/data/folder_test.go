@@ -361,3 +361,67 @@ func BenchmarkFolder(b *testing.B) {
 		}
 	}
 }
+
+// Test images are numbered as the training images are, or refused: a class without any would shift the labels of those behind it.
+func TestFolderClasses(t *testing.T) {
+	img := pngOf(t, plain(8, 8, color.NRGBA{9, 9, 9, 255}))
+	train := folder(t, map[string][]byte{"a/1.png": img, "b/1.png": img, "c/1.png": img})
+	small := FolderOptions{Crop: 8, Resize: 8}
+	f, err := ImageFolder(train, small)
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := small
+	with.Classes = f.Classes()
+	for what, c := range map[string]struct {
+		files map[string][]byte
+		words []string
+	}{
+		"one is missing":  {map[string][]byte{"a/1.png": img, "c/1.png": img}, []string{"lacks", `"b"`, "besides none"}},
+		"one is surplus":  {map[string][]byte{"a/1.png": img, "b/1.png": img, "c/1.png": img, "d/1.png": img}, []string{"lacks none", `"d"`}},
+		"one is another":  {map[string][]byte{"a/1.png": img, "B/1.png": img, "c/1.png": img}, []string{`"b"`, `"B"`}},
+		"all are another": {map[string][]byte{"0/1.png": img}, []string{`"a" "b" "c"`, `"0"`}},
+	} {
+		_, err := ImageFolder(folder(t, c.files), with)
+		gtest.WantError(t, what, err, c.words...)
+	}
+	with.Classes = []string{"c", "a", "b"}
+	g, err := ImageFolder(train, with)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(g.Classes(), with.Classes) {
+		t.Errorf("classes %q", g.Classes())
+	}
+	dst := make([]float32, 3*8*8)
+	for i, want := range []int{1, 2, 0} { // files a/1, b/1, c/1
+		if label, err := g.Sample(i, nil, dst); label != want || err != nil {
+			t.Errorf("%s has label %d, want %d; %v", g.Path(i), label, want, err)
+		}
+	}
+	with.Classes = []string{"a", "a", "b"}
+	_, err = ImageFolder(train, with)
+	gtest.WantError(t, "a class twice", err, "twice")
+}
+
+// Names are bytes: those in Latin-1 are as good as others.
+func TestFolderNamesOfAnyBytes(t *testing.T) {
+	img := pngOf(t, plain(8, 8, color.NRGBA{9, 9, 9, 255}))
+	dir := folder(t, map[string][]byte{"caf\xe9/\xfc.png": img, "tea/1.png": nil, "tea/2.png": img, "tea/bad.png": []byte("no")})
+	f, err := ImageFolder(dir, FolderOptions{Crop: 8, Resize: 8, MaxBad: 0.9})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dst := make([]float32, 3*8*8)
+	for i := range f.N() {
+		if _, err := f.Sample(i, nil, dst); err != nil {
+			t.Errorf("%q: %v", f.Path(i), err)
+		}
+	}
+	if bad := f.BadFiles(9); len(bad) != 2 || !strings.Contains(bad[0], `1.png": empty`) || !strings.Contains(bad[1], `bad.png": neither`) {
+		t.Errorf("bad files %q", bad)
+	}
+	if n := len(f.BadFiles(1)); n != 1 {
+		t.Errorf("%d bad files, want the first", n)
+	}
+}

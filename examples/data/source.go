@@ -126,6 +126,18 @@ func (v *view) Sample(i int, rng *rand.Rand, dst []float32) (label int, err erro
 	return v.src.Sample(v.index[i], rng, dst)
 }
 
+// Spread returns n of the numbers from 0 to total-1, or all if there are no more,
+// evenly spaced and in order: a choice of images that are sorted by class has some of
+// each.
+func Spread(n, total int) []int {
+	n = max(0, min(n, total))
+	out := make([]int, n)
+	for i := range out {
+		out[i] = int(int64(i) * int64(total) / int64(n))
+	}
+	return out
+}
+
 // Subset returns a view of the images of src named by indices, in that order; an
 // index may repeat. No image is copied. (The method [Set.Subset] copies.) It
 // returns an error when an index is outside [0, N).

@@ -55,3 +55,22 @@ func TestSplitIsSetSplit(t *testing.T) {
 		gtest.WantError(t, "share", err, "share")
 	}
 }
+
+func TestSpread(t *testing.T) {
+	for _, c := range []struct {
+		n, total int
+		want     []int
+	}{
+		{3, 9, []int{0, 3, 6}},
+		{4, 10, []int{0, 2, 5, 7}},
+		{5, 3, []int{0, 1, 2}},
+		{0, 3, []int{}},
+		{-1, 3, []int{}},
+		{2, 0, []int{}},
+		{1, 1, []int{0}},
+	} {
+		if got := Spread(c.n, c.total); !slices.Equal(got, c.want) {
+			t.Errorf("Spread(%d, %d) = %v, want %v", c.n, c.total, got, c.want)
+		}
+	}
+}

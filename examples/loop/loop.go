@@ -42,7 +42,7 @@ type Config struct {
 
 	EvalBatch int // images a batch in evaluation; 0 means 250
 	Workers   int // goroutines that read images; 0 means the loader's default
-	Inspect   int // images of the training set, not augmented, on which the layers are looked at after each epoch; 0 means not at all
+	Inspect   int // images of the training set, evenly spaced, not augmented, on which the layers are looked at after each epoch; 0 means not at all
 
 	// Dir is the folder of checkpoint and best weights; "" means none are written. New makes it and locks it until Close (see
 	// LockFolder), unless the caller has Locked it: what two trainings write to one folder would be of neither. Files that an earlier training has left there are an error of Run, unless
@@ -422,7 +422,11 @@ func newProbe(c *Config) (*probe, error) {
 	if p.layers, err = diagnostics.Watch(net.Hidden, net.HiddenNames()); err != nil {
 		return nil, err
 	}
-	loader, err := data.NewLoader(c.Train, data.LoaderOptions{Batch: n, Eval: true})
+	some, err := data.Subset(c.Train, data.Spread(n, c.Train.N()))
+	if err != nil {
+		return nil, err
+	}
+	loader, err := data.NewLoader(some, data.LoaderOptions{Batch: n, Eval: true})
 	if err != nil {
 		return nil, err
 	}

@@ -68,6 +68,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if err != nil {
 		return err
 	}
+	defer func() { sets.reportBad(log) }() // they show when they are read
 	p, err := o.parts(sets)
 	if err != nil {
 		return err

@@ -78,7 +78,7 @@ func (o *options) flags() *flag.FlagSet {
 	f.Float64Var(&o.gamma, "decay", 0.1, "`factor` of the learning rate at -decay-at")
 	f.IntVar(&o.epochs, "epochs", 10, "`epochs`")
 	f.IntVar(&o.batch, "batch", 64, "`images` a step")
-	f.IntVar(&o.limit, "limit", 0, "use only the first so many training `images`")
+	f.IntVar(&o.limit, "limit", 0, "use only so many training `images`, evenly spaced")
 	f.IntVar(&o.evalBatch, "eval-batch", 0, "`images` a batch in evaluation (default 250, of 224 pixels 25)")
 	f.Uint64Var(&o.seed, "seed", 1, "`seed` of weights, order, augmentation and dropout")
 

@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/ftprop/ftprop/examples/data"
 	"github.com/pkg/errors"
@@ -14,6 +17,21 @@ import (
 type sets struct {
 	train, test data.Source
 	norm        data.Normalization
+	folders     []*data.Folder // of image files, whose faults show when they are read
+}
+
+// reportBad says how many image files could not be used.
+func (s sets) reportBad(log io.Writer) {
+	for _, f := range s.folders {
+		if n := f.Bad(); n > 0 {
+			names := f.BadFiles(3)
+			more := ""
+			if n > len(names) {
+				more = ", ..."
+			}
+			fmt.Fprintf(log, "%d files are no images, others took their place: %s%s\n", n, strings.Join(names, ", "), more)
+		}
+	}
 }
 
 // debianFashion is where Debian's package dataset-fashion-mnist has its files.
@@ -70,13 +88,17 @@ func (o *options) open(ctx context.Context, progress data.Progress) (s sets, err
 		train, test, err = data.SVHN(dir, data.SVHNOptions{Size: o.size})
 	case "folder":
 		s.norm = data.NormImageNet()
-		for part, to := range map[string]*data.Source{"train": &s.train, "val": &s.test} {
-			f, err := data.ImageFolder(filepath.Join(dir, part), data.FolderOptions{Crop: o.crop, Resize: o.crop * 256 / 224})
-			if err != nil {
-				return s, err
-			}
-			*to = f
+		how := data.FolderOptions{Crop: o.crop, Resize: o.crop * 256 / 224}
+		train, err := data.ImageFolder(filepath.Join(dir, "train"), how)
+		if err != nil {
+			return s, err
 		}
+		how.Classes = train.Classes()
+		test, err := data.ImageFolder(filepath.Join(dir, "val"), how)
+		if err != nil {
+			return s, err
+		}
+		s.train, s.test, s.folders = train, test, []*data.Folder{train, test}
 		return s, nil
 	default:
 		return s, errors.Errorf("-data %q: want digits, mnist, fashion-mnist, cifar10, cifar100, svhn or folder", o.data)
@@ -94,11 +116,7 @@ type parts struct{ train, validation, test data.Source }
 func (o *options) parts(s sets) (p parts, err error) {
 	p.train, p.test = s.train, s.test
 	if o.limit > 0 && o.limit < p.train.N() {
-		first := make([]int, o.limit)
-		for i := range first {
-			first[i] = i
-		}
-		if p.train, err = data.Subset(p.train, first); err != nil {
+		if p.train, err = data.Subset(p.train, data.Spread(o.limit, p.train.N())); err != nil {
 			return p, err
 		}
 	}
