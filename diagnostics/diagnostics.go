@@ -13,6 +13,7 @@ package diagnostics
 import (
 	"math"
 
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/ops"
 	"github.com/pkg/errors"
@@ -135,7 +136,7 @@ func (w *watched) read() (Layer, error) {
 			return Layer{}, errors.New("nothing to read: run the graph first")
 		}
 		var err error
-		if v[i], err = floats(from); err != nil {
+		if v[i], err = opkit.Floats(from); err != nil {
 			return Layer{}, err
 		}
 	}
@@ -170,25 +171,6 @@ func (w *watched) read() (Layer, error) {
 	l.Dead /= float64(l.Units)
 	w.before = append(w.before[:0], h...)
 	return l, nil
-}
-
-// floats copies the elements of a value, a scalar's too.
-func floats(v gorgonia.Value) ([]float64, error) {
-	switch x := v.Data().(type) {
-	case []float64:
-		return append([]float64(nil), x...), nil
-	case []float32:
-		out := make([]float64, len(x))
-		for i, e := range x {
-			out[i] = float64(e)
-		}
-		return out, nil
-	case float64:
-		return []float64{x}, nil
-	case float32:
-		return []float64{float64(x)}, nil
-	}
-	return nil, errors.Errorf("cannot read a %T of dtype %v", v, v.Dtype())
 }
 
 func histogram(x []float64) Histogram {

@@ -2,7 +2,6 @@ package models
 
 import (
 	"math"
-	"slices"
 
 	"github.com/ftprop/ftprop/internal/vec"
 	"github.com/ftprop/ftprop/ops"
@@ -121,30 +120,19 @@ func pack(v gorgonia.Value, lv ops.Levels, f32 func([]float32) func(int) int, f6
 	if v == nil {
 		return nil, errors.New("no value")
 	}
-	if !rowMajor(v) {
-		return nil, errors.New("the tensor is not contiguous in row-major order")
+	data, err := memory(v) // views are refused
+	if err != nil {
+		return nil, err
 	}
 	b := &Bits{Shape: append([]int{}, v.Shape()...), Levels: lv, Width: levelBits(lv)}
+	var n int
 	var number func(int) int
 	var at func(int) any
-	n := v.Shape().TotalSize()
-	length := 0
-	switch x := v.Data().(type) {
-	case float32:
-		one := []float32{x}
-		length, number, at = 1, f32(one), func(int) any { return x }
-	case float64:
-		one := []float64{x}
-		length, number, at = 1, f64(one), func(int) any { return x }
+	switch x := data.(type) {
 	case []float32:
-		length, number, at = len(x), f32(x), func(i int) any { return x[i] }
+		n, number, at = len(x), f32(x), func(i int) any { return x[i] }
 	case []float64:
-		length, number, at = len(x), f64(x), func(i int) any { return x[i] }
-	default:
-		return nil, errors.Errorf("elements of %T, want float32 or float64", x)
-	}
-	if length != n {
-		return nil, errors.Errorf("%d elements for shape %v", length, v.Shape())
+		n, number, at = len(x), f64(x), func(i int) any { return x[i] }
 	}
 	b.Data = make([]byte, bytesFor(n, b.Width))
 	for i := range n {
@@ -189,12 +177,6 @@ func levelTable[T vec.Float](lv ops.Levels) []T {
 		return []T{T(lv.Lo), T(lv.Hi)}
 	}
 	return vec.StaircaseLevels(lv.Steps, T(lv.Lo), T(lv.Hi))
-}
-
-// rowMajor reports whether the memory of a value is its elements in row-major order: views and transposed tensors are not.
-func rowMajor(v gorgonia.Value) bool {
-	t, ok := v.(tensor.Tensor)
-	return !ok || t.Shape().IsScalar() || slices.Equal(t.Strides(), t.Shape().CalcStrides())
 }
 
 func (b *Bits) set(i, k int) {

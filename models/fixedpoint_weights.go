@@ -3,6 +3,7 @@ package models
 import (
 	"math"
 
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/pkg/errors"
 )
 
@@ -226,21 +227,11 @@ func (r *rounder) setNorm(i int, scale, shift string, sign, b []float64) error {
 	return r.out.norms[i].op.SetRunning(make([]float64, len(sign)), variance)
 }
 
-// read returns a parameter's elements, which must be finite.
+// read returns a copy of a parameter's elements, which must be finite.
 func (r *rounder) read(name string) ([]float64, error) {
-	v := r.net.byName[name].Value()
-	var x []float64
-	switch data := v.Data().(type) {
-	case []float32:
-		x = make([]float64, len(data))
-		for i, f := range data {
-			x[i] = float64(f)
-		}
-	case []float64:
-		x = append(x, data...)
-	}
-	if !rowMajor(v) || len(x) != v.Shape().TotalSize() {
-		return nil, errors.Errorf("%s: the tensor is not contiguous in row-major order", name)
+	x, err := opkit.Floats(r.net.byName[name].Value())
+	if err != nil {
+		return nil, errors.WithMessage(err, name)
 	}
 	for i, f := range x {
 		if f-f != 0 {

@@ -217,8 +217,12 @@ func (e *onnxWriter) node(op, name, out string, in ...string) *pb.NodeProto {
 
 // weights adds a parameter.
 func (e *onnxWriter) weights(name string, v gorgonia.Value) error {
+	data, err := elements(v)
+	if err != nil {
+		return errors.WithMessage(err, name)
+	}
 	var x []float32
-	switch data := v.Data().(type) {
+	switch data := data.(type) {
 	case []float32:
 		x = data
 	case []float64:
@@ -226,16 +230,11 @@ func (e *onnxWriter) weights(name string, v gorgonia.Value) error {
 			return errors.WithMessage(err, name)
 		}
 		x = singles(data)
-	default:
-		return errors.Errorf("%s is %T, want float32 or float64", name, data)
 	}
 	for i, f := range x {
 		if f-f != 0 {
 			return errors.Errorf("%s: element %d is %v, want finite numbers", name, i, f)
 		}
-	}
-	if !rowMajor(v) || len(x) != v.Shape().TotalSize() {
-		return errors.Errorf("%s: the tensor is not contiguous in row-major order", name)
 	}
 	e.used[name] = true
 	e.initializer(name, v.Shape(), x)

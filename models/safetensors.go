@@ -35,15 +35,15 @@ func (n *Net) entries() []entry {
 	}
 	for i, p := range n.params {
 		name := n.paramNames[i]
-		data := p.Value().Data()
+		data, _ := elements(p.Value()) // nil: neither finite nor got
 		out = append(out, entry{
 			name: name, shape: p.Shape(), dtype: dt,
 			finite: func() bool {
 				if x, ok := data.([]float32); ok {
 					return vec.Finite(x)
 				}
-				x, _ := data.([]float64)
-				return vec.Finite(x)
+				x, ok := data.([]float64)
+				return ok && vec.Finite(x)
 			},
 			get: func() []byte {
 				switch x := data.(type) {
@@ -55,12 +55,16 @@ func (n *Net) entries() []entry {
 				return nil
 			},
 			accept: func(dt safetensors.DType, b []byte) (func(), error) {
+				to, err := memory(p.Value())
+				if err != nil {
+					return nil, err
+				}
 				x, err := readFloats(dt, b)
 				if _, single := data.([]float32); single && err == nil {
 					err = checkSingle(x)
 				}
 				return func() {
-					switch to := data.(type) {
+					switch to := to.(type) {
 					case []float32:
 						for i, v := range x {
 							to[i] = float32(v)

@@ -18,15 +18,16 @@
 //     it could only cost time there.
 //   - A step happens entirely or not at all: parameters, gradients and configuration are all checked first, and on an
 //     error weights, gradients and state are untouched. A caller that goes on regardless must zero the gradients,
-//     because Gorgonia's machines add to them.
+//     because Gorgonia's machines add to them. One error is found only afterwards: that a weight, or what is remembered of it,
+//     has become infinite or NaN. Then the step is done, all of it, and what is to be kept must come from before.
 //   - Errors, never panics, for: a missing gradient, NaN or infinity in one, elements that are neither float32 nor
-//     float64, tensors that are not contiguous, and parameters whose number, shape or dtype changed since the first step.
-//     The message names the parameter.
+//     float64, tensors that are not contiguous in row-major order, options above 1e30, and parameters whose number, shape or
+//     dtype changed since the first step. The message names the parameter, and the element where it is about one.
 //   - The state can be saved and restored exactly: training on after a restore gives the same bits as not having stopped.
 //   - After the first step nothing is allocated but what starting goroutines takes.
 //
-// A solver remembers parameters by their place in the slice that Step gets: keep the order. A solver is for one model
-// and one goroutine.
+// A solver remembers parameters by their place in the slice that Step gets: keep the order. A solver is for one model (SGD without
+// momentum, which remembers nothing, for any) and one goroutine.
 //
 // # Learning rates that change
 //

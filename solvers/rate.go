@@ -1,10 +1,6 @@
 package solvers
 
-import (
-	"math"
-
-	"github.com/pkg/errors"
-)
+import "github.com/pkg/errors"
 
 // LearnRater is a solver whose learning rate can be set between steps. Scheduled works with all of them.
 type LearnRater interface {
@@ -43,9 +39,12 @@ func or(field, otherwise float64) float64 {
 	return field
 }
 
+// maxOption bounds rates, decays and limits, far above what makes sense, so that float32 holds them and what is computed from them.
+const maxOption = 1e30
+
 func nonNegative(what string, x float64) error {
-	if !(x >= 0) || math.IsInf(x, 1) {
-		return errors.Errorf("%s %v, want a finite number >= 0", what, x)
+	if !(x >= 0 && x <= maxOption) {
+		return errors.Errorf("%s %v, want a number from 0 to %v", what, x, maxOption)
 	}
 	return nil
 }

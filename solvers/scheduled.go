@@ -70,8 +70,8 @@ func (s *Scheduled) SetState(st State) error {
 	if st.Solver != "Scheduled" {
 		return errors.Errorf("solvers: Scheduled: the state is one of %q", st.Solver)
 	}
-	if st.Step < 0 {
-		return errors.Errorf("solvers: Scheduled: the state has taken %d steps", st.Step)
+	if err := possibleStep(st.Step); err != nil {
+		return errors.Wrap(err, "solvers: Scheduled")
 	}
 	inner, ok := s.Solver.(Stateful)
 	switch {

@@ -479,7 +479,7 @@ func TestBadConfigurations(t *testing.T) {
 		}
 	}
 	for _, k := range kinds() {
-		for _, rate := range []float64{-1, nan, math.Inf(1)} {
+		for _, rate := range []float64{-1, nan, math.Inf(1), 1e31} {
 			gtest.WantError(t, k.name, k.make().SetLearnRate(rate), "solvers: ", "learning rate")
 		}
 	}

@@ -39,6 +39,19 @@ var (
 	_ Stateful = (*Scheduled)(nil)
 )
 
+// squares names the slots that are means of squares.
+var squares = map[string]bool{"exp_avg_sq": true, "square_avg": true}
+
+// maxStep bounds the steps of a state: float64, in which coefficients are computed, counts no further.
+const maxStep = 1 << 53
+
+func possibleStep(step int) error {
+	if step < 0 || int64(step) > maxStep {
+		return errors.Errorf("the state has taken %d steps, want 0 to %d", step, int64(maxStep))
+	}
+	return nil
+}
+
 // state returns a copy of the memory.
 func (m *memory) state(solver string) State {
 	s := State{Solver: solver, Step: m.step}
@@ -65,8 +78,8 @@ func (m *memory) restore(s State, solver string, slots ...string) error {
 	if s.Solver != solver {
 		return errors.Errorf("the state is one of %q", s.Solver)
 	}
-	if s.Step < 0 {
-		return errors.Errorf("the state has taken %d steps", s.Step)
+	if err := possibleStep(s.Step); err != nil {
+		return err
 	}
 	if s.Inner != nil {
 		return errors.New("the state has an inner state, that is for Scheduled")
@@ -108,6 +121,21 @@ func (m *memory) restore(s State, solver string, slots ...string) error {
 				next.size += size
 			} else if p.dt != dt || !slices.Equal(p.shape, t.Shape) {
 				return errors.Errorf("the state's %s of parameter %d is a %v of shape %v, its %s a %v of shape %v", name, i, dt, t.Shape, slots[0], p.dt, p.shape)
+			}
+			for j := range size {
+				x := 0.0
+				if dt == tensor.Float32 {
+					x = float64(t.Float32[j])
+				} else {
+					x = t.Float64[j]
+				}
+				if x-x != 0 || x < 0 && squares[name] {
+					want := "a finite number"
+					if squares[name] {
+						want += " >= 0"
+					}
+					return errors.Errorf("the state's %s of parameter %d is %v at element %d of %d, want %s", name, i, x, j, size, want)
+				}
 			}
 			p.f32.slots[k], p.f64.slots[k] = slices.Clone(t.Float32), slices.Clone(t.Float64)
 		}

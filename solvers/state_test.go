@@ -1,6 +1,9 @@
 package solvers
 
 import (
+	"math"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/ftprop/ftprop/internal/gtest"
@@ -74,5 +77,48 @@ func TestWrongStates(t *testing.T) {
 			t.Fatal(err)
 		}
 		gtest.WantError(t, "other model at the next step", fresh.Step(other), "solvers: Adam", "before")
+	}
+}
+
+// Every number of every solver's state that it could not have come to is refused, and the solver is as it was.
+func TestImpossibleStates(t *testing.T) {
+	forAll(t, func(t *testing.T, k kind, dt tensor.Dtype) {
+		m := model(source(8), dt)
+		first := k.make()
+		steps(t, first, m, source(9), 2)
+		check := func(what string, change func(*State), words ...string) {
+			t.Helper()
+			st := throughGob(t, first.State())
+			change(&st)
+			s := k.make()
+			gtest.WantError(t, what, s.SetState(st), append(words, "solvers: ", "want")...)
+			if got := s.State(); got.Step != 0 || got.Slots != nil {
+				t.Errorf("%s: the state changed", what)
+			}
+			inner := State{Solver: "Scheduled", Step: 2, Inner: &st}
+			gtest.WantError(t, what+", scheduled", (&Scheduled{Solver: k.make(), Schedule: Cosine(1, 0, 9)}).SetState(inner), words...)
+		}
+		for _, step := range []int{-1, math.MinInt, math.MaxInt, maxStep + 1} {
+			check("step", func(s *State) { s.Step = step }, strconv.Itoa(step))
+		}
+		for name := range first.State().Slots {
+			bad := []float64{math.NaN(), math.Inf(1), math.Inf(-1)}
+			if strings.Contains(name, "sq") {
+				bad = append(bad, -1, -math.SmallestNonzeroFloat32)
+			}
+			for _, x := range bad {
+				check(name, func(s *State) {
+					at := &s.Slots[name][1]
+					if at.Float64 != nil {
+						at.Float64[20001] = x
+					} else {
+						at.Float32[20001] = float32(x)
+					}
+				}, name, "parameter 1", "element 20001", strconv.FormatFloat(x, 'g', 1, 64)[:2])
+			}
+		}
+	})
+	for _, step := range []int{-1, math.MaxInt} {
+		gtest.WantError(t, "Scheduled", (&Scheduled{Solver: &SGD{}}).SetState(State{Solver: "Scheduled", Step: step, Inner: &State{Solver: "SGD"}}), strconv.Itoa(step))
 	}
 }

@@ -62,12 +62,12 @@ func (g *graph) load(x []float32, labels []int) error {
 
 // outcome returns what the last run has left.
 func (g *graph) outcome() (loss float64, logits []float32, err error) {
-	l, ok := g.loss.Data().(float32)
-	out, ok2 := g.logits.Data().([]float32)
-	if !ok || !ok2 {
-		return 0, nil, errors.Errorf("loop: the loss is a %v, the logits are %v: want float32, the loss a scalar", g.loss.Dtype(), g.logits.Dtype())
+	l, err := opkit.Elements[float32](g.loss)
+	if err != nil || len(l) != 1 {
+		return 0, nil, errors.Errorf("loop: the loss is a %v of shape %v: want one float32", g.loss.Dtype(), g.loss.Shape())
 	}
-	return float64(l), out, nil
+	logits, err = opkit.Elements[float32](g.logits)
+	return float64(l[0]), logits, errors.Wrap(err, "loop: logits")
 }
 
 // Evaluator runs a network on whole data sets, in evaluation mode and on the same weights, in batches of its own.

@@ -3,6 +3,7 @@ package loop
 import (
 	"math"
 
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
 )
@@ -68,9 +69,9 @@ func norm(model []gorgonia.ValueGrad, of func(gorgonia.ValueGrad) (gorgonia.Valu
 		if err != nil {
 			return 0, errors.Wrap(err, "loop: norm")
 		}
-		x, ok := v.Data().([]float32)
-		if !ok {
-			return 0, errors.Errorf("loop: norm of %v, want a tensor of float32", v.Dtype())
+		x, err := opkit.Elements[float32](v)
+		if err != nil {
+			return 0, errors.Wrap(err, "loop: norm")
 		}
 		for _, e := range x {
 			sum += float64(e) * float64(e)

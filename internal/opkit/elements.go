@@ -76,14 +76,7 @@ func InPlace[T vec.Float](v gorgonia.Value) ([]T, error) {
 
 // Floats returns the elements of a value of either dtype in row-major order, as a copy.
 func Floats(v gorgonia.Value) ([]float64, error) {
-	single := false
-	switch v := v.(type) {
-	case *gorgonia.F32:
-		single = true
-	case *tensor.Dense:
-		single = v != nil && v.Dtype() == tensor.Float32
-	}
-	if !single {
+	if DtypeOf(v) != tensor.Float32 {
 		x, err := Elements[float64](v)
 		return slices.Clone(x), err
 	}
@@ -96,6 +89,21 @@ func Floats(v gorgonia.Value) ([]float64, error) {
 		out[i] = float64(e)
 	}
 	return out, nil
+}
+
+// DtypeOf returns the dtype of a value, none of a nil one.
+func DtypeOf(v gorgonia.Value) tensor.Dtype {
+	switch v := v.(type) {
+	case *gorgonia.F32:
+		return tensor.Float32
+	case *gorgonia.F64:
+		return tensor.Float64
+	case *tensor.Dense:
+		if v != nil {
+			return v.Dtype()
+		}
+	}
+	return tensor.Dtype{}
 }
 
 // memory returns what a value's strides point into, of a plain tensor exactly its elements, and the tensor if the value is one
