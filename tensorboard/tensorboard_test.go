@@ -415,3 +415,58 @@ func TestErrors(t *testing.T) {
 		t.Errorf("%v, %v", first, second)
 	}
 }
+
+// Whatever is written, the file is whole records whose fields read back as what went in, or the call is refused and the file stays as it
+// was.
+func FuzzWriter(f *testing.F) {
+	f.Add("loss", 3, 0.5, []byte{1, 2, 3})
+	f.Add("", -1, math.NaN(), []byte{})
+	f.Add("a\xff/b", math.MaxInt, math.Inf(-1), []byte{0, 0, 255, 7})
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, tag string, step int, value float64, counts []byte) {
+		w := &Writer{now: time.Now, path: filepath.Join(dir, "events")}
+		var err error
+		if w.file, err = os.Create(w.path); err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		h := Histogram{Min: value, Max: value, Num: value, Sum: value, SumSquares: value}
+		for i, c := range counts {
+			h.Limits, h.Counts = append(h.Limits, value+float64(i)*float64(c)), append(h.Counts, float64(c))
+		}
+		scalarErr, histogramErr := w.Scalar(tag, step, value), w.Histogram(tag, step, h)
+		if err := w.Restart(step); (err != nil) != (step < 0) {
+			t.Fatalf("restart at step %d: %v", step, err)
+		}
+		got := readAll(t, w.path)
+		var want []seen
+		if scalarErr == nil {
+			want = append(want, seen{step: int64(step), tag: tag, scalar: float32(value), scalarPresent: true})
+		}
+		if histogramErr == nil {
+			want = append(want, seen{step: int64(step), tag: tag, histogram: &h})
+		}
+		if step >= 0 {
+			want = append(want, seen{step: int64(step), session: 1})
+		}
+		if len(got) != len(want) {
+			t.Fatalf("%d events, want %d", len(got), len(want))
+		}
+		for i := range want {
+			want[i].wall = got[i].wall // the clock's
+			if a, b := fmt.Sprintf("%+v", flat(got[i])), fmt.Sprintf("%+v", flat(want[i])); a != b {
+				t.Fatalf("event %d: %s, want %s", i, a, b)
+			}
+		}
+	})
+}
+
+// flat is an event without pointers, to be printed and compared; NaN is equal to itself then.
+func flat(s seen) any {
+	h := Histogram{}
+	if s.histogram != nil {
+		h = *s.histogram
+	}
+	s.histogram = nil
+	return []any{s, h}
+}
