@@ -22,11 +22,11 @@ func TestOverflow(t *testing.T) {
 		for _, rate := range []float64{0.01, 1e10, maxOption} {
 			for _, g := range []float64{0, 1, -1, 1e10, -1e30, most, -most} {
 				for _, w := range []float64{0, 1, most, -most} {
-					const at = 15001 // not of the first tile
-					weights, grads := make([]float64, 20000), make([]float64, 20000)
+					const at, n = 4501, 5000 // not of the first tile
+					weights, grads := make([]float64, n), make([]float64, n)
 					weights[at], grads[at] = w, g
 					good := &weight{"good", gtest.Dense(dt, []float64{1}, 1), gtest.Dense(dt, []float64{0}, 1)}
-					bad := &weight{"bad", gtest.Dense(dt, weights, 20000), gtest.Dense(dt, grads, 20000)}
+					bad := &weight{"bad", gtest.Dense(dt, weights, n), gtest.Dense(dt, grads, n)}
 					s := k.make()
 					if err := s.SetLearnRate(rate); err != nil {
 						t.Fatal(err)
@@ -44,7 +44,7 @@ func TestOverflow(t *testing.T) {
 					}
 					if err != nil {
 						failed = true
-						gtest.WantError(t, "overflow", err, "solvers: ", "parameter 1 (bad)", "element 15001 of 20000", "after this step, which is done")
+						gtest.WantError(t, "overflow", err, "solvers: ", "parameter 1 (bad)", "element 4501 of 5000", "after this step, which is done")
 						if gtest.Floats(t, bad.grad)[at] != 0 || st.Step != 1 {
 							t.Errorf("the step is not done: %d steps", st.Step)
 						}
