@@ -202,7 +202,7 @@ func (n *Net) load(b []byte) error {
 	if err := checkHeader(b); err != nil {
 		return err
 	}
-	_, header, err := safetensors.ReadMetadata(b)
+	size, header, err := safetensors.ReadMetadata(b)
 	if err != nil {
 		return errors.Wrap(err, "not a whole safetensors file")
 	}
@@ -217,7 +217,7 @@ func (n *Net) load(b []byte) error {
 		}
 		return own.differences(&of, all)
 	}
-	sets, err := n.read(b)
+	sets, err := n.read(header.Tensors(), b[8+size:])
 	if err != nil {
 		if d := differences(true); d != "" {
 			err = errors.WithMessage(err, d) // what it comes of
@@ -233,22 +233,18 @@ func (n *Net) load(b []byte) error {
 	return nil
 }
 
-// read returns what sets parameters and running statistics to those in a file.
-func (n *Net) read(b []byte) (sets []func(), err error) {
-	file, err := safetensors.Deserialize(b)
-	if err != nil {
-		return nil, errors.Wrap(err, "not a whole safetensors file")
-	}
+// read returns what sets parameters and running statistics to those in a file, of which data is what follows its header.
+func (n *Net) read(file map[string]*safetensors.TensorInfo, data []byte) (sets []func(), err error) {
 	entries := n.entries()
 	var missing, surplus []string
 	known := map[string]bool{}
 	for _, e := range entries {
 		known[e.name] = true
-		if _, ok := file.Tensor(e.name); !ok && !e.optional {
+		if file[e.name] == nil && !e.optional {
 			missing = append(missing, e.name)
 		}
 	}
-	for _, name := range file.Names() {
+	for name := range file {
 		if !known[name] {
 			surplus = append(surplus, name)
 		}
@@ -257,18 +253,18 @@ func (n *Net) read(b []byte) (sets []func(), err error) {
 		return nil, errors.Errorf("the file is of another network%s%s", list("; it lacks ", missing), list("; it has besides ", surplus))
 	}
 	for _, e := range entries {
-		t, ok := file.Tensor(e.name)
-		if !ok {
+		t := file[e.name]
+		if t == nil {
 			continue
 		}
-		shape := make([]int, len(t.Shape()))
-		for i, d := range t.Shape() {
+		shape := make([]int, len(t.Shape))
+		for i, d := range t.Shape {
 			shape[i] = int(d)
 		}
 		if !slices.Equal(shape, e.shape) {
 			return nil, errors.Errorf("%s has shape %v, want %v", e.name, shape, e.shape)
 		}
-		set, err := e.accept(t.DType(), t.Data())
+		set, err := e.accept(t.DType, data[t.DataOffsets[0]:t.DataOffsets[1]])
 		if err != nil {
 			return nil, errors.WithMessage(err, e.name)
 		}
