@@ -107,6 +107,9 @@ func allocated(f func()) uint64 {
 
 // A tenth of a megabyte that unpacks to a hundred, in every packed format: refused, and not read to the end.
 func TestPackedFilesAreBounded(t *testing.T) {
+	if gtest.Race {
+		t.Skip("what it measures is memory, in a minute under the race detector, which has memory of its own")
+	}
 	const n = 40000 // images of CIFAR and SVHN, 123 MB
 	o := binary.LittleEndian
 	a, b := cifar10(), cifar100()

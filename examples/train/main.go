@@ -161,6 +161,9 @@ func (o *options) prepare() (lock io.Closer, err error) {
 		lock.Close()
 		return nil, err
 	}
+	for _, name := range []string{logFile, curvesFile} { // the loop does it for its own
+		atomicfile.RemoveLeftovers(filepath.Join(o.out, name))
+	}
 	return lock, nil
 }
 
