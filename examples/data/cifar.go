@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ftprop/ftprop/internal/regular"
 	"github.com/pkg/errors"
 )
 
@@ -149,7 +150,7 @@ func (f cifarFormat) anyIn(dir string) bool {
 }
 
 func (f cifarFormat) appendFile(m *Images, name string) error {
-	file, _, err := openFile(name, maxCIFAR*f.record())
+	file, _, err := regular.Open(name, maxCIFAR*f.record())
 	if err != nil {
 		return errors.Wrapf(err, "want %s", f.files())
 	}
@@ -224,7 +225,7 @@ func (f cifarFormat) readArchive(name string) (train, test *Images, err error) {
 	// Beside the images there are a readme and the names of the classes.
 	const rest = 1 << 20
 	most := maxCIFAR*f.record() + rest
-	file, size, err := openFile(name, most)
+	file, size, err := regular.Open(name, most)
 	if err != nil {
 		return nil, nil, err
 	}

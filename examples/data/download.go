@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/ftprop/ftprop/internal/filelock"
+	"github.com/ftprop/ftprop/internal/regular"
 	"github.com/pkg/errors"
 )
 
@@ -370,7 +371,7 @@ func (e *checksumError) Error() string {
 }
 
 func verifyFile(ctx context.Context, f remoteFile, path string) error {
-	file, _, err := openFile(path, f.size)
+	file, _, err := regular.Open(path, f.size)
 	if err != nil {
 		return err
 	}

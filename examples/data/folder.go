@@ -18,6 +18,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/ftprop/ftprop/internal/regular"
 	"github.com/pkg/errors"
 	"golang.org/x/image/draw"
 )
@@ -396,7 +397,7 @@ func resizedShape(h, w, short int) (height, width int) {
 
 // open decodes a file and drops its transparency.
 func (s *folderScratch) open(path string) (image.Image, error) {
-	file, _, err := openFile(path, math.MaxInt64)
+	file, _, err := regular.Open(path, math.MaxInt64)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ftprop/ftprop/internal/regular"
 	"github.com/pkg/errors"
 )
 
@@ -314,7 +315,7 @@ func readMNISTFile(dir, name string, rank int, read func(*idxFile) error) (path 
 }
 
 func readIDXFile(path string, rank int, read func(*idxFile) error) error {
-	f, size, err := openFile(path, maxMNIST+1<<10)
+	f, size, err := regular.Open(path, maxMNIST+1<<10)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/ftprop/ftprop/internal/regular"
 	"github.com/pkg/errors"
 	"golang.org/x/image/draw"
 )
@@ -115,7 +116,7 @@ func newSVHN(size int) (*Images, error) {
 func svhnBytes(n int) int64 { return int64(n)*(svhnPixels+8) + 1<<20 }
 
 func appendSVHNFile(m *Images, name string, most int) error {
-	f, size, err := openFile(name, svhnBytes(most))
+	f, size, err := regular.Open(name, svhnBytes(most))
 	if err != nil {
 		return err
 	}

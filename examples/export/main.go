@@ -110,7 +110,7 @@ func sizes(net *models.Net) (s string) {
 }
 
 func load(file string, network *setup.Network, given map[string]bool, images setup.Images) (*models.Net, error) {
-	f, err := regular.Open(file, setup.MostBytes)
+	f, _, err := regular.Open(file, setup.MostBytes)
 	if err != nil {
 		return nil, err
 	}

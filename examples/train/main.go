@@ -113,7 +113,7 @@ func (o *options) evalBatchFor(net *models.Net) int {
 }
 
 func (o *options) evaluate(ctx context.Context, p parts, out io.Writer) error {
-	f, err := regular.Open(o.eval, setup.MostBytes)
+	f, _, err := regular.Open(o.eval, setup.MostBytes)
 	if err != nil {
 		return errors.Wrap(err, "-eval")
 	}

@@ -57,9 +57,9 @@ func Apply(op gorgonia.Op, in ...*gorgonia.Node) (*gorgonia.Node, error) {
 	return n, err
 }
 
-// AtHome says whether an operation runs on the node it belongs to: there, and nowhere else, its inputs are the values
+// atHome says whether an operation runs on the node it belongs to: there, and nowhere else, its inputs are the values
 // of that node's inputs. Where it is doubtful (a machine that traces copies them) the answer is false.
-func (b *Buffer) AtHome(in []gorgonia.Value) bool {
+func (b *Buffer) atHome(in []gorgonia.Value) bool {
 	return b.out != nil && len(in) == len(b.in) && !b.differ(in, func(*gorgonia.Node) bool { return true })
 }
 
@@ -101,7 +101,7 @@ func (b *Buffer) look() {
 	b.result = true
 	for _, reader := range graph.NodesOf(g.To(b.out.ID())) {
 		n := reader.(*gorgonia.Node)
-		if n.IsScalar() && differentiable(n) && b.out.Dims() <= 2 {
+		if n.IsScalar() && differentiable(g, n) && b.out.Dims() <= 2 {
 			b.result = true
 			return
 		}
@@ -111,9 +111,10 @@ func (b *Buffer) look() {
 	}
 }
 
-func differentiable(n *gorgonia.Node) bool {
+// differentiable counts the inputs in the graph: the Arity of an operation on any number of them is -1.
+func differentiable(g *gorgonia.ExprGraph, n *gorgonia.Node) bool {
 	op, ok := n.Op().(gorgonia.SDOp)
-	return ok && slices.Contains(op.DiffWRT(op.Arity()), true)
+	return ok && slices.Contains(op.DiffWRT(g.From(n.ID()).Len()), true)
 }
 
 // fedBack says whether memory is in use as the value of an input of the graph.
@@ -134,7 +135,7 @@ func (b *Buffer) fedBack(d *tensor.Dense) bool {
 func Tensor[T vec.Float](b *Buffer, shape tensor.Shape, in []gorgonia.Value) (gorgonia.Value, []T) {
 	var zero T
 	n := shape.TotalSize()
-	keep := b.AtHome(in)
+	keep := b.atHome(in)
 	if keep {
 		b.look()
 		keep = !b.result && uintptr(n)*unsafe.Sizeof(zero) > b.small

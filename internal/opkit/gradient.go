@@ -1,6 +1,8 @@
 package opkit
 
 import (
+	"slices"
+
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
 )
@@ -12,13 +14,10 @@ import (
 type Gradient struct{ Pure }
 
 // DiffWRT is true: see SymDiff.
-func (Gradient) DiffWRT(n int) []bool {
-	d := make([]bool, n)
-	for i := range d {
-		d[i] = true
-	}
-	return d
-}
+func (Gradient) DiffWRT(n int) []bool { return AllTrue(n) }
+
+// AllTrue is the DiffWRT of an operation that is differentiable in all of its n inputs.
+func AllTrue(n int) []bool { return slices.Repeat([]bool{true}, n) }
 
 // SymDiff returns an error.
 func (Gradient) SymDiff(gorgonia.Nodes, *gorgonia.Node, *gorgonia.Node) (gorgonia.Nodes, error) {

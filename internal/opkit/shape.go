@@ -11,7 +11,7 @@ import (
 )
 
 // All arithmetic on sizes goes through this file: an overflow is an error, never a small number, and no size is trusted before
-// CheckShape has seen it.
+// Volume has seen it.
 
 // maxElements is more elements than a process can address on any processor that Go runs on (8 bytes each, 47 bits).
 const maxElements = 1 << 44

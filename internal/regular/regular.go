@@ -8,25 +8,42 @@ import (
 	"github.com/pkg/errors"
 )
 
-// Open opens a regular file of at most most bytes for reading. Symbolic links are followed.
-func Open(path string, most int64) (*os.File, error) {
-	// Before it is opened: opening a named pipe waits for who writes to it.
+// Open opens a regular file of at most most bytes for reading, and returns its size. Symbolic links are followed. What is no regular
+// file is refused, unopened: a pipe would be waited for, and a device may have no end.
+func Open(path string, most int64) (f *os.File, size int64, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
+	if err := check(path, info, most); err != nil {
+		return nil, 0, err
+	}
+	if f, err = os.Open(path); err != nil {
+		return nil, 0, err
+	}
+	if info, err = f.Stat(); err == nil { // of what was opened
+		err = check(path, info, most)
+	}
+	if err != nil {
+		f.Close()
+		return nil, 0, err
+	}
+	return f, info.Size(), nil
+}
+
+func check(path string, info os.FileInfo, most int64) error {
 	if !info.Mode().IsRegular() {
-		return nil, errors.Errorf("%s is no regular file", path)
+		return errors.Errorf("%q is no regular file (%v), want one", path, info.Mode().Type())
 	}
 	if info.Size() > most {
-		return nil, errors.Errorf("%s has %d bytes, want at most %d", path, info.Size(), most)
+		return errors.Errorf("%q has %d bytes, want at most %d", path, info.Size(), most)
 	}
-	return os.Open(path)
+	return nil
 }
 
 // Read returns the contents of a regular file of at most most bytes.
 func Read(path string, most int64) ([]byte, error) {
-	f, err := Open(path, most)
+	f, _, err := Open(path, most)
 	if err != nil {
 		return nil, err
 	}

@@ -65,7 +65,7 @@ func (op *Add) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ftprop %v %p", op, op) }
 func (op *Add) Hashcode() uint32 { return opkit.Hashcode(fmt.Sprintf("ftprop %v %p", op, op)) }
 
 // DiffWRT is true for both.
-func (op *Add) DiffWRT(n int) []bool { return allTrue(n) }
+func (op *Add) DiffWRT(n int) []bool { return opkit.AllTrue(n) }
 
 // SymDiff returns the output's gradient, twice; gorgonia.Grad calls it.
 func (op *Add) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {

@@ -350,7 +350,7 @@ func (op *BatchNorm) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ftprop %v %p", op,
 func (op *BatchNorm) Hashcode() uint32 { return opkit.Hashcode(fmt.Sprintf("ftprop %v %p", op, op)) }
 
 // DiffWRT is true for all inputs.
-func (op *BatchNorm) DiffWRT(n int) []bool { return allTrue(n) }
+func (op *BatchNorm) DiffWRT(n int) []bool { return opkit.AllTrue(n) }
 
 // SymDiff returns the nodes of the three gradients; gorgonia.Grad calls it.
 func (op *BatchNorm) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {

@@ -302,7 +302,7 @@ func (op *Conv2d) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ftprop %v %p", op, op
 func (op *Conv2d) Hashcode() uint32 { return opkit.Hashcode(fmt.Sprintf("ftprop %v %p", op, op)) }
 
 // DiffWRT is true for all inputs.
-func (op *Conv2d) DiffWRT(n int) []bool { return allTrue(n) }
+func (op *Conv2d) DiffWRT(n int) []bool { return opkit.AllTrue(n) }
 
 // SymDiff returns the nodes of the inputs' gradients; gorgonia.Grad calls it.
 func (op *Conv2d) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {

@@ -118,15 +118,7 @@ func (op *Linear) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ftprop %v %p", op, op
 func (op *Linear) Hashcode() uint32 { return opkit.Hashcode(fmt.Sprintf("ftprop %v %p", op, op)) }
 
 // DiffWRT is true for all inputs.
-func (op *Linear) DiffWRT(n int) []bool { return allTrue(n) }
-
-func allTrue(n int) []bool {
-	d := make([]bool, n)
-	for i := range d {
-		d[i] = true
-	}
-	return d
-}
+func (op *Linear) DiffWRT(n int) []bool { return opkit.AllTrue(n) }
 
 // SymDiff returns the nodes of the inputs' gradients; gorgonia.Grad calls it.
 func (op *Linear) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
