@@ -103,7 +103,7 @@ func constructor(name string, check func(*gorgonia.Node, Config) (Config, error)
 	build = func(x *gorgonia.Node, cfg Config, from *Net) (*Net, error) {
 		cfg, err := check(x, cfg)
 		if err != nil {
-			return nil, errors.WithMessagef(err, "models: %s", name)
+			return nil, opkit.In("models", errors.WithMessage(err, name))
 		}
 		b := &builder{
 			net:  &Net{Input: x, name: name, config: cfg, build: build, byName: map[string]*gorgonia.Node{}, results: map[*gorgonia.Node]string{}},
@@ -118,7 +118,7 @@ func constructor(name string, check func(*gorgonia.Node, Config) (Config, error)
 			b.err = b.ignored()
 		}
 		if b.err != nil {
-			return nil, errors.WithMessagef(b.err, "models: %s", name)
+			return nil, opkit.In("models", errors.WithMessage(b.err, name))
 		}
 		return b.net, nil
 	}

@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/ops"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
@@ -9,10 +10,10 @@ import (
 var (
 	// ErrNoGrad is returned (wrapped) for a node that has no gradient node yet: call gorgonia.Grad
 	// first. The Lisp machine's gradients are values, not nodes, so there is nothing to see there.
-	ErrNoGrad = errors.New("nodes: no gradient: call gorgonia.Grad before asking for targets")
+	ErrNoGrad = opkit.Errorf("nodes", "no gradient: call gorgonia.Grad before asking for targets")
 
 	// ErrNotActivation is returned (wrapped) for a node that is not a threshold activation's output.
-	ErrNotActivation = errors.New("nodes: not the output of a threshold activation")
+	ErrNotActivation = opkit.Errorf("nodes", "not the output of a threshold activation")
 )
 
 // Target returns the targets t in {-1, 0, +1} that the backward pass sets for the units of the
@@ -39,23 +40,23 @@ func Agreement(h *gorgonia.Node) (*gorgonia.Node, error) {
 // inspect puts an operation on (z, h, g) of the activation h; op gets its layer and the name of z.
 func inspect(h *gorgonia.Node, op func(l ops.Layer, z string) gorgonia.Op) (*gorgonia.Node, error) {
 	if h == nil {
-		return nil, errors.WithMessage(ErrNotActivation, "nil node")
+		return nil, opkit.In("nodes", errors.WithMessage(ErrNotActivation, "nil node"))
 	}
 	act, ok := h.Op().(ops.Activation)
 	if !ok {
-		return nil, errors.WithMessagef(ErrNotActivation, "node %q", h.Name())
+		return nil, opkit.In("nodes", errors.WithMessagef(ErrNotActivation, "node %q", h.Name()))
 	}
 	g := h.Deriv()
 	if g == nil {
-		return nil, errors.WithMessagef(ErrNoGrad, "node %q", h.Name())
+		return nil, opkit.In("nodes", errors.WithMessagef(ErrNoGrad, "node %q", h.Name()))
 	}
 	in := h.Graph().From(h.ID())
 	if !in.Next() {
-		return nil, errors.Errorf("nodes: node %q has no input", h.Name())
+		return nil, opkit.Errorf("nodes", "node %q has no input", h.Name())
 	}
 	z, ok := in.Node().(*gorgonia.Node)
 	if !ok {
-		return nil, errors.Errorf("nodes: node %q has an input that is no Gorgonia node", h.Name())
+		return nil, opkit.Errorf("nodes", "node %q has an input that is no Gorgonia node", h.Name())
 	}
 	return apply(op(act.Layer(), quoted(z)), z, h, g)
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/chewxy/hm"
 	"github.com/ftprop/ftprop/internal/par"
 	"github.com/ftprop/ftprop/internal/vec"
-	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
@@ -48,7 +47,7 @@ func (op threshold) Arity() int     { return 1 }
 func (op threshold) inferShape(inputs []gorgonia.DimSizer) (s tensor.Shape, err error) {
 	defer opkit.Guard(op, &err)                 // rules may be written elsewhere
 	if err := op.layer.Validate(); err != nil { // here the graph is being built
-		return nil, err
+		return nil, opkit.OfOp(op, err)
 	}
 	return opkit.SameShape(op, inputs, 1)
 }
@@ -73,7 +72,7 @@ func forward[T vec.Float](op threshold, prealloc, z gorgonia.Value) (gorgonia.Va
 	if lv.Steps > 1 {
 		levels = vec.StaircaseLevels(lv.Steps, lo, hi)
 	}
-	return opkit.Elementwise(op, prealloc, []gorgonia.Value{z}, func(hs []T, x [][]T) error {
+	return opkit.Elementwise(prealloc, []gorgonia.Value{z}, func(hs []T, x [][]T) error {
 		zs := x[0]
 		return par.Range(len(zs), grain, func(from, to int) error {
 			var finite bool
@@ -100,7 +99,7 @@ func (op threshold) symDiff(inputs gorgonia.Nodes, output, grad *gorgonia.Node) 
 	}
 	dz, err := opkit.Apply(&bufferedGrad{LayerGrad: LayerGrad{Layer: op.layer, Node: op.node}}, inputs[0], output, grad)
 	if err != nil {
-		return nil, errors.WithMessagef(err, "ops: differentiating %v", op)
+		return nil, opkit.Differentiating(op, err)
 	}
 	return gorgonia.Nodes{dz}, nil
 }

@@ -123,7 +123,7 @@ func (op Clip) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 
 func (op Clip) validate() error {
 	if op.kind == thresholdReLU && (!(op.max > 0) || math.IsInf(op.max, 1)) {
-		return errors.Errorf("ops: %v: the maximum must be positive and finite", op)
+		return errors.New("the maximum must be positive and finite")
 	}
 	return nil
 }

@@ -83,7 +83,7 @@ func (l Layer) Validate() error {
 		return err
 	}
 	_, err := l.loss(tensor.Float64) // the dtype is not known yet
-	return err
+	return opkit.In("ops", err)
 }
 
 // loss returns the rule's loss for the layer's levels, which must be those of an activation of the dtype.
@@ -95,10 +95,10 @@ func (l Layer) loss(dt tensor.Dtype) (loss Loss, err error) {
 	defer opkit.Guard(l, &err)
 	loss, err = l.Rule.Loss(l.Levels)
 	if err != nil {
-		return nil, errors.WithMessagef(err, "ops: rule %s on %+v", printed(l.Rule), l.Levels)
+		return nil, errors.WithMessagef(err, "rule %s on %+v", printed(l.Rule), l.Levels)
 	}
 	if loss == nil {
-		return nil, errors.Errorf("ops: rule %s on %+v: Loss returned neither a loss nor an error", printed(l.Rule), l.Levels)
+		return nil, errors.Errorf("rule %s on %+v: Loss returned neither a loss nor an error", printed(l.Rule), l.Levels)
 	}
 	return loss, nil
 }
@@ -122,7 +122,7 @@ func setTargets[T vec.Float](l Layer, t, z, h, g []T, offset int) error {
 	for i := range t {
 		v := l.Targets.Target(l.Levels, float64(g[i]), float64(z[i]), float64(h[i]))
 		if v != 0 && v != 1 && v != -1 {
-			return errors.Errorf("ops: target setter %s returned %v, but a target is -1, 0 or +1", printed(l.Targets), v)
+			return errors.Errorf("target setter %s returned %v, but a target is -1, 0 or +1", printed(l.Targets), v)
 		}
 		t[i] = T(v)
 	}

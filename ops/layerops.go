@@ -69,7 +69,7 @@ func (onUnits) DiffWRT(n int) []bool { return make([]bool, n) }
 
 // SymDiff returns an error: see DiffWRT.
 func (onUnits) SymDiff(gorgonia.Nodes, *gorgonia.Node, *gorgonia.Node) (gorgonia.Nodes, error) {
-	return nil, errors.New("ops: targets, layer losses and their derivatives cannot be differentiated")
+	return nil, opkit.Errorf("ops", "targets, layer losses and their derivatives cannot be differentiated")
 }
 
 // String returns the operation as its constructor.
@@ -115,7 +115,7 @@ func (op Agreement) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 func unitShape(op fmt.Stringer, l Layer, in []gorgonia.DimSizer) (s tensor.Shape, err error) {
 	defer opkit.Guard(op, &err)
 	if err := l.Validate(); err != nil {
-		return nil, err
+		return nil, opkit.OfOp(op, err)
 	}
 	return opkit.SameShape(op, in, 3)
 }
@@ -135,12 +135,12 @@ func (op Target) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 func (op LayerGrad) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Value) (gorgonia.Value, error) {
 	return opkit.Dispatch(op, in, 3,
 		func() (gorgonia.Value, error) {
-			return opkit.Elementwise(op, prealloc, in, func(dz []float32, x [][]float32) error {
+			return opkit.Elementwise(prealloc, in, func(dz []float32, x [][]float32) error {
 				return onNode(op.Node, layerGrad(op.Layer, dz, x[0], x[1], x[2], opkit.BatchOf(in[0])))
 			})
 		},
 		func() (gorgonia.Value, error) {
-			return opkit.Elementwise(op, prealloc, in, func(dz []float64, x [][]float64) error {
+			return opkit.Elementwise(prealloc, in, func(dz []float64, x [][]float64) error {
 				return onNode(op.Node, layerGrad(op.Layer, dz, x[0], x[1], x[2], opkit.BatchOf(in[0])))
 			})
 		})
@@ -150,12 +150,12 @@ func (op LayerGrad) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Value)
 func (op Target) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Value) (gorgonia.Value, error) {
 	return opkit.Dispatch(op, in, 3,
 		func() (gorgonia.Value, error) {
-			return opkit.Elementwise(op, prealloc, in, func(t []float32, x [][]float32) error {
+			return opkit.Elementwise(prealloc, in, func(t []float32, x [][]float32) error {
 				return onNode(op.Node, layerTargets(op.Layer, t, x[0], x[1], x[2]))
 			})
 		},
 		func() (gorgonia.Value, error) {
-			return opkit.Elementwise(op, prealloc, in, func(t []float64, x [][]float64) error {
+			return opkit.Elementwise(prealloc, in, func(t []float64, x [][]float64) error {
 				return onNode(op.Node, layerTargets(op.Layer, t, x[0], x[1], x[2]))
 			})
 		})
@@ -191,13 +191,13 @@ func (op Agreement) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 
 // reduce runs f on the elements of (z, h, g) and returns its result as a scalar of their dtype.
 func reduce[T vec.Float](op fmt.Stringer, node string, in []gorgonia.Value, f func(z, h, g []T) (float64, error)) (gorgonia.Value, error) {
-	x, err := opkit.AllElements[T](op, in...)
+	x, err := opkit.AllElements[T](in...)
 	if err != nil {
 		return nil, err
 	}
 	sum, err := f(x[0], x[1], x[2])
 	if err != nil {
-		return nil, errors.WithMessagef(onNode(node, err), "ops: %v", op)
+		return nil, onNode(node, err)
 	}
 	return opkit.Scalar(T(sum)), nil
 }

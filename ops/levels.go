@@ -3,8 +3,8 @@ package ops
 import (
 	"math"
 
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/internal/vec"
-	"github.com/pkg/errors"
 	"gorgonia.org/tensor"
 )
 
@@ -30,11 +30,11 @@ func (l Levels) Validate() error { return l.ValidateIn(tensor.Float64) }
 func (l Levels) ValidateIn(dt tensor.Dtype) error {
 	switch {
 	case math.IsNaN(l.Lo-l.Lo) || math.IsNaN(l.Hi-l.Hi):
-		return errors.Errorf("ops: levels from %v to %v: both ends must be finite", l.Lo, l.Hi)
+		return opkit.Errorf("ops", "levels from %v to %v: both ends must be finite", l.Lo, l.Hi)
 	case l.Lo >= l.Hi:
-		return errors.Errorf("ops: levels from %v to %v: Lo must be less than Hi", l.Lo, l.Hi)
+		return opkit.Errorf("ops", "levels from %v to %v: Lo must be less than Hi", l.Lo, l.Hi)
 	case l.Steps < 1 || l.Steps > maxSteps:
-		return errors.Errorf("ops: %d steps: a threshold activation has 1 to %d (a staircase 2 or more)", l.Steps, maxSteps)
+		return opkit.Errorf("ops", "%d steps: a threshold activation has 1 to %d (a staircase 2 or more)", l.Steps, maxSteps)
 	}
 	lo, hi, top, least, eps := l.Lo, l.Hi, math.MaxFloat64/4, 0x1p-1022, 0x1p-52
 	if dt == tensor.Float32 {
@@ -44,11 +44,11 @@ func (l Levels) ValidateIn(dt tensor.Dtype) error {
 	step := 4 * eps * size // a level has three roundings of at most eps size/2 each, and so has its neighbour
 	switch {
 	case size > top:
-		return errors.Errorf("ops: levels from %v to %v: in %v both ends must be at most %.3g in size", l.Lo, l.Hi, dt, top)
+		return opkit.Errorf("ops", "levels from %v to %v: in %v both ends must be at most %.3g in size", l.Lo, l.Hi, dt, top)
 	case (hi-lo)/float64(l.Steps) < step:
-		return errors.Errorf("ops: levels from %v to %v in %d steps: in %v neighbours must be at least %.3g apart", l.Lo, l.Hi, l.Steps, dt, step)
+		return opkit.Errorf("ops", "levels from %v to %v in %d steps: in %v neighbours must be at least %.3g apart", l.Lo, l.Hi, l.Steps, dt, step)
 	case hi-lo < least:
-		return errors.Errorf("ops: levels from %v to %v: in %v both ends must be at least %.3g apart", l.Lo, l.Hi, dt, least)
+		return opkit.Errorf("ops", "levels from %v to %v: in %v both ends must be at least %.3g apart", l.Lo, l.Hi, dt, least)
 	}
 	return nil
 }

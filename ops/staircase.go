@@ -63,7 +63,7 @@ func (op Staircase) threshold() threshold { return threshold{op.Layer(), op.Stri
 // impossible levels and rules that cannot serve them are refused.
 func (op Staircase) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 	if op.Steps < 2 {
-		return nil, errors.Errorf("ops: %v has %d steps, but a staircase has 2 or more (for one threshold use Sign or Step01)", op, op.Steps)
+		return nil, opkit.OfOp(op, errors.Errorf("%d steps, but a staircase has 2 or more (for one threshold use Sign or Step01)", op.Steps))
 	}
 	return op.threshold().inferShape(in)
 }

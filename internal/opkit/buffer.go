@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/ftprop/ftprop/internal/vec"
+	"github.com/pkg/errors"
 	"gonum.org/v1/gonum/graph"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -48,13 +49,21 @@ type Binder interface {
 	Bind(in gorgonia.Nodes, out *gorgonia.Node)
 }
 
-// Apply is gorgonia.ApplyOp, and gives an operation with a Buffer to the node that it makes.
+// Apply is gorgonia.ApplyOp, and gives an operation with a Buffer to the node that it makes. An error of the operation's own comes
+// without the words that Gorgonia puts before it.
 func Apply(op gorgonia.Op, in ...*gorgonia.Node) (*gorgonia.Node, error) {
 	n, err := gorgonia.ApplyOp(op, in...)
-	if b, ok := op.(Binder); ok && err == nil {
+	if err != nil {
+		var own *packageError
+		if errors.As(err, &own) {
+			return nil, own
+		}
+		return nil, err
+	}
+	if b, ok := op.(Binder); ok {
 		b.Bind(in, n)
 	}
-	return n, err
+	return n, nil
 }
 
 // atHome says whether an operation runs on the node it belongs to: there, and nowhere else, its inputs are the values

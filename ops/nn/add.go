@@ -47,10 +47,10 @@ func (op *Add) UsePreallocDo(_ gorgonia.Value, in ...gorgonia.Value) (gorgonia.V
 
 func addDo[T vec.Float](op *Add, in []gorgonia.Value) (gorgonia.Value, error) {
 	if in[0].Shape().IsScalar() {
-		return opkit.Elementwise(op, nil, in, func(y []T, x [][]T) error { vec.Sum(y, x[0], x[1]); return nil })
+		return opkit.Elementwise(nil, in, func(y []T, x [][]T) error { vec.Sum(y, x[0], x[1]); return nil })
 	}
 	v, _ := opkit.Tensor[T](&op.memory, in[0].Shape(), in)
-	return opkit.Elementwise(op, v, in, func(y []T, x [][]T) error {
+	return opkit.Elementwise(v, in, func(y []T, x [][]T) error {
 		return par.Range(len(y), grainElems, func(lo, hi int) error {
 			vec.Sum(y[lo:hi], x[0][lo:hi], x[1][lo:hi])
 			return nil

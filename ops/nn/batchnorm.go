@@ -62,7 +62,7 @@ const maxChannels = 1 << 24
 // The running mean starts at 0, the variance at 1.
 func NewBatchNorm(channels int, momentum, eps float64) (*BatchNorm, error) {
 	if channels < 1 || channels > maxChannels || !(momentum >= 0 && momentum <= 1) || !(eps > 0) || math.IsInf(eps, 1) {
-		return nil, errors.Errorf("nn: BatchNorm of %d channels, momentum %v, eps %v: want 1 to %d channels, momentum from 0 to 1, a positive eps", channels, momentum, eps, maxChannels)
+		return nil, opkit.Errorf("nn", "BatchNorm of %d channels, momentum %v, eps %v: want 1 to %d channels, momentum from 0 to 1, a positive eps", channels, momentum, eps, maxChannels)
 	}
 	op := &BatchNorm{Momentum: momentum, Eps: eps, mean: make([]float64, channels), variance: make([]float64, channels)}
 	return op, op.Reset()
@@ -90,14 +90,18 @@ func (op *BatchNorm) Running() (mean, variance []float64) {
 	return append([]float64(nil), op.mean...), append([]float64(nil), op.variance...)
 }
 
+func (op *BatchNorm) errorf(format string, args ...any) error {
+	return opkit.OfOp(op, errors.Errorf(format, args...))
+}
+
 // SetRunning sets the running mean and variance, one number a channel, finite, no variance negative.
 func (op *BatchNorm) SetRunning(mean, variance []float64) error {
 	if len(mean) != len(op.mean) || len(variance) != len(op.mean) {
-		return errors.Errorf("nn: %v: %d running means and %d variances: want %d of each", op, len(mean), len(variance), len(op.mean))
+		return op.errorf("%d running means and %d variances: want %d of each", len(mean), len(variance), len(op.mean))
 	}
 	for c := range mean {
 		if m, v := mean[c], variance[c]; m-m != 0 || v-v != 0 || v < 0 {
-			return errors.Errorf("nn: %v: running mean %v and variance %v of channel %d: want finite numbers, the variance not negative", op, m, v, c)
+			return op.errorf("running mean %v and variance %v of channel %d: want finite numbers, the variance not negative", m, v, c)
 		}
 	}
 	copy(op.mean, mean)
@@ -134,10 +138,10 @@ func (op *BatchNorm) SetStats(mean, variance tensor.Tensor) (err error) {
 	for i, t := range []tensor.Tensor{mean, variance} {
 		name := [2]string{"mean", "variance"}[i]
 		if t == nil {
-			return errors.Errorf("nn: %v: the running %s is nil", op, name)
+			return op.errorf("the running %s is nil", name)
 		}
 		if !t.Shape().Eq(tensor.Shape{len(op.mean)}) || t.Dtype() != want {
-			return errors.Errorf("nn: %v: running %s %v of %v: want (%d) of %v", op, name, t.Shape(), t.Dtype(), len(op.mean), want)
+			return op.errorf("running %s %v of %v: want (%d) of %v", name, t.Shape(), t.Dtype(), len(op.mean), want)
 		}
 		if want == tensor.Float32 {
 			x[i], err = doubles[float32](t)
@@ -145,7 +149,7 @@ func (op *BatchNorm) SetStats(mean, variance tensor.Tensor) (err error) {
 			x[i], err = doubles[float64](t)
 		}
 		if err != nil {
-			return errors.WithMessagef(err, "nn: %v: running %s", op, name)
+			return opkit.OfOp(op, errors.WithMessagef(err, "running %s", name))
 		}
 	}
 	return op.SetRunning(x[0], x[1])
@@ -192,20 +196,20 @@ type planes struct{ n, channels, size int }
 
 func (op *BatchNorm) layout(s []tensor.Shape) (planes, error) {
 	if len(s) != 3 {
-		return planes{}, errors.Errorf("nn: %v takes x, scale and shift, got %d inputs", op, len(s))
+		return planes{}, errors.Errorf("takes x, scale and shift, got %d inputs", len(s))
 	}
 	x := s[0]
 	if len(x) != 2 && len(x) != 4 || x[1] != len(op.mean) {
-		return planes{}, errors.Errorf("nn: %v: input %v: want (N, %d) or (N, %[3]d, H, W)", op, x, len(op.mean))
+		return planes{}, errors.Errorf("input %v: want (N, %d) or (N, %[2]d, H, W)", x, len(op.mean))
 	}
 	total, err := opkit.Volume(x)
 	if err != nil {
-		return planes{}, errors.WithMessagef(err, "nn: %v: input", op)
+		return planes{}, errors.WithMessage(err, "input")
 	}
 	for i, name := range []string{"scale", "shift"} {
 		v := s[i+1]
 		if !perChannel(v, x[1]) {
-			return planes{}, errors.Errorf("nn: %v: %s %v: want (%d), (1, %[4]d) or (1, %[4]d, 1, 1), one number a channel", op, name, v, x[1])
+			return planes{}, errors.Errorf("%s %v: want (%d), (1, %[3]d) or (1, %[3]d, 1, 1), one number a channel", name, v, x[1])
 		}
 	}
 	return planes{x[0], x[1], total / (x[0] * x[1])}, nil
@@ -244,7 +248,7 @@ func (op *BatchNorm) UsePreallocDo(_ gorgonia.Value, in ...gorgonia.Value) (gorg
 
 func batchNorm[T vec.Float](op *BatchNorm, in []gorgonia.Value) (gorgonia.Value, error) {
 	if op.Elsewhere(in) {
-		return nil, errors.Errorf("nn: %v: it runs on another node than it was made for, in a clone of its graph perhaps: the running statistics are of one network. Build the network anew (models: Net.At)", op)
+		return nil, errors.New("it runs on another node than it was made for, in a clone of its graph perhaps: the running statistics are of one network. Build the network anew (models: Net.At)")
 	}
 	p, err := op.layout(valueShapes(in))
 	if err != nil {
@@ -252,9 +256,9 @@ func batchNorm[T vec.Float](op *BatchNorm, in []gorgonia.Value) (gorgonia.Value,
 	}
 	count := p.n * p.size
 	if !op.testing && count < 2 {
-		return nil, errors.Errorf("nn: %v: input %v has one value a channel: training needs two or more", op, in[0].Shape())
+		return nil, errors.Errorf("input %v has one value a channel: training needs two or more", in[0].Shape())
 	}
-	x, err := slices[T](op, in...)
+	x, err := slices[T](in...)
 	if err != nil {
 		return nil, err
 	}
@@ -325,7 +329,7 @@ func moments[T vec.Float](op *BatchNorm, p planes, c int, x []T) (m T, rest, var
 		// Rounded as PyTorch keeps them, so that a file in the network's precision holds them exactly.
 		t := T(r)
 		if t-t != 0 {
-			return m, rest, variance, errors.Errorf("nn: %v: the running %s of channel %d would become %v, more than %T holds: the batch has mean %v and variance %v", op, [2]string{"mean", "variance"}[i], c, r, t, mean, variance)
+			return m, rest, variance, errors.Errorf("the running %s of channel %d would become %v, more than %T holds: the batch has mean %v and variance %v", [2]string{"mean", "variance"}[i], c, r, t, mean, variance)
 		}
 		op.next[i][c] = float64(t)
 	}
@@ -337,10 +341,10 @@ func nonFinite[T vec.Float](op *BatchNorm, p planes, c int, x []T, variance floa
 	for n := range p.n {
 		from := (n*p.channels + c) * p.size
 		if i := vec.FirstNonFinite(x[from : from+p.size]); i >= 0 {
-			return errors.Errorf("nn: %v: element %d of channel %d of sample %d is %v: training needs finite numbers", op, i, c, n, x[from+i])
+			return errors.Errorf("element %d of channel %d of sample %d is %v: training needs finite numbers", i, c, n, x[from+i])
 		}
 	}
-	return errors.Errorf("nn: %v: the variance of channel %d is %v: its elements are too large", op, c, variance)
+	return errors.Errorf("the variance of channel %d is %v: its elements are too large", c, variance)
 }
 
 // WriteHash writes an identity: a normalisation has state, so no two are the same.
@@ -361,7 +365,7 @@ func (op *BatchNorm) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgo
 		var err error
 		// The output is an input so that normalisation is sure to have run before.
 		if nodes[i], err = opkit.Apply(&normInputGrad{normGrad: shared, input: i, dims: in[0].Dims(), shape: in[i].Shape()}, in[0], in[1], out, grad); err != nil {
-			return nil, errors.WithMessagef(err, "nn: differentiating %v", op)
+			return nil, opkit.Differentiating(op, err)
 		}
 	}
 	return nodes, nil
@@ -457,9 +461,9 @@ func normBackward[T vec.Float](d *normInputGrad, in []gorgonia.Value) (gorgonia.
 		return nil, err
 	}
 	if d.norm.of != in[0] {
-		return nil, errors.Errorf("nn: %v: the batch's mean and variance are of another node: a batch normalisation belongs to one, make each its own", d)
+		return nil, errors.New("the batch's mean and variance are of another node: a batch normalisation belongs to one, make each its own")
 	}
-	x, err := slices[T](d, in[0], in[1], in[3])
+	x, err := slices[T](in[0], in[1], in[3])
 	if err != nil {
 		return nil, err
 	}

@@ -49,11 +49,11 @@ func NewConv2d(pad, stride, dilation []int, bias bool) (*Conv2d, error) {
 		lowest int
 	}{{"pad", pad, &op.Pad, 0}, {"stride", stride, &op.Stride, 1}, {"dilation", dilation, &op.Dilation, 1}} {
 		if len(p.from) != 2 {
-			return nil, errors.Errorf("nn: Conv2d: %s %v: want two numbers, for height and width", p.name, p.from)
+			return nil, opkit.Errorf("nn", "Conv2d: %s %v: want two numbers, for height and width", p.name, p.from)
 		}
 		for i, v := range p.from {
 			if v < p.lowest {
-				return nil, errors.Errorf("nn: Conv2d: %s %v: want %d or more", p.name, p.from, p.lowest)
+				return nil, opkit.Errorf("nn", "Conv2d: %s %v: want %d or more", p.name, p.from, p.lowest)
 			}
 			p.to[i] = v
 		}
@@ -94,24 +94,24 @@ func (op *Conv2d) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 
 func (op *Conv2d) geometry(shapes []tensor.Shape) (g geometry, err error) {
 	if len(shapes) != op.Arity() {
-		return g, errors.Errorf("nn: %v takes %d inputs, got %d", op, op.Arity(), len(shapes))
+		return g, errors.Errorf("takes %d inputs, got %d", op.Arity(), len(shapes))
 	}
 	x, f := shapes[0], shapes[1]
 	if len(x) != 4 || len(f) != 4 {
-		return g, errors.Errorf("nn: %v: image %v and filter %v: want (N, C, H, W) and (O, C, KH, KW)", op, x, f)
+		return g, errors.Errorf("image %v and filter %v: want (N, C, H, W) and (O, C, KH, KW)", x, f)
 	}
 	if x[1] != f[1] {
-		return g, errors.Errorf("nn: %v: image %v has %d channels, filter %v is for %d", op, x, x[1], f, f[1])
+		return g, errors.Errorf("image %v has %d channels, filter %v is for %d", x, x[1], f, f[1])
 	}
 	if op.Bias && (len(shapes[2]) != 1 || shapes[2][0] != f[0]) {
-		return g, errors.Errorf("nn: %v: bias %v: want (%d), one number for each of the filter's outputs", op, shapes[2], f[0])
+		return g, errors.Errorf("bias %v: want (%d), one number for each of the filter's outputs", shapes[2], f[0])
 	}
 	g = geometry{n: x[0], c: x[1], h: x[2], w: x[3], o: f[0], kh: f[2], kw: f[3], pad: op.Pad, stride: op.Stride, dilation: op.Dilation, noWinograd: op.NoWinograd}
 	g.oh, err = windows(g.h, g.kh, g.pad[0], g.pad[0], g.stride[0], g.dilation[0])
 	if err == nil {
 		g.ow, err = windows(g.w, g.kw, g.pad[1], g.pad[1], g.stride[1], g.dilation[1])
 	}
-	return g, errors.WithMessagef(err, "nn: %v: image %v, filter %v", op, x, f)
+	return g, errors.WithMessagef(err, "image %v, filter %v", x, f)
 }
 
 // windows returns how often a window of size k fits into size n with the given padding before and after it.
@@ -267,12 +267,12 @@ func valueShapes(in []gorgonia.Value) []tensor.Shape {
 }
 
 // slices returns the elements of values of any shapes.
-func slices[T vec.Float](op fmt.Stringer, in ...gorgonia.Value) ([][]T, error) {
+func slices[T vec.Float](in ...gorgonia.Value) ([][]T, error) {
 	out := make([][]T, len(in))
 	for i, v := range in {
 		var err error
 		if out[i], err = opkit.Elements[T](v); err != nil {
-			return nil, errors.WithMessagef(err, "nn: %v: input %d", op, i)
+			return nil, errors.WithMessagef(err, "input %d", i)
 		}
 	}
 	return out, nil
@@ -283,7 +283,7 @@ func convDo[T vec.Float](op *Conv2d, in []gorgonia.Value) (gorgonia.Value, error
 	if err != nil {
 		return nil, err
 	}
-	x, err := slices[T](op, in...)
+	x, err := slices[T](in...)
 	if err != nil {
 		return nil, err
 	}
@@ -315,7 +315,7 @@ func (op *Conv2d) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia
 		}
 		var err error
 		if grads[i], err = opkit.Apply(d, in[0], in[1], grad); err != nil {
-			return nil, errors.WithMessagef(err, "nn: differentiating %v", op)
+			return nil, opkit.Differentiating(op, err)
 		}
 	}
 	return grads, nil
@@ -386,7 +386,7 @@ func convGradDo[T vec.Float](d *convGrad, in []gorgonia.Value) (gorgonia.Value, 
 	if d.image != nil && d.image.Deriv() == nil {
 		return v, nil
 	}
-	x, err := slices[T](d, in...)
+	x, err := slices[T](in...)
 	if err != nil {
 		return nil, err
 	}

@@ -58,13 +58,13 @@ func (op *Linear) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 
 func (op *Linear) output(s []tensor.Shape) (tensor.Shape, error) {
 	if len(s) != op.Arity() {
-		return nil, errors.Errorf("nn: %v takes %d inputs, got %d", op, op.Arity(), len(s))
+		return nil, errors.Errorf("takes %d inputs, got %d", op.Arity(), len(s))
 	}
 	if len(s[0]) != 2 || len(s[1]) != 2 || s[0][1] != s[1][1] {
-		return nil, errors.Errorf("nn: %v: input %v and weight %v: want (N, in) and (out, in)", op, s[0], s[1])
+		return nil, errors.Errorf("input %v and weight %v: want (N, in) and (out, in)", s[0], s[1])
 	}
 	if op.Bias && (len(s[2]) != 1 || s[2][0] != s[1][0]) {
-		return nil, errors.Errorf("nn: %v: bias %v: want (%d), one number an output", op, s[2], s[1][0])
+		return nil, errors.Errorf("bias %v: want (%d), one number an output", s[2], s[1][0])
 	}
 	return tensor.Shape{s[0][0], s[1][0]}, nil
 }
@@ -96,7 +96,7 @@ func linear[T vec.Float](op *Linear, in []gorgonia.Value) (gorgonia.Value, error
 	if err != nil {
 		return nil, err
 	}
-	x, err := slices[T](op, in...)
+	x, err := slices[T](in...)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +131,7 @@ func (op *Linear) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia
 		}
 		var err error
 		if grads[i], err = opkit.Apply(d, in[0], in[1], grad); err != nil {
-			return nil, errors.WithMessagef(err, "nn: differentiating %v", op)
+			return nil, opkit.Differentiating(op, err)
 		}
 	}
 	return grads, nil
@@ -190,7 +190,7 @@ func linearBackward[T vec.Float](d *linearGrad, in []gorgonia.Value) (gorgonia.V
 	if d.x != nil && d.x.Deriv() == nil {
 		return v, nil
 	}
-	x, err := slices[T](d, in...)
+	x, err := slices[T](in...)
 	if err != nil {
 		return nil, err
 	}

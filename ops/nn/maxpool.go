@@ -41,7 +41,7 @@ type MaxPool2D struct {
 func NewMaxPool2D(kernel tensor.Shape, pad, stride []int) (*MaxPool2D, error) {
 	op := &MaxPool2D{}
 	if len(kernel) != 2 || len(pad) != 2 && len(pad) != 4 || len(stride) != 2 {
-		return nil, errors.Errorf("nn: MaxPool2D: kernel %v, pad %v, stride %v: want two numbers each, for height and width, or four pads: below, above, right, left", kernel, pad, stride)
+		return nil, opkit.Errorf("nn", "MaxPool2D: kernel %v, pad %v, stride %v: want two numbers each, for height and width, or four pads: below, above, right, left", kernel, pad, stride)
 	}
 	for i := range 2 {
 		op.Kernel[i], op.Pad[i], op.PadEnd[i], op.Stride[i] = kernel[i], pad[i], pad[i], stride[i]
@@ -49,7 +49,7 @@ func NewMaxPool2D(kernel tensor.Shape, pad, stride []int) (*MaxPool2D, error) {
 			op.Pad[i], op.PadEnd[i] = pad[2*i+1], pad[2*i]
 		}
 		if kernel[i] < 1 || stride[i] < 1 || min(op.Pad[i], op.PadEnd[i]) < 0 || max(op.Pad[i], op.PadEnd[i]) >= kernel[i] {
-			return nil, errors.Errorf("nn: MaxPool2D: kernel %v, pad %v, stride %v: want kernel and stride of 1 or more, pads from 0 to less than the kernel (PyTorch: half the kernel): a window in the padding has no maximum", kernel, pad, stride)
+			return nil, opkit.Errorf("nn", "MaxPool2D: kernel %v, pad %v, stride %v: want kernel and stride of 1 or more, pads from 0 to less than the kernel (PyTorch: half the kernel): a window in the padding has no maximum", kernel, pad, stride)
 		}
 	}
 	return op, nil
@@ -86,16 +86,16 @@ func (op *MaxPool2D) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 
 func (op *MaxPool2D) output(s tensor.Shape) (tensor.Shape, error) {
 	if len(s) != 4 {
-		return nil, errors.Errorf("nn: %v: input %v: want (N, C, H, W)", op, s)
+		return nil, errors.Errorf("input %v: want (N, C, H, W)", s)
 	}
 	if opkit.Mul(s[2], s[3]) > math.MaxInt32 { // see argmax
-		return nil, errors.Errorf("nn: %v: input %v: want at most 2^31 - 1 elements a channel", op, s)
+		return nil, errors.Errorf("input %v: want at most 2^31 - 1 elements a channel", s)
 	}
 	out := tensor.Shape{s[0], s[1], 0, 0}
 	for i := range 2 {
 		n, err := windows(s[2+i], op.Kernel[i], op.Pad[i], op.PadEnd[i], op.Stride[i], 1)
 		if err != nil {
-			return nil, errors.WithMessagef(err, "nn: %v: input %v", op, s)
+			return nil, errors.WithMessagef(err, "input %v", s)
 		}
 		out[2+i] = n
 	}
@@ -122,7 +122,7 @@ func maxPool[T vec.Float](op *MaxPool2D, in []gorgonia.Value) (gorgonia.Value, e
 	}
 	x, err := opkit.Elements[T](in[0])
 	if err != nil {
-		return nil, errors.WithMessagef(err, "nn: %v", op)
+		return nil, err
 	}
 	v, out := opkit.Tensor[T](&op.memory, shape, in)
 	op.of = in[0]
@@ -209,7 +209,7 @@ func (op *MaxPool2D) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgo
 	// The output is an input of the gradient so that pooling is sure to have run before.
 	op.Bind(in, out)
 	dx, err := opkit.Apply(&maxPoolGrad{pool: op}, in[0], out, grad)
-	return gorgonia.Nodes{dx}, errors.WithMessagef(err, "nn: differentiating %v", op)
+	return gorgonia.Nodes{dx}, opkit.Differentiating(op, err)
 }
 
 // DoDiff adds to the input's gradient; the Lisp machine calls it.
@@ -250,7 +250,7 @@ func (d *maxPoolGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 func maxPoolBackward[T vec.Float](d *maxPoolGrad, in []gorgonia.Value) (gorgonia.Value, error) {
 	g, err := opkit.Elements[T](in[2])
 	if err != nil {
-		return nil, errors.WithMessagef(err, "nn: %v", d)
+		return nil, err
 	}
 	pool := d.pool
 	if pool.of != in[0] { // it has run on another node since
@@ -260,7 +260,7 @@ func maxPoolBackward[T vec.Float](d *maxPoolGrad, in []gorgonia.Value) (gorgonia
 		}
 	}
 	if len(g) != len(pool.argmax) {
-		return nil, errors.Errorf("nn: %v: a gradient of %d elements for %d maxima", d, len(g), len(pool.argmax))
+		return nil, errors.Errorf("a gradient of %d elements for %d maxima", len(g), len(pool.argmax))
 	}
 	s := in[0].Shape()
 	v, dx := opkit.Tensor[T](&d.memory, s, in)
