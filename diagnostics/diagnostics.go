@@ -78,7 +78,7 @@ func Watch(hidden gorgonia.Nodes, names []string) (*Probe, error) {
 		if !ok {
 			continue
 		}
-		w := &watched{name: h.Name(), levels: act.Layer().Levels, batch: 1}
+		w := &watched{name: h.Name(), levels: act.Threshold().Levels, batch: 1}
 		if names != nil {
 			w.name = names[i]
 		}

@@ -46,33 +46,16 @@ func Act(a ops.Activation) Activation {
 			return nil, opkit.Errorf("nodes", "Act of a nil activation")
 		}
 		defer ours(&err)
-		defer opkit.Guard(a, &err) // a nil pointer in the interface, or an activation of a user's
+		defer opkit.Guard(a, &err) // a nil pointer in the interface
 		if err := check(a, x); err != nil {
 			return nil, err
 		}
-		if err := a.Layer().Levels.ValidateIn(x.Dtype()); err != nil {
+		if err := a.Threshold().Levels.ValidateIn(x.Dtype()); err != nil {
 			return nil, opkit.OfOp(a, errors.WithMessagef(err, "node %q", x.Name()))
 		}
-		// A name for run-time errors: an operation does not know its node.
-		name := quoted(x)
-		act := a
-		switch op := a.(type) {
-		case ops.Sign:
-			op.Node = name
-			act = op
-		case ops.Step01:
-			op.Node = name
-			act = op
-		case ops.Staircase:
-			op.Node = name
-			act = op
-		}
-		return apply(ops.Buffered(act), x)
+		return apply(ops.Buffered(a), x)
 	}
 }
-
-// quoted is a node's name in messages.
-func quoted(x *gorgonia.Node) string { return fmt.Sprintf("%q", x.Name()) }
 
 // check returns an error unless every x is a node of float32 or float64.
 func check(op fmt.Stringer, xs ...*gorgonia.Node) (err error) {

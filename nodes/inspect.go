@@ -22,23 +22,23 @@ var (
 // It is to be called after gorgonia.Grad; like any node it is then read with gorgonia.Read. The error
 // is ErrNoGrad before Grad, ErrNotActivation for other nodes (compare with errors.Is).
 func Target(h *gorgonia.Node) (*gorgonia.Node, error) {
-	return inspect(h, func(l ops.Layer, z string) gorgonia.Op { return ops.Target{Layer: l, Node: z} })
+	return inspect(h, func(t ops.Threshold) gorgonia.SDOp { return ops.Target{Threshold: t} })
 }
 
 // LayerLoss returns the layer loss sum w l(z, t) of the threshold activation h: a scalar. Call it after
 // gorgonia.Grad; errors as for Target.
 func LayerLoss(h *gorgonia.Node) (*gorgonia.Node, error) {
-	return inspect(h, func(l ops.Layer, z string) gorgonia.Op { return ops.LayerLoss{Layer: l, Dims: h.Dims(), Node: z} })
+	return inspect(h, func(t ops.Threshold) gorgonia.SDOp { return ops.LayerLoss{Threshold: t, Dims: h.Dims()} })
 }
 
 // Agreement returns the share of units of the threshold activation h, among those with a target, with
 // sign(z) == t: a scalar in [0, 1]. Call it after gorgonia.Grad; errors as for Target.
 func Agreement(h *gorgonia.Node) (*gorgonia.Node, error) {
-	return inspect(h, func(l ops.Layer, z string) gorgonia.Op { return ops.Agreement{Layer: l, Dims: h.Dims(), Node: z} })
+	return inspect(h, func(t ops.Threshold) gorgonia.SDOp { return ops.Agreement{Threshold: t, Dims: h.Dims()} })
 }
 
-// inspect puts an operation on (z, h, g) of the activation h; op gets its layer and the name of z.
-func inspect(h *gorgonia.Node, op func(l ops.Layer, z string) gorgonia.Op) (*gorgonia.Node, error) {
+// inspect puts an operation on (z, h, g) of the activation h.
+func inspect(h *gorgonia.Node, op func(t ops.Threshold) gorgonia.SDOp) (*gorgonia.Node, error) {
 	if h == nil {
 		return nil, opkit.In("nodes", errors.WithMessage(ErrNotActivation, "nil node"))
 	}
@@ -58,5 +58,17 @@ func inspect(h *gorgonia.Node, op func(l ops.Layer, z string) gorgonia.Op) (*gor
 	if !ok {
 		return nil, opkit.Errorf("nodes", "node %q has an input that is no Gorgonia node", h.Name())
 	}
-	return apply(op(act.Layer(), quoted(z)), z, h, g)
+	return apply(inspection{op(act.Threshold()), z}, z, h, g)
+}
+
+// inspection is an operation on (z, h, g) whose errors name the node of z.
+type inspection struct {
+	gorgonia.SDOp
+	z *gorgonia.Node
+}
+
+// Do is the operation's.
+func (i inspection) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
+	v, err := i.SDOp.Do(in...)
+	return v, opkit.OnNode(i.z, err)
 }

@@ -147,9 +147,6 @@ func (op Clip) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ftprop %v", op) }
 // Hashcode is the hash of what WriteHash writes.
 func (op Clip) Hashcode() uint32 { return opkit.Hashcode("ftprop " + op.String()) }
 
-// DiffWRT is true.
-func (op Clip) DiffWRT(int) []bool { return []bool{true} }
-
 // SymDiff returns the derivative's node; gorgonia.Grad calls it.
 func (op Clip) SymDiff(in gorgonia.Nodes, _, grad *gorgonia.Node) (gorgonia.Nodes, error) {
 	return elementwiseSymDiff(op, in, grad)

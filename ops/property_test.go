@@ -52,7 +52,7 @@ func eachPair(t *testing.T, f func(t *testing.T, rule ops.Rule, act activation))
 
 func lossOf(t *testing.T, rule ops.Rule, a activation) ops.Loss {
 	t.Helper()
-	loss, err := rule.Loss(a.make(rule, false, nil).Layer().Levels)
+	loss, err := rule.Loss(a.make(rule, false, nil).Threshold().Levels)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,11 +138,11 @@ func TestBackwardIsTheLayerLossDerivative(t *testing.T) {
 		for _, unweighted := range []bool{false, true} {
 			for _, setter := range []ops.TargetSetter{nil, ops.KeepOutput{Below: 0.05}} {
 				act := a.make(rule, unweighted, setter)
-				lv := act.Layer().Levels
+				lv := act.Threshold().Levels
 				want := make([]float64, len(z))
 				for i := range z {
 					h := lv.Quantize(z[i])
-					tgt := act.Layer().Targets.Target(lv, g[i], z[i], h)
+					tgt := act.Threshold().Targets.Target(lv, g[i], z[i], h)
 					w := math.Abs(g[i])
 					if unweighted {
 						w = 1 / float64(shape[0])
@@ -317,8 +317,8 @@ func TestHashesTellApart(t *testing.T) {
 			for _, unweighted := range []bool{false, true} {
 				for _, s := range []ops.TargetSetter{nil, ops.KeepOutput{Below: 0.1}, ops.KeepOutput{Below: 0.2}} {
 					act := a.make(rule, unweighted, s)
-					l := act.Layer()
-					for _, op := range []gorgonia.Op{act, ops.LayerGrad{Layer: l}, ops.Target{Layer: l}, ops.LayerLoss{Layer: l}, ops.Agreement{Layer: l}} {
+					l := act.Threshold()
+					for _, op := range []gorgonia.Op{act, ops.LayerGrad{Threshold: l}, ops.Target{Threshold: l}, ops.LayerLoss{Threshold: l}, ops.Agreement{Threshold: l}} {
 						what := fmt.Sprintf("%v", op)
 						if other, ok := seen[op.Hashcode()]; ok {
 							t.Errorf("%s and %s have the same hash", what, other)

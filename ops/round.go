@@ -93,9 +93,6 @@ func (op Round) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ftprop %v", op) }
 // Hashcode is the hash of what WriteHash writes.
 func (op Round) Hashcode() uint32 { return opkit.Hashcode("ftprop " + op.String()) }
 
-// DiffWRT is true.
-func (op Round) DiffWRT(int) []bool { return []bool{true} }
-
 // SymDiff returns the straight-through derivative's node; gorgonia.Grad calls it.
 func (op Round) SymDiff(in gorgonia.Nodes, _, grad *gorgonia.Node) (gorgonia.Nodes, error) {
 	return elementwiseSymDiff(op, in, grad)

@@ -186,7 +186,7 @@ func TestRulesAreTheOperations(t *testing.T) {
 	}
 	for _, r := range rules {
 		for _, act := range []ops.Activation{ops.Sign{Rule: r.Rule}, ops.Staircase{Steps: 3, Rule: r.Rule}} {
-			lv := act.Layer().Levels
+			lv := act.Threshold().Levels
 			loss, err := r.Rule.Loss(lv)
 			if err != nil {
 				t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/pkg/errors"
+	"gorgonia.org/gorgonia"
 )
 
 // A public package puts its name before its errors once, where they leave it: functions with Errorf or In, operations with OfOp, which
@@ -78,6 +79,15 @@ func OfOp(op any, err error) error {
 // Differentiating returns the error of an operation whose gradient's node could not be made.
 func Differentiating(op fmt.Stringer, err error) error {
 	return OfOp(op, errors.WithMessagef(err, "differentiating %v", op))
+}
+
+// OnNode says in the error of an operation which node it read.
+func OnNode(n *gorgonia.Node, err error) error {
+	var e *packageError
+	if err == nil || n == nil || !errors.As(err, &e) {
+		return err
+	}
+	return &packageError{e.pkg, errors.WithMessagef(err, "node %q", n.Name()), true}
 }
 
 // Guard turns a panic into an error of an operation. A panic inside an operation would end the process, since

@@ -15,7 +15,7 @@ import (
 // Add is the sum of two tensors of one shape, y = a + b, as it ends the blocks of a residual network; dy/da = dy/db = 1.
 // Unlike Gorgonia's own it keeps its output from run to run, so it belongs to one node: make it with new(Add) or nodes.Add.
 type Add struct {
-	opkit.Pure
+	pure
 	memory
 }
 
@@ -69,7 +69,7 @@ func (op *Add) DiffWRT(n int) []bool { return opkit.AllTrue(n) }
 
 // SymDiff returns the output's gradient, twice; gorgonia.Grad calls it.
 func (op *Add) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
-	op.Bind(in, out)
+	opkit.Bind(op, in, out)
 	return gorgonia.Nodes{grad, grad}, nil
 }
 

@@ -40,7 +40,7 @@ type BatchNorm struct {
 	// Dtype is that of the tensors of Stats and SetStats, float32 or float64, nil for float64; nodes.BatchNorm sets that of x.
 	Dtype tensor.Dtype
 
-	opkit.Pure
+	pure
 	memory
 	testing  bool
 	fixed    bool      // machines do not switch it: see Evaluation
@@ -247,7 +247,7 @@ func (op *BatchNorm) UsePreallocDo(_ gorgonia.Value, in ...gorgonia.Value) (gorg
 }
 
 func batchNorm[T vec.Float](op *BatchNorm, in []gorgonia.Value) (gorgonia.Value, error) {
-	if op.Elsewhere(in) {
+	if opkit.Elsewhere(&op.memory, in) {
 		return nil, errors.New("it runs on another node than it was made for, in a clone of its graph perhaps: the running statistics are of one network. Build the network anew (models: Net.At)")
 	}
 	p, err := op.layout(valueShapes(in))
@@ -358,7 +358,7 @@ func (op *BatchNorm) DiffWRT(n int) []bool { return opkit.AllTrue(n) }
 
 // SymDiff returns the nodes of the three gradients; gorgonia.Grad calls it.
 func (op *BatchNorm) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
-	op.Bind(in, out)
+	opkit.Bind(op, in, out)
 	shared := &normGrad{norm: op}
 	nodes := make(gorgonia.Nodes, 3)
 	for i := range in {

@@ -35,7 +35,7 @@ type Conv2d struct {
 	// set until the first run.
 	NoWinograd bool
 
-	opkit.Pure
+	pure
 	memory
 }
 
@@ -306,7 +306,7 @@ func (op *Conv2d) DiffWRT(n int) []bool { return opkit.AllTrue(n) }
 
 // SymDiff returns the nodes of the inputs' gradients; gorgonia.Grad calls it.
 func (op *Conv2d) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
-	op.Bind(in, out)
+	opkit.Bind(op, in, out)
 	grads := make(gorgonia.Nodes, len(in))
 	for i := range in {
 		d := &convGrad{conv: op, input: i, shape: in[i].Shape()}

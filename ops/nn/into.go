@@ -18,7 +18,7 @@ const grainElems = 1 << 14
 func planeGrain(size int) int { return max(1, grainElems/max(size, 1)) }
 
 // oneToOne is the part of a Gorgonia operation that is the same for all with one input and a result of its shape.
-type oneToOne struct{ opkit.Pure }
+type oneToOne struct{ pure }
 
 // Arity is 1.
 func (oneToOne) Arity() int { return 1 }

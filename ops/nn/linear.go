@@ -23,7 +23,7 @@ import (
 type Linear struct {
 	Bias bool
 
-	opkit.Pure
+	pure
 	memory
 }
 
@@ -122,7 +122,7 @@ func (op *Linear) DiffWRT(n int) []bool { return opkit.AllTrue(n) }
 
 // SymDiff returns the nodes of the inputs' gradients; gorgonia.Grad calls it.
 func (op *Linear) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
-	op.Bind(in, out)
+	opkit.Bind(op, in, out)
 	grads := make(gorgonia.Nodes, len(in))
 	for i := range in {
 		d := &linearGrad{input: i, shape: in[i].Shape()}

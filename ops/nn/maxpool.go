@@ -29,7 +29,7 @@ import (
 type MaxPool2D struct {
 	Kernel, Pad, PadEnd, Stride [2]int
 
-	opkit.Pure
+	pure
 	memory
 	argmax []int32        // of each output, within its plane
 	of     gorgonia.Value // the input that argmax is of
@@ -207,7 +207,7 @@ func (op *MaxPool2D) DiffWRT(int) []bool { return []bool{true} }
 // SymDiff returns the gradient's node; gorgonia.Grad calls it.
 func (op *MaxPool2D) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
 	// The output is an input of the gradient so that pooling is sure to have run before.
-	op.Bind(in, out)
+	opkit.Bind(op, in, out)
 	dx, err := opkit.Apply(&maxPoolGrad{pool: op}, in[0], out, grad)
 	return gorgonia.Nodes{dx}, opkit.Differentiating(op, err)
 }

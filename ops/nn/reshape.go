@@ -23,7 +23,7 @@ import (
 type Reshape struct {
 	from, to tensor.Shape
 
-	opkit.Pure
+	pure
 }
 
 var (

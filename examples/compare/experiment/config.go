@@ -108,7 +108,7 @@ func Methods(acts, rules []string) ([]Method, error) {
 			if err != nil {
 				return nil, err
 			}
-			if err := op.Layer().Validate(); err != nil {
+			if err := op.Threshold().Validate(); err != nil {
 				return nil, err
 			}
 			name := strings.TrimSpace(r)
