@@ -234,21 +234,23 @@ func (b *builder) conv(name string, x *gorgonia.Node, c convolution) *gorgonia.N
 		if err != nil {
 			return nil, err
 		}
-		size, pad, stride, dilation := tensor.Shape{k, k}, []int{c.pad, c.pad}, []int{c.stride, c.stride}, []int{1, 1}
-		var y *gorgonia.Node
+		inputs := gorgonia.Nodes{x, w}
 		if c.bias {
-			var bias *gorgonia.Node
-			if bias, err = b.param(name+".bias", std, c.out); err != nil {
+			bias, err := b.param(name+".bias", std, c.out)
+			if err != nil {
 				return nil, err
 			}
-			y, err = nodes.Conv2dBias(x, w, bias, size, pad, stride, dilation)
-		} else {
-			y, err = nodes.Conv2d(x, w, size, pad, stride, dilation)
+			inputs = append(inputs, bias)
 		}
-		if err == nil && b.net.fixed != nil {
-			y.Op().(*nn.Conv2d).NoWinograd = true
+		build := nn.NewConv2d
+		if b.net.fixed != nil { // exact
+			build = nn.NewDirectConv2d
 		}
-		return y, err
+		op, err := build([]int{c.pad, c.pad}, []int{c.stride, c.stride}, []int{1, 1}, c.bias)
+		if err != nil {
+			return nil, err
+		}
+		return opkit.Apply(op, inputs...)
 	})
 }
 

@@ -82,7 +82,6 @@ func BatchNorm(x, scale, shift *gorgonia.Node, momentum, epsilon float64) (y, γ
 	if err = check(op, x); err != nil {
 		return nil, nil, nil, nil, err
 	}
-	op.Dtype = x.Dtype()
 	γ, β = scale, shift
 	param := func(name string, init gorgonia.InitWFn) *gorgonia.Node {
 		return gorgonia.NewVector(x.Graph(), x.Dtype(), gorgonia.WithShape(x.Shape()[1]), gorgonia.WithName(freeName(x.Graph(), x.Name()+name)), gorgonia.WithInit(init))

@@ -56,6 +56,9 @@ func Bind(op any, in gorgonia.Nodes, out *gorgonia.Node) {
 	}
 }
 
+// Inputs returns the inputs of the node that a Buffer belongs to, nil before it has one.
+func Inputs(b *Buffer) gorgonia.Nodes { return b.in }
+
 // Apply is gorgonia.ApplyOp, and gives an operation with a Buffer to the node that it makes. An error of the operation's own comes
 // without the words that Gorgonia puts before it.
 func Apply(op gorgonia.Op, in ...*gorgonia.Node) (*gorgonia.Node, error) {

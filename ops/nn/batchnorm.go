@@ -17,8 +17,8 @@ import (
 // BatchNorm is batch normalisation over a batch of vectors (N, C) or images (N, C, H, W), per channel.
 //
 //	inputs    x, scale and shift, one number a channel: (C), (1, C) or (1, C, 1, 1)
-//	training  y = scale (x - mean)/sqrt(var + Eps) + shift, mean and biased variance of the batch;
-//	          running = (1-Momentum) running + Momentum batch, the variance unbiased
+//	training  y = scale (x - mean)/sqrt(var + eps) + shift, mean and biased variance of the batch;
+//	          running = (1-momentum) running + momentum batch, the variance unbiased
 //	testing   the running mean and variance in place of the batch's
 //
 // Momentum is the share of the new batch, as in PyTorch and in Gorgonia v0.9.18.
@@ -36,13 +36,12 @@ import (
 //
 // A BatchNorm has state, so it belongs to one node: make it with NewBatchNorm or nodes.BatchNorm.
 type BatchNorm struct {
-	Momentum, Eps float64
-	// Dtype is that of the tensors of Stats and SetStats, float32 or float64, nil for float64; nodes.BatchNorm sets that of x.
-	Dtype tensor.Dtype
+	momentum, eps float64
 
 	pure
 	memory
 	testing  bool
+	single   bool      // before it has a node: it will be of float32
 	fixed    bool      // machines do not switch it: see Evaluation
 	mean     []float64 // running, one a channel
 	variance []float64
@@ -64,13 +63,27 @@ func NewBatchNorm(channels int, momentum, eps float64) (*BatchNorm, error) {
 	if channels < 1 || channels > maxChannels || !(momentum >= 0 && momentum <= 1) || !(eps > 0) || math.IsInf(eps, 1) {
 		return nil, opkit.Errorf("nn", "BatchNorm of %d channels, momentum %v, eps %v: want 1 to %d channels, momentum from 0 to 1, a positive eps", channels, momentum, eps, maxChannels)
 	}
-	op := &BatchNorm{Momentum: momentum, Eps: eps, mean: make([]float64, channels), variance: make([]float64, channels)}
+	op := &BatchNorm{momentum: momentum, eps: eps, mean: make([]float64, channels), variance: make([]float64, channels)}
 	return op, op.Reset()
+}
+
+// Momentum returns the share of a new batch in the running statistics.
+func (op *BatchNorm) Momentum() float64 { return op.momentum }
+
+// Eps returns what is added to variances.
+func (op *BatchNorm) Eps() float64 { return op.eps }
+
+// inSingle says whether it normalises float32.
+func (op *BatchNorm) inSingle() bool {
+	if in := opkit.Inputs(&op.memory); in != nil {
+		return in[0].Dtype() == tensor.Float32
+	}
+	return op.single
 }
 
 // String returns the parameters.
 func (op *BatchNorm) String() string {
-	return fmt.Sprintf("BatchNorm{Channels: %d, Momentum: %v, Eps: %v}", len(op.mean), op.Momentum, op.Eps)
+	return fmt.Sprintf("BatchNorm{Channels: %d, Momentum: %v, Eps: %v}", len(op.mean), op.momentum, op.eps)
 }
 
 // SetTraining switches between training and testing. It implements gorgonia.TrainModeOp.
@@ -82,7 +95,7 @@ func (op *BatchNorm) SetTraining(isTraining bool) error {
 // Evaluation returns a batch normalisation, for a node of its own, on the running statistics of op: it sees at once what
 // training makes of them. It stays in testing mode, whatever machine runs it.
 func (op *BatchNorm) Evaluation() *BatchNorm {
-	return &BatchNorm{Momentum: op.Momentum, Eps: op.Eps, Dtype: op.Dtype, mean: op.mean, variance: op.variance, testing: true, fixed: true}
+	return &BatchNorm{momentum: op.momentum, eps: op.eps, single: op.inSingle(), mean: op.mean, variance: op.variance, testing: true, fixed: true}
 }
 
 // Running returns copies of the running mean and variance.
@@ -109,10 +122,10 @@ func (op *BatchNorm) SetRunning(mean, variance []float64) error {
 	return nil
 }
 
-// Stats returns copies of the running mean and variance, (C) of Dtype. It has the signature of gorgonia.BatchNormOp's, whose tensors
+// Stats returns copies of the running mean and variance, (C) of the dtype of x, float64 before the operation is on a node. It has the signature of gorgonia.BatchNormOp's, whose tensors
 // are the statistics themselves.
 func (op *BatchNorm) Stats() (mean, variance tensor.Tensor) {
-	if op.Dtype == tensor.Float32 {
+	if op.inSingle() {
 		return vector[float32](op.mean), vector[float32](op.variance)
 	}
 	return vector[float64](op.mean), vector[float64](op.variance)
@@ -127,11 +140,11 @@ func vector[T vec.Float](x []float64) tensor.Tensor {
 	return tensor.New(tensor.WithShape(len(y)), tensor.WithBacking(y))
 }
 
-// SetStats is SetRunning with tensors (C) of Dtype, which are copied. It has the signature of gorgonia.BatchNormOp's.
+// SetStats is SetRunning with tensors (C) of the dtype of Stats, which are copied. It has the signature of gorgonia.BatchNormOp's.
 func (op *BatchNorm) SetStats(mean, variance tensor.Tensor) (err error) {
 	defer opkit.Guard(op, &err)
 	want := tensor.Float64
-	if op.Dtype == tensor.Float32 {
+	if op.inSingle() {
 		want = tensor.Float32
 	}
 	var x [2][]float64
@@ -279,7 +292,7 @@ func batchNorm[T vec.Float](op *BatchNorm, in []gorgonia.Value) (gorgonia.Value,
 					return err
 				}
 			}
-			inv := 1 / math.Sqrt(variance+op.Eps)
+			inv := 1 / math.Sqrt(variance+op.eps)
 			op.center[c], op.rest[c], op.invStd[c] = float64(m), rest, inv
 			// x - m before anything else: a x + (shift - a mean) would cancel.
 			a := float64(x[1][c]) * inv
@@ -325,7 +338,7 @@ func moments[T vec.Float](op *BatchNorm, p planes, c int, x []T) (m T, rest, var
 	if mean-mean != 0 || variance-variance != 0 {
 		return m, rest, variance, nonFinite(op, p, c, x, variance)
 	}
-	for i, r := range [2]float64{op.mean[c] + op.Momentum*(mean-op.mean[c]), op.variance[c] + op.Momentum*(variance*count/(count-1)-op.variance[c])} {
+	for i, r := range [2]float64{op.mean[c] + op.momentum*(mean-op.mean[c]), op.variance[c] + op.momentum*(variance*count/(count-1)-op.variance[c])} {
 		// Rounded as PyTorch keeps them, so that a file in the network's precision holds them exactly.
 		t := T(r)
 		if t-t != 0 {
