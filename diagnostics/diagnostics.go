@@ -20,8 +20,8 @@ import (
 	"gorgonia.org/gorgonia"
 )
 
-// Layer is what a look at a threshold layer shows. Shares are in [0, 1], of the units of all samples of the batch.
-type Layer struct {
+// LayerStats is what a look at a threshold layer shows. Shares are in [0, 1], of the units of all samples of the batch.
+type LayerStats struct {
 	Name  string `json:"name"`
 	Units int    `json:"units"` // of one sample
 
@@ -117,8 +117,8 @@ func input(h *gorgonia.Node) (*gorgonia.Node, error) {
 func (p *Probe) Len() int { return len(p.layers) }
 
 // Read returns what the last run of the graph has left, layer by layer. It is an error if there was none.
-func (p *Probe) Read() ([]Layer, error) {
-	out := make([]Layer, 0, len(p.layers))
+func (p *Probe) Read() ([]LayerStats, error) {
+	out := make([]LayerStats, 0, len(p.layers))
 	for _, w := range p.layers {
 		l, err := w.read()
 		if err != nil {
@@ -129,20 +129,20 @@ func (p *Probe) Read() ([]Layer, error) {
 	return out, nil
 }
 
-func (w *watched) read() (Layer, error) {
+func (w *watched) read() (LayerStats, error) {
 	var v [5][]float64
 	for i, from := range []gorgonia.Value{w.z, w.h, w.target, w.agreement, w.loss} {
 		if from == nil {
-			return Layer{}, errors.New("nothing to read: run the graph first")
+			return LayerStats{}, errors.New("nothing to read: run the graph first")
 		}
 		var err error
 		if v[i], err = opkit.Floats(from); err != nil {
-			return Layer{}, err
+			return LayerStats{}, err
 		}
 	}
 	z, h, target := v[0], v[1], v[2]
 	n := float64(len(h))
-	l := Layer{
+	l := LayerStats{
 		Name: w.name, Units: len(h) / w.batch, Agreement: v[3][0], Loss: v[4][0],
 		Z: histogram(z), Thresholds: thresholds(w.levels),
 	}

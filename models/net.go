@@ -24,7 +24,7 @@ type Net struct {
 	hiddenNames []string
 	acts        []string // what the activations compute, in the order of Hidden
 	norms       []namedNorm
-	layers      []Layer
+	layers      []LayerInfo
 	results     map[*gorgonia.Node]string // the nodes that layers return, to the layers' names
 	fixed       *fixedPoint               // how FixedPoint changed the graph; nil for other networks
 }
@@ -38,10 +38,11 @@ type namedNorm struct {
 	batches *int64
 }
 
-// Layer is a layer as a summary lists it. Shapes are of one sample.
-type Layer struct {
-	Name, Type string // as the reference names them: Conv2d, MaxPool2d, BatchNorm2d, Step, ReshapeBatch, Linear, ...
-	In, Out    []int
+// LayerInfo says which layer a network has where. Shapes are of one sample.
+type LayerInfo struct {
+	Name    string // as in the reference
+	Type    string // as in a Summary: Conv2d, Linear, MaxPool2D, BatchNorm, Sign, Staircase, ReLU, ...
+	In, Out []int
 }
 
 // Name is the constructor's name.
@@ -63,7 +64,7 @@ func (n *Net) Param(name string) *gorgonia.Node { return n.byName[name] }
 func (n *Net) HiddenNames() []string { return append([]string(nil), n.hiddenNames...) }
 
 // Layers returns the layers in order of execution.
-func (n *Net) Layers() []Layer { return append([]Layer(nil), n.layers...) }
+func (n *Net) Layers() []LayerInfo { return append([]LayerInfo(nil), n.layers...) }
 
 // Buffer is what a network remembers beside its parameters.
 type Buffer struct {
@@ -148,7 +149,7 @@ func (b *builder) ignored() error {
 }
 
 // then adds the node that f returns to the list of layers.
-func (b *builder) then(name, kind string, x *gorgonia.Node, f func() (*gorgonia.Node, error)) *gorgonia.Node {
+func (b *builder) then(name string, x *gorgonia.Node, f func() (*gorgonia.Node, error)) *gorgonia.Node {
 	if b.err != nil {
 		return x
 	}
@@ -157,10 +158,12 @@ func (b *builder) then(name, kind string, x *gorgonia.Node, f func() (*gorgonia.
 		b.err = errors.WithMessagef(err, "layer %s", name)
 		return x
 	}
-	b.net.layers = append(b.net.layers, Layer{Name: name, Type: kind, In: sample(x), Out: sample(y)})
-	if y != x { // a layer that does nothing, like dropout that is off, has no node of its own
+	kind := "Dropout2D" // off, it has no node of its own
+	if y != x {
+		kind = kindOf(y.Op())
 		b.net.results[y] = name
 	}
+	b.net.layers = append(b.net.layers, LayerInfo{Name: name, Type: kind, In: sample(x), Out: sample(y)})
 	return y
 }
 
@@ -221,7 +224,7 @@ type convolution struct {
 }
 
 func (b *builder) conv(name string, x *gorgonia.Node, c convolution) *gorgonia.Node {
-	return b.then(name, "Conv2d", x, func() (*gorgonia.Node, error) {
+	return b.then(name, x, func() (*gorgonia.Node, error) {
 		in, k := x.Shape()[1], c.kernel
 		std := uniform(bound(in * k * k))
 		if c.init == nil {
@@ -255,7 +258,7 @@ func (b *builder) conv(name string, x *gorgonia.Node, c convolution) *gorgonia.N
 }
 
 func (b *builder) linear(name string, x *gorgonia.Node, out int, bias bool) *gorgonia.Node {
-	return b.then(name, "Linear", x, func() (*gorgonia.Node, error) {
+	return b.then(name, x, func() (*gorgonia.Node, error) {
 		in := x.Shape()[1]
 		w, err := b.param(name+".weight", uniform(bound(in)), out, in)
 		if err != nil {
@@ -272,18 +275,14 @@ func (b *builder) linear(name string, x *gorgonia.Node, out int, bias bool) *gor
 }
 
 func (b *builder) pool(name string, x *gorgonia.Node, kernel, pad, stride int) *gorgonia.Node {
-	return b.then(name, "MaxPool2d", x, func() (*gorgonia.Node, error) {
+	return b.then(name, x, func() (*gorgonia.Node, error) {
 		return nodes.MaxPool2D(x, tensor.Shape{kernel, kernel}, []int{pad, pad}, []int{stride, stride})
 	})
 }
 
 // norm is batch normalisation with PyTorch's momentum of 0.1.
 func (b *builder) norm(name string, x *gorgonia.Node, eps float64) *gorgonia.Node {
-	kind := "BatchNorm2d"
-	if x.Dims() == 2 {
-		kind = "BatchNorm1d"
-	}
-	return b.then(name, kind, x, func() (*gorgonia.Node, error) {
+	return b.then(name, x, func() (*gorgonia.Node, error) {
 		c := x.Shape()[1]
 		scale, err := b.param(name+".weight", constant(1), c)
 		if err != nil {
@@ -308,7 +307,7 @@ func (b *builder) norm(name string, x *gorgonia.Node, eps float64) *gorgonia.Nod
 }
 
 func (b *builder) act(name string, x *gorgonia.Node) *gorgonia.Node {
-	h := b.then(name, "Step", x, func() (*gorgonia.Node, error) {
+	h := b.then(name, x, func() (*gorgonia.Node, error) {
 		act := b.net.config.Act
 		if f := b.net.fixed; f != nil {
 			act = nodes.Act(f.acts[len(b.net.Hidden)])
@@ -337,14 +336,14 @@ func (b *builder) act(name string, x *gorgonia.Node) *gorgonia.Node {
 }
 
 func (b *builder) flatten(name string, x *gorgonia.Node) *gorgonia.Node {
-	return b.then(name, "ReshapeBatch", x, func() (*gorgonia.Node, error) { return nodes.Flatten(x) })
+	return b.then(name, x, func() (*gorgonia.Node, error) { return nodes.Flatten(x) })
 }
 
 // dropout drops whole channels, in training. A network on the weights of another, and one without dropout, has the layer in its
 // list and nothing in its graph.
 func (b *builder) dropout(name string, x *gorgonia.Node) *gorgonia.Node {
 	b.drops = true
-	return b.then(name, "Dropout2d", x, func() (*gorgonia.Node, error) {
+	return b.then(name, x, func() (*gorgonia.Node, error) {
 		if b.from != nil || b.net.config.Dropout == 0 {
 			return x, nil
 		}

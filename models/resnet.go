@@ -64,7 +64,7 @@ func ResNet18ImageNet(x *gorgonia.Node, cfg Config) (*Net, error) {
 		h = b.act("nonlin1", b.norm("bn1", h, 1e-5))
 		h = b.pool("maxpool", h, 3, 1, 2)
 		h = b.stages(h, []int{2, 2, 2, 2}, "downsample", he)
-		h = b.then("avgpool", "AvgPool2d", h, func() (*gorgonia.Node, error) { return nodes.GlobalAveragePool2D(h) })
+		h = b.then("avgpool", h, func() (*gorgonia.Node, error) { return nodes.GlobalAveragePool2D(h) })
 		h = b.unlisted(h, func() (*gorgonia.Node, error) { return nodes.Flatten(h) })
 		return b.linear("fc", h, cfg.Classes, true)
 	})(x, cfg)

@@ -80,7 +80,7 @@ type Epoch struct {
 	Train      Metrics             `json:"train"`                   // while training, of the weights as they were then, augmented images
 	Validation *Metrics            `json:"validation,omitempty"`
 	Test       *Metrics            `json:"test,omitempty"`
-	Layers     []diagnostics.Layer `json:"layers,omitempty"`
+	Layers     []diagnostics.LayerStats `json:"layers,omitempty"`
 	Best       bool                `json:"best"`       // the best validation so far, or without validation the last
 	Seconds    float64             `json:"seconds"`    // of training, evaluation not included
 	GradNorm   float64             `json:"grad_norm"`  // Euclidean, of all gradients in the last step, before weight decay
@@ -442,7 +442,7 @@ func newProbe(c *Config) (*probe, error) {
 	return p, nil
 }
 
-func (p *probe) look() ([]diagnostics.Layer, error) {
+func (p *probe) look() ([]diagnostics.LayerStats, error) {
 	if err := p.vm.RunAll(); err != nil {
 		return nil, errors.Wrap(err, "loop: look at the layers")
 	}
