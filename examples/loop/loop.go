@@ -75,17 +75,17 @@ type Step struct {
 
 // Epoch is the record of one epoch, which counts from 0.
 type Epoch struct {
-	Epoch      int                 `json:"epoch"`
-	LearnRate  float64             `json:"learning_rate,omitempty"` // of the last step; known of a solvers.Scheduled
-	Train      Metrics             `json:"train"`                   // while training, of the weights as they were then, augmented images
-	Validation *Metrics            `json:"validation,omitempty"`
-	Test       *Metrics            `json:"test,omitempty"`
+	Epoch      int                      `json:"epoch"`
+	LearnRate  float64                  `json:"learning_rate,omitempty"` // of the last step; known of a solvers.Scheduled
+	Train      Metrics                  `json:"train"`                   // while training, of the weights as they were then, augmented images
+	Validation *Metrics                 `json:"validation,omitempty"`
+	Test       *Metrics                 `json:"test,omitempty"`
 	Layers     []diagnostics.LayerStats `json:"layers,omitempty"`
-	Best       bool                `json:"best"`       // the best validation so far, or without validation the last
-	Seconds    float64             `json:"seconds"`    // of training, evaluation not included
-	GradNorm   float64             `json:"grad_norm"`  // Euclidean, of all gradients in the last step, before weight decay
-	ParamNorm  float64             `json:"param_norm"` // Euclidean, of all parameters after it
-	ImagesPerS float64             `json:"images_per_s"`
+	Best       bool                     `json:"best"`       // the best validation so far, or without validation the last
+	Seconds    float64                  `json:"seconds"`    // of training, evaluation not included
+	GradNorm   float64                  `json:"grad_norm"`  // Euclidean, of all gradients in the last step, before weight decay
+	ParamNorm  float64                  `json:"param_norm"` // Euclidean, of all parameters after it
+	ImagesPerS float64                  `json:"images_per_s"`
 }
 
 // Trainer trains one network.
