@@ -50,15 +50,11 @@ func inspect(h *gorgonia.Node, op func(t ops.Threshold) gorgonia.SDOp) (*gorgoni
 	if g == nil {
 		return nil, opkit.In("nodes", errors.WithMessagef(ErrNoGrad, "node %q", h.Name()))
 	}
-	in := h.Graph().From(h.ID())
-	if !in.Next() {
-		return nil, opkit.Errorf("nodes", "node %q has no input", h.Name())
+	in, err := opkit.InputsOf(h)
+	if err != nil || len(in) != 1 {
+		return nil, opkit.Errorf("nodes", "node %q has %d inputs, want one", h.Name(), len(in))
 	}
-	z, ok := in.Node().(*gorgonia.Node)
-	if !ok {
-		return nil, opkit.Errorf("nodes", "node %q has an input that is no Gorgonia node", h.Name())
-	}
-	return apply(inspection{op(act.Threshold()), z}, z, h, g)
+	return apply(inspection{op(act.Threshold()), in[0]}, in[0], h, g)
 }
 
 // inspection is an operation on (z, h, g) whose errors name the node of z.
