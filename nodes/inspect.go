@@ -10,11 +10,13 @@ import (
 var (
 	// ErrNoGrad is returned (wrapped) for a node that has no gradient node yet: call gorgonia.Grad
 	// first. The Lisp machine's gradients are values, not nodes, so there is nothing to see there.
-	ErrNoGrad = opkit.Errorf("nodes", "no gradient: call gorgonia.Grad before asking for targets")
+	ErrNoGrad = newError("no gradient: call gorgonia.Grad before asking for targets")
 
 	// ErrNotActivation is returned (wrapped) for a node that is not a threshold activation's output.
-	ErrNotActivation = opkit.Errorf("nodes", "not the output of a threshold activation")
+	ErrNotActivation = newError("not the output of a threshold activation")
 )
+
+func newError(text string) error { return opkit.Errorf("nodes", "%s", text) }
 
 // Target returns the targets t in {-1, 0, +1} that the backward pass sets for the units of the
 // threshold activation h: a node of h's shape.

@@ -20,8 +20,8 @@ import (
 //
 //	func (Cubic) Loss(ops.Levels) (ops.Loss, error) { return cubicLoss{}, nil }
 //
-// and pass it as the Rule of an activation. Package tests show what to check: Value and
-// Grad are 0 for t = 0, Grad is the derivative of Value.
+// and pass it as the Rule of an activation. opstest.Rule checks it: that Value and Grad are 0 for t = 0, that Grad is the derivative of
+// Value, and what becomes of them on Gorgonia's machines.
 type Rule interface {
 	Loss(Levels) (Loss, error)
 }
