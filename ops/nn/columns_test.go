@@ -108,6 +108,55 @@ func testColumns[T vec.Float](t *testing.T) {
 	}
 }
 
+// What scatter writes is the sum of two numbers, rounded once.
+func TestScatterAddsBias(t *testing.T) {
+	t.Run("float32", testScatter[float32])
+	t.Run("float64", testScatter[float64])
+}
+
+func testScatter[T vec.Float](t *testing.T) {
+	r := rand.New(rand.NewPCG(17, 18))
+	g := testGeometry(3, 1, 7, 9, 2, 2, [2]int{}, [2]int{1, 1}, [2]int{1, 1})
+	g.o = 4
+	zero := T(math.Copysign(0, -1))
+	for _, ch := range []chunk{{0, 3, 0, g.oh}, {1, 2, 0, g.oh}, {2, 3, 1, 4}} {
+		rows, bias := make([]T, g.o*ch.cols(&g)), []T{0, zero, T(r.NormFloat64()), T(r.NormFloat64())}
+		for i := range rows {
+			rows[i] = []T{T(r.NormFloat64()), zero, 0, T(1e-30 * r.NormFloat64())}[r.IntN(4)]
+		}
+		y := make([]T, g.n*g.o*g.cols())
+		want := append([]T(nil), y...)
+		scatter(&g, ch, y, rows, bias)
+		part := (ch.y1 - ch.y0) * g.ow
+		for n := ch.n0; n < ch.n1; n++ {
+			for o := range g.o {
+				for i := range part {
+					want[((n*g.o+o)*g.oh+ch.y0)*g.ow+i] = rows[o*ch.cols(&g)+(n-ch.n0)*part+i] + bias[o]
+				}
+			}
+		}
+		for i, v := range y {
+			if math.Float64bits(float64(v)) != math.Float64bits(float64(want[i])) {
+				t.Fatalf("%+v: element %d: got %v, want %v", ch, i, v, want[i])
+			}
+		}
+	}
+}
+
+// The gradient of a bias is summed in float64.
+func TestConvBiasGradPrecision(t *testing.T) {
+	g := testGeometry(2, 1, 8, 9, 1, 1, [2]int{}, [2]int{1, 1}, [2]int{1, 1})
+	g.o = 2
+	dy, db := make([]float32, g.n*g.o*g.cols()), make([]float32, g.o)
+	for i := range dy {
+		dy[i] = 1
+	}
+	dy[0], dy[len(dy)-g.o*g.cols()+5] = 1e15, -1e15 // of output 0, in both samples
+	if err := convBiasGrad(&g, db, dy); err != nil || db[0] != 142 || db[1] != 144 {
+		t.Errorf("got %v, %v, want 142 and 144", db, err)
+	}
+}
+
 // BenchmarkColumns is of the convolutions of ConvNet4, at a batch of 64.
 func BenchmarkColumns(b *testing.B) {
 	for _, g := range []geometry{
