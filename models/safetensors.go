@@ -160,29 +160,34 @@ func (n *Net) Save(w io.Writer) error {
 		for i, d := range e.shape {
 			shape[i] = uint64(d)
 		}
-		v := view{e.dtype, shape, e.get()}
 		if e.finite != nil && !e.finite() {
-			_, err := readFloats(v.dtype, v.data) // says which
+			_, err := readFloats(e.dtype, e.get()) // says which
 			return errors.WithMessagef(err, "models: saving %s: %s", n.name, e.name)
 		}
-		views[e.name] = v
+		views[e.name] = view{e.dtype, shape, e.get}
 	}
 	id := n.Identity()
 	err := safetensors.SerializeToWriter(views, id.metadata(), w)
 	return errors.Wrapf(err, "models: saving %s", n.name)
 }
 
-// view is a tensor for the library, whose own view takes no scalars.
+// view is a tensor for the library, whose own view takes no scalars. Its bytes are made when they are written: not all tensors' at once.
 type view struct {
 	dtype safetensors.DType
 	shape []uint64
-	data  []byte
+	data  func() []byte
 }
 
 func (v view) DType() safetensors.DType { return v.dtype }
 func (v view) Shape() []uint64          { return v.shape }
-func (v view) Data() []byte             { return v.data }
-func (v view) DataLen() uint64          { return uint64(len(v.data)) }
+func (v view) Data() []byte             { return v.data() }
+func (v view) DataLen() uint64 {
+	n := v.dtype.Size()
+	for _, d := range v.shape {
+		n *= d
+	}
+	return n
+}
 
 // Load sets parameters and running statistics to those in a safetensors file, as Save or PyTorch writes it: F32 or F64, converted
 // if the network has the other. num_batches_tracked may be missing.

@@ -197,3 +197,37 @@ func (z *zeroReader) Read(p []byte) (int, error) {
 	z.left -= n
 	return int(n), nil
 }
+
+// Reading takes the memory of the images and little more: of files, which are never in memory whole, and of an archive, whose files come in
+// any order and are put together block by block, so that what it copies is garbage at once.
+func TestCIFARMemory(t *testing.T) {
+	if gtest.Race {
+		t.Skip("what it measures is memory, and the race detector has memory of its own")
+	}
+	const n = 500 // images a file
+	f := cifar10()
+	files := map[string][]byte{}
+	order := append([]string{f.test}, f.train...)
+	for _, name := range order {
+		files[name] = make([]byte, n*(1+cifarPixels))
+	}
+	images := uint64(len(order) * n * cifarPixels)
+	for what, c := range map[string]struct {
+		files map[string][]byte
+		most  uint64
+	}{
+		"files":   {files, images + 2<<20},
+		"archive": {map[string][]byte{f.archive: tarGz(f.folder, files, order)}, 2*images + 2<<20},
+	} {
+		dir := write(t, c.files)
+		var train, test *Images
+		var err error
+		got := allocated(func() { train, test, err = CIFAR10(dir) })
+		if err != nil || train.N() != 5*n || test.N() != n {
+			t.Fatal(what, err)
+		}
+		if got > c.most {
+			t.Errorf("%s: %d bytes allocated for %d bytes of images, want at most %d", what, got, images, c.most)
+		}
+	}
+}

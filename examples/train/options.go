@@ -79,7 +79,7 @@ func (o *options) flags() *flag.FlagSet {
 	f.IntVar(&o.epochs, "epochs", 10, "`epochs`")
 	f.IntVar(&o.batch, "batch", 64, "`images` a step")
 	f.IntVar(&o.limit, "limit", 0, "use only so many training `images`, evenly spaced")
-	f.IntVar(&o.evalBatch, "eval-batch", 0, "`images` a batch in evaluation (default 250, of 224 pixels 25)")
+	f.IntVar(&o.evalBatch, "eval-batch", 0, "`images` a batch in evaluation (default 50, of more than 64 pixels 25)")
 	f.Uint64Var(&o.seed, "seed", 1, "`seed` of weights, order, augmentation and dropout")
 
 	f.StringVar(&o.out, "out", "train-out", "`folder` for checkpoint, weights, log and curves")
