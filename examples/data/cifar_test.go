@@ -3,11 +3,14 @@ package data
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/iotest"
 
@@ -166,38 +169,112 @@ func TestCIFARBadArchives(t *testing.T) {
 	}
 }
 
-func FuzzReadCIFAR10(f *testing.F) {
-	for _, b := range [][]byte{nil, {1}, cifarFile([]byte{1}), cifarFile([]byte{9}, []byte{10}), cifarFile([]byte{3, 4})} {
-		f.Add(b)
+// fuzzFormat has images of 2 pixels a side: what matters is found in small files, and soon.
+func fuzzFormat(f cifarFormat) cifarFormat {
+	f.side = 2
+	return f
+}
+
+// fuzzMost is the bytes of a fuzzer's file beyond which it would only take longer.
+const fuzzMost = 1 << 14
+
+func fuzzRecords(t *testing.F, f cifarFormat, seeds ...[]byte) {
+	for _, b := range seeds {
+		t.Add(b)
 	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if m, err := ReadCIFAR10(bytes.NewReader(b)); err == nil {
-			checkCIFAR(t, m, b, 1, 10)
+	const most = 20 // images
+	t.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > fuzzMost {
+			return
 		}
+		m, err := f.readRecords(bytes.NewReader(b), most)
+		if err != nil {
+			return
+		}
+		if m.N() > most {
+			t.Fatalf("%d images, want at most %d", m.N(), most)
+		}
+		checkCIFAR(t, f, m, b)
 	})
+}
+
+func FuzzReadCIFAR10(f *testing.F) {
+	pixels := "abcdefghijkl"
+	fuzzRecords(f, fuzzFormat(cifar10()), nil, []byte{1}, []byte("\x01"+pixels), []byte("\x09"+pixels+"\x0a"+pixels), []byte("\x03"+pixels+"\x04"+pixels),
+		[]byte(strings.Repeat("\x05"+pixels, 21)))
 }
 
 func FuzzReadCIFAR100(f *testing.F) {
-	for _, b := range [][]byte{nil, {1, 2}, cifarFile([]byte{1, 99}), cifarFile([]byte{20, 1}), cifarFile([]byte{3})} {
-		f.Add(b)
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if m, err := ReadCIFAR100(bytes.NewReader(b)); err == nil {
-			checkCIFAR(t, m, b, 2, 100)
-		}
-	})
+	pixels := "abcdefghijkl"
+	fuzzRecords(f, fuzzFormat(cifar100()), nil, []byte{1, 2}, []byte("\x01\x63"+pixels), []byte("\x14\x01"+pixels), []byte("\x13\x64"+pixels),
+		[]byte(strings.Repeat("\x05\x06"+pixels, 21)))
 }
 
 // checkCIFAR compares what was read with what the file holds.
-func checkCIFAR(t *testing.T, m *Images, b []byte, labels, classes int) {
-	size := labels + cifarPixels
+func checkCIFAR(t *testing.T, f cifarFormat, m *Images, b []byte) {
+	size := int(f.record())
 	if m.N() < 1 || m.N()*size != len(b) {
 		t.Fatalf("%d images in %d bytes", m.N(), len(b))
 	}
 	for i := range m.N() {
 		record := b[i*size : (i+1)*size]
-		if m.Label(i) >= classes || m.Label(i) != int(record[labels-1]) || !bytes.Equal(m.Image(i), record[labels:]) {
+		if m.Label(i) >= f.classes || m.Label(i) != int(record[f.labels-1]) || !bytes.Equal(m.Image(i), record[f.labels:]) {
 			t.Fatalf("image %d is not what the file holds", i)
 		}
 	}
+}
+
+// Any archive: an error, or images all of which are in it, and no more than allowed. Those that are not packed are packed here, as
+// stored blocks: no mutation gets a checksum right.
+func FuzzCIFARArchive(f *testing.F) {
+	format := fuzzFormat(cifar100())
+	record := []byte("\x05\x06abcdefghijkl")
+	whole := tarGz("d", map[string][]byte{"train.bin": record, "test.bin": record}, []string{"train.bin", "test.bin"})
+	z, err := gzip.NewReader(bytes.NewReader(whole))
+	if err != nil {
+		f.Fatal(err)
+	}
+	plain, err := io.ReadAll(z)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(whole, true)
+	f.Add(whole[:len(whole)/2], true)
+	f.Add(plain, false)
+	f.Add(plain[1536:], false)     // from the first file of images
+	f.Add(plain[1536:2560], false) // it alone
+	f.Add(sparseTar("train.bin", 140), false)
+	packer, err := gzip.NewWriterLevel(io.Discard, gzip.NoCompression)
+	if err != nil {
+		f.Fatal(err)
+	}
+	const most = 20 // images
+	f.Fuzz(func(t *testing.T, b []byte, packed bool) {
+		if len(b) > fuzzMost {
+			return
+		}
+		archive := b
+		if !packed {
+			var buf bytes.Buffer
+			packer.Reset(&buf)
+			packer.Write(b)
+			packer.Close()
+			archive = buf.Bytes()
+		}
+		train, test, err := format.readTarGz(bytes.NewReader(archive), most)
+		if err != nil {
+			return
+		}
+		n := train.N() + test.N()
+		if train.N() < 1 || test.N() < 1 || n > most || !packed && n*int(format.record()) > len(b) {
+			t.Fatalf("%d + %d images in %d bytes", train.N(), test.N(), len(b))
+		}
+		for _, m := range []*Images{train, test} {
+			for i := range m.N() {
+				if m.Label(i) >= format.classes || !packed && !bytes.Contains(b, m.Image(i)) {
+					t.Fatalf("image %d is not in the archive, or its label is %d", i, m.Label(i))
+				}
+			}
+		}
+	})
 }
