@@ -169,45 +169,41 @@ func TestCIFARBadArchives(t *testing.T) {
 	}
 }
 
-// fuzzFormat has images of 2 pixels a side: what matters is found in small files, and soon.
+// fuzzFormat has images of one pixel: what matters is found in small files, and soon.
 func fuzzFormat(f cifarFormat) cifarFormat {
-	f.side = 2
+	f.side = 1
 	return f
 }
 
-// fuzzMost is the bytes of a fuzzer's file beyond which it would only take longer.
-const fuzzMost = 1 << 14
+// fuzzImages is how many images a fuzzer's file may hold.
+const fuzzImages = 8
 
-func fuzzRecords(t *testing.F, f cifarFormat, seeds ...[]byte) {
-	for _, b := range seeds {
-		t.Add(b)
+func fuzzRecords(f *testing.F, format cifarFormat, seeds ...string) {
+	for _, s := range seeds {
+		f.Add([]byte(s))
 	}
-	const most = 20 // images
-	t.Fuzz(func(t *testing.T, b []byte) {
-		if len(b) > fuzzMost {
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > 10*int(format.record()) { // more would only take longer
 			return
 		}
-		m, err := f.readRecords(bytes.NewReader(b), most)
+		m, err := format.readRecords(bytes.NewReader(b), fuzzImages)
 		if err != nil {
 			return
 		}
-		if m.N() > most {
-			t.Fatalf("%d images, want at most %d", m.N(), most)
+		if m.N() > fuzzImages {
+			t.Fatalf("%d images, want at most %d", m.N(), fuzzImages)
 		}
-		checkCIFAR(t, f, m, b)
+		checkCIFAR(t, format, m, b)
 	})
 }
 
 func FuzzReadCIFAR10(f *testing.F) {
-	pixels := "abcdefghijkl"
-	fuzzRecords(f, fuzzFormat(cifar10()), nil, []byte{1}, []byte("\x01"+pixels), []byte("\x09"+pixels+"\x0a"+pixels), []byte("\x03"+pixels+"\x04"+pixels),
-		[]byte(strings.Repeat("\x05"+pixels, 21)))
+	fuzzRecords(f, fuzzFormat(cifar10()), "", "\x01", "\x01rgb", "\x09rgb\x0argb", "\x03rgb\x04RGB", strings.Repeat("\x05rgb", fuzzImages+1))
 }
 
 func FuzzReadCIFAR100(f *testing.F) {
-	pixels := "abcdefghijkl"
-	fuzzRecords(f, fuzzFormat(cifar100()), nil, []byte{1, 2}, []byte("\x01\x63"+pixels), []byte("\x14\x01"+pixels), []byte("\x13\x64"+pixels),
-		[]byte(strings.Repeat("\x05\x06"+pixels, 21)))
+	fuzzRecords(f, fuzzFormat(cifar100()), "", "\x01\x02", "\x01\x63rgb", "\x14\x01rgb", "\x13\x64rgb", "\x03\x04rgb\x05\x06RGB",
+		strings.Repeat("\x05\x06rgb", fuzzImages+1))
 }
 
 // checkCIFAR compares what was read with what the file holds.
@@ -228,50 +224,50 @@ func checkCIFAR(t *testing.T, f cifarFormat, m *Images, b []byte) {
 // stored blocks: no mutation gets a checksum right.
 func FuzzCIFARArchive(f *testing.F) {
 	format := fuzzFormat(cifar100())
-	record := []byte("\x05\x06abcdefghijkl")
-	whole := tarGz("d", map[string][]byte{"train.bin": record, "test.bin": record}, []string{"train.bin", "test.bin"})
-	z, err := gzip.NewReader(bytes.NewReader(whole))
-	if err != nil {
-		f.Fatal(err)
+	var plain bytes.Buffer
+	w := tar.NewWriter(&plain)
+	for _, name := range []string{"train.bin", "test.bin"} {
+		w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Size: 10})
+		w.Write([]byte("\x05\x06rgb\x07\x08RGB"))
 	}
-	plain, err := io.ReadAll(z)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(whole, true)
-	f.Add(whole[:len(whole)/2], true)
-	f.Add(plain, false)
-	f.Add(plain[1536:], false)     // from the first file of images
-	f.Add(plain[1536:2560], false) // it alone
-	f.Add(sparseTar("train.bin", 140), false)
+	w.Flush()
+	packed := gz(plain.Bytes())
+	sparse := sparseTar("train.bin", 10)
+	bases := [][]byte{plain.Bytes(), packed, slices.Concat(sparse[:len(sparse)-1024], plain.Bytes()[1024:])} // in the place of the first file
+	f.Add(uint8(0), uint16(0), uint16(0), []byte{})
+	f.Add(uint8(0), uint16(1024), uint16(1), []byte("x"))
+	f.Add(uint8(1), uint16(0), uint16(0), []byte{})
+	f.Add(uint8(1), uint16(60), uint16(99), []byte{})
+	f.Add(uint8(2), uint16(0), uint16(0), []byte{})
 	packer, err := gzip.NewWriterLevel(io.Discard, gzip.NoCompression)
 	if err != nil {
 		f.Fatal(err)
 	}
-	const most = 20 // images
-	f.Fuzz(func(t *testing.T, b []byte, packed bool) {
-		if len(b) > fuzzMost {
+	f.Fuzz(func(t *testing.T, base uint8, at, drop uint16, patch []byte) {
+		if len(patch) > 128 {
 			return
 		}
-		archive := b
-		if !packed {
+		which := int(base) % len(bases)
+		b := gtest.Splice(bases[which], at, drop, patch)
+		archive, stored := b, which != 1
+		if stored {
 			var buf bytes.Buffer
 			packer.Reset(&buf)
 			packer.Write(b)
 			packer.Close()
 			archive = buf.Bytes()
 		}
-		train, test, err := format.readTarGz(bytes.NewReader(archive), most)
+		train, test, err := format.readTarGz(bytes.NewReader(archive), fuzzImages)
 		if err != nil {
 			return
 		}
 		n := train.N() + test.N()
-		if train.N() < 1 || test.N() < 1 || n > most || !packed && n*int(format.record()) > len(b) {
+		if train.N() < 1 || test.N() < 1 || n > fuzzImages || stored && n*int(format.record()) > len(b) {
 			t.Fatalf("%d + %d images in %d bytes", train.N(), test.N(), len(b))
 		}
 		for _, m := range []*Images{train, test} {
 			for i := range m.N() {
-				if m.Label(i) >= format.classes || !packed && !bytes.Contains(b, m.Image(i)) {
+				if m.Label(i) >= format.classes || stored && !bytes.Contains(b, m.Image(i)) {
 					t.Fatalf("image %d is not in the archive, or its label is %d", i, m.Label(i))
 				}
 			}
