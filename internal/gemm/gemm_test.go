@@ -210,7 +210,7 @@ func FuzzProducts(f *testing.F) {
 			alpha = 0.5
 		}
 		// Each size may be large, but not all at once: the reference takes as long as there are products.
-		const most = 1 << 12
+		const most = 1 << 11
 		rows := int(m) + 1
 		columns := min(int(n)+1, max(1, most/rows))
 		depth := min(int(k)+1, max(1, most/(rows*columns)))
