@@ -33,7 +33,7 @@ const (
 
 // Identity is what weights belong to, as Save writes it into a file's header and ReadIdentity reads it.
 type Identity struct {
-	Network   string // the constructor's name
+	Network   string // the constructor's name, or that of a network of Define
 	Input     []int  // shape of a sample
 	Widths    []int
 	Classes   int
@@ -50,11 +50,17 @@ type Identity struct {
 	elements int // that the weights have at most; 0 means any number
 }
 
-// Identity returns what the network's weights belong to.
+// Identity returns what the network's weights belong to; nothing of a Net that no constructor has made.
 func (n *Net) Identity() Identity {
+	if n.made() != nil {
+		return Identity{}
+	}
 	id := Identity{
 		Network: n.name, Input: sample(n.Input), Widths: slices.Clone(n.config.Widths), Classes: n.config.Classes, BatchNorm: n.config.BatchNorm,
-		Activation: n.acts[0],
+		Activation: "none",
+	}
+	if len(n.acts) > 0 {
+		id.Activation = n.acts[0]
 	}
 	for i, act := range n.acts {
 		if act != n.acts[0] {
@@ -123,6 +129,9 @@ func parseIdentity(m map[string]string) (id Identity, ok bool, err error) {
 		return Identity{}, false, errors.Errorf("%s is %.100q", key, m[key])
 	}
 	for key, to := range map[string]*[]int{metaInput: &id.Input, metaWidths: &id.Widths} {
+		if key == metaWidths && m[key] == "" {
+			continue // a network of Define may do without
+		}
 		for _, s := range strings.Split(m[key], ",") {
 			v, err := strconv.Atoi(s)
 			if err != nil || v < 1 || v > maxSize {
@@ -248,7 +257,7 @@ func (id Identity) New(dt tensor.Dtype, batch int) (*Net, error) {
 func (id *Identity) build(dt tensor.Dtype, batch int) (*Net, error) {
 	build, ok := constructors()[id.Network]
 	if !ok {
-		return nil, errors.New("there is none of this name")
+		return nil, errors.New("there is none of this name in the package: build it as it was, by Define or Wrap, and Load the weights")
 	}
 	if dt != tensor.Float32 && dt != tensor.Float64 {
 		return nil, errors.Errorf("of %v, want float32 or float64", dt)

@@ -152,6 +152,9 @@ func (n *Net) entries() []entry {
 //
 // In PyTorch: net.load_state_dict(safetensors.torch.load_file("weights.safetensors")).
 func (n *Net) Save(w io.Writer) error {
+	if err := n.made(); err != nil {
+		return errors.WithMessage(err, "models: saving")
+	}
 	views := map[string]view{}
 	for _, e := range n.entries() {
 		shape := make([]uint64, len(e.shape))
@@ -195,6 +198,9 @@ func (v view) DataLen() uint64          { return uint64(len(v.data)) }
 //
 // As Save it is not to be called while a machine runs the network, or one that At has made of it.
 func (n *Net) Load(r io.Reader) error {
+	if err := n.made(); err != nil {
+		return errors.WithMessage(err, "models: loading")
+	}
 	entries := n.entries()
 	header, data := need(entries)
 	most := 8 + header + data
