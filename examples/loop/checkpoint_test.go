@@ -378,7 +378,20 @@ func FuzzResume(f *testing.F) {
 	}
 	tr := trained(f, small(f))
 	start := must(f, tr)
-	var weights bytes.Buffer
+	var weights [][]float32
+	for _, p := range tr.c.Net.Params() {
+		weights = append(weights, slices.Clone(p.Value().Data().([]float32)))
+	}
+	untouched := func() bool { // as at the start, without the time that writing a file takes
+		for i, p := range tr.c.Net.Params() {
+			if !slices.Equal(p.Value().Data().([]float32), weights[i]) {
+				return false
+			}
+		}
+		return tr.epoch == 0 && tr.step == 0 && slices.EqualFunc(layerStates(tr.c.Net), start.Layers, func(a, b layerState) bool {
+			return slices.Equal(a.Mean, b.Mean) && slices.Equal(a.Variance, b.Variance)
+		})
+	}
 	f.Fuzz(func(t *testing.T, epoch, step, images, top1, top5 int, loss, seconds float64, file uint8, at, drop uint16, patch []byte, mean, variance float64, history, scheduled, steps, side int, momentum float32) {
 		if len(patch) > 128 {
 			return
@@ -394,8 +407,7 @@ func FuzzResume(f *testing.F) {
 		tensors[0] = solvers.Tensor{Shape: []int{side, tensors[0].Shape[1]}, Float32: first}
 		c.Solver = []solverState{{c.Solver[0].Solver, scheduled, nil}, {c.Solver[1].Solver, steps, []slotState{{c.Solver[1].Slots[0].Name, tensors}}}}
 		if err := tr.restore(&c); err != nil {
-			weights.Reset()
-			if err := tr.c.Net.Save(&weights); err != nil || !bytes.Equal(weights.Bytes(), start.Weights) || tr.epoch != 0 || tr.step != 0 {
+			if !untouched() {
 				t.Fatalf("refused, and not as before: %v", err)
 			}
 			return
