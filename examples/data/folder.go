@@ -437,7 +437,7 @@ func decodeImage(file io.ReadSeeker, most int) (image.Image, error) {
 		return errNotImage{err.Error()}
 	}
 	var first [8]byte
-	n, err := io.ReadFull(r, first[:])
+	n, _ := io.ReadFull(r, first[:]) // a short one is no image, and r keeps other errors
 	config, decode := jpeg.DecodeConfig, jpeg.Decode
 	switch {
 	case r.err != nil:
