@@ -234,7 +234,8 @@ func ReadIdentity(r io.Reader) (id Identity, ok bool, err error) {
 		return id, false, errors.Errorf("%s: %d bytes behind its header, which announces %d", not, have, want)
 	}
 	id, ok, err = parseIdentity(header.Metadata())
-	id.elements = int(min(have/4, math.MaxInt)) // the header cannot ask for memory that the file does not have
+	// The header cannot ask for more memory than the file has, itself included.
+	id.elements = int(min((int64(len(size)+len(b))+have)/4, math.MaxInt))
 	return id, ok, err
 }
 
