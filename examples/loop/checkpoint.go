@@ -49,17 +49,27 @@ type layerState struct {
 	Dropout        nn.DropoutState
 }
 
-// solverState is a solvers.State without that of its inner solver.
+// solverState is a solvers.State without that of its inner solver, and without a map: for a map gob asks for as much memory as a file
+// says that it has entries.
 type solverState struct {
 	Solver string
 	Step   int
-	Slots  map[string][]solvers.Tensor
+	Slots  []slotState // by name
+}
+
+type slotState struct {
+	Name    string
+	Tensors []solvers.Tensor
 }
 
 func flatten(s solvers.State) []solverState {
 	var out []solverState
 	for at := &s; at != nil; at = at.Inner {
-		out = append(out, solverState{at.Solver, at.Step, at.Slots})
+		var slots []slotState
+		for _, name := range slices.Sorted(maps.Keys(at.Slots)) {
+			slots = append(slots, slotState{name, at.Slots[name]})
+		}
+		out = append(out, solverState{at.Solver, at.Step, slots})
 	}
 	return out
 }
@@ -67,7 +77,14 @@ func flatten(s solvers.State) []solverState {
 func nest(list []solverState) solvers.State {
 	var inner *solvers.State
 	for _, s := range slices.Backward(list) {
-		inner = &solvers.State{Solver: s.Solver, Step: s.Step, Slots: s.Slots, Inner: inner}
+		inner = &solvers.State{Solver: s.Solver, Step: s.Step, Inner: inner}
+		if len(s.Slots) == 0 {
+			continue
+		}
+		inner.Slots = make(map[string][]solvers.Tensor, len(s.Slots))
+		for _, slot := range s.Slots {
+			inner.Slots[slot.Name] = slot.Tensors
+		}
 	}
 	if inner == nil {
 		return solvers.State{}
@@ -153,13 +170,13 @@ func (c *checkpoint) head() (head, []solvers.Tensor) {
 	var tensors []solvers.Tensor
 	for i, s := range c.Solver {
 		h.Checkpoint.Solver[i].Slots = nil
-		for _, name := range slices.Sorted(maps.Keys(s.Slots)) {
-			slot := slotHead{Name: name}
-			for _, t := range s.Slots[name] {
-				slot.Tensors = append(slot.Tensors, tensorHead{t.Shape, len(t.Float32), len(t.Float64)})
+		for _, slot := range s.Slots {
+			head := slotHead{Name: slot.Name}
+			for _, t := range slot.Tensors {
+				head.Tensors = append(head.Tensors, tensorHead{t.Shape, len(t.Float32), len(t.Float64)})
 				tensors = append(tensors, t)
 			}
-			h.Slots[i] = append(h.Slots[i], slot)
+			h.Slots[i] = append(h.Slots[i], head)
 		}
 	}
 	return h, tensors
@@ -249,8 +266,19 @@ func readNumbers[T float32 | float64](r io.Reader, n int) ([]T, error) {
 // write writes the checkpoint to a file: until it is whole, the one of that name before stays.
 func (c *checkpoint) write(path string) error { return atomicfile.Write(path, c.encode) }
 
-func readCheckpoint(path string) (*checkpoint, error) {
-	const most = 1 << 32 // bytes: ten times what the largest network here has, with its solver
+// mostBytes is what a checkpoint of the training may have, with room to spare: a weight and three numbers of a solver's take 35 bytes, an epoch
+// and its layers hundreds. The epochs may be more than those of the configuration.
+func (t *Trainer) mostBytes() int64 {
+	const beyond, epoch, weight = 1 << 24, 1 << 12, 64
+	n := beyond + epoch*int64(min(t.c.Epochs, 1<<20))
+	for _, p := range t.c.Net.Params() {
+		n += weight * int64(p.Shape().TotalSize())
+	}
+	return n
+}
+
+// readCheckpoint reads a file of at most most bytes.
+func readCheckpoint(path string, most int64) (*checkpoint, error) {
 	f, size, err := regular.Open(path, most)
 	if err != nil {
 		return nil, errors.Wrap(err, "loop: checkpoint")
@@ -329,7 +357,6 @@ func decodePayload(r io.Reader, left uint64) (*checkpoint, error) {
 		return nil, err
 	}
 	for i, slots := range h.Slots {
-		c.Solver[i].Slots = make(map[string][]solvers.Tensor, len(slots))
 		for _, s := range slots {
 			tensors := make([]solvers.Tensor, len(s.Tensors))
 			for k, t := range s.Tensors {
@@ -348,7 +375,7 @@ func decodePayload(r io.Reader, left uint64) (*checkpoint, error) {
 					return nil, err
 				}
 			}
-			c.Solver[i].Slots[s.Name] = tensors
+			c.Solver[i].Slots = append(c.Solver[i].Slots, slotState{s.Name, tensors})
 		}
 	}
 	if left > 0 {
@@ -384,13 +411,16 @@ func (t *Trainer) suits(c *checkpoint) error {
 	}
 	params := t.c.Net.Params()
 	for _, s := range c.Solver {
-		for name, slot := range s.Slots {
-			if len(slot) != len(params) {
-				return errors.Errorf("its solver has %s for %d parameters, the network has %d", printable(name), len(slot), len(params))
+		for k, slot := range s.Slots {
+			if k > 0 && slot.Name <= s.Slots[k-1].Name {
+				return errors.Errorf("its solver has %s after %s, want names in order, each once", printable(slot.Name), printable(s.Slots[k-1].Name))
+			}
+			if len(slot.Tensors) != len(params) {
+				return errors.Errorf("its solver has %s for %d parameters, the network has %d", printable(slot.Name), len(slot.Tensors), len(params))
 			}
 			for i, p := range params {
-				if !slices.Equal(slot[i].Shape, p.Shape()) {
-					return errors.Errorf("its solver has %s of shape %v for %s, want %v", printable(name), slot[i].Shape, p.Name(), p.Shape())
+				if got := slot.Tensors[i].Shape; !slices.Equal(got, p.Shape()) {
+					return errors.Errorf("its solver has %s of shape %v for %s, want %v", printable(slot.Name), got, p.Name(), p.Shape())
 				}
 			}
 		}

@@ -386,7 +386,7 @@ func (t *Trainer) checkpoint() error {
 
 // Resume goes on from a checkpoint that a trainer with the same configuration has written; Epochs may differ. An error changes nothing.
 func (t *Trainer) Resume(path string) error {
-	c, err := readCheckpoint(path)
+	c, err := readCheckpoint(path, t.mostBytes())
 	if err != nil {
 		return err
 	}

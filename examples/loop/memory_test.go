@@ -103,8 +103,8 @@ func TestMemoryOfCheckpoints(t *testing.T) {
 	const n = 1 << 21
 	c := &checkpoint{
 		Weights: make([]byte, 4*n),
-		Solver: []solverState{{Solver: "Adam", Slots: map[string][]solvers.Tensor{
-			"a": {{Shape: []int{n}, Float32: make([]float32, n)}}, "b": {{Shape: []int{n / 2}, Float64: make([]float64, n/2)}},
+		Solver: []solverState{{Solver: "Adam", Slots: []slotState{
+			{"a", []solvers.Tensor{{Shape: []int{n}, Float32: make([]float32, n)}}}, {"b", []solvers.Tensor{{Shape: []int{n / 2}, Float64: make([]float64, n/2)}}},
 		}}},
 	}
 	const holds = 12 * n

@@ -319,7 +319,7 @@ func TestSecondRun(t *testing.T) {
 func TestSetupHasAllThatWeightsDependOn(t *testing.T) {
 	same := map[string]string{ // flag, another value
 		"dir": "elsewhere", "download": "true", "workers": "3", "epochs": "7", "eval-batch": "9", "out": "elsewhere", "resume": "true", "overwrite": "true",
-		"checkpoint-every": "5", "inspect": "3", "tensorboard": "elsewhere", "eval": "file", "fixed-point": "true", "input-max": "3", "input-bits": "5",
+		"checkpoint-every": "5", "max-pixels": "99", "inspect": "3", "tensorboard": "elsewhere", "eval": "file", "fixed-point": "true", "input-max": "3", "input-bits": "5",
 		"recipe": "digits", // a name for other flags
 	}
 	differs := map[string]string{
@@ -399,13 +399,15 @@ func TestResumeWithOtherImages(t *testing.T) {
 	gtest.WantError(t, "crop", err, "it was written for", "-crop 8", "-crop 7")
 	_, _, err = train(t, args(folder(90), "8", "-resume")...)
 	gtest.WantError(t, "other images", err, "it was written for", "images")
+	_, _, err = train(t, args(dir, "8", "-resume", "-epochs", "3", "-max-pixels", "150")...)
+	gtest.WantError(t, "pixels", err, "-max-pixels", ".png", "want at most 150")
 }
 
 func TestCounts(t *testing.T) {
 	gtest.Counts(t, func(args ...string) error {
 		_, _, err := train(t, tiny(t.TempDir(), args...)...)
 		return err
-	}, "epochs", "batch", "eval-batch", "inspect", "limit", "checkpoint-every", "workers", "size", "crop", "channels", "hidden", "decay-at")
+	}, "epochs", "batch", "eval-batch", "inspect", "limit", "checkpoint-every", "workers", "size", "crop", "max-pixels", "channels", "hidden", "decay-at")
 	_, _, err := train(t, tiny(t.TempDir(), "-size", "1024", "-channels", "1024")...)
 	gtest.WantError(t, "all together", err, "-batch", "-size", "values")
 }
