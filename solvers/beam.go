@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"hash/fnv"
 	"slices"
+
+	"github.com/ftprop/ftprop/internal/option"
 )
 
 // Beam keeps the Width best settings, and expands each by Branch neighbours, as LocalSearch draws them, before it
@@ -24,8 +26,8 @@ func (b Beam) Search(p Problem) (Search, error) {
 			*field = otherwise
 		}
 	}
-	b.Random = or(b.Random, 0.2)
-	if err := fraction("Random", b.Random); err != nil {
+	b.Random = cmp.Or(b.Random, 0.2)
+	if err := option.Fraction("Random", b.Random); err != nil {
 		return nil, err
 	}
 	s := &beam{Beam: b, mover: mover{p, b.Random}, best: p.Start.Loss}

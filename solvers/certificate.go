@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/internal/separable"
 	"github.com/pkg/errors"
 	"gorgonia.org/tensor"
@@ -123,19 +124,19 @@ func (c Certificate) Verify(x, t *tensor.Dense) error {
 }
 
 func (c Certificate) verify(x, t *tensor.Dense) error {
-	xe, err := elementsOf(x)
+	xe, err := opkit.ValuesOf(x)
 	if err != nil {
 		return errors.Wrap(err, "inputs")
 	}
-	te, err := elementsOf(t)
+	te, err := opkit.ValuesOf(t)
 	if err != nil {
 		return errors.Wrap(err, "targets")
 	}
-	if len(xe.shape) != 2 || te.size() != xe.shape[0] {
-		return errors.Errorf("inputs of shape %v and targets of shape %v: want (N, in) and (N)", xe.shape, te.shape)
+	if len(xe.Shape) != 2 || te.Size() != xe.Shape[0] {
+		return errors.Errorf("inputs of shape %v and targets of shape %v: want (N, in) and (N)", xe.Shape, te.Shape)
 	}
-	n, in := xe.shape[0], xe.shape[1]
-	xs, ts := xe.floats(), te.floats()
+	n, in := xe.Shape[0], xe.Shape[1]
+	xs, ts := xe.Floats(), te.Floats()
 	if err := allFinite("the inputs", xs, in); err != nil {
 		return err
 	}
@@ -317,27 +318,27 @@ func certify(ctx context.Context, layer Layer, x, t *tensor.Dense) (Certificate,
 	if err != nil {
 		return Certificate{}, err
 	}
-	e, err := elementsOf(x)
+	e, err := opkit.ValuesOf(x)
 	if err != nil {
 		return Certificate{}, errors.Wrap(err, "inputs")
 	}
-	if len(e.shape) != 2 {
-		return Certificate{}, errors.Errorf("inputs of shape %v: want (N, in)", e.shape)
+	if len(e.Shape) != 2 {
+		return Certificate{}, errors.Errorf("inputs of shape %v: want (N, in)", e.Shape)
 	}
-	n := &net{sizes: []size{{in: e.shape[1]}}}
+	n := &net{sizes: []size{{in: e.Shape[1]}}}
 	act, err := n.inputs(x)
 	if err != nil {
 		return Certificate{}, err
 	}
-	te, err := elementsOf(t)
+	te, err := opkit.ValuesOf(t)
 	if err != nil {
 		return Certificate{}, errors.Wrap(err, "targets")
 	}
-	if te.size() != len(act) {
-		return Certificate{}, errors.Errorf("targets of shape %v for inputs of shape %v: want one for each row", te.shape, e.shape)
+	if te.Size() != len(act) {
+		return Certificate{}, errors.Errorf("targets of shape %v for inputs of shape %v: want one for each row", te.Shape, e.Shape)
 	}
 	q := make([]int, len(act))
-	for i, v := range te.floats() {
+	for i, v := range te.Floats() {
 		if v != v {
 			q[i] = Ignore
 			continue

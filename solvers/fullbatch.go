@@ -1,11 +1,13 @@
 package solvers
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"math/rand/v2"
 	"time"
 
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/pkg/errors"
 	"gorgonia.org/tensor"
 )
@@ -162,10 +164,10 @@ func (f FullBatch) prepare(layers []Layer, x, y *tensor.Dense) (*run, error) {
 		return nil, err
 	}
 	for d, l := range layers {
-		if _, err := inPlace(l.W); err != nil {
+		if _, err := opkit.ValuesInPlace(l.W); err != nil {
 			return nil, errors.Wrapf(err, "layer %d: W, which Fit writes to", d+1)
 		}
-		if _, err := inPlace(l.B); err != nil {
+		if _, err := opkit.ValuesInPlace(l.B); err != nil {
 			return nil, errors.Wrapf(err, "layer %d: B, which Fit writes to", d+1)
 		}
 	}
@@ -173,7 +175,7 @@ func (f FullBatch) prepare(layers []Layer, x, y *tensor.Dense) (*run, error) {
 	if r.C < 0 || r.C-r.C != 0 {
 		return nil, errors.Errorf("C is %v: must be positive, or 0 for %v", r.C, float64(defaultC))
 	}
-	r.C = or(r.C, defaultC)
+	r.C = cmp.Or(r.C, defaultC)
 	if r.Strategy == nil {
 		r.Strategy = LocalSearch{}
 	}
@@ -216,16 +218,16 @@ func (f FullBatch) prepare(layers []Layer, x, y *tensor.Dense) (*run, error) {
 
 // labels reads y into target levels, or classes for softmax outputs.
 func (r *run) labels(y *tensor.Dense, samples int) error {
-	e, err := elementsOf(y)
+	e, err := opkit.ValuesOf(y)
 	if err != nil {
 		return errors.Wrap(err, "labels")
 	}
 	last := r.net.sizes[len(r.net.sizes)-1]
 	c := last.out
-	if ok := len(e.shape) == 2 && e.shape[0] == samples && e.shape[1] == c || len(e.shape) == 1 && c == 1 && e.shape[0] == samples; !ok {
-		return errors.Errorf("labels of shape %v: want (%d, %d), samples and outputs", e.shape, samples, c)
+	if ok := len(e.Shape) == 2 && e.Shape[0] == samples && e.Shape[1] == c || len(e.Shape) == 1 && c == 1 && e.Shape[0] == samples; !ok {
+		return errors.Errorf("labels of shape %v: want (%d, %d), samples and outputs", e.Shape, samples, c)
 	}
-	v := e.floats()
+	v := e.Floats()
 	switch r.Output {
 	case HingeOutput:
 	case CrossEntropyOutput:

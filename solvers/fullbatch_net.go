@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/pkg/errors"
 	"gorgonia.org/tensor"
 )
@@ -134,30 +135,30 @@ func newNet(layers []Layer) (*net, error) {
 	}
 	n := &net{}
 	for d, l := range layers {
-		w, err := elementsOf(l.W)
+		w, err := opkit.ValuesOf(l.W)
 		if err != nil {
 			return nil, errors.Wrapf(err, "layer %d: W", d+1)
 		}
-		b, err := elementsOf(l.B)
+		b, err := opkit.ValuesOf(l.B)
 		if err != nil {
 			return nil, errors.Wrapf(err, "layer %d: B", d+1)
 		}
 		switch {
-		case len(w.shape) != 2:
-			return nil, errors.Errorf("layer %d: W has shape %v: want (out, in)", d+1, w.shape)
-		case len(b.shape) != 1 || b.shape[0] != w.shape[0]:
-			return nil, errors.Errorf("layer %d: B has shape %v: want (%d), one for each row of W %v", d+1, b.shape, w.shape[0], w.shape)
-		case b.dt != w.dt:
-			return nil, errors.Errorf("layer %d: W is a %v, B a %v: must be the same", d+1, w.dt, b.dt)
-		case d > 0 && w.shape[1] != n.sizes[d-1].out:
-			return nil, errors.Errorf("layer %d: W has shape %v, so takes %d inputs, but layer %d has %d units", d+1, w.shape, w.shape[1], d, n.sizes[d-1].out)
+		case len(w.Shape) != 2:
+			return nil, errors.Errorf("layer %d: W has shape %v: want (out, in)", d+1, w.Shape)
+		case len(b.Shape) != 1 || b.Shape[0] != w.Shape[0]:
+			return nil, errors.Errorf("layer %d: B has shape %v: want (%d), one for each row of W %v", d+1, b.Shape, w.Shape[0], w.Shape)
+		case b.Dtype != w.Dtype:
+			return nil, errors.Errorf("layer %d: W is a %v, B a %v: must be the same", d+1, w.Dtype, b.Dtype)
+		case d > 0 && w.Shape[1] != n.sizes[d-1].out:
+			return nil, errors.Errorf("layer %d: W has shape %v, so takes %d inputs, but layer %d has %d units", d+1, w.Shape, w.Shape[1], d, n.sizes[d-1].out)
 		}
 		lv, err := newLevels(l.Lo, l.Hi, l.Steps)
 		if err != nil {
 			return nil, errors.Wrapf(err, "layer %d", d+1)
 		}
-		sz := size{w.shape[1], w.shape[0], lv, w.dt == tensor.Float32}
-		wv, bv := w.floats(), b.floats()
+		sz := size{w.Shape[1], w.Shape[0], lv, w.Dtype == tensor.Float32}
+		wv, bv := w.Floats(), b.Floats()
 		if err := allFinite("W", wv, sz.in); err != nil {
 			return nil, errors.Wrapf(err, "layer %d", d+1)
 		}
@@ -184,19 +185,19 @@ func allFinite(what string, v []float64, row int) error {
 
 // inputs returns the rows of x, each with a 1 behind it.
 func (n *net) inputs(x *tensor.Dense) ([][]float64, error) {
-	e, err := elementsOf(x)
+	e, err := opkit.ValuesOf(x)
 	if err != nil {
 		return nil, errors.Wrap(err, "inputs")
 	}
 	in := n.sizes[0].in
-	if len(e.shape) != 2 || e.shape[1] != in {
-		return nil, errors.Errorf("inputs of shape %v: want (N, %d), as layer 1 takes them", e.shape, in)
+	if len(e.Shape) != 2 || e.Shape[1] != in {
+		return nil, errors.Errorf("inputs of shape %v: want (N, %d), as layer 1 takes them", e.Shape, in)
 	}
-	v := e.floats()
+	v := e.Floats()
 	if err := allFinite("the inputs", v, in); err != nil {
 		return nil, err
 	}
-	rows := make([][]float64, e.shape[0])
+	rows := make([][]float64, e.Shape[0])
 	for i := range rows {
 		rows[i] = append(append(make([]float64, 0, in+1), v[i*in:(i+1)*in]...), 1)
 	}

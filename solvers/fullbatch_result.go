@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/pkg/errors"
 	"gorgonia.org/tensor"
 )
@@ -86,11 +87,11 @@ func (l LayerResult) MarshalJSON() ([]byte, error) {
 		if x.from == nil {
 			continue
 		}
-		e, err := elementsOf(x.from)
+		e, err := opkit.ValuesOf(x.from)
 		if err != nil {
 			return nil, errors.Wrap(err, "solvers: LayerResult")
 		}
-		*x.to = &Tensor{Shape: e.shape, Float32: e.f32, Float64: e.f64}
+		*x.to = &Tensor{Shape: e.Shape, Float32: e.Float32, Float64: e.Float64}
 	}
 	return json.Marshal(s)
 }
@@ -111,8 +112,9 @@ func (l *LayerResult) UnmarshalJSON(b []byte) error {
 			continue
 		}
 		size := len(t.Float32) + len(t.Float64)
+		volume, err := opkit.Volume(t.Shape)
 		switch {
-		case size == 0 || size != sizeOf(t.Shape) || len(t.Shape) == 0 || t.Float32 != nil && t.Float64 != nil:
+		case err != nil || size != volume || len(t.Shape) == 0 || t.Float32 != nil && t.Float64 != nil:
 			return errors.Errorf("solvers: LayerResult: %d float32 and %d float64 for shape %v", len(t.Float32), len(t.Float64), t.Shape)
 		case t.Float32 != nil:
 			*x.to = tensor.New(tensor.WithShape(t.Shape...), tensor.WithBacking(t.Float32))
@@ -133,17 +135,17 @@ func (r Result) Verify() error {
 		if err != nil {
 			return errors.Wrapf(err, "solvers: layer %d", d+1)
 		}
-		if d > 0 && !slices.Equal(inputs.floats(), emitted) {
+		if d > 0 && !slices.Equal(inputs.Floats(), emitted) {
 			return errors.Errorf("solvers: layer %d does not take what layer %d emits", d+1, d)
 		}
-		emitted = targets.floats()
+		emitted = targets.Floats()
 		for k, c := range l.Certificates {
 			t := l.Targets
 			if c.Unit >= 0 {
-				if c.Unit != k || len(targets.shape) != 2 || k >= targets.shape[1] {
-					return errors.Errorf("solvers: layer %d: certificate %d is about unit %d, the targets have shape %v", d+1, k+1, c.Unit+1, targets.shape)
+				if c.Unit != k || len(targets.Shape) != 2 || k >= targets.Shape[1] {
+					return errors.Errorf("solvers: layer %d: certificate %d is about unit %d, the targets have shape %v", d+1, k+1, c.Unit+1, targets.Shape)
 				}
-				t = column(emitted, targets.shape[1], k)
+				t = column(emitted, targets.Shape[1], k)
 			}
 			if c.Verdict == Undecided && r.Status != Feasible {
 				continue
@@ -159,11 +161,11 @@ func (r Result) Verify() error {
 	return nil
 }
 
-func (l LayerResult) elements() (inputs, targets elements, err error) {
-	if inputs, err = elementsOf(l.Inputs); err != nil {
+func (l LayerResult) elements() (inputs, targets opkit.Values, err error) {
+	if inputs, err = opkit.ValuesOf(l.Inputs); err != nil {
 		return inputs, targets, errors.Wrap(err, "inputs")
 	}
-	targets, err = elementsOf(l.Targets)
+	targets, err = opkit.ValuesOf(l.Targets)
 	return inputs, targets, errors.Wrap(err, "targets")
 }
 

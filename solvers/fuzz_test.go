@@ -7,6 +7,7 @@ import (
 	"math"
 	"testing"
 
+	"github.com/ftprop/ftprop/internal/vec"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
@@ -169,7 +170,7 @@ func FuzzStep(f *testing.F) {
 			return w, s.State(), err
 		}
 		w, st, err := run(0, n)
-		if err == nil && !(elements{f32: w}).finite() {
+		if err == nil && !vec.Finite(w) {
 			t.Fatalf("no error, and weights %v", w)
 		}
 		alone := false
@@ -182,7 +183,7 @@ func FuzzStep(f *testing.F) {
 			same := math.Float32bits(w[i]) == math.Float32bits(w1[0])
 			for _, name := range names {
 				x := st1.Slots[name][0].Float32
-				same = same && (elements{f32: x}).finite() && math.Float32bits(x[0]) == math.Float32bits(st.Slots[name][0].Float32[i])
+				same = same && vec.Finite(x) && math.Float32bits(x[0]) == math.Float32bits(st.Slots[name][0].Float32[i])
 			}
 			if !same {
 				t.Fatalf("element %d is %v and %v, alone %v and %v", i, w[i], st, w1, st1)
