@@ -1,4 +1,4 @@
-package solvers
+package search
 
 import (
 	"encoding/binary"
@@ -72,26 +72,33 @@ type LayerResult struct {
 // storedLayer is a LayerResult as JSON: package tensor has none for its tensors.
 type storedLayer struct {
 	plainLayer
-	Inputs, Targets *Tensor
+	Inputs, Targets *storedTensor
+}
+
+// storedTensor is a tensor as JSON, in row-major order. One of Float32 and Float64 is nil.
+type storedTensor struct {
+	Shape   []int
+	Float32 []float32
+	Float64 []float64
 }
 
 type plainLayer LayerResult // without methods
 
-// MarshalJSON writes Inputs and Targets as Tensors.
+// MarshalJSON writes Inputs and Targets as {"Shape": [...], "Float32": [...], "Float64": [...]}, row-major, one of the latter null.
 func (l LayerResult) MarshalJSON() ([]byte, error) {
 	s := storedLayer{plainLayer: plainLayer(l)}
 	for _, x := range []struct {
 		from *tensor.Dense
-		to   **Tensor
+		to   **storedTensor
 	}{{l.Inputs, &s.Inputs}, {l.Targets, &s.Targets}} {
 		if x.from == nil {
 			continue
 		}
 		e, err := opkit.ValuesOf(x.from)
 		if err != nil {
-			return nil, errors.Wrap(err, "solvers: LayerResult")
+			return nil, errors.Wrap(err, "search: LayerResult")
 		}
-		*x.to = &Tensor{Shape: e.Shape, Float32: e.Float32, Float64: e.Float64}
+		*x.to = &storedTensor{Shape: e.Shape, Float32: e.Float32, Float64: e.Float64}
 	}
 	return json.Marshal(s)
 }
@@ -100,11 +107,11 @@ func (l LayerResult) MarshalJSON() ([]byte, error) {
 func (l *LayerResult) UnmarshalJSON(b []byte) error {
 	var s storedLayer
 	if err := json.Unmarshal(b, &s); err != nil {
-		return errors.Wrap(err, "solvers: LayerResult")
+		return errors.Wrap(err, "search: LayerResult")
 	}
 	out := LayerResult(s.plainLayer)
 	for _, x := range []struct {
-		from *Tensor
+		from *storedTensor
 		to   **tensor.Dense
 	}{{s.Inputs, &out.Inputs}, {s.Targets, &out.Targets}} {
 		t := x.from
@@ -115,7 +122,7 @@ func (l *LayerResult) UnmarshalJSON(b []byte) error {
 		volume, err := opkit.Volume(t.Shape)
 		switch {
 		case err != nil || size != volume || len(t.Shape) == 0 || t.Float32 != nil && t.Float64 != nil:
-			return errors.Errorf("solvers: LayerResult: %d float32 and %d float64 for shape %v", len(t.Float32), len(t.Float64), t.Shape)
+			return errors.Errorf("search: LayerResult: %d float32 and %d float64 for shape %v", len(t.Float32), len(t.Float64), t.Shape)
 		case t.Float32 != nil:
 			*x.to = tensor.New(tensor.WithShape(t.Shape...), tensor.WithBacking(t.Float32))
 		default:
@@ -133,17 +140,17 @@ func (r Result) Verify() error {
 	for d, l := range r.Layers {
 		inputs, targets, err := l.elements()
 		if err != nil {
-			return errors.Wrapf(err, "solvers: layer %d", d+1)
+			return errors.Wrapf(err, "search: layer %d", d+1)
 		}
 		if d > 0 && !slices.Equal(inputs.Floats(), emitted) {
-			return errors.Errorf("solvers: layer %d does not take what layer %d emits", d+1, d)
+			return errors.Errorf("search: layer %d does not take what layer %d emits", d+1, d)
 		}
 		emitted = targets.Floats()
 		for k, c := range l.Certificates {
 			t := l.Targets
 			if c.Unit >= 0 {
 				if c.Unit != k || len(targets.Shape) != 2 || k >= targets.Shape[1] {
-					return errors.Errorf("solvers: layer %d: certificate %d is about unit %d, the targets have shape %v", d+1, k+1, c.Unit+1, targets.Shape)
+					return errors.Errorf("search: layer %d: certificate %d is about unit %d, the targets have shape %v", d+1, k+1, c.Unit+1, targets.Shape)
 				}
 				t = column(emitted, targets.Shape[1], k)
 			}
@@ -154,7 +161,7 @@ func (r Result) Verify() error {
 				return err
 			}
 			if r.Status == Feasible && c.Verdict != Separable {
-				return errors.Errorf("solvers: feasible, but %v", c)
+				return errors.Errorf("search: feasible, but %v", c)
 			}
 		}
 	}

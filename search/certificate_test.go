@@ -1,4 +1,4 @@
-package solvers
+package search
 
 import (
 	"context"
@@ -181,7 +181,7 @@ func TestCertifyErrors(t *testing.T) {
 		"level":   {Layer{}, x, dense([]float64{1, 1, 0, 1}, 4), []string{"target 0 of sample 2"}},
 	} {
 		_, err := Certify(ctx, c.l, c.x, c.t)
-		gtest.WantError(t, what, err, append(c.words, "solvers: Certify")...)
+		gtest.WantError(t, what, err, append(c.words, "search: Certify")...)
 	}
 	done, cancel := context.WithCancel(ctx)
 	cancel()

@@ -1,4 +1,4 @@
-package solvers
+package search
 
 import (
 	"cmp"
@@ -124,12 +124,12 @@ func (f FullBatch) Fit(layers []Layer, x, y *tensor.Dense) (Result, error) {
 func (f FullBatch) FitContext(ctx context.Context, layers []Layer, x, y *tensor.Dense) (Result, error) {
 	r, err := f.prepare(layers, x, y)
 	if err != nil {
-		return Result{}, errors.Wrap(err, "solvers: FullBatch")
+		return Result{}, errors.Wrap(err, "search: FullBatch")
 	}
 	r.ctx, r.start = ctx, time.Now()
 	res, err := r.fit()
 	if err != nil {
-		return Result{}, errors.Wrap(err, "solvers: FullBatch")
+		return Result{}, errors.Wrap(err, "search: FullBatch")
 	}
 	r.store(layers)
 	return res, nil
@@ -139,11 +139,11 @@ func (f FullBatch) FitContext(ctx context.Context, layers []Layer, x, y *tensor.
 func Forward(layers []Layer, x *tensor.Dense) (*tensor.Dense, error) {
 	n, err := newNet(layers)
 	if err != nil {
-		return nil, errors.Wrap(err, "solvers: Forward")
+		return nil, errors.Wrap(err, "search: Forward")
 	}
 	in, err := n.inputs(x)
 	if err != nil {
-		return nil, errors.Wrap(err, "solvers: Forward")
+		return nil, errors.Wrap(err, "search: Forward")
 	}
 	s := n.initial(in)
 	n.forward(s, 0)

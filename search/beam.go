@@ -1,4 +1,4 @@
-package solvers
+package search
 
 import (
 	"cmp"
@@ -20,7 +20,7 @@ type Beam struct {
 var _ Strategy = Beam{}
 
 // Search implements Strategy.
-func (b Beam) Search(p Problem) (Search, error) {
+func (b Beam) Search(p Problem) (Proposer, error) {
 	for field, otherwise := range map[*int]int{&b.Width: 6, &b.Branch: 8, &b.Patience: 6} {
 		if *field < 1 {
 			*field = otherwise

@@ -1,4 +1,4 @@
-package solvers
+package search
 
 import (
 	"cmp"
@@ -31,7 +31,7 @@ type LocalSearch struct {
 var _ Strategy = LocalSearch{}
 
 // Search implements Strategy.
-func (l LocalSearch) Search(p Problem) (Search, error) {
+func (l LocalSearch) Search(p Problem) (Proposer, error) {
 	l.Random, l.Temperature = cmp.Or(l.Random, 0.2), cmp.Or(l.Temperature, 0.02)
 	if l.Patience < 1 {
 		l.Patience = 60 + 10*p.Units

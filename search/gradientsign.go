@@ -1,4 +1,4 @@
-package solvers
+package search
 
 import (
 	"cmp"
@@ -27,7 +27,7 @@ type GradientSign struct {
 var _ Strategy = GradientSign{}
 
 // Search implements Strategy.
-func (g GradientSign) Search(p Problem) (Search, error) {
+func (g GradientSign) Search(p Problem) (Proposer, error) {
 	if g.Patience < 1 {
 		g.Patience = 5
 	}

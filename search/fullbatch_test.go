@@ -1,4 +1,4 @@
-package solvers
+package search
 
 import (
 	"context"
@@ -240,7 +240,7 @@ func TestStrategiesAgree(t *testing.T) {
 	if feasible < n/3 || feasible == n {
 		t.Errorf("%d of %d networks feasible: too one-sided to test anything", feasible, n)
 	}
-	if got := solved["solvers.LocalSearch"]; got < feasible*9/10 {
+	if got := solved["search.LocalSearch"]; got < feasible*9/10 {
 		t.Errorf("local search solves %d of %d", got, feasible)
 	}
 }
@@ -402,9 +402,9 @@ func TestIdleStrategy(t *testing.T) {
 
 type idle struct{}
 
-func (idle) Search(Problem) (Search, error) { return idle{}, nil }
-func (idle) Propose() (Proposal, bool)      { return Proposal{}, false }
-func (idle) Outcome(*Setting)               {}
+func (idle) Search(Problem) (Proposer, error) { return idle{}, nil }
+func (idle) Propose() (Proposal, bool)        { return Proposal{}, false }
+func (idle) Outcome(*Setting)                 {}
 
 // One class only is feasible at once, for every kind of output.
 func TestSingleClass(t *testing.T) {
@@ -568,14 +568,14 @@ func TestBadInput(t *testing.T) {
 			yy = y
 		}
 		_, err := c.f.Fit(layers, xx, yy)
-		gtest.WantError(t, what, err, append(c.words, "solvers: FullBatch")...)
+		gtest.WantError(t, what, err, append(c.words, "search: FullBatch")...)
 	}
 	_, err := FullBatch{Output: CrossEntropyOutput}.Fit(network(1, tensor.Float64, Layer{}, 2, 3, 2), x, dense([]float64{0, 1, 1, 1, 1, 0, 0, 1}, 4, 2))
 	gtest.WantError(t, "two classes", err, "sample 1 has 2 classes")
 	_, err = FullBatch{Output: CrossEntropyOutput}.Fit(network(1, tensor.Float64, Layer{}, 2, 3, 2), x, dense([]float64{0, 1, 0.5, 0.5, 1, 0, 0, 1}, 4, 2))
 	gtest.WantError(t, "soft label", err, "label 0.5 of sample 1")
 	_, err = Forward(good(), dense(make([]float64, 3), 1, 3))
-	gtest.WantError(t, "Forward", err, "solvers: Forward", "(N, 2)")
+	gtest.WantError(t, "Forward", err, "search: Forward", "(N, 2)")
 }
 
 // An error leaves the weights as they were.
@@ -596,18 +596,18 @@ func TestErrorKeepsWeights(t *testing.T) {
 // wrong is a strategy whose proposals are spoilt.
 type wrong struct{ spoil func(p *Proposal) }
 
-func (w wrong) Search(p Problem) (Search, error) {
+func (w wrong) Search(p Problem) (Proposer, error) {
 	s, err := LocalSearch{}.Search(p)
 	return wrongSearch{s, w.spoil}, err
 }
 
 type wrongSearch struct {
-	Search
+	Proposer
 	spoil func(p *Proposal)
 }
 
 func (w wrongSearch) Propose() (Proposal, bool) {
-	p, more := w.Search.Propose()
+	p, more := w.Proposer.Propose()
 	w.spoil(&p)
 	return p, more
 }

@@ -1,4 +1,4 @@
-package solvers
+package search
 
 import (
 	"cmp"
@@ -120,7 +120,7 @@ func (c Certificate) Pair() (i, j int, ok bool) {
 // or (N, 1): levels of the unit, NaN where the target is ignored; for classes the numbers of the classes. It returns an
 // error if the certificate does not show what its Verdict says, or shows nothing.
 func (c Certificate) Verify(x, t *tensor.Dense) error {
-	return errors.Wrapf(c.verify(x, t), "solvers: certificate of layer %d, unit %d", c.Layer+1, c.Unit+1)
+	return errors.Wrapf(c.verify(x, t), "search: certificate of layer %d, unit %d", c.Layer+1, c.Unit+1)
 }
 
 func (c Certificate) verify(x, t *tensor.Dense) error {
@@ -310,7 +310,7 @@ func integers(v []float64) (n []*big.Int, bits uint) {
 // computation is too large.
 func Certify(ctx context.Context, layer Layer, x, t *tensor.Dense) (Certificate, error) {
 	c, err := certify(ctx, layer, x, t)
-	return c, errors.Wrap(err, "solvers: Certify")
+	return c, errors.Wrap(err, "search: Certify")
 }
 
 func certify(ctx context.Context, layer Layer, x, t *tensor.Dense) (Certificate, error) {

@@ -1,4 +1,4 @@
-package solvers
+package search
 
 import (
 	"context"
@@ -130,7 +130,7 @@ func (r *run) ftprop(d int, targets [][]int, weights [][]float64, from *state, k
 		return s, false, false, nil
 	}
 	now := &Setting{state: s, Reached: s.lev[d-1], Z: s.z[d-1], Loss: fit.loss, Missed: fit.missed, Gradient: r.gradient(d, s, fit)}
-	search, err := r.Strategy.Search(r.problem(d, targets, now))
+	proposer, err := r.Strategy.Search(r.problem(d, targets, now))
 	if errors.Is(err, errStop) {
 		return s, false, false, errStop
 	}
@@ -150,9 +150,9 @@ func (r *run) ftprop(d int, targets [][]int, weights [][]float64, from *state, k
 			}
 			return bestSetting.state, false, false, nil
 		}
-		p, more := search.Propose()
+		p, more := proposer.Propose()
 		if !more {
-			c, ok := search.(Completer)
+			c, ok := proposer.(Completer)
 			return bestSetting.state, false, covered && ok && c.Complete(), nil
 		}
 		if err := r.checkProposal(d-1, p); err != nil {
@@ -174,7 +174,7 @@ func (r *run) ftprop(d int, targets [][]int, weights [][]float64, from *state, k
 			if o.Missed < bestSetting.Missed || o.Missed == bestSetting.Missed && o.Loss < bestSetting.Loss {
 				bestSetting = o
 			}
-			search.Outcome(o)
+			proposer.Outcome(o)
 		}
 		if err == errStop {
 			return bestSetting.state, false, false, err
