@@ -2,21 +2,23 @@
 // propagation itself (Friesen & Domingos, ICLR 2018, algorithm 1): it searches for targets of the hidden units that every unit can
 // reach, and proves for each unit whether it can.
 //
-//	layers := []search.Layer{{W: w1, B: b1}, {W: w2, B: b2}}            // sign units; weights are the start, and the result
-//	result, err := search.FullBatch{Seed: 1}.Fit(layers, x, y)          // x (N, in), labels y (N, out) of -1 and +1
-//	fmt.Println(result.Status, result.Missed, result.Verify())          // Feasible 0 <nil>
+//	layers := []search.Layer{{W: w1, B: b1}, {W: w2, B: b2}}   // sign units; the weights are the start, and the result
+//	result, err := search.FullBatch{Seed: 1}.Fit(layers, x, y) // x (N, in), labels y (N, out) of -1 and +1
+//	fmt.Println(result.Status, result.Missed)                  // Feasible 0
+//	err = result.Verify()                                      // nil: every unit's certificate holds
 //
 // It is for small problems: for large ones see package nodes, which trains mini-batch by mini-batch.
 //
 // # What is here
 //
-//   - Training: [FullBatch] fits a stack of [Layer]s to the labels, as its [Output] says, within [Budget]s, and reports its [Progress].
-//     A [LayerLoss] says how badly a unit misses. [Forward] evaluates the network.
+//   - Training: [FullBatch] fits a network, a slice of [Layer], to labels, as its [Output] says, within a [Budget] for each hidden layer,
+//     and reports its [Progress]. A [LayerLoss] says how badly a unit misses. [Forward] evaluates the network.
 //   - What comes out: a [Result] with its [Status], one [LayerResult] a layer, one [Certificate] a unit.
-//   - Proofs: a [Certificate] has a [Verdict] and the weights or the [Multiplier]s that show it. [Certify] decides a single unit.
+//   - Proofs: a [Certificate] has a [Verdict], and shows it by weights or by a [Multiplier] for each of some constraints. [Certify]
+//     decides a single unit.
 //   - Ways to search: a [Strategy] is [LocalSearch] (the default), [Beam], [GradientSign] (the paper's) or [Exhaustive], which proves that a tiny
-//     network cannot do what is asked; or your own: given a [Problem] it starts a [Proposer] of [Proposal]s, which learns the [Setting] that
-//     each of them led to. One that can tell that it has seen all there is is a [Completer].
+//     network cannot do what is asked; or your own: given a [Problem] it starts a [Proposer], which makes one [Proposal] after the other and
+//     is told the [Setting] that each has led to. A Proposer that can tell that it has seen all targets is a [Completer], too.
 //
 // Only GradientSign makes sense as a target setter of the mini-batch operations, and there it is their default already: see [Strategy].
 // examples/fullbatch compares all of them on Boolean functions and handwritten digits.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
+	"strconv"
 	"time"
 
 	"github.com/ftprop/ftprop/internal/opkit"
@@ -71,7 +72,7 @@ func (o Output) String() string {
 	case CrossEntropyOutput:
 		return "CrossEntropyOutput"
 	}
-	return "Output(" + itoa(int(o)) + ")"
+	return "Output(" + strconv.Itoa(int(o)) + ")"
 }
 
 // LayerLoss is how badly a unit with pre-activation z misses its target t = -1 or +1, and its derivative with respect to

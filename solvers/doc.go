@@ -33,7 +33,7 @@
 //   - Steps: [Adam], [SGD], [RMSProp].
 //   - Learning rates that change: [Scheduled] holds any solver with a [Schedule], a function from step to learning rate; [StepDecay],
 //     [Cosine] and [Warmup] make schedules. [LearnRater] is what it asks of the solver.
-//   - Stopping and going on: a [Stateful] solver gives and takes its [State], which consists of [Tensor]s.
+//   - Stopping and going on: a [Stateful] solver gives and takes its [State], a [Tensor] for each parameter and slot.
 //
 // Networks of threshold units can also be trained without steps, by search for their targets: see package search.
 package solvers
