@@ -243,7 +243,7 @@ func (r *run) consider(s *state, fit layerFit) {
 // problem describes the search for targets of layer d-1.
 func (r *run) problem(d int, targets [][]int, start *Setting) Problem {
 	sz := r.net.sizes[d-1]
-	p := Problem{Units: sz.out, Samples: len(start.state.act[0]), Steps: sz.steps, Start: start, Rand: r.rng, Groups: r.classes}
+	p := Problem{Units: sz.out, Samples: len(start.state.act[0]), Steps: sz.Steps, Start: start, Rand: r.rng, Groups: r.classes}
 	if targets != nil {
 		p.Groups = groups(targets, p.Samples)
 	}
@@ -252,7 +252,7 @@ func (r *run) problem(d int, targets [][]int, start *Setting) Problem {
 			if r.stopped(d-1, r.start) {
 				return false, errStop
 			}
-			v, open, err := r.decide(start.state.act[0], sz.levels, t, nil)
+			v, open, err := r.decide(start.state.act[0], sz.Levels, t, nil)
 			if open && err == nil {
 				err = separable.ErrUndecided
 			}
@@ -297,8 +297,8 @@ func (r *run) checkProposal(d int, p Proposal) error {
 			return errors.Errorf("strategy: %d targets for unit %d of layer %d: want one, and one weight if any, for each of %d samples", len(t), j, d+1, n)
 		}
 		for i, k := range t {
-			if k < Ignore || k > sz.steps {
-				return errors.Errorf("strategy: target %d for unit %d of layer %d, sample %d: want a level 0 to %d, or Ignore", k, j, d+1, i, sz.steps)
+			if k < Ignore || k > sz.Steps {
+				return errors.Errorf("strategy: target %d for unit %d of layer %d, sample %d: want a level 0 to %d, or Ignore", k, j, d+1, i, sz.Steps)
 			}
 			if p.Weights != nil && !(p.Weights[j][i] >= 0 && p.Weights[j][i] < math.Inf(1)) {
 				return errors.Errorf("strategy: weight %v for unit %d of layer %d, sample %d", p.Weights[j][i], j, d+1, i)

@@ -5,6 +5,8 @@ import (
 	"math/big"
 	"strconv"
 	"strings"
+
+	"github.com/ftprop/ftprop/internal/levels"
 )
 
 // Verdict is what a Certificate shows.
@@ -54,8 +56,10 @@ type Certificate struct {
 	Classes int // the number of classes, 0 but for classes
 }
 
-// certificate returns an undecided one of a unit with these levels.
-func (l levels) certificate() Certificate { return Certificate{Lo: l.lo, Hi: l.hi, Steps: l.steps} }
+// undecided returns the certificate of a unit with the given levels of which nothing is known.
+func undecided(lv levels.Levels) Certificate {
+	return Certificate{Lo: lv.Lo, Hi: lv.Hi, Steps: lv.Steps}
+}
 
 // Multiplier is the positive multiplier of one constraint of a Certificate.
 type Multiplier struct {

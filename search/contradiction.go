@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math"
 	"math/big"
+
+	"github.com/ftprop/ftprop/internal/levels"
 )
 
 // contradicted returns how many labels any network must miss, because samples with equal inputs have different ones, and for each
@@ -44,9 +46,9 @@ func (r *run) contradicted() (lost int, pairs [][]int) {
 }
 
 // clash returns the certificate that two samples with equal inputs, whatever layers they have gone through, have different targets q.
-func clash(lv levels, classes int, q []int, pair []int) Certificate {
+func clash(lv levels.Levels, classes int, q []int, pair []int) Certificate {
 	i, j := pair[0], pair[1]
-	c := lv.certificate()
+	c := undecided(lv)
 	c.Verdict, c.Classes = Inseparable, classes
 	a, b := q[j], q[i] // each against the other's class
 	if classes == 0 {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/ftprop/ftprop/internal/levels"
 	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/internal/separable"
 	"github.com/pkg/errors"
@@ -21,7 +22,7 @@ func Certify(ctx context.Context, layer Layer, x, t *tensor.Dense) (Certificate,
 }
 
 func certify(ctx context.Context, layer Layer, x, t *tensor.Dense) (Certificate, error) {
-	lv, err := newLevels(layer.Lo, layer.Hi, layer.Steps)
+	lv, err := layer.levels()
 	if err != nil {
 		return Certificate{}, err
 	}
@@ -50,9 +51,9 @@ func certify(ctx context.Context, layer Layer, x, t *tensor.Dense) (Certificate,
 			q[i] = Ignore
 			continue
 		}
-		k, ok := lv.index(v)
+		k, ok := lv.Find(v)
 		if !ok {
-			return Certificate{}, errors.Errorf("target %v of sample %d is none of the levels %s", v, i, lv.names())
+			return Certificate{}, errors.Errorf("target %v of sample %d is none of the levels %s", v, i, names(lv))
 		}
 		q[i] = k
 	}
@@ -60,14 +61,14 @@ func certify(ctx context.Context, layer Layer, x, t *tensor.Dense) (Certificate,
 }
 
 // decideUnit decides a unit's problem; act has the 1 behind every input. guess may be nil.
-func decideUnit(ctx context.Context, act [][]float64, lv levels, q []int, guess []float64) (Certificate, error) {
-	c := lv.certificate()
+func decideUnit(ctx context.Context, act [][]float64, lv levels.Levels, q []int, guess []float64) (Certificate, error) {
+	c := undecided(lv)
 	var of []Multiplier
 	for i, k := range q {
 		if k > 0 {
 			of = append(of, Multiplier{Sample: i, Against: k - 1})
 		}
-		if k != Ignore && k < lv.steps {
+		if k != Ignore && k < lv.Steps {
 			of = append(of, Multiplier{Sample: i, Against: k})
 		}
 	}
@@ -76,8 +77,8 @@ func decideUnit(ctx context.Context, act [][]float64, lv levels, q []int, guess 
 		c.Verdict, c.Weights = Separable, make([]float64, d)
 		return c, nil
 	}
-	stairs := lv.steps > 1
-	if stairs && guess != nil && lv.reached(act, q, of, guess) {
+	stairs := lv.Steps > 1
+	if stairs && guess != nil && reached(lv, act, q, of, guess) {
 		c.Verdict, c.Weights = Separable, slices.Clone(guess)
 		return c, nil
 	}
@@ -122,12 +123,12 @@ func decideUnit(ctx context.Context, act [][]float64, lv levels, q []int, guess 
 	}
 	if stairs {
 		w := make([]float64, d)
-		scale := (lv.hi - lv.lo) / float64(lv.steps-1) / a.V[d]
+		scale := (lv.Hi - lv.Lo) / float64(lv.Steps-1) / a.V[d]
 		for k := range w {
 			w[k] = a.V[k] * scale
 		}
-		w[d-1] += lv.lo
-		if lv.reached(act, q, of, w) { // with what scaling has rounded
+		w[d-1] += lv.Lo
+		if reached(lv, act, q, of, w) { // with what scaling has rounded
 			c.Verdict, c.Weights = Separable, w
 		}
 		return c, nil
@@ -159,16 +160,16 @@ func side(q, k int) float64 {
 }
 
 // reached reports, in exact arithmetic, whether a staircase's weights meet the constraints, with positive margin.
-func (l levels) reached(act [][]float64, q []int, constraints []Multiplier, w []float64) bool {
+func reached(lv levels.Levels, act [][]float64, q []int, constraints []Multiplier, w []float64) bool {
 	// s (n w . x - (n-k) Lo - k Hi) > 0 with n = Steps-1. Its terms are products of floating-point numbers once each n w is the sum
 	// of two of them.
-	d, n := len(w), float64(l.steps-1)
+	d, n := len(w), float64(lv.Steps-1)
 	v := make([]float64, 2*d+2)
 	for k, x := range w {
 		v[k] = n * x
 		v[d+k] = math.FMA(n, x, -v[k])
 	}
-	v[2*d], v[2*d+1] = -l.lo, -l.hi
+	v[2*d], v[2*d+1] = -lv.Lo, -lv.Hi
 	row := make([]float64, 2*d+2)
 	for _, m := range constraints {
 		s := side(q[m.Sample], m.Against)
@@ -192,7 +193,7 @@ const maxJoint = 1 << 20
 func decideJoint(ctx context.Context, act [][]float64, q []int, guess [][]float64, pair []int) (Certificate, error) {
 	n, d := len(guess), len(act[0])
 	if pair != nil {
-		return clash(levels{}, n, q, pair), nil
+		return clash(levels.Levels{}, n, q, pair), nil
 	}
 	c := Certificate{Unit: -1, Classes: n}
 	if len(act)*(n-1)*n*d > maxJoint {
@@ -260,7 +261,7 @@ func byConstraint(a, b Multiplier) int {
 }
 
 // decide returns weights that reach targets, or nil if there are none; open is true if that could not be decided.
-func (r *run) decide(act [][]float64, lv levels, q []int, guess []float64) (w []float64, open bool, err error) {
+func (r *run) decide(act [][]float64, lv levels.Levels, q []int, guess []float64) (w []float64, open bool, err error) {
 	c, err := decideUnit(r.ctx, act, lv, q, guess)
 	if err != nil {
 		return nil, true, r.stop(err)

@@ -82,7 +82,7 @@ func (r *run) result(status Status) (Result, error) {
 			t := make([]float64, n*sz.out)
 			for j, q := range r.goal(s, d) {
 				for i, k := range q {
-					t[i*sz.out+j] = sz.value(k)
+					t[i*sz.out+j] = sz.Value(k)
 				}
 			}
 			l.Targets = dense(t, n, sz.out)
@@ -139,15 +139,15 @@ func (r *run) meanHinge(s *state, d int) float64 {
 		}
 		return sum / float64(n)
 	}
-	lv := r.net.sizes[d].levels
+	lv := r.net.sizes[d].Levels
 	for j, w := range s.w[d] {
 		for i, a := range s.act[d] {
 			z, k := dot(w, a), goal[j][i]
 			if k > 0 {
-				sum += math.Max(0, lv.margin()-(z-lv.threshold(k-1)))
+				sum += math.Max(0, margin(lv)-(z-lv.Threshold(k-1)))
 			}
-			if k < lv.steps {
-				sum += math.Max(0, lv.margin()+(z-lv.threshold(k)))
+			if k < lv.Steps {
+				sum += math.Max(0, margin(lv)+(z-lv.Threshold(k)))
 			}
 		}
 	}
@@ -167,8 +167,8 @@ func (r *run) steady(s *state) error {
 					z += v * w[j][m]
 					size += math.Abs(v * w[j][m])
 				}
-				for k := range sz.steps {
-					thin = thin || math.Abs(z-sz.threshold(k)) <= 1e-5*size
+				for k := range sz.Steps {
+					thin = thin || math.Abs(z-sz.Threshold(k)) <= 1e-5*size
 				}
 			}
 			if !thin || len(s.act[d])*sz.in > 1<<14 {
@@ -179,7 +179,7 @@ func (r *run) steady(s *state) error {
 				norms[i] = dot(a, a)
 			}
 			p := perceptron{c: 1e4, epochs: 300, tol: 1e-3}
-			f := p.fit(s.act[d], norms, sz.levels, s.lev[d][j], nil, w[j], nil)
+			f := p.fit(s.act[d], norms, sz.Levels, s.lev[d][j], nil, w[j], nil)
 			if _, lev := r.net.respond(s.act[d], d, f.w); misses(s.lev[d][j], lev) == 0 {
 				w[j] = f.w
 			}
@@ -230,15 +230,15 @@ func (r *run) certify(s *state) ([][]Certificate, error) {
 			var c Certificate
 			var err error
 			if d == len(r.net.sizes)-1 && r.pairs[j] != nil {
-				c = clash(sz.levels, 0, goal[j], r.pairs[j])
+				c = clash(sz.Levels, 0, goal[j], r.pairs[j])
 			} else {
-				c, err = decideUnit(r.ctx, s.act[d], sz.levels, goal[j], s.w[d][j])
+				c, err = decideUnit(r.ctx, s.act[d], sz.Levels, goal[j], s.w[d][j])
 			}
 			if err != nil {
 				if err = r.stop(err); err != errStop {
 					return nil, err
 				}
-				c = sz.levels.certificate()
+				c = undecided(sz.Levels)
 			}
 			c.Layer, c.Unit = d, j
 			all[d] = append(all[d], c)

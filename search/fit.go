@@ -45,10 +45,10 @@ func (r *run) fitLayer(d int, s *state, targets [][]int, weights [][]float64, ke
 				z[j], lev[j] = s.z[d][j], s.lev[d][j]
 				continue
 			}
-			units[j] = p.fit(act, norms, sz.levels, targets[j], at(weights, j), w[j], dual[j])
+			units[j] = p.fit(act, norms, sz.Levels, targets[j], at(weights, j), w[j], dual[j])
 			z[j], lev[j] = r.net.respond(act, d, units[j].w)
 			if strict && misses(targets[j], lev[j]) > 0 {
-				v, undecided, err := r.decide(act, sz.levels, targets[j], units[j].w)
+				v, undecided, err := r.decide(act, sz.Levels, targets[j], units[j].w)
 				if err != nil {
 					return err
 				}

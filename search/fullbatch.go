@@ -252,8 +252,8 @@ func (r *run) labels(y *tensor.Dense, samples int) error {
 			}
 			return nil
 		}
-		if last.steps != 1 {
-			return errors.Errorf("cross entropy with one output needs 2 levels, the last layer has %d", last.steps+1)
+		if last.Steps != 1 {
+			return errors.Errorf("cross entropy with one output needs 2 levels, the last layer has %d", last.Steps+1)
 		}
 	default:
 		return errors.Errorf("unknown output %d: want HingeOutput or CrossEntropyOutput", r.Output)
@@ -262,9 +262,9 @@ func (r *run) labels(y *tensor.Dense, samples int) error {
 	for j := range c {
 		r.targets[j] = make([]int, samples)
 		for i := range samples {
-			q, ok := last.index(v[i*c+j])
+			q, ok := last.Find(v[i*c+j])
 			if !ok {
-				return errors.Errorf("label %v of sample %d, output %d is none of the last layer's levels: %s", v[i*c+j], i, j, last.names())
+				return errors.Errorf("label %v of sample %d, output %d is none of the last layer's levels: %s", v[i*c+j], i, j, names(last.Levels))
 			}
 			r.targets[j][i] = q
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ftprop/ftprop/internal/gtest"
+	"github.com/ftprop/ftprop/internal/levels"
 	"github.com/ftprop/ftprop/ops"
 	"github.com/pkg/errors"
 	"gorgonia.org/tensor"
@@ -74,7 +75,7 @@ func checkResult(t *testing.T, what string, res Result, layers []Layer, x, y *te
 	if err != nil {
 		t.Fatal(err)
 	}
-	last, err := newLevels(layers[len(layers)-1].Lo, layers[len(layers)-1].Hi, layers[len(layers)-1].Steps)
+	last, err := layers[len(layers)-1].levels()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +96,7 @@ func checkResult(t *testing.T, what string, res Result, layers []Layer, x, y *te
 			continue
 		}
 		for k := range c {
-			if math.Abs(last.value(last.level(zs[i*c+k]))-labels[i*c+k]) > 1e-6 {
+			if math.Abs(last.Value(last.Index(zs[i*c+k]))-labels[i*c+k]) > 1e-6 {
 				missed++
 			}
 		}
@@ -474,7 +475,7 @@ func TestEnvelope(t *testing.T) {
 		"logistic": {c: 1, loss: logistic{}},
 	} {
 		value := func() fitted {
-			return p.fit(act, norms(), levels{-1, 1, 1}, q, nil, make([]float64, d+1), nil)
+			return p.fit(act, norms(), levels.Levels{Lo: -1, Hi: 1, Steps: 1}, q, nil, make([]float64, d+1), nil)
 		}
 		f := value()
 		for i := range 4 {

@@ -31,17 +31,17 @@ func (b *bits) number() float64 {
 func (b *bits) problem() (l Layer, x, t *tensor.Dense) {
 	kinds := []Layer{{}, {Hi: 1, Steps: 1}, {Steps: 2}, {Steps: 3}, {Lo: -1, Hi: 1, Steps: 4}, {Lo: 0.1, Hi: 0.7, Steps: 4}, {Lo: -1.0 / 3, Hi: 1e3, Steps: 7}}
 	l = kinds[b.byte()%len(kinds)]
-	lv, _ := newLevels(l.Lo, l.Hi, l.Steps)
+	lv, _ := l.levels()
 	n, in := 1+b.byte()%6, 1+b.byte()%3
 	xs, ts := make([]float64, n*in), make([]float64, n)
 	for i := range xs {
 		xs[i] = b.number()
 	}
 	for i := range ts {
-		if k := b.byte() % (lv.steps + 2); k > lv.steps {
+		if k := b.byte() % (lv.Steps + 2); k > lv.Steps {
 			ts[i] = math.NaN()
 		} else {
-			ts[i] = lv.value(k)
+			ts[i] = lv.Value(k)
 		}
 	}
 	return l, dense(xs, n, in), dense(ts, n)

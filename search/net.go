@@ -3,6 +3,7 @@ package search
 import (
 	"slices"
 
+	"github.com/ftprop/ftprop/internal/levels"
 	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/pkg/errors"
 	"gorgonia.org/tensor"
@@ -11,7 +12,7 @@ import (
 // size is the shape and the levels of a layer.
 type size struct {
 	in, out int
-	levels
+	levels.Levels
 	float32 bool
 }
 
@@ -59,7 +60,7 @@ func newNet(layers []Layer) (*net, error) {
 		case d > 0 && w.Shape[1] != n.sizes[d-1].out:
 			return nil, errors.Errorf("layer %d: W has shape %v, so takes %d inputs, but layer %d has %d units", d+1, w.Shape, w.Shape[1], d, n.sizes[d-1].out)
 		}
-		lv, err := newLevels(l.Lo, l.Hi, l.Steps)
+		lv, err := l.levels()
 		if err != nil {
 			return nil, errors.Wrapf(err, "layer %d", d+1)
 		}
@@ -138,7 +139,7 @@ func (n *net) respond(act [][]float64, d int, w []float64) ([]float64, []int) {
 	z, lev := make([]float64, len(act)), make([]int, len(act))
 	for i, a := range act {
 		z[i] = dot(w, a)
-		lev[i] = n.sizes[d].level(z[i])
+		lev[i] = n.sizes[d].Index(z[i])
 	}
 	return z, lev
 }
@@ -146,9 +147,9 @@ func (n *net) respond(act [][]float64, d int, w []float64) ([]float64, []int) {
 // emit sets the inputs of layer d+1 from the levels of layer d.
 func (n *net) emit(s *state, d int) {
 	sz := n.sizes[d]
-	vals := make([]float64, sz.steps+1)
+	vals := make([]float64, sz.Steps+1)
 	for k := range vals {
-		vals[k] = sz.value(k)
+		vals[k] = sz.Value(k)
 	}
 	act := make([][]float64, len(s.act[d]))
 	buf := make([]float64, len(act)*(sz.out+1))

@@ -6,6 +6,7 @@ import (
 	"math/big"
 	"slices"
 
+	"github.com/ftprop/ftprop/internal/levels"
 	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/pkg/errors"
 	"gorgonia.org/tensor"
@@ -35,14 +36,14 @@ func (c Certificate) verify(x, t *tensor.Dense) error {
 	if err := allFinite("the inputs", xs, in); err != nil {
 		return err
 	}
-	var lv levels
+	var lv levels.Levels
 	switch {
 	case c.Classes < 0 || c.Classes > 0 && c.Steps != 0:
 		return errors.Errorf("%d classes and %d steps between levels: want the one or the other", c.Classes, c.Steps)
 	case c.Classes == 0 && c.Steps == 0:
 		return errors.New("not a certificate of FullBatch: it has no levels")
 	case c.Classes == 0:
-		if lv, err = newLevels(c.Lo, c.Hi, c.Steps); err != nil {
+		if lv, err = (Layer{Lo: c.Lo, Hi: c.Hi, Steps: c.Steps}).levels(); err != nil {
 			return err
 		}
 	}
@@ -56,9 +57,9 @@ func (c Certificate) verify(x, t *tensor.Dense) error {
 		case c.Classes > 0:
 			q[i] = int(v)
 		default:
-			k, ok := lv.index(v)
+			k, ok := lv.Find(v)
 			if !ok {
-				return errors.Errorf("target %v of sample %d is none of the levels %s", v, i, lv.names())
+				return errors.Errorf("target %v of sample %d is none of the levels %s", v, i, names(lv))
 			}
 			q[i] = k
 		}
@@ -73,7 +74,7 @@ func (c Certificate) verify(x, t *tensor.Dense) error {
 }
 
 // verifyWeights checks that the weights give every sample, a row of in elements of xs, its level or class q.
-func (c Certificate) verifyWeights(lv levels, xs []float64, in int, q []int) error {
+func (c Certificate) verifyWeights(lv levels.Levels, xs []float64, in int, q []int) error {
 	units := max(c.Classes, 1)
 	if len(c.Weights)/units != in+1 || len(c.Weights)%units != 0 {
 		return errors.Errorf("%d weights of %d units: want %d for each, one for each input and a bias", len(c.Weights), units, in+1)
@@ -106,7 +107,7 @@ func (c Certificate) verifyWeights(lv levels, xs []float64, in int, q []int) err
 			continue
 		}
 		zr := new(big.Rat).SetFrac(z[0], term.Lsh(big.NewInt(1), xbits+wbits))
-		if k > 0 && zr.Cmp(lv.exactThreshold(k-1)) <= 0 || k < lv.steps && zr.Cmp(lv.exactThreshold(k)) >= 0 {
+		if k > 0 && zr.Cmp(lv.ExactThreshold(k-1)) <= 0 || k < lv.Steps && zr.Cmp(lv.ExactThreshold(k)) >= 0 {
 			f, _ := zr.Float64()
 			return errors.Errorf("sample %d: z = %v does not reach its target with positive margin", i, f)
 		}
@@ -115,7 +116,7 @@ func (c Certificate) verifyWeights(lv levels, xs []float64, in int, q []int) err
 }
 
 // verifyProof checks that the multipliers cancel.
-func (c Certificate) verifyProof(lv levels, xs []float64, in int, q []int) error {
+func (c Certificate) verifyProof(lv levels.Levels, xs []float64, in int, q []int) error {
 	if len(c.Proof) == 0 {
 		return errors.New("a proof without multipliers")
 	}
@@ -148,14 +149,14 @@ func (c Certificate) verifyProof(lv levels, xs []float64, in int, q []int) error
 			add(m.Against, m.Sample, new(big.Rat).Neg(l))
 			continue
 		}
-		if m.Against < 0 || m.Against >= lv.steps {
-			return errors.Errorf("multiplier of sample %d for threshold %d: there are %d", m.Sample, m.Against, lv.steps)
+		if m.Against < 0 || m.Against >= lv.Steps {
+			return errors.Errorf("multiplier of sample %d for threshold %d: there are %d", m.Sample, m.Against, lv.Steps)
 		}
 		if k <= m.Against {
 			l.Neg(l)
 		}
 		add(0, m.Sample, l)
-		bound.Add(&bound, l.Mul(l, lv.exactThreshold(m.Against)))
+		bound.Add(&bound, l.Mul(l, lv.ExactThreshold(m.Against)))
 	}
 	for _, u := range slices.Sorted(maps.Keys(sums)) {
 		for m := range sums[u] {
@@ -188,14 +189,4 @@ func integers(v []float64) (n []*big.Int, bits uint) {
 		}
 	}
 	return n, uint(-low)
-}
-
-// exactThreshold returns threshold k as it is defined, not rounded.
-func (l levels) exactThreshold(k int) *big.Rat {
-	if l.steps == 1 {
-		return new(big.Rat)
-	}
-	lo, hi := new(big.Rat).SetFloat64(l.lo), new(big.Rat).SetFloat64(l.hi)
-	hi.Sub(hi, lo)
-	return hi.Mul(hi, big.NewRat(int64(k), int64(l.steps-1))).Add(hi, lo)
 }
