@@ -83,8 +83,10 @@ type LayerLoss interface {
 }
 
 // Layer is one layer of a network: W (out, in), B (out), both float32 or both float64. Fit writes to them, so for it they must be
-// contiguous in row-major order; all other tensors, and these where they are only read, may have any layout. The levels of its units are Steps+1 equally spaced values from Lo to Hi, with thresholds as in package ops: at 0 for one step, equally
-// spaced from Lo to Hi for more.
+// contiguous in row-major order; all other tensors, and these where they are only read, may have any layout.
+//
+// The levels of its units are those of ops.Levels: Steps+1 equally spaced values from Lo to Hi, with a threshold at 0 for one step, equally
+// spaced ones from Lo to Hi for more. What they emit is what ops emits on float64, to the bit.
 //
 // Lo = Hi = 0 means -1 and +1 (sign units) for Steps 0 or 1 and [0, 1] for more. Steps 0 means 1.
 type Layer struct {
