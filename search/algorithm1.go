@@ -156,7 +156,7 @@ func (r *run) ftprop(d int, targets [][]int, weights [][]float64, from *state, k
 		covered = covered && whole
 		if o != nil {
 			if last {
-				r.report(o, done, false)
+				r.report(o)
 			}
 			if done {
 				return o.state, true, false, nil

@@ -1,8 +1,6 @@
 package search
 
-import (
-	"time"
-)
+import "time"
 
 // Progress is what FullBatch.Progress is told after a setting of the last hidden layer's targets.
 type Progress struct {
@@ -15,7 +13,7 @@ type Progress struct {
 }
 
 // report calls the Progress callback after a setting.
-func (r *run) report(o *Setting, feasible, end bool) {
+func (r *run) report(o *Setting) {
 	if r.Progress == nil || o.Skipped && r.tried[len(r.tried)-1]%64 != 0 {
 		return
 	}
