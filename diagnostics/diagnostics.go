@@ -257,12 +257,9 @@ func histogram[T vec.Float](x []T) Histogram {
 
 // thresholds returns where levels step.
 func thresholds(l ops.Levels) []float64 {
-	if l.Steps == 1 {
-		return []float64{0}
-	}
 	t := make([]float64, l.Steps)
 	for k := range t {
-		t[k] = l.Lo + (l.Hi-l.Lo)*float64(k)/float64(l.Steps-1)
+		t[k] = l.Threshold(k)
 	}
 	return t
 }
