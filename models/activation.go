@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/ops"
 	"github.com/ftprop/ftprop/ops/nn"
@@ -19,25 +18,23 @@ func between(x, h *gorgonia.Node) (gorgonia.Nodes, error) {
 	if h.Graph() != x.Graph() {
 		return nil, errors.Errorf("the activation returns a node of another graph, %q", h.Name())
 	}
-	var out gorgonia.Nodes
-	err := opkit.Walk(h, func(n, _ *gorgonia.Node) (bool, error) {
-		if n == x {
-			return false, nil
-		}
+	return walk(h, func(n *gorgonia.Node) (bool, error) {
 		op := n.Op()
-		if op == nil {
-			return false, errors.Errorf("the activation reads %q beside its input: want operations without parameters of their own, which At, Params and Save do not know", n.Name())
+		switch {
+		case n == x:
+			return true, nil
+		case op == nil:
+			return true, errors.Errorf("the activation reads %q beside its input: want operations without parameters of their own, which At, Params and Save do not know", n.Name())
 		}
 		_, dropout := op.(*nn.Dropout)
 		_, modal := op.(gorgonia.TrainModeOp)
 		// Of operations without inputs, constants have a value before a machine has run; random numbers have not.
 		if modal && !dropout || op.Arity() == 0 && n.Value() == nil {
-			return false, errors.Errorf("the activation has an operation with a state of its own, %q: want operations that depend on nothing but their input, "+
+			return true, errors.Errorf("the activation has an operation with a state of its own, %q: want operations that depend on nothing but their input, "+
 				"since At and Save do not know of states (for batch normalisation: Config.BatchNorm)", n.Name())
 		}
-		return true, nil
-	}, func(n *gorgonia.Node, _ gorgonia.Nodes) { out = append(out, n) })
-	return out, err
+		return false, nil
+	})
 }
 
 // identity says in words what an activation computes, as far as that can be told from its operations: all of a single one of this

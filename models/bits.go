@@ -46,6 +46,9 @@ func PackSigns(v gorgonia.Value) (*Bits, error) {
 
 // PackSigns packs the signs of the named parameters.
 func (n *Net) PackSigns(params ...string) ([]*Bits, error) {
+	if err := n.made(); err != nil {
+		return nil, errors.WithMessage(err, "models: packing signs")
+	}
 	var out []*Bits
 	for _, name := range params {
 		p := n.byName[name]
@@ -66,10 +69,13 @@ func (n *Net) PackSigns(params ...string) ([]*Bits, error) {
 // its threshold layers emit, packed, in the order of Hidden. A network without threshold layers is an error.
 func (n *Net) PackActivations(x gorgonia.Value) ([]*Bits, error) {
 	out, err := n.packActivations(x)
-	return out, errors.WithMessagef(err, "models: packing the activations of %s", n.name)
+	return out, errors.WithMessagef(err, "models: packing the activations of %s", n.Name())
 }
 
 func (n *Net) packActivations(x gorgonia.Value) (_ []*Bits, err error) {
+	if err := n.made(); err != nil {
+		return nil, err
+	}
 	want := n.Input.Shape()
 	if x == nil || x.Dtype() != n.Input.Dtype() || len(x.Shape()) != len(want) || !x.Shape()[1:].Eq(want[1:]) {
 		return nil, errors.Errorf("the input is not %v of any number of samples of %v", n.Input.Dtype(), want[1:])

@@ -45,7 +45,7 @@ type FixedPointOptions struct {
 // number are errors that name the layer. Source of folding and of scales by channel: Krishnamoorthi (2018), arXiv:1806.08342.
 func (n *Net) FixedPoint(o FixedPointOptions) (*Net, error) {
 	out, err := n.fixedPoint(o)
-	return out, errors.WithMessagef(err, "models: %s in fixed point", n.name)
+	return out, errors.WithMessagef(err, "models: %s in fixed point", n.Name())
 }
 
 // fixedPoint is what the graph of such a network has in place of others.
@@ -77,6 +77,9 @@ func lowestBit(x float64) float64 {
 }
 
 func (n *Net) fixedPoint(o FixedPointOptions) (*Net, error) {
+	if err := n.made(); err != nil {
+		return nil, err
+	}
 	if n.fixed != nil {
 		return nil, errors.New("it is in fixed point already")
 	}
@@ -104,6 +107,9 @@ func (n *Net) fixedPoint(o FixedPointOptions) (*Net, error) {
 	if err != nil {
 		return nil, err
 	}
+	if n.build == nil {
+		return nil, errors.New("a graph that Wrap was given cannot be built anew, want Define")
+	}
 	shape := n.Input.Shape().Clone()
 	shape[0] = 1
 	x := gorgonia.NewTensor(gorgonia.NewGraph(), n.Input.Dtype(), len(shape), gorgonia.WithName(n.Input.Name()), gorgonia.WithShape(shape...))
@@ -126,6 +132,9 @@ func (n *Net) fixedPoint(o FixedPointOptions) (*Net, error) {
 	}
 	if err := r.logits(); err != nil {
 		return nil, err
+	}
+	if len(r.acts) != len(n.Hidden) {
+		return nil, errors.Errorf("%d threshold activations, of which Hidden lists %d: want all of them made by Builder.Act or Activation", len(r.acts), len(n.Hidden))
 	}
 	out.fixed = &fixedPoint{input: input}
 	for i, h := range n.Hidden {

@@ -58,17 +58,20 @@ type ONNXOptions struct {
 func (n *Net) ExportONNX(w io.Writer, o ONNXOptions) error {
 	m, err := n.onnx(o)
 	if err != nil {
-		return errors.WithMessagef(err, "models: %s as ONNX", n.name)
+		return errors.WithMessagef(err, "models: %s as ONNX", n.Name())
 	}
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	if err != nil {
-		return errors.Wrapf(err, "models: %s as ONNX", n.name)
+		return errors.Wrapf(err, "models: %s as ONNX", n.Name())
 	}
 	_, err = w.Write(b)
-	return errors.Wrapf(err, "models: %s as ONNX", n.name)
+	return errors.Wrapf(err, "models: %s as ONNX", n.Name())
 }
 
 func (n *Net) onnx(o ONNXOptions) (*pb.ModelProto, error) {
+	if err := n.made(); err != nil {
+		return nil, err
+	}
 	if err := o.Thresholds.check(); err != nil {
 		return nil, err
 	}

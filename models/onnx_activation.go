@@ -3,7 +3,6 @@ package models
 import (
 	"fmt"
 	"math"
-	"math/bits"
 	"strings"
 
 	pb "github.com/ftprop/ftprop/internal/onnxpb"
@@ -55,7 +54,7 @@ func (f ThresholdForm) check() error {
 }
 
 // levelBits is the number of bits that tell the levels of an activation apart.
-func levelBits(lv ops.Levels) int { return bits.Len(uint(lv.Steps)) }
+func levelBits(lv ops.Levels) int { return lv.Bits() }
 
 // kindOf is the name of an operation without its parameters.
 func kindOf(op gorgonia.Op) string {

@@ -59,10 +59,13 @@ type Operations struct {
 //	fmt.Print(s)
 func (n *Net) Summary(signWeights ...string) (*Summary, error) {
 	s, err := n.summary(signWeights)
-	return s, errors.WithMessagef(err, "models: summary of %s", n.name)
+	return s, errors.WithMessagef(err, "models: summary of %s", n.Name())
 }
 
 func (n *Net) summary(signWeights []string) (*Summary, error) {
+	if err := n.made(); err != nil {
+		return nil, err
+	}
 	s := &Summary{Network: n.name, FloatBits: 32}
 	if n.Input.Dtype() == tensor.Float64 {
 		s.FloatBits = 64

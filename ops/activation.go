@@ -5,6 +5,7 @@ import (
 	"hash"
 
 	"github.com/chewxy/hm"
+	"github.com/ftprop/ftprop/internal/levels"
 	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/internal/par"
 	"github.com/ftprop/ftprop/internal/vec"
@@ -89,9 +90,9 @@ func forward[T vec.Float](lv Levels, prealloc gorgonia.Value, in []gorgonia.Valu
 		return nil, err
 	}
 	lo, hi := T(lv.Lo), T(lv.Hi)
-	var levels []T
+	var table []T
 	if lv.Steps > 1 {
-		levels = vec.StaircaseLevels(lv.Steps, lo, hi)
+		table = levels.Table[T](levels.Levels(lv))
 	}
 	return opkit.Elementwise(prealloc, in, func(hs []T, x [][]T) error {
 		zs := x[0]
@@ -100,7 +101,7 @@ func forward[T vec.Float](lv Levels, prealloc gorgonia.Value, in []gorgonia.Valu
 			if lv.Steps == 1 {
 				finite = vec.Threshold(hs[from:to], zs[from:to], lo, hi)
 			} else {
-				finite = vec.Staircase(hs[from:to], zs[from:to], levels, lo, hi)
+				finite = vec.Staircase(hs[from:to], zs[from:to], table, lo, hi)
 			}
 			if finite {
 				return nil

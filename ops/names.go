@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ftprop/ftprop/internal/levels"
 	"github.com/ftprop/ftprop/internal/opkit"
 )
 
@@ -30,11 +31,11 @@ func ActivationByName(name string) (Activation, error) {
 	if bits, ok := number(n, "qrelu", 16); ok {
 		return Staircase{Steps: 1<<bits - 1}, nil
 	}
-	if steps, ok := number(n, "staircase", maxSteps); ok {
+	if steps, ok := number(n, "staircase", levels.MaxSteps); ok {
 		return Staircase{Steps: steps}, nil
 	}
 	return nil, opkit.Errorf("ops", "no activation %.100q; the activations are %s (N: 2 to 16 bits of a qrelu, 2 to %d steps of a staircase)",
-		name, strings.Join(ActivationNames(), ", "), maxSteps)
+		name, strings.Join(ActivationNames(), ", "), levels.MaxSteps)
 }
 
 // number returns the number from 2 to most that follows a prefix.

@@ -31,9 +31,9 @@ import (
 type Conv2d struct {
 	pad, stride, dilation [2]int
 	bias                  bool
-	direct                bool // see NewDirectConv2d
 
 	pure
+	direct // see NewDirectConv2d
 	memory
 }
 
@@ -66,7 +66,7 @@ func NewDirectConv2d(pad, stride, dilation []int, bias bool) (*Conv2d, error) {
 	if err != nil {
 		return nil, err
 	}
-	op.direct = true
+	opkit.SetDirect(op)
 	return op, nil
 }
 
@@ -124,7 +124,7 @@ func (op *Conv2d) geometry(shapes []tensor.Shape) (g geometry, err error) {
 	if op.bias && (len(shapes[2]) != 1 || shapes[2][0] != f[0]) {
 		return g, errors.Errorf("bias %v: want (%d), one number for each of the filter's outputs", shapes[2], f[0])
 	}
-	g = geometry{n: x[0], c: x[1], h: x[2], w: x[3], o: f[0], kh: f[2], kw: f[3], pad: op.pad, stride: op.stride, dilation: op.dilation, byDefinition: op.direct}
+	g = geometry{n: x[0], c: x[1], h: x[2], w: x[3], o: f[0], kh: f[2], kw: f[3], pad: op.pad, stride: op.stride, dilation: op.dilation, byDefinition: opkit.IsDirect(&op.direct)}
 	g.oh, err = windows(g.h, g.kh, g.pad[0], g.pad[0], g.stride[0], g.dilation[0])
 	if err == nil {
 		g.ow, err = windows(g.w, g.kw, g.pad[1], g.pad[1], g.stride[1], g.dilation[1])
@@ -254,9 +254,8 @@ func convBiasGrad[T vec.Float](g *geometry, db, dy []T) error {
 		for o := lo; o < hi; o++ {
 			sum := 0.0
 			for n := range g.n {
-				for _, v := range dy[(n*g.o+o)*q : (n*g.o+o+1)*q] {
-					sum += float64(v)
-				}
+				part, _ := vec.Moments(dy[(n*g.o+o)*q:(n*g.o+o+1)*q], 0)
+				sum += part
 			}
 			db[o] = T(sum)
 		}
