@@ -21,6 +21,7 @@ var mayImport = map[string][]string{
 	"internal/...": {"internal/..."},
 	"ops":          {"internal/..."},
 	"ops/nn":       {"internal/...", "ops"},
+	"ops/opstest":  {"internal/...", "ops"},
 	"nodes":        {"internal/...", "ops/..."},
 	"solvers":      {"internal/..."},
 	"search":       {"internal/..."},

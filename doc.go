@@ -19,7 +19,7 @@
 // Where things are:
 //
 //   - package ops: thresholds, rules (layer losses), target setters, and the
-//     Gorgonia operations made of them;
+//     Gorgonia operations made of them; package ops/opstest checks rules and operations of one's own;
 //   - package nodes: constructors func(*gorgonia.Node) (*gorgonia.Node, error),
 //     for use with gorgonia.Must and gorgonia.Lift1, and the output losses;
 //   - package ops/nn: convolution, pooling, batch norm and other layers, fast and

@@ -130,6 +130,6 @@ func (s Stubborn) Target(levels ops.Levels, g, z, h float64) float64 {
 // Rules and target setters combine freely.
 func Example_targetSetter() {
 	act := ops.Sign{Rule: ops.SSTE{}, Targets: Stubborn{Reach: 0.5}}
-	fmt.Println(act.Layer().Targets.Target(act.Layer().Levels, -0.1, 0.4, 1), act.Layer().Targets.Target(act.Layer().Levels, -0.1, 0.6, 1))
+	fmt.Println(act.Threshold().Targets.Target(act.Threshold().Levels, -0.1, 0.4, 1), act.Threshold().Targets.Target(act.Threshold().Levels, -0.1, 0.6, 1))
 	// Output: 1 0
 }

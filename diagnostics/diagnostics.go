@@ -23,8 +23,8 @@ import (
 	"gorgonia.org/tensor"
 )
 
-// Layer is what a look at a threshold layer shows. Shares are in [0, 1], of the units of all samples of the batch.
-type Layer struct {
+// LayerStats is what a look at a threshold layer shows. Shares are in [0, 1], of the units of all samples of the batch.
+type LayerStats struct {
 	Name  string `json:"name"`
 	Units int    `json:"units"` // of one sample
 
@@ -58,7 +58,7 @@ type Probe struct {
 // layer is a watched in one of the dtypes.
 type layer interface {
 	add() error
-	read() (Layer, error)
+	read() (LayerStats, error)
 }
 
 // watched is a layer with the values that the machine leaves here.
@@ -103,9 +103,9 @@ func Watch(hidden gorgonia.Nodes, names []string) (*Probe, error) {
 		var l layer
 		var err error
 		if h.Dtype() == tensor.Float32 {
-			l, err = watch[float32](h, name, act.Layer().Levels, batch)
+			l, err = watch[float32](h, name, act.Threshold().Levels, batch)
 		} else {
-			l, err = watch[float64](h, name, act.Layer().Levels, batch)
+			l, err = watch[float64](h, name, act.Threshold().Levels, batch)
 		}
 		if err != nil {
 			return nil, errors.WithMessagef(err, "diagnostics: layer %s", name)
@@ -158,8 +158,8 @@ func (p *Probe) Add() error {
 
 // Read returns what the parts that were added since the last Read show, layer by layer, or without any what the last run of the graph
 // has left. It is an error if there was none. Flips compare with the last look unit by unit: parts come in the same order each time.
-func (p *Probe) Read() ([]Layer, error) {
-	out := make([]Layer, 0, len(p.layers))
+func (p *Probe) Read() ([]LayerStats, error) {
+	out := make([]LayerStats, 0, len(p.layers))
 	for _, w := range p.layers {
 		l, err := w.read()
 		if err != nil {
@@ -202,15 +202,15 @@ func (w *watched[T]) add() error {
 	return nil
 }
 
-func (w *watched[T]) read() (Layer, error) {
+func (w *watched[T]) read() (LayerStats, error) {
 	if w.parts == 0 {
 		if err := w.add(); err != nil {
-			return Layer{}, err
+			return LayerStats{}, err
 		}
 	}
 	h := w.outputs
 	n := float64(len(h))
-	l := Layer{
+	l := LayerStats{
 		Name: w.name, Units: len(h) / (w.batch * w.parts), Agreement: 1, Loss: w.losses / float64(w.parts),
 		Ignored: (n - w.targets) / n, Saturated: w.saturated / n, Z: histogram(w.inputs), Thresholds: thresholds(w.levels),
 	}

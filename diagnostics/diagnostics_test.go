@@ -47,7 +47,7 @@ func TestByHand(t *testing.T) {
 		if _, err := p.Read(); err == nil {
 			t.Fatal("no error before the first run")
 		}
-		look := func() diagnostics.Layer {
+		look := func() diagnostics.LayerStats {
 			t.Helper()
 			if err := vm.RunAll(); err != nil {
 				t.Fatal(err)

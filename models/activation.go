@@ -45,7 +45,7 @@ func identity(operations gorgonia.Nodes) string {
 		switch op := n.Op().(type) {
 		case *nn.Dropout:
 		case ops.Activation:
-			names = append(names, thresholdName(op.Layer().Levels))
+			names = append(names, thresholdName(op.Threshold().Levels))
 		case ops.Clip, ops.Round, nn.Rectifier:
 			names = append(names, fmt.Sprint(op))
 		default:
@@ -62,9 +62,9 @@ func identity(operations gorgonia.Nodes) string {
 
 func thresholdName(lv ops.Levels) string {
 	switch lv {
-	case ops.Sign{}.Layer().Levels:
+	case ops.Sign{}.Threshold().Levels:
 		return "Sign{}"
-	case ops.Step01{}.Layer().Levels:
+	case ops.Step01{}.Threshold().Levels:
 		return "Step01{}"
 	}
 	return fmt.Sprintf("Staircase{Steps: %d, Lo: %v, Hi: %v}", lv.Steps, lv.Lo, lv.Hi)
@@ -96,26 +96,26 @@ func (id *Identity) activation() (nodes.Activation, error) {
 
 // threshold returns the activation if it is a threshold activation, with the rule if that is one that has a name.
 func (id *Identity) threshold() (ops.Activation, bool) {
-	l := ops.Layer{Rule: ops.SoftHinge{}}
+	l := ops.Threshold{Rule: ops.SoftHinge{}}
 	for _, name := range ops.RuleNames() {
 		r, err := ops.RuleByName(name)
 		if err != nil {
 			continue
 		}
 		for _, unweighted := range []bool{false, true} {
-			if named := (ops.Layer{Rule: r, Unweighted: unweighted}); id.Rule == ruleName(named) {
+			if named := (ops.Threshold{Rule: r, Unweighted: unweighted}); id.Rule == ruleName(named) {
 				l = named
 			}
 		}
 	}
 	sign, step, stairs := ops.Sign{Rule: l.Rule, Unweighted: l.Unweighted}, ops.Step01{Rule: l.Rule, Unweighted: l.Unweighted}, ops.Staircase{Rule: l.Rule, Unweighted: l.Unweighted}
 	switch s := id.Activation; s {
-	case thresholdName(sign.Layer().Levels):
+	case thresholdName(sign.Threshold().Levels):
 		return sign, true
-	case thresholdName(step.Layer().Levels):
+	case thresholdName(step.Threshold().Levels):
 		return step, true
 	default:
 		_, err := fmt.Sscanf(s, "Staircase{Steps: %d, Lo: %g, Hi: %g}", &stairs.Steps, &stairs.Lo, &stairs.Hi)
-		return stairs, err == nil && s == thresholdName(stairs.Layer().Levels)
+		return stairs, err == nil && s == thresholdName(stairs.Threshold().Levels)
 	}
 }

@@ -85,3 +85,58 @@ func TestActivationsWithoutState(t *testing.T) {
 		}
 	}
 }
+
+// Gorgonia's own activations are taken by every network: they train, and At and the layers' names know them.
+func TestStockActivations(t *testing.T) {
+	constructors := map[string]func(*gorgonia.Node, models.Config) (*models.Net, error){
+		"MLP": models.MLP, "ConvNet4": models.ConvNet4, "ConvNet8": models.ConvNet8, "AlexNet": models.AlexNet,
+		"ResNet18": models.ResNet18, "ResNet34": models.ResNet34, "ResNet18ImageNet": models.ResNet18ImageNet,
+	}
+	for name, template := range small {
+		for _, dt := range gtest.Dtypes() {
+			net, err := template(dt, 2)
+			cfg, shape := must(t, net, err).Config(), net.Input.Shape()
+			build := func(act nodes.Activation) *models.Net {
+				cfg.Act = act
+				net, err := constructors[name](input(dt, shape...), cfg)
+				return must(t, net, err)
+			}
+			x := normals(shape.TotalSize())
+			for what, act := range map[string]nodes.Activation{"Rectify": gorgonia.Rectify, "Tanh": gorgonia.Tanh, "Sigmoid": gorgonia.Sigmoid} {
+				net := build(act)
+				labels := make([]float64, net.Logits.Shape().TotalSize())
+				labels[0], labels[len(labels)-1] = 1, 1
+				y := gtest.Input(net.Input.Graph(), "y", dt, labels, net.Logits.Shape()...)
+				if err := gorgonia.Let(net.Input, gtest.Dense(dt, x, shape...)); err != nil {
+					t.Fatal(err)
+				}
+				_, grads, err := gtest.Run(t, gtest.Tape, gorgonia.Must(nodes.CrossEntropy(net.Logits, y)), net.Params(), nil)
+				if err != nil {
+					t.Fatalf("%s with %s: %v", name, what, err)
+				}
+				if !slices.ContainsFunc(grads[0], func(g float64) bool { return g != 0 }) {
+					t.Errorf("%s with %s: the first layer has no gradient", name, what)
+				}
+				at, err := net.At(2)
+				must(t, at, err)
+				if what == "Rectify" { // of several operations, a constant among them: a Summary has no count of those
+					continue
+				}
+				s, err := net.Summary()
+				if err != nil {
+					t.Fatal(err)
+				}
+				types := map[string]string{}
+				for _, l := range s.Layers {
+					types[l.Name] = l.Type
+				}
+				for _, l := range net.Layers() {
+					if l.Type != "Dropout2D" && l.Type != types[l.Name] {
+						t.Errorf("%s with %s: layer %s is a %s, in the summary a %s", name, what, l.Name, l.Type, types[l.Name])
+					}
+				}
+			}
+			gtest.Compare(t, name+" with Gorgonia's and our ReLU", logits(t, build(gorgonia.Rectify), x), logits(t, build(nodes.ReLU), x))
+		}
+	}
+}

@@ -40,7 +40,7 @@ func PackLevels(v gorgonia.Value, lv ops.Levels) (*Bits, error) {
 
 // PackSigns packs the signs of any numbers as 1 for x > 0 and 0 for x <= 0, as ops.Sign has it. NaN is an error.
 func PackSigns(v gorgonia.Value) (*Bits, error) {
-	b, err := pack(v, ops.Sign{}.Layer().Levels, signer[float32], signer[float64])
+	b, err := pack(v, ops.Sign{}.Threshold().Levels, signer[float32], signer[float64])
 	return b, errors.WithMessage(err, "models: packing signs")
 }
 
@@ -92,7 +92,7 @@ func (n *Net) packActivations(x gorgonia.Value) (_ []*Bits, err error) {
 	var levels []ops.Levels
 	for i, h := range at.Hidden {
 		if a, ok := h.Op().(ops.Activation); ok {
-			layers, levels = append(layers, i), append(levels, a.Layer().Levels)
+			layers, levels = append(layers, i), append(levels, a.Threshold().Levels)
 		}
 	}
 	if len(layers) == 0 {

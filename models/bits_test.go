@@ -59,7 +59,7 @@ func TestPackRoundTrip(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				lv := a.Layer().Levels
+				lv := a.Threshold().Levels
 				b, err := models.PackLevels(h, lv)
 				if err != nil {
 					t.Fatal(err)

@@ -88,8 +88,8 @@ func (b *Builder) known() error {
 		return false, nil
 	})
 	for _, x := range operations {
-		if conv, ok := x.Op().(*nn.Conv2d); ok && n.fixed != nil {
-			conv.NoWinograd = true
+		if n.fixed != nil { // exact
+			opkit.SetDirect(x.Op())
 		}
 	}
 	return err
@@ -98,34 +98,11 @@ func (b *Builder) known() error {
 // walk returns the operations that lead to a node, each after its inputs. Where f says that it is at an end it goes no further.
 func walk(to *gorgonia.Node, f func(n *gorgonia.Node) (end bool, err error)) (gorgonia.Nodes, error) {
 	var out gorgonia.Nodes
-	seen := map[*gorgonia.Node]bool{}
-	var visit func(n *gorgonia.Node) error
-	visit = func(n *gorgonia.Node) error {
-		if seen[n] {
-			return nil
-		}
-		seen[n] = true
-		if end, err := f(n); end || err != nil {
-			return err
-		}
-		for _, c := range children(n) {
-			if err := visit(c); err != nil {
-				return err
-			}
-		}
-		out = append(out, n)
-		return nil
-	}
-	return out, visit(to)
-}
-
-// children returns the inputs of a node's operation, in order.
-func children(n *gorgonia.Node) gorgonia.Nodes {
-	var out gorgonia.Nodes
-	for in := n.Graph().From(n.ID()); in.Next(); {
-		out = append(out, in.Node().(*gorgonia.Node))
-	}
-	return out
+	err := opkit.Walk(to, func(n, _ *gorgonia.Node) (bool, error) {
+		end, err := f(n)
+		return !end, err
+	}, func(n *gorgonia.Node, _ gorgonia.Nodes) { out = append(out, n) })
+	return out, err
 }
 
 // Config returns the configuration, defaults in place.
@@ -134,9 +111,14 @@ func (b *Builder) Config() Config { return b.net.config }
 // Err returns the first error so far.
 func (b *Builder) Err() error { return b.err }
 
-// Layer lists the node that f makes of x as a layer: what no other method makes. kind is its type in Net.Layers and Net.Summary, such as
-// Softplus. f must make the same of a batch of any size, from x and parameters of Param alone.
-func (b *Builder) Layer(name, kind string, x *gorgonia.Node, f func() (*gorgonia.Node, error)) *gorgonia.Node {
+// Layer lists the node that f makes of x as a layer: what no other method makes. Its type in Net.Layers and Net.Summary is the name of the
+// node's operation. f must make the same of a batch of any size, from x and parameters of Param alone.
+func (b *Builder) Layer(name string, x *gorgonia.Node, f func() (*gorgonia.Node, error)) *gorgonia.Node {
+	return b.layer(name, "none", x, f)
+}
+
+// layer is Layer; none is the type where f returns x itself: a layer that does nothing, like dropout that is off, has no node of its own.
+func (b *Builder) layer(name, none string, x *gorgonia.Node, f func() (*gorgonia.Node, error)) *gorgonia.Node {
 	if b.err != nil {
 		return x
 	}
@@ -145,10 +127,14 @@ func (b *Builder) Layer(name, kind string, x *gorgonia.Node, f func() (*gorgonia
 		b.err = errors.WithMessagef(err, "layer %s", name)
 		return x
 	}
-	b.net.layers = append(b.net.layers, Layer{Name: name, Type: kind, In: sample(x), Out: sample(y)})
-	if y != x { // a layer that does nothing, like dropout that is off, has no node of its own
+	kind := none
+	if y != x {
 		b.net.results[y] = name
+		if y.Op() != nil {
+			kind = kindOf(y.Op())
+		}
 	}
+	b.net.layers = append(b.net.layers, LayerInfo{Name: name, Type: kind, In: sample(x), Out: sample(y)})
 	return y
 }
 
@@ -265,7 +251,7 @@ type Conv struct {
 
 // Conv2d is a convolution of images (N, C, H, W), with parameters name.weight (Out, C, Kernel, Kernel) and name.bias (Out).
 func (b *Builder) Conv2d(name string, x *gorgonia.Node, c Conv) *gorgonia.Node {
-	return b.Layer(name, "Conv2d", x, func() (*gorgonia.Node, error) {
+	return b.Layer(name, x, func() (*gorgonia.Node, error) {
 		if x.Dims() != 4 {
 			return nil, errors.Errorf("of shape %v, want images (N, C, H, W)", x.Shape())
 		}
@@ -308,7 +294,7 @@ type Dense struct {
 
 // Linear is a linear layer on (N, features), with parameters name.weight (Out, features) and name.bias (Out).
 func (b *Builder) Linear(name string, x *gorgonia.Node, d Dense) *gorgonia.Node {
-	return b.Layer(name, "Linear", x, func() (*gorgonia.Node, error) {
+	return b.Layer(name, x, func() (*gorgonia.Node, error) {
 		if x.Dims() != 2 {
 			return nil, errors.Errorf("of shape %v, want (N, features): Flatten it before", x.Shape())
 		}
@@ -333,23 +319,19 @@ func (b *Builder) Linear(name string, x *gorgonia.Node, d Dense) *gorgonia.Node 
 
 // MaxPool2d is max-pooling over windows of kernel x kernel elements.
 func (b *Builder) MaxPool2d(name string, x *gorgonia.Node, kernel, pad, stride int) *gorgonia.Node {
-	return b.Layer(name, "MaxPool2d", x, func() (*gorgonia.Node, error) {
+	return b.Layer(name, x, func() (*gorgonia.Node, error) {
 		return nodes.MaxPool2D(x, tensor.Shape{kernel, kernel}, []int{pad, pad}, []int{stride, stride})
 	})
 }
 
 // GlobalAvgPool2d is the mean over each map: (N, C, H, W) to (N, C, 1, 1).
 func (b *Builder) GlobalAvgPool2d(name string, x *gorgonia.Node) *gorgonia.Node {
-	return b.Layer(name, "AvgPool2d", x, func() (*gorgonia.Node, error) { return nodes.GlobalAveragePool2D(x) })
+	return b.Layer(name, x, func() (*gorgonia.Node, error) { return nodes.GlobalAveragePool2D(x) })
 }
 
 // BatchNorm is batch normalisation over channels or features, with PyTorch's momentum of 0.1, and parameters name.weight and name.bias.
 func (b *Builder) BatchNorm(name string, x *gorgonia.Node, eps float64) *gorgonia.Node {
-	kind := "BatchNorm2d"
-	if x != nil && x.Dims() == 2 {
-		kind = "BatchNorm1d"
-	}
-	return b.Layer(name, kind, x, func() (*gorgonia.Node, error) {
+	return b.Layer(name, x, func() (*gorgonia.Node, error) {
 		c := x.Shape()[1]
 		scale, err := b.param(name+".weight", constant(1), c)
 		if err != nil {
@@ -383,7 +365,7 @@ func (b *Builder) Act(name string, x *gorgonia.Node) *gorgonia.Node {
 
 // Activation is an activation of its own, for networks whose layers have different ones. Net.Hidden lists its outputs.
 func (b *Builder) Activation(name string, x *gorgonia.Node, act nodes.Activation) *gorgonia.Node {
-	h := b.Layer(name, "Step", x, func() (*gorgonia.Node, error) {
+	h := b.Layer(name, x, func() (*gorgonia.Node, error) {
 		if f := b.net.fixed; f != nil && len(b.net.Hidden) < len(f.acts) {
 			act = nodes.Act(f.acts[len(b.net.Hidden)])
 		}
@@ -418,12 +400,12 @@ func (b *Builder) Activation(name string, x *gorgonia.Node, act nodes.Activation
 
 // Flatten makes (N, C H W) of images (N, C, H, W).
 func (b *Builder) Flatten(name string, x *gorgonia.Node) *gorgonia.Node {
-	return b.Layer(name, "ReshapeBatch", x, func() (*gorgonia.Node, error) { return nodes.Flatten(x) })
+	return b.Layer(name, x, func() (*gorgonia.Node, error) { return nodes.Flatten(x) })
 }
 
 // Add is the sum of two nodes of one shape: a shortcut.
 func (b *Builder) Add(name string, x, y *gorgonia.Node) *gorgonia.Node {
-	return b.Layer(name, "Add", x, func() (*gorgonia.Node, error) { return nodes.Add(x, y) })
+	return b.Layer(name, x, func() (*gorgonia.Node, error) { return nodes.Add(x, y) })
 }
 
 // Dropout drops elements in training, with probability Config.Dropout.
@@ -433,13 +415,13 @@ func (b *Builder) Dropout(name string, x *gorgonia.Node) *gorgonia.Node {
 
 // Dropout2d drops whole channels in training, with probability Config.Dropout.
 func (b *Builder) Dropout2d(name string, x *gorgonia.Node) *gorgonia.Node {
-	return b.dropout(name, "Dropout2d", x, nn.NewDropout2D)
+	return b.dropout(name, "Dropout2D", x, nn.NewDropout2D)
 }
 
 // dropout of a network on the weights of another, and of one without dropout, is in its list of layers and not in its graph.
 func (b *Builder) dropout(name, kind string, x *gorgonia.Node, make func(p float64, seed uint64) (*nn.Dropout, error)) *gorgonia.Node {
 	b.drops = true
-	return b.Layer(name, kind, x, func() (*gorgonia.Node, error) {
+	return b.layer(name, kind, x, func() (*gorgonia.Node, error) {
 		if b.from != nil || b.net.config.Dropout == 0 {
 			return x, nil
 		}

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
@@ -23,7 +24,7 @@ func constructor(name string, check func(*gorgonia.Node, Config) (Config, error)
 			net, err = lay(name, x, cfg, from, build, layers)
 		}
 		if err != nil {
-			return nil, errors.WithMessagef(err, "models: %s", name)
+			return nil, opkit.In("models", errors.WithMessage(err, name))
 		}
 		return net, nil
 	}
@@ -50,7 +51,7 @@ func Define(x *gorgonia.Node, cfg Config, layers func(b *Builder, x *gorgonia.No
 	build = func(x *gorgonia.Node, cfg Config, from *Net) (*Net, error) {
 		net, err := define(x, cfg, from, build, layers)
 		if err != nil {
-			return nil, errors.WithMessagef(err, "models: %s", cfg.name())
+			return nil, opkit.In("models", errors.WithMessage(err, cfg.name()))
 		}
 		return net, nil
 	}

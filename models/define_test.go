@@ -37,7 +37,7 @@ func residual(b *models.Builder, h *gorgonia.Node) *gorgonia.Node {
 	h = b.Dropout2d("drop", b.Activation("act2", b.Add("sum", h, y), nodes.Act(ops.Staircase{Steps: 3})))
 	h = b.Flatten("flat", b.GlobalAvgPool2d("mean", h))
 	scale := b.Param("scale", func(*rand.Rand) float64 { return 2 }, 1, 4)
-	h = b.Layer("scaled", "Scale", h, func() (*gorgonia.Node, error) { return gorgonia.BroadcastHadamardProd(h, scale, nil, []byte{0}) })
+	h = b.Layer("scaled", h, func() (*gorgonia.Node, error) { return gorgonia.BroadcastHadamardProd(h, scale, nil, []byte{0}) })
 	return b.Linear("out", b.Dropout("drop2", h), models.Dense{Out: 3, NoBias: true})
 }
 
@@ -116,7 +116,7 @@ func TestDefineHasWhatNetworksHave(t *testing.T) {
 func TestDefineFixedPointRejects(t *testing.T) {
 	net, err := models.Define(input(tensor.Float32, 2, 4), models.Config{}, func(b *models.Builder, h *gorgonia.Node) *gorgonia.Node {
 		h = b.Linear("fc1", h, models.Dense{Out: 3})
-		h = b.Layer("mine", "Sign", h, func() (*gorgonia.Node, error) { return nodes.Sign(h) })
+		h = b.Layer("mine", h, func() (*gorgonia.Node, error) { return nodes.Sign(h) })
 		return b.Linear("fc2", h, models.Dense{Out: 3})
 	})
 	net = must(t, net, err)
@@ -187,7 +187,7 @@ func TestDefineRejects(t *testing.T) {
 			if b.Err() == nil || b.Param("p", nil, 2) != nil {
 				t.Error("no error yet")
 			}
-			return b.Layer("second", "Mine", h, func() (*gorgonia.Node, error) { calls++; return h, nil })
+			return b.Layer("second", h, func() (*gorgonia.Node, error) { calls++; return h, nil })
 		}, want: []string{"layer first"}},
 	} {
 		_, err := models.Define(input(tensor.Float32, 2, 1, 8, 8), c.cfg, c.lay)

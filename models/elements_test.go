@@ -75,14 +75,14 @@ func TestWeightsOfEveryLayout(t *testing.T) {
 		}
 		signs := []float64{1, -1, -1, 1, 1, -1}
 		all := gtest.Dense(dt, signs, 2, 3)
-		want2, err := PackLevels(all, ops.Sign{}.Layer().Levels)
+		want2, err := PackLevels(all, ops.Sign{}.Threshold().Levels)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, l := range gtest.Layouts(t, dt, signs, 2, 3) {
 			for what, f := range map[string]func(gorgonia.Value) (*Bits, error){
 				"PackSigns":  PackSigns,
-				"PackLevels": func(v gorgonia.Value) (*Bits, error) { return PackLevels(v, ops.Sign{}.Layer().Levels) },
+				"PackLevels": func(v gorgonia.Value) (*Bits, error) { return PackLevels(v, ops.Sign{}.Threshold().Levels) },
 			} {
 				got, err := f(l.Dense)
 				if !l.Plain {

@@ -275,7 +275,7 @@ func (r *rounder) batchNorm(s step, op *nn.BatchNorm, in quantity) (quantity, er
 
 // activation rounds the weights before an activation, and returns what it emits.
 func (r *rounder) activation(s step, op ops.Activation, in quantity) (quantity, error) {
-	l := op.Layer()
+	l := op.Threshold()
 	lv := l.Levels
 	if err := lv.Validate(); err != nil {
 		return in, errors.WithMessagef(err, "layer %s", s.layer)
@@ -306,9 +306,9 @@ func (r *rounder) activation(s step, op ops.Activation, in quantity) (quantity, 
 	// Made anew: the graph's own keeps its output in memory that belongs to its node.
 	var a ops.Activation
 	switch lv {
-	case ops.Sign{}.Layer().Levels:
+	case ops.Sign{}.Threshold().Levels:
 		a = ops.Sign{Rule: l.Rule, Targets: l.Targets, Unweighted: l.Unweighted}
-	case ops.Step01{}.Layer().Levels:
+	case ops.Step01{}.Threshold().Levels:
 		a = ops.Step01{Rule: l.Rule, Targets: l.Targets, Unweighted: l.Unweighted}
 	default:
 		if lv.Steps == 1 {

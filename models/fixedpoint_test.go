@@ -121,7 +121,7 @@ func TestFixedPointIsClose(t *testing.T) {
 		for _, a := range thresholds() {
 			const n = 20
 			net, x := normalised(t, name, n, nodes.Act(a))
-			lv := a.Layer().Levels
+			lv := a.Threshold().Levels
 			run := func(net *models.Net) (z []float64, index [][]int) {
 				at, err := net.At(n)
 				at = must(t, at, err)
@@ -131,7 +131,7 @@ func TestFixedPointIsClose(t *testing.T) {
 				}
 				z = logits(t, at, x)
 				for i, v := range values {
-					l := at.Hidden[i].Op().(ops.Activation).Layer().Levels
+					l := at.Hidden[i].Op().(ops.Activation).Threshold().Levels
 					if l.Steps != lv.Steps {
 						t.Fatalf("%s: levels %v of %v", name, l, a)
 					}

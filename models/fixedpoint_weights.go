@@ -208,7 +208,7 @@ func (r *rounder) normalisation(i int, scale, shift string) (a, b []float64, err
 		return nil, nil, err
 	}
 	for c := range a {
-		a[c] /= math.Sqrt(variance[c] + norm.op.Eps)
+		a[c] /= math.Sqrt(variance[c] + norm.op.Eps())
 		b[c] -= a[c] * mean[c]
 	}
 	return a, b, nil

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
 )
@@ -18,46 +19,22 @@ type step struct {
 // steps returns the operations that the logits depend on, each after its inputs. It reads them from the graph, so that it says what
 // a machine computes, whatever constructor or activation put it there.
 func (n *Net) steps() ([]step, error) {
-	g := n.Logits.Graph()
-	if g == nil {
+	if n.Logits.Graph() == nil {
 		return nil, errors.New("the logits have no graph")
 	}
-	seen := map[*gorgonia.Node]bool{}
 	var out []step
-	var visit func(x *gorgonia.Node, layer string) error
-	visit = func(x *gorgonia.Node, layer string) error {
-		if seen[x] {
-			return nil
+	layers := map[*gorgonia.Node]string{nil: n.name}
+	err := opkit.Walk(n.Logits, func(x, reader *gorgonia.Node) (bool, error) {
+		layers[x] = layers[reader]
+		if name := n.results[x]; name != "" {
+			layers[x] = name
 		}
-		seen[x] = true
-		name := n.results[x]
-		if name != "" {
-			layer = name
+		if x.Op() == nil && x != n.Input && n.byName[x.Name()] != x {
+			return false, errors.Errorf("layer %s reads %q, which is neither the input nor a parameter", layers[x], x.Name())
 		}
-		if x.Op() == nil {
-			if x != n.Input && n.byName[x.Name()] != x {
-				return errors.Errorf("layer %s reads %q, which is neither the input nor a parameter", layer, x.Name())
-			}
-			return nil
-		}
-		s := step{node: x, name: name, layer: layer}
-		for children := g.From(x.ID()); children.Next(); {
-			c, ok := children.Node().(*gorgonia.Node)
-			if !ok {
-				return errors.Errorf("layer %s: %T in the graph", layer, children.Node())
-			}
-			s.in = append(s.in, c)
-			if err := visit(c, layer); err != nil {
-				return err
-			}
-		}
-		out = append(out, s)
-		return nil
-	}
-	if err := visit(n.Logits, n.name); err != nil {
-		return nil, err
-	}
-	return out, nil
+		return x.Op() != nil, nil
+	}, func(x *gorgonia.Node, in gorgonia.Nodes) { out = append(out, step{x, in, n.results[x], layers[x]}) })
+	return out, err
 }
 
 // unknown is the error for an operation that there is no rule for.

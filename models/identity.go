@@ -71,7 +71,7 @@ func (n *Net) Identity() Identity {
 			break
 		}
 		if a, ok := n.Hidden[i].Op().(ops.Activation); ok {
-			l := a.Layer()
+			l := a.Threshold()
 			id.Levels = fmt.Sprintf("%d from %v to %v", l.Levels.Steps+1, l.Levels.Lo, l.Levels.Hi)
 			id.Rule = ruleName(l)
 		}
@@ -82,7 +82,7 @@ func (n *Net) Identity() Identity {
 	return id
 }
 
-func ruleName(l ops.Layer) string {
+func ruleName(l ops.Threshold) string {
 	s := fmt.Sprintf("%#v", l.Rule)
 	if p, ok := l.Rule.(fmt.Stringer); ok {
 		s = p.String()

@@ -21,7 +21,7 @@ type Net struct {
 	hiddenNames []string
 	acts        []string // what the activations compute, in the order of Hidden
 	norms       []namedNorm
-	layers      []Layer
+	layers      []LayerInfo
 	results     map[*gorgonia.Node]string // the nodes that layers return, to the layers' names
 	fixed       *fixedPoint               // how FixedPoint changed the graph; nil for other networks
 }
@@ -35,10 +35,11 @@ type namedNorm struct {
 	batches *int64
 }
 
-// Layer is a layer as a summary lists it. Shapes are of one sample.
-type Layer struct {
-	Name, Type string // as the reference names them: Conv2d, MaxPool2d, BatchNorm2d, Step, ReshapeBatch, Linear, ...
-	In, Out    []int
+// LayerInfo says which layer a network has where. Shapes are of one sample.
+type LayerInfo struct {
+	Name    string // as in the reference
+	Type    string // as in a Summary: Conv2d, Linear, MaxPool2D, BatchNorm, Sign, Staircase, ReLU, ...
+	In, Out []int
 }
 
 // made returns an error for a Net that no constructor has made, so that nothing is known of it.
@@ -73,7 +74,7 @@ func (n *Net) Param(name string) *gorgonia.Node { return n.byName[name] }
 func (n *Net) HiddenNames() []string { return append([]string(nil), n.hiddenNames...) }
 
 // Layers returns the layers in order of execution.
-func (n *Net) Layers() []Layer { return append([]Layer(nil), n.layers...) }
+func (n *Net) Layers() []LayerInfo { return append([]LayerInfo(nil), n.layers...) }
 
 // Buffer is what a network remembers beside its parameters.
 type Buffer struct {

@@ -170,14 +170,15 @@ func (e *onnxWriter) step(s step) error {
 	e.values[s.node] = out
 	switch op := s.node.Op().(type) {
 	case *nn.Conv2d:
-		k := s.in[1].Shape()
+		k, stride, dilation := s.in[1].Shape(), op.Stride(), op.Dilation()
 		e.node("Conv", name, out, in...).Attribute = []*pb.AttributeProto{
-			ints("kernel_shape", k[2], k[3]), pads(op.Pad, op.Pad), ints("strides", op.Stride[:]...), ints("dilations", op.Dilation[:]...), integer("group", 1),
+			ints("kernel_shape", k[2], k[3]), pads(op.Pad(), op.Pad()), ints("strides", stride[:]...), ints("dilations", dilation[:]...), integer("group", 1),
 		}
 	case *nn.Linear:
 		e.node("Gemm", name, out, in...).Attribute = []*pb.AttributeProto{integer("transB", 1)}
 	case *nn.MaxPool2D:
-		e.node("MaxPool", name, out, in...).Attribute = []*pb.AttributeProto{ints("kernel_shape", op.Kernel[:]...), pads(op.Pad, op.PadEnd), ints("strides", op.Stride[:]...)}
+		kernel, stride := op.Kernel(), op.Stride()
+		e.node("MaxPool", name, out, in...).Attribute = []*pb.AttributeProto{ints("kernel_shape", kernel[:]...), pads(op.Pad()), ints("strides", stride[:]...)}
 	case *nn.BatchNorm:
 		return e.batchNorm(s, op, name, out, in)
 	case nn.GlobalAveragePool2D:
@@ -207,7 +208,7 @@ func (e *onnxWriter) batchNorm(s step, op *nn.BatchNorm, name, out string, in []
 	e.initializer(base+".running_mean", []int{len(mean)}, singles(mean))
 	e.initializer(base+".running_var", []int{len(mean)}, singles(variance))
 	e.node("BatchNormalization", name, out, in[0], in[1], in[2], base+".running_mean", base+".running_var").Attribute =
-		[]*pb.AttributeProto{float("epsilon", op.Eps)}
+		[]*pb.AttributeProto{float("epsilon", op.Eps())}
 	return nil
 }
 

@@ -121,7 +121,7 @@ func (e *onnxWriter) activation(s step, name, out string, in []string) error {
 	clip := func(lo, hi float32) *chain { return c.then("Clip", "clip", e.scalar(lo), e.scalar(hi)) }
 	switch op := s.node.Op().(type) {
 	case ops.Activation:
-		lv := op.Layer().Levels
+		lv := op.Threshold().Levels
 		if err := lv.Validate(); err != nil {
 			return errors.WithMessagef(err, "layer %s", s.layer)
 		}

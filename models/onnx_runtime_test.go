@@ -87,7 +87,7 @@ func TestONNXRuntimeActivations(t *testing.T) {
 		}
 	}
 	for _, a := range activations() {
-		check(fmt.Sprint(a), nodes.Act(a), near(a.Layer().Levels))
+		check(fmt.Sprint(a), nodes.Act(a), near(a.Threshold().Levels))
 	}
 	for name, act := range fullPrecision() {
 		check(name, act, []float32{0, 0.25, -0.25, 0.3, -0.3, 1, -1, 1.5, -1.5, 100, -100, 0.99999994, -0.99999994})

@@ -273,7 +273,7 @@ func TestONNXActivations(t *testing.T) {
 	}
 	for _, a := range activations() {
 		for _, form := range forms() {
-			run(fmt.Sprint(a), nodes.Act(a), form, near(a.Layer().Levels))
+			run(fmt.Sprint(a), nodes.Act(a), form, near(a.Threshold().Levels))
 		}
 	}
 	for name, act := range fullPrecision() {

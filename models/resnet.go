@@ -64,7 +64,7 @@ func ResNet18ImageNet(x *gorgonia.Node, cfg Config) (*Net, error) {
 		h = b.Act("nonlin1", b.BatchNorm("bn1", h, 1e-5))
 		h = b.MaxPool2d("maxpool", h, 3, 1, 2)
 		h = b.stages(h, []int{2, 2, 2, 2}, "downsample", he)
-		h = b.Layer("avgpool", "AvgPool2d", h, func() (*gorgonia.Node, error) { return nodes.GlobalAveragePool2D(h) })
+		h = b.Layer("avgpool", h, func() (*gorgonia.Node, error) { return nodes.GlobalAveragePool2D(h) })
 		h = b.unlisted(h, func() (*gorgonia.Node, error) { return nodes.Flatten(h) })
 		return b.Linear("fc", h, Dense{Out: cfg.Classes})
 	})(x, cfg)

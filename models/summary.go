@@ -108,7 +108,7 @@ func (n *Net) summary(signWeights []string) (*Summary, error) {
 		case *nn.MaxPool2D, *nn.Reshape, *nn.Dropout: // dropout is not there in evaluation
 			l.OutBits = in
 		case ops.Activation:
-			l.OutBits = levelBits(op.Layer().Levels)
+			l.OutBits = levelBits(op.Threshold().Levels)
 		case ops.Round:
 			l.OutBits = bits.Len(uint(2*op.Max/op.Unit - 1))
 		}

@@ -48,12 +48,12 @@ func TestSummaryParameters(t *testing.T) {
 		var names, want []string // all but dropout, which is not there
 		for _, l := range s.Layers {
 			if l.Name != "" {
-				names = append(names, fmt.Sprint(l.Name, l.In, l.Out))
+				names = append(names, fmt.Sprint(l.Name, l.Type, l.In, l.Out))
 			}
 		}
 		for _, l := range net.Layers() {
-			if l.Type != "Dropout2d" {
-				want = append(want, fmt.Sprint(l.Name, l.In, l.Out))
+			if l.Type != "Dropout2D" {
+				want = append(want, fmt.Sprint(l.Name, l.Type, l.In, l.Out))
 			}
 		}
 		slices.Sort(names) // a block's shortcut may come before or after its body

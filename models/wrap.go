@@ -3,6 +3,7 @@ package models
 import (
 	"strings"
 
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/ops"
 	"github.com/ftprop/ftprop/ops/nn"
 	"github.com/pkg/errors"
@@ -24,7 +25,7 @@ import (
 // is training by package train, which evaluates at a batch size of its own. They need a function that builds the graph: see Define.
 func Wrap(input, logits *gorgonia.Node, params ...*gorgonia.Node) (*Net, error) {
 	n, err := wrap(input, logits, params)
-	return n, errors.WithMessage(err, "models: Wrap")
+	return n, opkit.In("models", errors.WithMessage(err, "Wrap"))
 }
 
 func wrap(input, logits *gorgonia.Node, params gorgonia.Nodes) (*Net, error) {
@@ -115,7 +116,7 @@ func (n *Net) adopt(p *gorgonia.Node) error {
 // remember adds the running statistics of a batch normalisation.
 func (n *Net) remember(x *gorgonia.Node, op *nn.BatchNorm) error {
 	name := x.Name()
-	if in := children(x); len(in) > 1 && in[1].Op() == nil {
+	if in, err := opkit.InputsOf(x); err == nil && len(in) > 1 && in[1].Op() == nil {
 		name = strings.TrimSuffix(in[1].Name(), ".weight")
 	}
 	for _, other := range n.norms {

@@ -43,62 +43,44 @@ type Activation = func(*gorgonia.Node) (*gorgonia.Node, error)
 func Act(a ops.Activation) Activation {
 	return func(x *gorgonia.Node) (h *gorgonia.Node, err error) {
 		if a == nil {
-			return nil, errors.New("nodes: Act of a nil activation")
+			return nil, opkit.Errorf("nodes", "Act of a nil activation")
 		}
-		defer opkit.Guard(a, &err) // a nil pointer in the interface, or an activation of a user's
+		defer ours(&err)
+		defer opkit.Guard(a, &err) // a nil pointer in the interface
 		if err := check(a, x); err != nil {
 			return nil, err
 		}
-		if err := a.Layer().Levels.ValidateIn(x.Dtype()); err != nil {
-			return nil, errors.WithMessagef(err, "nodes: %v on node %q", a, x.Name())
+		if err := a.Threshold().Levels.ValidateIn(x.Dtype()); err != nil {
+			return nil, opkit.OfOp(a, errors.WithMessagef(err, "node %q", x.Name()))
 		}
-		// A name for run-time errors: an operation does not know its node.
-		name := quoted(x)
-		act := a
-		switch op := a.(type) {
-		case ops.Sign:
-			op.Node = name
-			act = op
-		case ops.Step01:
-			op.Node = name
-			act = op
-		case ops.Staircase:
-			op.Node = name
-			act = op
-		}
-		return apply(ops.Buffered(act), x)
+		return apply(ops.Buffered(a), x)
 	}
 }
 
-// quoted is a node's name in messages.
-func quoted(x *gorgonia.Node) string { return fmt.Sprintf("%q", x.Name()) }
-
 // check returns an error unless every x is a node of float32 or float64.
 func check(op fmt.Stringer, xs ...*gorgonia.Node) (err error) {
-	defer guard(op, &err) // Dtype panics on nodes without one
+	defer ours(&err)
+	defer opkit.Guard(op, &err) // Dtype panics on nodes without one
 	for i, x := range xs {
 		if x == nil {
-			return errors.Errorf("nodes: %v: input %d is nil", op, i)
+			return opkit.OfOp(op, errors.Errorf("input %d is nil", i))
 		}
-		if err := opkit.CheckDtype(op, x.Dtype()); err != nil {
-			return errors.WithMessagef(err, "nodes: input %q", x.Name())
+		if err := opkit.CheckDtype(x.Dtype()); err != nil {
+			return opkit.OfOp(op, errors.WithMessagef(err, "input %q", x.Name()))
 		}
 	}
 	return nil
 }
 
-// guard turns a panic, Gorgonia's own, into an error.
-func guard(what any, err *error) {
-	if r := recover(); r != nil {
-		*err = errors.Errorf("nodes: %v: panic: %v", what, r)
-	}
-}
+// ours makes an error one of this package.
+func ours(err *error) { *err = opkit.In("nodes", *err) }
 
 // apply is gorgonia.ApplyOp with errors named after the operation.
 func apply(op gorgonia.Op, xs ...*gorgonia.Node) (n *gorgonia.Node, err error) {
-	defer guard(op, &err)
+	defer ours(&err)
+	defer opkit.Guard(op, &err) // Gorgonia panics
 	n, err = opkit.Apply(op, xs...)
-	return n, errors.WithMessagef(err, "nodes: %v", op)
+	return n, opkit.OfOp(op, err)
 }
 
 // pointwise applies an operation on one node, checked.

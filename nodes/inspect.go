@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/ops"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
@@ -9,11 +10,13 @@ import (
 var (
 	// ErrNoGrad is returned (wrapped) for a node that has no gradient node yet: call gorgonia.Grad
 	// first. The Lisp machine's gradients are values, not nodes, so there is nothing to see there.
-	ErrNoGrad = errors.New("nodes: no gradient: call gorgonia.Grad before asking for targets")
+	ErrNoGrad = newError("no gradient: call gorgonia.Grad before asking for targets")
 
 	// ErrNotActivation is returned (wrapped) for a node that is not a threshold activation's output.
-	ErrNotActivation = errors.New("nodes: not the output of a threshold activation")
+	ErrNotActivation = newError("not the output of a threshold activation")
 )
+
+func newError(text string) error { return opkit.Errorf("nodes", "%s", text) }
 
 // Target returns the targets t in {-1, 0, +1} that the backward pass sets for the units of the
 // threshold activation h: a node of h's shape.
@@ -21,41 +24,49 @@ var (
 // It is to be called after gorgonia.Grad; like any node it is then read with gorgonia.Read. The error
 // is ErrNoGrad before Grad, ErrNotActivation for other nodes (compare with errors.Is).
 func Target(h *gorgonia.Node) (*gorgonia.Node, error) {
-	return inspect(h, func(l ops.Layer, z string) gorgonia.Op { return ops.Target{Layer: l, Node: z} })
+	return inspect(h, func(t ops.Threshold) gorgonia.SDOp { return ops.Target{Threshold: t} })
 }
 
 // LayerLoss returns the layer loss sum w l(z, t) of the threshold activation h: a scalar. Call it after
 // gorgonia.Grad; errors as for Target.
 func LayerLoss(h *gorgonia.Node) (*gorgonia.Node, error) {
-	return inspect(h, func(l ops.Layer, z string) gorgonia.Op { return ops.LayerLoss{Layer: l, Dims: h.Dims(), Node: z} })
+	return inspect(h, func(t ops.Threshold) gorgonia.SDOp { return ops.LayerLoss{Threshold: t, Dims: h.Dims()} })
 }
 
 // Agreement returns the share of units of the threshold activation h, among those with a target, with
 // sign(z) == t: a scalar in [0, 1]. Call it after gorgonia.Grad; errors as for Target.
 func Agreement(h *gorgonia.Node) (*gorgonia.Node, error) {
-	return inspect(h, func(l ops.Layer, z string) gorgonia.Op { return ops.Agreement{Layer: l, Dims: h.Dims(), Node: z} })
+	return inspect(h, func(t ops.Threshold) gorgonia.SDOp { return ops.Agreement{Threshold: t, Dims: h.Dims()} })
 }
 
-// inspect puts an operation on (z, h, g) of the activation h; op gets its layer and the name of z.
-func inspect(h *gorgonia.Node, op func(l ops.Layer, z string) gorgonia.Op) (*gorgonia.Node, error) {
+// inspect puts an operation on (z, h, g) of the activation h.
+func inspect(h *gorgonia.Node, op func(t ops.Threshold) gorgonia.SDOp) (*gorgonia.Node, error) {
 	if h == nil {
-		return nil, errors.WithMessage(ErrNotActivation, "nil node")
+		return nil, opkit.In("nodes", errors.WithMessage(ErrNotActivation, "nil node"))
 	}
 	act, ok := h.Op().(ops.Activation)
 	if !ok {
-		return nil, errors.WithMessagef(ErrNotActivation, "node %q", h.Name())
+		return nil, opkit.In("nodes", errors.WithMessagef(ErrNotActivation, "node %q", h.Name()))
 	}
 	g := h.Deriv()
 	if g == nil {
-		return nil, errors.WithMessagef(ErrNoGrad, "node %q", h.Name())
+		return nil, opkit.In("nodes", errors.WithMessagef(ErrNoGrad, "node %q", h.Name()))
 	}
-	in := h.Graph().From(h.ID())
-	if !in.Next() {
-		return nil, errors.Errorf("nodes: node %q has no input", h.Name())
+	in, err := opkit.InputsOf(h)
+	if err != nil || len(in) != 1 {
+		return nil, opkit.Errorf("nodes", "node %q has %d inputs, want one", h.Name(), len(in))
 	}
-	z, ok := in.Node().(*gorgonia.Node)
-	if !ok {
-		return nil, errors.Errorf("nodes: node %q has an input that is no Gorgonia node", h.Name())
-	}
-	return apply(op(act.Layer(), quoted(z)), z, h, g)
+	return apply(inspection{op(act.Threshold()), in[0]}, in[0], h, g)
+}
+
+// inspection is an operation on (z, h, g) whose errors name the node of z.
+type inspection struct {
+	gorgonia.SDOp
+	z *gorgonia.Node
+}
+
+// Do is the operation's.
+func (i inspection) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
+	v, err := i.SDOp.Do(in...)
+	return v, opkit.OnNode(i.z, err)
 }

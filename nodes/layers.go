@@ -3,8 +3,8 @@ package nodes
 import (
 	"fmt"
 
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/ops/nn"
-	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
@@ -18,7 +18,7 @@ func Conv2d(im, filter *gorgonia.Node, kernelShape tensor.Shape, pad, stride, di
 // Conv2dBias is Conv2d with a bias (O) added to each output channel in the same pass.
 func Conv2dBias(im, filter, bias *gorgonia.Node, kernelShape tensor.Shape, pad, stride, dilation []int) (*gorgonia.Node, error) {
 	if bias == nil {
-		return nil, errors.New("nodes: Conv2dBias: bias is nil (without one use Conv2d)")
+		return nil, opkit.Errorf("nodes", "Conv2dBias: bias is nil (without one use Conv2d)")
 	}
 	return conv2d(im, filter, bias, kernelShape, pad, stride, dilation)
 }
@@ -26,7 +26,7 @@ func Conv2dBias(im, filter, bias *gorgonia.Node, kernelShape tensor.Shape, pad, 
 func conv2d(im, filter, bias *gorgonia.Node, kernelShape tensor.Shape, pad, stride, dilation []int) (*gorgonia.Node, error) {
 	op, err := nn.NewConv2d(pad, stride, dilation, bias != nil)
 	if err != nil {
-		return nil, err
+		return nil, opkit.In("nodes", err)
 	}
 	in := gorgonia.Nodes{im, filter}
 	if bias != nil {
@@ -36,7 +36,7 @@ func conv2d(im, filter, bias *gorgonia.Node, kernelShape tensor.Shape, pad, stri
 		return nil, err
 	}
 	if f := filter.Shape(); len(f) != 4 || len(kernelShape) != 2 || f[2] != kernelShape[0] || f[3] != kernelShape[1] {
-		return nil, errors.Errorf("nodes: %v: kernel shape %v, filter %v: want (KH, KW) and (O, C, KH, KW)", op, kernelShape, f)
+		return nil, opkit.Errorf("nodes", "%v: kernel shape %v, filter %v: want (KH, KW) and (O, C, KH, KW)", op, kernelShape, f)
 	}
 	return apply(op, in...)
 }
@@ -46,7 +46,7 @@ func conv2d(im, filter, bias *gorgonia.Node, kernelShape tensor.Shape, pad, stri
 func MaxPool2D(x *gorgonia.Node, kernel tensor.Shape, pad, stride []int) (*gorgonia.Node, error) {
 	op, err := nn.NewMaxPool2D(kernel, pad, stride)
 	if err != nil {
-		return nil, err
+		return nil, opkit.In("nodes", err)
 	}
 	return pointwise(op, x)
 }
@@ -71,9 +71,10 @@ func Linear(x, weight, bias *gorgonia.Node) (*gorgonia.Node, error) {
 // Momentum is the share of the new batch in the running statistics, as in PyTorch and in Gorgonia v0.9.18: 0.1 is usual. See
 // nn.BatchNorm.
 func BatchNorm(x, scale, shift *gorgonia.Node, momentum, epsilon float64) (y, γ, β *gorgonia.Node, op *nn.BatchNorm, err error) {
-	defer guard("BatchNorm", &err)
+	defer ours(&err)
+	defer opkit.Guard("BatchNorm", &err)
 	if x == nil || x.Dims() < 2 {
-		return nil, nil, nil, nil, errors.New("nodes: BatchNorm: want an input (N, C) or (N, C, H, W)")
+		return nil, nil, nil, nil, opkit.Errorf("nodes", "BatchNorm: want an input (N, C) or (N, C, H, W)")
 	}
 	if op, err = nn.NewBatchNorm(x.Shape()[1], momentum, epsilon); err != nil {
 		return nil, nil, nil, nil, err
@@ -81,7 +82,6 @@ func BatchNorm(x, scale, shift *gorgonia.Node, momentum, epsilon float64) (y, γ
 	if err = check(op, x); err != nil {
 		return nil, nil, nil, nil, err
 	}
-	op.Dtype = x.Dtype()
 	γ, β = scale, shift
 	param := func(name string, init gorgonia.InitWFn) *gorgonia.Node {
 		return gorgonia.NewVector(x.Graph(), x.Dtype(), gorgonia.WithShape(x.Shape()[1]), gorgonia.WithName(freeName(x.Graph(), x.Name()+name)), gorgonia.WithInit(init))
@@ -96,7 +96,7 @@ func BatchNorm(x, scale, shift *gorgonia.Node, momentum, epsilon float64) (y, γ
 		return nil, nil, nil, nil, err
 	}
 	if γ.Dtype() != x.Dtype() || β.Dtype() != x.Dtype() {
-		return nil, nil, nil, nil, errors.Errorf("nodes: %v: input is %v, scale %v, shift %v: they must be the same", op, x.Dtype(), γ.Dtype(), β.Dtype())
+		return nil, nil, nil, nil, opkit.Errorf("nodes", "%v: input is %v, scale %v, shift %v: they must be the same", op, x.Dtype(), γ.Dtype(), β.Dtype())
 	}
 	y, err = apply(op, x, γ, β)
 	return y, γ, β, op, err

@@ -1,8 +1,8 @@
 package nodes
 
 import (
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/ops/nn"
-	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
@@ -29,7 +29,7 @@ func Dropout2D(x *gorgonia.Node, p float64) (*gorgonia.Node, error) {
 func dropout(build func(p float64, seed uint64) (*nn.Dropout, error), x *gorgonia.Node, p float64) (*gorgonia.Node, error) {
 	op, err := build(p, 0)
 	if err != nil {
-		return nil, errors.WithMessage(err, "nodes")
+		return nil, opkit.In("nodes", err)
 	}
 	if err := check(op, x); err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func GlobalAveragePool2D(x *gorgonia.Node) (*gorgonia.Node, error) {
 func AveragePool2D(x *gorgonia.Node, kernel tensor.Shape, pad, stride []int) (*gorgonia.Node, error) {
 	op, err := nn.NewAveragePool2D(kernel, pad, stride)
 	if err != nil {
-		return nil, errors.WithMessage(err, "nodes")
+		return nil, opkit.In("nodes", err)
 	}
 	return pointwise(op, x)
 }
@@ -67,11 +67,11 @@ func Flatten(x *gorgonia.Node) (*gorgonia.Node, error) { return reshape(x, nn.Ne
 
 func reshape(x *gorgonia.Node, build func(from tensor.Shape) (*nn.Reshape, error)) (*gorgonia.Node, error) {
 	if x == nil {
-		return nil, errors.New("nodes: Reshape: input 0 is nil")
+		return nil, opkit.Errorf("nodes", "Reshape: input 0 is nil")
 	}
 	op, err := build(x.Shape())
 	if err != nil {
-		return nil, errors.WithMessage(err, "nodes")
+		return nil, opkit.In("nodes", err)
 	}
 	return pointwise(op, x)
 }

@@ -1,8 +1,8 @@
 package nodes
 
 import (
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/ops"
-	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
 )
 
@@ -47,13 +47,13 @@ func outputLoss(op ops.OutputLoss, logits, labels *gorgonia.Node) (*gorgonia.Nod
 		return nil, err
 	}
 	if logits.Dtype() != labels.Dtype() {
-		return nil, errors.Errorf("nodes: %v: logits are %v and labels %v: they must have the same dtype", op, logits.Dtype(), labels.Dtype())
+		return nil, opkit.Errorf("nodes", "%v: logits are %v and labels %v: they must have the same dtype", op, logits.Dtype(), labels.Dtype())
 	}
 	if !logits.Shape().Eq(labels.Shape()) {
-		return nil, errors.Errorf("nodes: %v: logits have shape %v and labels %v: both must be (N, C), labels one-hot", op, logits.Shape(), labels.Shape())
+		return nil, opkit.Errorf("nodes", "%v: logits have shape %v and labels %v: both must be (N, C), labels one-hot", op, logits.Shape(), labels.Shape())
 	}
 	if logits.Dims() != 2 {
-		return nil, errors.Errorf("nodes: %v: logits have shape %v, but must have shape (N, C)", op, logits.Shape())
+		return nil, opkit.Errorf("nodes", "%v: logits have shape %v, but must have shape (N, C)", op, logits.Shape())
 	}
 	return apply(op, logits, labels)
 }

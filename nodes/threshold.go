@@ -1,8 +1,8 @@
 package nodes
 
 import (
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/ops"
-	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
 )
 
@@ -24,7 +24,7 @@ func Staircase(x *gorgonia.Node, steps int) (*gorgonia.Node, error) {
 // with the default rule SoftHinge. bits is 2 to 16; for one bit use Step01.
 func QReLU(x *gorgonia.Node, bits int) (*gorgonia.Node, error) {
 	if bits < 2 || bits > 16 {
-		return nil, errors.Errorf("nodes: QReLU with %d bits: it takes 2 to 16 (for one bit use Step01)", bits)
+		return nil, opkit.Errorf("nodes", "QReLU with %d bits: it takes 2 to 16 (for one bit use Step01)", bits)
 	}
 	return Staircase(x, 1<<bits-1)
 }

@@ -2,6 +2,7 @@ package ops
 
 import (
 	"fmt"
+	"hash"
 
 	"github.com/chewxy/hm"
 	"github.com/ftprop/ftprop/internal/levels"
@@ -14,7 +15,8 @@ import (
 )
 
 // Activation is a threshold activation: forward it emits levels, backward it sets targets and
-// returns the derivative of its layer loss. Sign, Step01 and Staircase implement it.
+// returns the derivative of its layer loss. It is Sign, Step01 or Staircase: no other package can implement it, so that whoever reads
+// Threshold knows what is computed.
 //
 // It serves both of Gorgonia's machines: SDOp the tape machine (gorgonia.Grad), ADOp the Lisp
 // machine.
@@ -24,8 +26,10 @@ type Activation interface {
 	gorgonia.ADOp
 	gorgonia.UsePreallocDoer
 
-	// Layer returns what the backward pass needs to know.
-	Layer() Layer
+	// Threshold returns what the units compute, defaults in place.
+	Threshold() Threshold
+
+	operation() thresholdOp // what the methods above forward to
 }
 
 var (
@@ -34,37 +38,54 @@ var (
 	_ Activation = Staircase{}
 )
 
-// threshold is the Gorgonia side of every activation: the methods that Sign, Step01 and
-// Staircase share. It is made anew for each call, from the fields of those structs.
-type threshold struct {
-	layer Layer
-	name  string // of the activation in messages: its constructor
-	node  string // of the node it reads, in messages; may be empty
+// thresholdOp is every activation as a Gorgonia operation. A gradient walks through it and through LayerGrad: SymDiff (or DoDiff),
+// layerGrad, setTargets, the rule's loss, dz.
+type thresholdOp struct {
+	pointwise
+	units     Threshold
+	staircase bool // two steps or more
 }
 
-func (op threshold) String() string { return op.name }
-func (op threshold) Arity() int     { return 1 }
+// Threshold implements Activation.
+func (op thresholdOp) Threshold() Threshold { return op.units }
 
-func (op threshold) inferShape(inputs []gorgonia.DimSizer) (s tensor.Shape, err error) {
-	defer opkit.Guard(op, &err)                 // rules may be written elsewhere
-	if err := op.layer.Validate(); err != nil { // here the graph is being built
-		return nil, err
+func (op thresholdOp) operation() thresholdOp { return op }
+
+// String returns the activation as its constructor.
+func (op thresholdOp) String() string {
+	if op.staircase {
+		return op.units.staircase()
 	}
-	return opkit.SameShape(op, inputs, 1)
+	return op.units.String()
 }
 
-// identity is what enters the hash by which Gorgonia merges nodes.
-func (op threshold) identity() string { return "ftprop threshold " + op.layer.hash() }
-
-func (op threshold) do(prealloc gorgonia.Value, inputs []gorgonia.Value) (gorgonia.Value, error) {
-	return opkit.Dispatch(op, inputs, 1,
-		func() (gorgonia.Value, error) { return forward[float32](op, prealloc, inputs[0]) },
-		func() (gorgonia.Value, error) { return forward[float64](op, prealloc, inputs[0]) })
+// InferShape returns the input's shape. It is called when the graph is built, so it is here that
+// impossible levels and rules that cannot serve them are refused.
+func (op thresholdOp) InferShape(in ...gorgonia.DimSizer) (s tensor.Shape, err error) {
+	defer opkit.Guard(op, &err) // rules may be written elsewhere
+	if op.staircase && op.units.Levels.Steps < 2 {
+		return nil, opkit.OfOp(op, errors.Errorf("%d steps, but a staircase has 2 or more (for one threshold use Sign or Step01)", op.units.Levels.Steps))
+	}
+	if err := op.units.Validate(); err != nil {
+		return nil, opkit.OfOp(op, err)
+	}
+	return opkit.SameShape(op, in, 1)
 }
 
-// forward computes the levels of z into prealloc, or into a new value if prealloc is nil.
-func forward[T vec.Float](op threshold, prealloc, z gorgonia.Value) (gorgonia.Value, error) {
-	lv := op.layer.Levels
+// Do returns the levels. NaN or infinity in the input is an error.
+func (op thresholdOp) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
+	return op.UsePreallocDo(nil, in...)
+}
+
+// UsePreallocDo is Do with the result written to prealloc.
+func (op thresholdOp) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Value) (gorgonia.Value, error) {
+	return opkit.Dispatch(op, in, 1,
+		func() (gorgonia.Value, error) { return forward[float32](op.units.Levels, prealloc, in) },
+		func() (gorgonia.Value, error) { return forward[float64](op.units.Levels, prealloc, in) })
+}
+
+// forward computes the levels of the input into prealloc, or into a new value if prealloc is nil.
+func forward[T vec.Float](lv Levels, prealloc gorgonia.Value, in []gorgonia.Value) (gorgonia.Value, error) {
 	if err := lv.ValidateIn(dtypeOf[T]()); err != nil {
 		return nil, err
 	}
@@ -73,7 +94,7 @@ func forward[T vec.Float](op threshold, prealloc, z gorgonia.Value) (gorgonia.Va
 	if lv.Steps > 1 {
 		table = levels.Table[T](levels.Levels(lv))
 	}
-	return opkit.Elementwise(op, prealloc, []gorgonia.Value{z}, func(hs []T, x [][]T) error {
+	return opkit.Elementwise(prealloc, in, func(hs []T, x [][]T) error {
 		zs := x[0]
 		return par.Range(len(zs), grain, func(from, to int) error {
 			var finite bool
@@ -85,41 +106,84 @@ func forward[T vec.Float](op threshold, prealloc, z gorgonia.Value) (gorgonia.Va
 			if finite {
 				return nil
 			}
-			at := "input"
-			if op.node != "" {
-				at += " " + op.node
-			}
-			return checkFinite(fmt.Sprintf("%s (shape %v)", at, z.Shape()), zs[from:to], from)
+			return checkFinite(fmt.Sprintf("input (shape %v)", in[0].Shape()), zs[from:to], from)
 		})
 	})
 }
 
-func (op threshold) symDiff(inputs gorgonia.Nodes, output, grad *gorgonia.Node) (gorgonia.Nodes, error) {
-	if err := opkit.CheckInputs(op, 1, inputs, output, grad); err != nil {
+// SymDiff returns a LayerGrad node; gorgonia.Grad calls it.
+func (op thresholdOp) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
+	if err := opkit.CheckInputs(op, 1, in, out, grad); err != nil {
 		return nil, err
 	}
-	dz, err := opkit.Apply(&bufferedGrad{LayerGrad: LayerGrad{Layer: op.layer, Node: op.node}}, inputs[0], output, grad)
+	dz, err := opkit.Apply(&bufferedGrad{LayerGrad: LayerGrad{Threshold: op.units}}, in[0], out, grad)
 	if err != nil {
-		return nil, errors.WithMessagef(err, "ops: differentiating %v", op)
+		return nil, opkit.Differentiating(op, err)
 	}
 	return gorgonia.Nodes{dz}, nil
 }
 
-func (op threshold) doDiff(in gorgonia.Nodes, out *gorgonia.Node) error {
+// DoDiff adds the layer loss's derivative to the input's gradient; the Lisp machine calls it.
+func (op thresholdOp) DoDiff(_ gorgonia.ExecutionContext, in gorgonia.Nodes, out *gorgonia.Node) error {
 	if err := opkit.CheckInputs(op, 1, in, out); err != nil {
 		return err
 	}
 	return opkit.Accumulate(op, in, out, func(g gorgonia.Value) (gorgonia.Value, error) {
-		return LayerGrad{Layer: op.layer, Node: op.node}.Do(in[0].Value(), out.Value(), g)
+		v, err := LayerGrad{Threshold: op.units}.Do(in[0].Value(), out.Value(), g)
+		return v, opkit.OnNode(in[0], err)
 	})
 }
 
-// pointwise is the part of a Gorgonia operation that is the same for every activation: one input,
-// whose memory is left alone.
-type pointwise struct{ opkit.Pure }
+// identity is what enters the hash by which Gorgonia merges nodes.
+func (op thresholdOp) identity() string { return "ftprop threshold " + op.units.hash() }
+
+// WriteHash writes all that distinguishes this activation from others.
+func (op thresholdOp) WriteHash(h hash.Hash) { fmt.Fprint(h, op.identity()) }
+
+// Hashcode is the hash of what WriteHash writes.
+func (op thresholdOp) Hashcode() uint32 { return opkit.Hashcode(op.identity()) }
+
+// Buffered returns an activation that keeps memory for its output from run to run, where a plain one allocates a new
+// tensor, and whose errors name the node it reads: package nodes makes its activations so. The result belongs to one node.
+func Buffered(a Activation) Activation { return &buffered{thresholdOp: a.operation()} }
+
+type buffered struct {
+	thresholdOp
+	memory
+}
+
+// SymDiff is the activation's.
+func (b *buffered) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
+	opkit.Bind(b, in, out)
+	return b.thresholdOp.SymDiff(in, out, grad)
+}
+
+// Do returns the levels.
+func (b *buffered) Do(in ...gorgonia.Value) (v gorgonia.Value, err error) {
+	defer opkit.Guard(b, &err)
+	return opkit.DoInto(&b.memory, b.thresholdOp, in)
+}
+
+// UsePreallocDo is Do: the memory the machine offers may be shared with a node that is still read.
+func (b *buffered) UsePreallocDo(_ gorgonia.Value, in ...gorgonia.Value) (gorgonia.Value, error) {
+	return b.Do(in...)
+}
+
+// memory is where an operation keeps its result from run to run, and pure what all operations tell Gorgonia of themselves. These names
+// keep internal types out of the documentation.
+type (
+	memory = opkit.Buffer
+	pure   = opkit.Pure
+)
+
+// pointwise is the part of a Gorgonia operation that is the same for every activation: one input, whose memory is left alone.
+type pointwise struct{ pure }
 
 // Arity is 1.
 func (pointwise) Arity() int { return 1 }
 
 // Type is a -> a.
 func (pointwise) Type() hm.Type { return opkit.ElementwiseType(1) }
+
+// DiffWRT is true.
+func (pointwise) DiffWRT(int) []bool { return []bool{true} }

@@ -64,7 +64,7 @@ func BenchmarkForward(b *testing.B) {
 func BenchmarkBackward(b *testing.B) {
 	z, h, g, out := benchTensor(1, 1), benchTensor(2, 1), benchTensor(3, 0.1), benchTensor(4, 1)
 	run := func(name string, act ops.Activation) {
-		op := ops.LayerGrad{Layer: act.Layer()}
+		op := ops.LayerGrad{Threshold: act.Threshold()}
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(z.MemSize()))
 			for b.Loop() {

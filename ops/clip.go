@@ -123,7 +123,7 @@ func (op Clip) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 
 func (op Clip) validate() error {
 	if op.kind == thresholdReLU && (!(op.max > 0) || math.IsInf(op.max, 1)) {
-		return errors.Errorf("ops: %v: the maximum must be positive and finite", op)
+		return errors.New("the maximum must be positive and finite")
 	}
 	return nil
 }
@@ -146,9 +146,6 @@ func (op Clip) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ftprop %v", op) }
 
 // Hashcode is the hash of what WriteHash writes.
 func (op Clip) Hashcode() uint32 { return opkit.Hashcode("ftprop " + op.String()) }
-
-// DiffWRT is true.
-func (op Clip) DiffWRT(int) []bool { return []bool{true} }
 
 // SymDiff returns the derivative's node; gorgonia.Grad calls it.
 func (op Clip) SymDiff(in gorgonia.Nodes, _, grad *gorgonia.Node) (gorgonia.Nodes, error) {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/chewxy/hm"
 	"github.com/ftprop/ftprop/internal/par"
-	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
@@ -26,23 +25,23 @@ type elementwise interface {
 
 func elementwiseShape(op elementwise, in []gorgonia.DimSizer) (tensor.Shape, error) {
 	if err := op.validate(); err != nil {
-		return nil, err
+		return nil, opkit.OfOp(op, err)
 	}
 	return opkit.SameShape(op, in, 1)
 }
 
 func elementwiseDo(op elementwise, prealloc gorgonia.Value, in []gorgonia.Value) (gorgonia.Value, error) {
 	if err := op.validate(); err != nil {
-		return nil, err
+		return nil, opkit.OfOp(op, err)
 	}
 	return opkit.Dispatch(op, in, 1,
 		func() (gorgonia.Value, error) {
-			return opkit.Elementwise(op, prealloc, in, func(h []float32, x [][]float32) error {
+			return opkit.Elementwise(prealloc, in, func(h []float32, x [][]float32) error {
 				return par.Range(len(h), grain, func(lo, hi int) error { return op.forward32(h[lo:hi], x[0][lo:hi]) })
 			})
 		},
 		func() (gorgonia.Value, error) {
-			return opkit.Elementwise(op, prealloc, in, func(h []float64, x [][]float64) error {
+			return opkit.Elementwise(prealloc, in, func(h []float64, x [][]float64) error {
 				return par.Range(len(h), grain, func(lo, hi int) error { return op.forward64(h[lo:hi], x[0][lo:hi]) })
 			})
 		})
@@ -54,7 +53,7 @@ func elementwiseSymDiff(op elementwise, in gorgonia.Nodes, grad *gorgonia.Node) 
 		return nil, err
 	}
 	dz, err := gorgonia.ApplyOp(elementwiseGrad{op: op}, in[0], grad)
-	return gorgonia.Nodes{dz}, errors.WithMessagef(err, "ops: differentiating %v", op)
+	return gorgonia.Nodes{dz}, opkit.Differentiating(op, err)
 }
 
 // elementwiseDoDiff adds the derivative to the input's gradient.
@@ -91,7 +90,7 @@ func (d elementwiseGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 func (d elementwiseGrad) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Value) (gorgonia.Value, error) {
 	return opkit.Dispatch(d, in, 2,
 		func() (gorgonia.Value, error) {
-			return opkit.Elementwise(d, prealloc, in, func(dz []float32, x [][]float32) error {
+			return opkit.Elementwise(prealloc, in, func(dz []float32, x [][]float32) error {
 				return par.Range(len(dz), grain, func(lo, hi int) error {
 					d.op.backward32(dz[lo:hi], x[0][lo:hi], x[1][lo:hi])
 					return nil
@@ -99,7 +98,7 @@ func (d elementwiseGrad) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.V
 			})
 		},
 		func() (gorgonia.Value, error) {
-			return opkit.Elementwise(d, prealloc, in, func(dz []float64, x [][]float64) error {
+			return opkit.Elementwise(prealloc, in, func(dz []float64, x [][]float64) error {
 				return par.Range(len(dz), grain, func(lo, hi int) error {
 					d.op.backward64(dz[lo:hi], x[0][lo:hi], x[1][lo:hi])
 					return nil

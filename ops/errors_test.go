@@ -104,7 +104,7 @@ func TestNonFiniteInputsNameTheNode(t *testing.T) {
 
 func TestNonFiniteGradient(t *testing.T) {
 	for _, unweighted := range []bool{false, true} {
-		_, err := ops.LayerGrad{Layer: ops.Sign{Unweighted: unweighted}.Layer()}.Do(
+		_, err := ops.LayerGrad{Threshold: ops.Sign{Unweighted: unweighted}.Threshold()}.Do(
 			gtest.Dense(tensor.Float32, []float64{1, 2}, 2), gtest.Dense(tensor.Float32, []float64{1, 1}, 2),
 			gtest.Dense(tensor.Float32, []float64{1, math.NaN()}, 2))
 		gtest.WantError(t, "NaN gradient", err, "NaN", "element 1", "gradient")

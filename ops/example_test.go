@@ -35,7 +35,7 @@ func ExampleRuleNames() {
 // Small gradients keep a unit where it is instead of setting its target.
 func ExampleKeepOutput() {
 	act := ops.Sign{Targets: ops.KeepOutput{Below: 0.01}}
-	levels := act.Layer().Levels
+	levels := act.Threshold().Levels
 	for _, g := range []float64{-0.5, 0.5, 0.001} {
 		fmt.Print(act.Targets.Target(levels, g, 0.3, 1), " ")
 	}
@@ -54,7 +54,7 @@ func ExampleSign() {
 
 // The levels of a 2-bit quantised ReLU: three thresholds, four values.
 func ExampleLevels() {
-	lv := ops.Staircase{Steps: 3}.Layer().Levels
+	lv := ops.Staircase{Steps: 3}.Threshold().Levels
 	for k := range lv.Steps {
 		fmt.Print(lv.Threshold(k), " ")
 	}

@@ -113,7 +113,7 @@ func TestFiniteInFiniteOut(t *testing.T) {
 			}
 		}
 		for name, base := range extremeActivations(dt) {
-			lv := base.Layer().Levels
+			lv := base.Threshold().Levels
 			t.Run(fmt.Sprintf("%v/%s", dt, name), func(t *testing.T) {
 				hs, err := base.Do(gtest.Dense(dt, zs, len(zs)))
 				if err != nil {
@@ -129,7 +129,7 @@ func TestFiniteInFiniteOut(t *testing.T) {
 					for _, a := range []ops.Activation{
 						with(base, r, false, nil), with(base, r, true, nil), with(base, r, false, ops.KeepOutput{Below: 1e-20}),
 					} {
-						if finiteLayer(t, dt, a.Layer(), zs, h, gs); t.Failed() {
+						if finiteLayer(t, dt, a.Threshold(), zs, h, gs); t.Failed() {
 							return
 						}
 					}
@@ -140,7 +140,7 @@ func TestFiniteInFiniteOut(t *testing.T) {
 }
 
 // finiteLayer tests a layer's operations on each triple of (z, h, g) and on those without an error at once.
-func finiteLayer(t *testing.T, dt tensor.Dtype, l ops.Layer, zs, hs, gs []float64) {
+func finiteLayer(t *testing.T, dt tensor.Dtype, l ops.Threshold, zs, hs, gs []float64) {
 	t.Helper()
 	loss, err := l.Rule.Loss(l.Levels)
 	if err != nil {
@@ -178,11 +178,11 @@ func finiteLayer(t *testing.T, dt tensor.Dtype, l ops.Layer, zs, hs, gs []float6
 			tolerance float64
 		}
 		results := []result{
-			{ops.LayerGrad{Layer: l}, loss.Grad(zs[i], tgt), weighted(loss.Grad(zs[i], tgt)), math.Inf(1)},
-			{ops.LayerLoss{Layer: l, Dims: 1}, loss.Value(zs[i], tgt), weighted(loss.Value(zs[i], tgt)), 1e-6},
+			{ops.LayerGrad{Threshold: l}, loss.Grad(zs[i], tgt), weighted(loss.Grad(zs[i], tgt)), math.Inf(1)},
+			{ops.LayerLoss{Threshold: l, Dims: 1}, loss.Value(zs[i], tgt), weighted(loss.Value(zs[i], tgt)), 1e-6},
 		}
 		if l.Rule == (ops.STE{}) { // the others do not depend on the rule
-			results = append(results, result{ops.Target{Layer: l}, 0, tgt, 0}, result{ops.Agreement{Layer: l, Dims: 1}, 0, agrees, 0})
+			results = append(results, result{ops.Target{Threshold: l}, 0, tgt, 0}, result{ops.Agreement{Threshold: l, Dims: 1}, 0, agrees, 0})
 		}
 		for _, c := range results {
 			v, err := c.op.Do(in...)
@@ -226,7 +226,7 @@ func finiteLayer(t *testing.T, dt tensor.Dtype, l ops.Layer, zs, hs, gs []float6
 		return
 	}
 	n := len(z)
-	v, err := ops.LayerGrad{Layer: l}.Do(gtest.Dense(dt, z, n), gtest.Dense(dt, h, n), gtest.Dense(dt, g, n))
+	v, err := ops.LayerGrad{Threshold: l}.Do(gtest.Dense(dt, z, n), gtest.Dense(dt, h, n), gtest.Dense(dt, g, n))
 	if err != nil {
 		t.Errorf("%v, all that went alone: %v", l, err)
 		return
@@ -256,7 +256,7 @@ func TestOverflowNamesTheLayer(t *testing.T) {
 			for _, m := range gtest.FailingMachines() {
 				_, _, err := gtest.Backward(t, m, dt, nodes.Act(c.act), []float64{1, c.z, 1}, []float64{0.1, c.g, 0.1}, 3)
 				// The test's input is called z.
-				gtest.WantError(t, name, err, `"z"`, "element 1", "diverged", fmt.Sprint(c.act.Layer().Rule)[:8], dt.String())
+				gtest.WantError(t, name, err, `"z"`, "element 1", "diverged", fmt.Sprint(c.act.Threshold().Rule)[:8], dt.String())
 			}
 		}
 	}
@@ -283,8 +283,8 @@ func TestGradientsAreChecked(t *testing.T) {
 				for _, s := range []ops.TargetSetter{nil, ops.KeepOutput{Below: 1}} {
 					for _, r := range []ops.Rule{ops.SoftHinge{}, ops.SSTE{}, ops.Ramp{}, ops.WtHinge{}} {
 						z, h, g := gtest.Dense(dt, []float64{3, 2}, 2), gtest.Dense(dt, []float64{1, 1}, 2), gtest.Dense(dt, []float64{1, bad}, 2)
-						l := ops.Sign{Rule: r, Unweighted: unweighted, Targets: s}.Layer()
-						for _, op := range []gorgonia.Op{ops.LayerGrad{Layer: l}, ops.Target{Layer: l}, ops.LayerLoss{Layer: l, Dims: 1}, ops.Agreement{Layer: l, Dims: 1}} {
+						l := ops.Sign{Rule: r, Unweighted: unweighted, Targets: s}.Threshold()
+						for _, op := range []gorgonia.Op{ops.LayerGrad{Threshold: l}, ops.Target{Threshold: l}, ops.LayerLoss{Threshold: l, Dims: 1}, ops.Agreement{Threshold: l, Dims: 1}} {
 							_, err := op.Do(z, h, g)
 							gtest.WantError(t, fmt.Sprintf("%v of %v", op, bad), err, "element 1", "gradient", "diverged")
 						}

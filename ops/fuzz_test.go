@@ -32,7 +32,7 @@ func fuzzActivation(f *testing.F, act ops.Activation) {
 		}
 		f.Add(b)
 	}
-	layer := act.Layer()
+	layer := act.Threshold()
 	loss, err := layer.Rule.Loss(layer.Levels)
 	if err != nil {
 		f.Fatal(err)
@@ -69,7 +69,7 @@ func fuzzActivation(f *testing.F, act ops.Activation) {
 				t.Fatalf("z = %v: level %v, want %v to %v", z[i], h, lo, hi)
 			}
 		}
-		dz, err := ops.LayerGrad{Layer: layer}.Do(zt, h, gt)
+		dz, err := ops.LayerGrad{Threshold: layer}.Do(zt, h, gt)
 		for i := range g {
 			if g[i]-g[i] != 0 {
 				if err == nil {
@@ -114,7 +114,7 @@ func FuzzRules(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l := ops.Layer{Levels: spans[int(span)%len(spans)], Rule: r, Unweighted: unweighted}
+		l := ops.Threshold{Levels: spans[int(span)%len(spans)], Rule: r, Unweighted: unweighted}
 		loss, err := r.Loss(l.Levels)
 		if err != nil {
 			t.Fatal(err)
@@ -133,7 +133,7 @@ func FuzzRules(f *testing.F) {
 				}
 			}
 			for op, want := range map[gorgonia.Op]float64{
-				ops.LayerGrad{Layer: l}: loss.Grad(z, tgt), ops.LayerLoss{Layer: l, Dims: 1}: loss.Value(z, tgt),
+				ops.LayerGrad{Threshold: l}: loss.Grad(z, tgt), ops.LayerLoss{Threshold: l, Dims: 1}: loss.Value(z, tgt),
 			} {
 				v, err := op.Do(in...)
 				if err == nil && !finite(gtest.Floats(t, v)[0]) {

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strconv"
 
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/pkg/errors"
 )
 
@@ -93,7 +94,7 @@ func appendBits(b []byte, x float64) []byte { return strconv.AppendUint(b, math.
 // checkIdentity returns an error unless a rule or setter, v, is told from others by its value.
 func checkIdentity(what string, v any) error {
 	if _, err := identity(v); err != nil {
-		return errors.Errorf("ops: %s %T: %v, and two of them could not be told apart: it must be a plain value of numbers, strings and structs of them",
+		return opkit.Errorf("ops", "%s %T: %v, and two of them could not be told apart: it must be a plain value of numbers, strings and structs of them",
 			what, v, err)
 	}
 	return nil

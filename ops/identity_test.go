@@ -99,8 +99,8 @@ func TestRulesWithoutAnIdentityAreRefused(t *testing.T) {
 			in := gtest.Input(g, "x", tensor.Float32, []float64{1, 2}, 2)
 			_, err := nodes.Act(act)(in)
 			gtest.WantError(t, what+" in "+name, err, append(c.words, "plain")...)
-			l := act.Layer()
-			for _, op := range []gorgonia.Op{act, ops.LayerGrad{Layer: l}, ops.Target{Layer: l}, ops.LayerLoss{Layer: l, Dims: 1}, ops.Agreement{Layer: l, Dims: 1}} {
+			l := act.Threshold()
+			for _, op := range []gorgonia.Op{act, ops.LayerGrad{Threshold: l}, ops.Target{Threshold: l}, ops.LayerLoss{Threshold: l, Dims: 1}, ops.Agreement{Threshold: l, Dims: 1}} {
 				ins := gorgonia.Nodes{in, in, in}[:op.Arity()]
 				_, err := gorgonia.ApplyOp(op, ins...)
 				gtest.WantError(t, fmt.Sprintf("%s in %s, %T", what, name, op), err, c.words...)

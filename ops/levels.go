@@ -2,8 +2,8 @@ package ops
 
 import (
 	"github.com/ftprop/ftprop/internal/levels"
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/internal/vec"
-	"github.com/pkg/errors"
 	"gorgonia.org/tensor"
 )
 
@@ -30,7 +30,7 @@ func (l Levels) ValidateIn(dt tensor.Dtype) error {
 	if dt == tensor.Float32 {
 		check = levels.Check[float32]
 	}
-	return errors.WithMessage(check(levels.Levels(l)), "ops")
+	return opkit.In("ops", check(levels.Levels(l)))
 }
 
 // Index returns the number of the level that pre-activation z maps to.

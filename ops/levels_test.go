@@ -39,7 +39,7 @@ func TestLevelsThatADtypeCannotHold(t *testing.T) {
 		{lo: 1, hi: 1 + 1e-15, steps: 65535, words32: []string{"apart"}, everywhere: true},
 	} {
 		act := ops.Staircase{Steps: c.steps, Lo: c.lo, Hi: c.hi}
-		if err := act.Layer().Levels.Validate(); (err != nil) != c.everywhere {
+		if err := act.Threshold().Levels.Validate(); (err != nil) != c.everywhere {
 			t.Errorf("%v: Validate: %v", act, err)
 		}
 		for _, dt := range gtest.Dtypes() {
@@ -52,8 +52,8 @@ func TestLevelsThatADtypeCannotHold(t *testing.T) {
 			h, errDo := act.Do(gtest.Dense(dt, []float64{c.lo, c.hi}, 2))
 			in := gtest.Dense(dt, []float64{c.lo, c.hi}, 2)
 			g := gtest.Dense(dt, []float64{0.1, -0.1}, 2)
-			_, errGrad := ops.LayerGrad{Layer: act.Layer()}.Do(in, in, g)
-			_, errLoss := ops.LayerLoss{Layer: act.Layer(), Dims: 1}.Do(in, in, g)
+			_, errGrad := ops.LayerGrad{Threshold: act.Threshold()}.Do(in, in, g)
+			_, errLoss := ops.LayerLoss{Threshold: act.Threshold(), Dims: 1}.Do(in, in, g)
 			if ok {
 				for _, err := range []error{err, errDo, errGrad, errLoss} {
 					if err != nil {

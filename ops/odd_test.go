@@ -32,8 +32,8 @@ func allOps(t *testing.T) map[gorgonia.Op]gorgonia.Nodes {
 		}
 		all[d[0].Op()] = append(gorgonia.Nodes{x, x}[:d[0].Op().Arity()-1], y)
 	}
-	l := ops.Sign{}.Layer()
-	for _, op := range []gorgonia.Op{ops.LayerGrad{Layer: l}, ops.Target{Layer: l}, ops.LayerLoss{Layer: l, Dims: 2}, ops.Agreement{Layer: l, Dims: 2}} {
+	l := ops.Sign{}.Threshold()
+	for _, op := range []gorgonia.Op{ops.LayerGrad{Threshold: l}, ops.Target{Threshold: l}, ops.LayerLoss{Threshold: l, Dims: 2}, ops.Agreement{Threshold: l, Dims: 2}} {
 		all[op] = gorgonia.Nodes{x, x, y}
 	}
 	for op := ops.CrossEntropy; op <= ops.TruncHingeSoftmax; op++ {

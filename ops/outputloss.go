@@ -49,7 +49,7 @@ func (op OutputLoss) String() string {
 
 func (op OutputLoss) validate() error {
 	if op < CrossEntropy || op > TruncHingeSoftmax {
-		return errors.Errorf("ops: there is no %v: the output losses are %v (0) to %v (%d)", op, CrossEntropy, TruncHingeSoftmax, int(TruncHingeSoftmax))
+		return errors.Errorf("there is no such loss: the output losses are %v (0) to %v (%d)", CrossEntropy, TruncHingeSoftmax, int(TruncHingeSoftmax))
 	}
 	return nil
 }
@@ -132,12 +132,12 @@ func rows[T vec.Float](op OutputLoss, logits, labels gorgonia.Value, f func(i in
 	if _, err := op.InferShape(logits.Shape(), labels.Shape()); err != nil {
 		return err
 	}
-	x, err := opkit.AllElements[T](op, logits, labels)
+	x, err := opkit.AllElements[T](logits, labels)
 	if err != nil {
 		return err
 	}
 	if err := checkFinite("logits", x[0], 0); err != nil {
-		return errors.WithMessagef(err, "ops: %v", op)
+		return err
 	}
 	classes := logits.Shape()[1]
 	buf := make([]float64, 4*classes)
@@ -151,14 +151,14 @@ func rows[T vec.Float](op OutputLoss, logits, labels gorgonia.Value, f func(i in
 				continue
 			}
 			if yr[c] != 0 && yr[c] != 1 {
-				return errors.Errorf("ops: %v: label %v of sample %d, class %d: labels are one-hot, 0 or 1", op, yr[c], i, c)
+				return errors.Errorf("label %v of sample %d, class %d: labels are one-hot, 0 or 1", yr[c], i, c)
 			}
 		}
 		switch {
 		case op != CrossEntropy && sum != 1:
-			return errors.Errorf("ops: %v: sample %d has %v labels: labels are one-hot, one class 1 and the others 0", op, i, sum)
+			return errors.Errorf("sample %d has %v labels: labels are one-hot, one class 1 and the others 0", i, sum)
 		case math.Abs(sum-1) > labelSlack:
-			return errors.Errorf("ops: %v: the labels of sample %d sum to %.4g: they are one-hot, one class 1 and the others 0, or a distribution that sums to 1", op, i, sum)
+			return errors.Errorf("the labels of sample %d sum to %.4g: they are one-hot, one class 1 and the others 0, or a distribution that sums to 1", i, sum)
 		}
 		loss := op.row(xr, yr, p, d)
 		f(i, loss, d)
@@ -175,14 +175,14 @@ func (op OutputLoss) Type() hm.Type { return opkit.ScalarType(2, 2) }
 // InferShape checks that logits and labels have the same shape (N, C); the result is a scalar.
 func (op OutputLoss) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 	if err := op.validate(); err != nil {
-		return nil, err
+		return nil, opkit.OfOp(op, err)
 	}
 	s, err := opkit.SameShape(op, in, 2)
 	if err != nil {
-		return nil, errors.WithMessage(err, "logits (N, C) need one-hot labels (N, C)")
+		return nil, opkit.OfOp(op, errors.WithMessage(err, "logits (N, C) need one-hot labels (N, C)"))
 	}
 	if len(s) != 2 || s[0] < 1 || s[1] < 2 {
-		return nil, errors.Errorf("ops: %v takes logits and labels of shape (N, C), N >= 1 samples and C >= 2 classes, got %v", op, s)
+		return nil, opkit.OfOp(op, errors.Errorf("takes logits and labels of shape (N, C), N >= 1 samples and C >= 2 classes, got %v", s))
 	}
 	return tensor.ScalarShape(), nil
 }
@@ -206,8 +206,8 @@ func outputLoss[T vec.Float](op OutputLoss, in []gorgonia.Value) (gorgonia.Value
 	}
 	mean := T(sum / float64(opkit.BatchOf(in[0])))
 	if mean-mean != 0 {
-		return nil, errors.Errorf("ops: %v: the loss is no finite %v, for the logits of sample %d give %v: training has diverged or the data are not clean",
-			op, dtypeOf[T](), at, worst)
+		return nil, errors.Errorf("the loss is no finite %v, for the logits of sample %d give %v: training has diverged or the data are not clean",
+			dtypeOf[T](), at, worst)
 	}
 	return opkit.Scalar(mean), nil
 }
@@ -236,7 +236,7 @@ func (op OutputLoss) SymDiff(in gorgonia.Nodes, _, grad *gorgonia.Node) (gorgoni
 		return nil, err
 	}
 	d, err := gorgonia.ApplyOp(outputGrad{op: op}, in[0], in[1], grad)
-	return gorgonia.Nodes{d, nil}, errors.WithMessagef(err, "ops: differentiating %v", op)
+	return gorgonia.Nodes{d, nil}, opkit.Differentiating(op, err)
 }
 
 // DoDiff adds the derivative to the logits' gradient; the Lisp machine calls it.
@@ -270,7 +270,7 @@ func (d outputGrad) Type() hm.Type {
 func (d outputGrad) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 	return opkit.Infer(d, in, 3, func(in []tensor.Shape) (tensor.Shape, error) {
 		if !in[2].IsScalar() {
-			return nil, errors.Errorf("ops: %v: the gradient of the loss has shape %v, want a scalar", d, in[2])
+			return nil, errors.Errorf("the gradient of the loss has shape %v, want a scalar", in[2])
 		}
 		_, err := d.op.InferShape(in[0], in[1])
 		return in[0], err
@@ -293,10 +293,10 @@ func outputDiff[T vec.Float](op outputGrad, prealloc gorgonia.Value, in []gorgon
 		return nil, err
 	}
 	if err := checkFinite("gradient reaching the loss", g, 0); err != nil {
-		return nil, errors.WithMessagef(err, "ops: %v", op)
+		return nil, err
 	}
 	scale := float64(g[0]) / float64(opkit.BatchOf(in[0]))
-	return opkit.Elementwise(op, prealloc, in[:2], func(out []T, _ [][]T) error {
+	return opkit.Elementwise(prealloc, in[:2], func(out []T, _ [][]T) error {
 		classes := in[0].Shape()[1]
 		err := rows[T](op.op, in[0], in[1], func(i int, _ float64, d []float64) {
 			row := out[i*classes : (i+1)*classes]

@@ -2,13 +2,13 @@ package ops_test
 
 import (
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"testing"
 
 	"github.com/ftprop/ftprop/internal/gtest"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/ops"
+	"github.com/ftprop/ftprop/ops/opstest"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
@@ -52,49 +52,28 @@ func eachPair(t *testing.T, f func(t *testing.T, rule ops.Rule, act activation))
 
 func lossOf(t *testing.T, rule ops.Rule, a activation) ops.Loss {
 	t.Helper()
-	loss, err := rule.Loss(a.make(rule, false, nil).Layer().Levels)
+	loss, err := rule.Loss(a.make(rule, false, nil).Threshold().Levels)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return loss
 }
 
-func TestIgnoredUnitsCostNothing(t *testing.T) {
-	eachPair(t, func(t *testing.T, rule ops.Rule, a activation) {
-		loss := lossOf(t, rule, a)
-		for _, z := range []float64{-1e4, -1, -0.3, 0, 0.5, 1, 1e4} {
-			if v, g := loss.Value(z, 0), loss.Grad(z, 0); v != 0 || g != 0 {
-				t.Errorf("z = %v, t = 0: value %v, derivative %v, want 0", z, v, g)
+// Every rule keeps what rules promise: of its losses, and of the backward pass on both machines, in both dtypes.
+func TestRules(t *testing.T) {
+	for _, name := range ops.RuleNames() {
+		rule, err := ops.RuleByName(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Run(name, func(t *testing.T) {
+			var acts []ops.Activation
+			for _, a := range activations() {
+				acts = append(acts, a.make(rule, false, nil))
 			}
-		}
-	})
-}
-
-// Grad is the derivative of Value. Where the loss has a kink within the finite difference's reach
-// (the two one-sided differences disagree) it lies between them.
-func TestGradIsDerivativeOfValue(t *testing.T) {
-	eachPair(t, func(t *testing.T, rule ops.Rule, a activation) {
-		loss := lossOf(t, rule, a)
-		const h = 1e-6
-		smooth := 0
-		for z := -4.0; z <= 4; z += 0.0137 {
-			for _, tgt := range []float64{-1, 1} {
-				l, m, r := loss.Value(z-h, tgt), loss.Value(z, tgt), loss.Value(z+h, tgt)
-				left, right, got := (m-l)/h, (r-m)/h, loss.Grad(z, tgt)
-				lo, hi := math.Min(left, right), math.Max(left, right)
-				tol := 1e-4 * (1 + math.Abs(got))
-				if hi-lo < tol {
-					smooth++
-				}
-				if got < lo-tol || got > hi+tol {
-					t.Fatalf("z = %v, t = %v: Grad %v, differences %v and %v", z, tgt, got, left, right)
-				}
-			}
-		}
-		if smooth < 1000 {
-			t.Errorf("only %d smooth points: the test has no force", smooth)
-		}
-	})
+			opstest.Rule(t, rule, acts...)
+		})
+	}
 }
 
 func TestLossesAreFinite(t *testing.T) {
@@ -131,35 +110,10 @@ func randoms(n int) (z, g []float64) {
 // The backward pass is w dl/dz(z, t) with the documented targets and weights, on both machines, in both
 // dtypes, weighted and not, for every pair and setter; this covers the fast paths, which never call Grad.
 func TestBackwardIsTheLayerLossDerivative(t *testing.T) {
-	z, g := randoms(2 * 3 * 4 * 5)
-	shape := []int{2, 3, 4, 5}
 	eachPair(t, func(t *testing.T, rule ops.Rule, a activation) {
-		loss := lossOf(t, rule, a)
+		opstest.Activation(t, a.make(rule, true, nil))
 		for _, unweighted := range []bool{false, true} {
-			for _, setter := range []ops.TargetSetter{nil, ops.KeepOutput{Below: 0.05}} {
-				act := a.make(rule, unweighted, setter)
-				lv := act.Layer().Levels
-				want := make([]float64, len(z))
-				for i := range z {
-					h := lv.Quantize(z[i])
-					tgt := act.Layer().Targets.Target(lv, g[i], z[i], h)
-					w := math.Abs(g[i])
-					if unweighted {
-						w = 1 / float64(shape[0])
-						if lv.Steps > 1 {
-							w /= lv.Hi - lv.Lo
-						}
-					}
-					want[i] = w * loss.Grad(z[i], tgt)
-				}
-				eachRun(t, func(t *testing.T, m gtest.Machine, dt tensor.Dtype) {
-					_, dz, err := gtest.Backward(t, m, dt, nodes.Act(act), z, g, shape...)
-					if err != nil {
-						t.Fatal(err)
-					}
-					gtest.Compare(t, fmt.Sprintf("%v", act), dz, want)
-				})
-			}
+			opstest.Activation(t, a.make(rule, unweighted, ops.KeepOutput{Below: 0.05}))
 		}
 	})
 }
@@ -317,8 +271,8 @@ func TestHashesTellApart(t *testing.T) {
 			for _, unweighted := range []bool{false, true} {
 				for _, s := range []ops.TargetSetter{nil, ops.KeepOutput{Below: 0.1}, ops.KeepOutput{Below: 0.2}} {
 					act := a.make(rule, unweighted, s)
-					l := act.Layer()
-					for _, op := range []gorgonia.Op{act, ops.LayerGrad{Layer: l}, ops.Target{Layer: l}, ops.LayerLoss{Layer: l}, ops.Agreement{Layer: l}} {
+					l := act.Threshold()
+					for _, op := range []gorgonia.Op{act, ops.LayerGrad{Threshold: l}, ops.Target{Threshold: l}, ops.LayerLoss{Threshold: l}, ops.Agreement{Threshold: l}} {
 						what := fmt.Sprintf("%v", op)
 						if other, ok := seen[op.Hashcode()]; ok {
 							t.Errorf("%s and %s have the same hash", what, other)

@@ -45,10 +45,10 @@ func (op Round) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 
 func (op Round) validate() error {
 	if f, e := math.Frexp(op.Unit); f != 0.5 || e < -99 || e > 99 {
-		return errors.Errorf("ops: %v: the unit must be a power of two, from 2^-100 to 2^98", op)
+		return errors.New("the unit must be a power of two, from 2^-100 to 2^98")
 	}
 	if k := op.Max / op.Unit; !(k >= 1 && k <= 1<<24) || k != math.Trunc(k) {
-		return errors.Errorf("ops: %v: the maximum must be 1 to 2^24 times the unit, a whole number", op)
+		return errors.New("the maximum must be 1 to 2^24 times the unit, a whole number")
 	}
 	return nil
 }
@@ -92,9 +92,6 @@ func (op Round) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ftprop %v", op) }
 
 // Hashcode is the hash of what WriteHash writes.
 func (op Round) Hashcode() uint32 { return opkit.Hashcode("ftprop " + op.String()) }
-
-// DiffWRT is true.
-func (op Round) DiffWRT(int) []bool { return []bool{true} }
 
 // SymDiff returns the straight-through derivative's node; gorgonia.Grad calls it.
 func (op Round) SymDiff(in gorgonia.Nodes, _, grad *gorgonia.Node) (gorgonia.Nodes, error) {

@@ -3,7 +3,7 @@ package ops
 import (
 	"strings"
 
-	"github.com/pkg/errors"
+	"github.com/ftprop/ftprop/internal/opkit"
 )
 
 // Rule chooses the layer loss for units with the given levels: it is how an activation
@@ -20,8 +20,8 @@ import (
 //
 //	func (Cubic) Loss(ops.Levels) (ops.Loss, error) { return cubicLoss{}, nil }
 //
-// and pass it as the Rule of an activation. Package tests show what to check: Value and
-// Grad are 0 for t = 0, Grad is the derivative of Value.
+// and pass it as the Rule of an activation. opstest.Rule checks it: that Value and Grad are 0 for t = 0, that Grad is the derivative of
+// Value, and what becomes of them on Gorgonia's machines.
 type Rule interface {
 	Loss(Levels) (Loss, error)
 }
@@ -76,7 +76,7 @@ func RuleByName(name string) (Rule, error) {
 			return r.rule, nil
 		}
 	}
-	return nil, errors.Errorf("ops: no rule %q; the rules are %s", name, strings.Join(RuleNames(), ", "))
+	return nil, opkit.Errorf("ops", "no rule %q; the rules are %s", name, strings.Join(RuleNames(), ", "))
 }
 
 // RuleNames returns the names RuleByName knows, the default rule first.
@@ -102,10 +102,10 @@ const maxParameter = 1e15
 // positive returns an error unless x, the parameter of a rule, is positive and at most maxParameter.
 func positive(rule Rule, parameter string, x float64) error {
 	if !(x > 0) || x-x != 0 {
-		return errors.Errorf("ops: %v: %s is %v, but must be positive and finite", rule, parameter, x)
+		return opkit.Errorf("ops", "%v: %s is %v, but must be positive and finite", rule, parameter, x)
 	}
 	if x > maxParameter {
-		return errors.Errorf("ops: %v: %s is %v, but must be at most %v", rule, parameter, x, maxParameter)
+		return opkit.Errorf("ops", "%v: %s is %v, but must be at most %v", rule, parameter, x, maxParameter)
 	}
 	return nil
 }

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/internal/vec"
-	"github.com/pkg/errors"
 )
 
 // Gradient estimators of other papers, as rules, to compare with. Those made for sign are
@@ -86,7 +86,7 @@ func (r ReSTE) Loss(lv Levels) (Loss, error) {
 		return nil, err
 	}
 	if l.power < 1 || l.clip <= resteLinear {
-		return nil, errors.Errorf("ops: %v: Power must be at least 1 and Clip greater than %v", r, resteLinear)
+		return nil, opkit.Errorf("ops", "%v: Power must be at least 1 and Clip greater than %v", r, resteLinear)
 	}
 	return surrogateOn(lv, l), nil
 }

@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -22,7 +23,6 @@ import (
 	"github.com/ftprop/ftprop/internal/atomicfile"
 	"github.com/ftprop/ftprop/internal/gemm"
 	"github.com/ftprop/ftprop/nodes"
-	"github.com/ftprop/ftprop/ops"
 	"github.com/ftprop/ftprop/solvers"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
@@ -55,23 +55,19 @@ type result struct {
 	GemmPeakGFLOPs float64 `json:"gemm_peak_gflop_per_s"`
 }
 
+// activation is nodes.ActivationByName, but that relu is Gorgonia's for both engines.
 func activation(name string) (nodes.Activation, error) {
-	switch name {
-	case "sign":
-		return nodes.Sign, nil
-	case "qrelu":
-		return nodes.Act(ops.Staircase{Steps: 3}), nil
-	case "relu":
+	if name == "relu" {
 		return gorgonia.Rectify, nil
 	}
-	return nil, errors.Errorf("no activation %q: want sign, qrelu or relu", name)
+	return nodes.ActivationByName(name)
 }
 
 func run(ctx context.Context, args []string, out, log io.Writer) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	var (
 		name   = flags.String("model", "convnet4", "`network`: mlp, convnet4, convnet8, resnet18")
-		act    = flags.String("act", "sign", "`activation`: sign, qrelu, relu")
+		act    = flags.String("act", "sign", "`activation`: "+strings.Join(nodes.ActivationNames(), ", "))
 		batch  = flags.Int("batch", 0, "`images` a step (default 64, resnet18 16)")
 		steps  = flags.Int("steps", 30, "timed `steps`, after 3 to warm up")
 		engine = flags.String("engine", "ftprop", "`layers`: ftprop or stock")

@@ -25,6 +25,7 @@ import (
 	"github.com/ftprop/ftprop/examples/data"
 	"github.com/ftprop/ftprop/examples/setup"
 	"github.com/ftprop/ftprop/internal/atomicfile"
+	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/ops"
 	"github.com/ftprop/ftprop/ops/nn"
 	"github.com/pkg/errors"
@@ -41,7 +42,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	var (
 		dir    = flags.String("data", "", "`directory` with the idx files of MNIST or Fashion-MNIST, plain or .gz (default: embedded digits)")
 		rules  = flags.String("rules", "SSTE,SoftHinge", "comma separated target `rules`: "+strings.Join(ops.RuleNames(), ", ")+"\n")
-		acts   = flags.String("acts", "sign,qrelu,relu,threshold-relu", "comma separated `activations`: "+experiment.ActivationNames+"\n")
+		acts   = flags.String("acts", "sign,qrelu,relu,threshold-relu", "comma separated `activations`: "+strings.Join(nodes.ActivationNames(), ", ")+"\n")
 		hidden = flags.String("hidden", "", "comma separated `widths` of the hidden layers (default 128,128; with -data 512,512)")
 		epochs = flags.Int("epochs", 0, "`times` through the training set (default 30; with -data 10)")
 		seeds  = flags.Int("seeds", 4, "`number` of seeds for each configuration")

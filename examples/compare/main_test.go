@@ -139,9 +139,9 @@ func TestBadArguments(t *testing.T) {
 		words []string
 	}{
 		"rule":          {[]string{"-rules", "Hinge9"}, []string{"Hinge9", "SoftHinge"}},
-		"activation":    {[]string{"-acts", "gelu"}, []string{"gelu", "qrelu", "threshold-relu"}},
-		"staircase":     {[]string{"-acts", "staircase1"}, []string{"staircase1", "from 2"}},
-		"bits":          {[]string{"-acts", "qreluX"}, []string{"qrelux", "from 2 to 16"}},
+		"activation":    {[]string{"-acts", "gelu"}, []string{"gelu", "qrelu", "thresholdrelu"}},
+		"staircase":     {[]string{"-acts", "staircase1"}, []string{"staircase1", "2 to 65535"}},
+		"bits":          {[]string{"-acts", "qreluX"}, []string{"qreluX", "2 to 16"}},
 		"nothing":       {[]string{"-acts", ""}, []string{"nothing to compare"}},
 		"no rule":       {[]string{"-rules", "", "-acts", "sign"}, []string{"nothing to compare"}},
 		"width":         {[]string{"-hidden", "12,x"}, []string{"-hidden", "x"}},

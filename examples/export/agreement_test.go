@@ -116,7 +116,7 @@ func compare(t *testing.T, rt ort.Runtime, net *models.Net, model []byte, x []fl
 				for u := range ours {
 					if ours[u] != theirs[u] && !flipped {
 						a.flips++
-						a.margin = max(a.margin, distance(float64(z[u]), act.Layer().Levels)/scale)
+						a.margin = max(a.margin, distance(float64(z[u]), act.Threshold().Levels)/scale)
 					}
 				}
 				for u := range ours {

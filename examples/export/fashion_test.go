@@ -169,18 +169,27 @@ func samples(t *testing.T, src data.Source, n int) (x []float32, labels []int) {
 	return x, labels
 }
 
-// calibrate sets the running statistics to those of a batch.
+// calibrate sets the running statistics to those of a batch: after a run that begins with zeros they are the batch's, times momentum.
 func calibrate(t *testing.T, net *models.Net, x []float32) {
 	t.Helper()
-	momentum := func(m float64) {
+	scale := func(by func(op *nn.BatchNorm) float64) {
+		t.Helper()
 		for _, n := range net.Input.Graph().AllNodes() {
-			if op, ok := n.Op().(*nn.BatchNorm); ok {
-				op.Momentum = m
+			op, ok := n.Op().(*nn.BatchNorm)
+			if !ok {
+				continue
+			}
+			mean, variance := op.Running()
+			for c := range mean {
+				mean[c] *= by(op)
+				variance[c] *= by(op)
+			}
+			if err := op.SetRunning(mean, variance); err != nil {
+				t.Fatal(err)
 			}
 		}
 	}
-	momentum(1)
-	defer momentum(0.1)
+	scale(func(*nn.BatchNorm) float64 { return 0 })
 	if err := gorgonia.Let(net.Input, tensor.New(tensor.WithShape(net.Input.Shape()...), tensor.WithBacking(x))); err != nil {
 		t.Fatal(err)
 	}
@@ -189,6 +198,7 @@ func calibrate(t *testing.T, net *models.Net, x []float32) {
 	if err := vm.RunAll(); err != nil {
 		t.Fatal(err)
 	}
+	scale(func(op *nn.BatchNorm) float64 { return 1 / op.Momentum() })
 }
 
 // shortly trains on the first n images.

@@ -170,7 +170,7 @@ func TestErrors(t *testing.T) {
 		{[]string{"-eval", weights, "-classes", "7"}, []string{"10 classes, want 7"}},
 		{[]string{"-eval", weights, "-shape", "1,8,8"}, []string{"fc1.weight", "images of [1 8 8], the file's are [1 2 2]"}},
 		{[]string{"-eval", weights, "-input-max", "2"}, []string{"-input-max", "-fixed-point"}},
-		{[]string{"-eval", bad, "-act", "tanh"}, []string{"-act", "tanh"}},
+		{[]string{"-eval", bad, "-act", "gelu"}, []string{"-act", "tanh"}},
 	} {
 		var out, log bytes.Buffer
 		gtest.WantError(t, strings.Join(c.args, " "), run(append([]string{"-out", model}, c.args...), &out, &log), c.words...)

@@ -39,8 +39,8 @@ func Curves(w io.Writer, history []Epoch, title string) error {
 }
 
 // Looks returns what was seen of the layers after each epoch.
-func Looks(history []Epoch) [][]diagnostics.Layer {
-	looks := make([][]diagnostics.Layer, len(history))
+func Looks(history []Epoch) [][]diagnostics.LayerStats {
+	looks := make([][]diagnostics.LayerStats, len(history))
 	for i, e := range history {
 		looks[i] = e.Layers
 	}

@@ -75,17 +75,17 @@ type Step struct {
 
 // Epoch is the record of one epoch, which counts from 0.
 type Epoch struct {
-	Epoch      int                 `json:"epoch"`
-	LearnRate  float64             `json:"learning_rate,omitempty"` // of the last step; known of a solvers.Scheduled
-	Train      Metrics             `json:"train"`                   // while training, of the weights as they were then, augmented images
-	Validation *Metrics            `json:"validation,omitempty"`
-	Test       *Metrics            `json:"test,omitempty"`
-	Layers     []diagnostics.Layer `json:"layers,omitempty"`
-	Best       bool                `json:"best"`       // the best validation so far, or without validation the last
-	Seconds    float64             `json:"seconds"`    // of training, evaluation not included
-	GradNorm   float64             `json:"grad_norm"`  // Euclidean, of all gradients in the last step, before weight decay
-	ParamNorm  float64             `json:"param_norm"` // Euclidean, of all parameters after it
-	ImagesPerS float64             `json:"images_per_s"`
+	Epoch      int                      `json:"epoch"`
+	LearnRate  float64                  `json:"learning_rate,omitempty"` // of the last step; known of a solvers.Scheduled
+	Train      Metrics                  `json:"train"`                   // while training, of the weights as they were then, augmented images
+	Validation *Metrics                 `json:"validation,omitempty"`
+	Test       *Metrics                 `json:"test,omitempty"`
+	Layers     []diagnostics.LayerStats `json:"layers,omitempty"`
+	Best       bool                     `json:"best"`       // the best validation so far, or without validation the last
+	Seconds    float64                  `json:"seconds"`    // of training, evaluation not included
+	GradNorm   float64                  `json:"grad_norm"`  // Euclidean, of all gradients in the last step, before weight decay
+	ParamNorm  float64                  `json:"param_norm"` // Euclidean, of all parameters after it
+	ImagesPerS float64                  `json:"images_per_s"`
 }
 
 // Trainer trains one network.
@@ -442,7 +442,7 @@ func newProbe(c *Config) (*probe, error) {
 	return p, nil
 }
 
-func (p *probe) look(workers int) ([]diagnostics.Layer, error) {
+func (p *probe) look(workers int) ([]diagnostics.LayerStats, error) {
 	loader, err := data.NewLoader(p.images, data.LoaderOptions{Batch: p.net.Input.Shape()[0], Eval: true, Workers: workers})
 	if err != nil {
 		return nil, err

@@ -102,7 +102,7 @@ func (s Stubborn) Target(levels ops.Levels, g, z, h float64) float64 {
 
 func Example_ruleTargets() {
 	act := ops.Sign{Rule: Huber{Delta: 1}, Targets: Stubborn{Reach: 0.5}}
-	layer := act.Layer()
+	layer := act.Threshold()
 	for _, z := range []float64{-0.6, -0.4, 0.4, 0.6} {
 		fmt.Printf("z = %4.1f, g = -0.1: t = %.0f\n", z, layer.Targets.Target(layer.Levels, -0.1, z, layer.Levels.Quantize(z)))
 	}

@@ -15,7 +15,7 @@ import (
 
 // Agreement draws the share of units on the side of zero that their target asks for, layer by layer, over looks at a
 // network: one a epoch, the first after epoch 1.
-func Agreement(w io.Writer, looks [][]diagnostics.Layer, title string) error {
+func Agreement(w io.Writer, looks [][]diagnostics.LayerStats, title string) error {
 	panel, err := AgreementPanel(looks)
 	if err != nil {
 		return err
@@ -24,7 +24,7 @@ func Agreement(w io.Writer, looks [][]diagnostics.Layer, title string) error {
 }
 
 // AgreementPanel is the picture of Agreement as a part of another. Of more than eight layers every third is in it, and the last.
-func AgreementPanel(looks [][]diagnostics.Layer) (Panel, error) {
+func AgreementPanel(looks [][]diagnostics.LayerStats) (Panel, error) {
 	p := Panel{X: "Epoch", Y: "Units that agree with their target (%)"}
 	if len(looks) == 0 || len(looks[0]) == 0 {
 		return p, errors.New("pictures: no threshold layers to draw")
@@ -47,7 +47,7 @@ func AgreementPanel(looks [][]diagnostics.Layer) (Panel, error) {
 }
 
 // commonPrefix is what all names begin with, up to a dot.
-func commonPrefix(layers []diagnostics.Layer) string {
+func commonPrefix(layers []diagnostics.LayerStats) string {
 	prefix := layers[0].Name
 	for _, l := range layers {
 		for !strings.HasPrefix(l.Name, prefix) {
@@ -58,7 +58,7 @@ func commonPrefix(layers []diagnostics.Layer) string {
 }
 
 // Histograms draws the pre-activations of threshold layers, with the thresholds at which their units step.
-func Histograms(w io.Writer, layers []diagnostics.Layer, title string) error {
+func Histograms(w io.Writer, layers []diagnostics.LayerStats, title string) error {
 	if len(layers) == 0 {
 		return errors.New("pictures: no threshold layers to draw")
 	}

@@ -52,10 +52,10 @@ func ink(img image.Image) int {
 	return n
 }
 
-func layers(n int, agreement float64) []diagnostics.Layer {
-	var out []diagnostics.Layer
+func layers(n int, agreement float64) []diagnostics.LayerStats {
+	var out []diagnostics.LayerStats
 	for i := range n {
-		out = append(out, diagnostics.Layer{
+		out = append(out, diagnostics.LayerStats{
 			Name: fmt.Sprintf("block.nonlin%d", i+1), Agreement: agreement / float64(i+1), Thresholds: []float64{0},
 			Z: diagnostics.Histogram{Min: -1, Max: 2, Counts: []int{1, 5, 2}},
 		})
@@ -137,9 +137,9 @@ func many(n int) []Series {
 func TestAgreement(t *testing.T) {
 	for _, n := range []int{1, 2, 20} {
 		drawn(t, fmt.Sprint(n), func(w io.Writer) error {
-			return Agreement(w, [][]diagnostics.Layer{layers(n, 0.5), layers(n, 0.75)}, "agreement")
+			return Agreement(w, [][]diagnostics.LayerStats{layers(n, 0.5), layers(n, 0.75)}, "agreement")
 		})
-		p, err := AgreementPanel([][]diagnostics.Layer{layers(n, 0.5), layers(n, 0.75)})
+		p, err := AgreementPanel([][]diagnostics.LayerStats{layers(n, 0.5), layers(n, 0.75)})
 		if err != nil || p.Lines[0].Y[1] != 75 {
 			t.Errorf("%+v, %v", p, err)
 		}
@@ -147,7 +147,7 @@ func TestAgreement(t *testing.T) {
 			t.Errorf("%d lines of 20 layers", len(p.Lines))
 		}
 	}
-	if Agreement(io.Discard, nil, "") == nil || Agreement(io.Discard, [][]diagnostics.Layer{layers(2, 1), layers(1, 1)}, "") == nil {
+	if Agreement(io.Discard, nil, "") == nil || Agreement(io.Discard, [][]diagnostics.LayerStats{layers(2, 1), layers(1, 1)}, "") == nil {
 		t.Error("no layers, and different layers: no error")
 	}
 }
@@ -186,7 +186,7 @@ func TestRulesAreTheOperations(t *testing.T) {
 	}
 	for _, r := range rules {
 		for _, act := range []ops.Activation{ops.Sign{Rule: r.Rule}, ops.Staircase{Steps: 3, Rule: r.Rule}} {
-			lv := act.Layer().Levels
+			lv := act.Threshold().Levels
 			loss, err := r.Rule.Loss(lv)
 			if err != nil {
 				t.Fatal(err)

@@ -26,7 +26,7 @@ type Network struct {
 // Flags defines the flags -arch, -act, -rule, -unweighted, -bn, -dropout and -hidden.
 func (n *Network) Flags(f *flag.FlagSet) {
 	f.StringVar(&n.Arch, "arch", "mlp", "`network`: mlp, convnet4, convnet8, alexnet, resnet18, resnet34, resnet18-imagenet")
-	f.StringVar(&n.Act, "act", "sign", "`activation`: sign, step01, qrelu (2 bits), qreluN (N bits), staircaseN (N steps), relu, trelu (threshold ReLU), hardtanh, cabs")
+	f.StringVar(&n.Act, "act", "sign", "`activation`: "+strings.Join(nodes.ActivationNames(), ", ")+" (N bits or steps; qrelu has 2 bits)")
 	f.StringVar(&n.Rule, "rule", "SoftHinge", "`rule` of a threshold activation: "+strings.Join(ops.RuleNames(), ", "))
 	f.BoolVar(&n.Unweighted, "unweighted", false, "weigh all units of a layer alike, not by the size of their gradients")
 	f.BoolVar(&n.BatchNorm, "bn", false, "batch normalisation where the network leaves the choice")
@@ -59,40 +59,23 @@ func Architectures() map[string]func(*gorgonia.Node, models.Config) (*models.Net
 	}
 }
 
-// fullPrecision is the activations without thresholds, by the names that -act takes.
-func fullPrecision() map[string]nodes.Activation {
-	return map[string]nodes.Activation{"relu": nodes.ReLU, "trelu": nodes.ThresholdReLU, "hardtanh": nodes.HardTanh, "cabs": nodes.CAbs}
-}
-
 // Activation makes the activation, with its rule.
 func (n *Network) Activation() (nodes.Activation, error) {
 	rule, err := ops.RuleByName(n.Rule)
 	if err != nil {
 		return nil, err
 	}
-	number := func(prefix string) (int, bool) {
-		v, err := strconv.Atoi(strings.TrimPrefix(n.Act, prefix))
-		return v, strings.HasPrefix(n.Act, prefix) && err == nil
+	act, err := ops.ActivationByName(n.Act)
+	if err != nil { // one without thresholds, or none
+		act, err := nodes.ActivationByName(n.Act)
+		return act, errors.WithMessagef(err, "-act %q", n.Act)
 	}
-	if act, ok := fullPrecision()[n.Act]; ok {
-		return act, nil
+	units := act.Threshold()
+	units.Rule, units.Unweighted = rule, n.Unweighted
+	if act, err = units.Activation(); err != nil {
+		return nil, err
 	}
-	if n.Act == "qrelu" {
-		return nodes.Act(ops.Staircase{Steps: 3, Rule: rule, Unweighted: n.Unweighted}), nil
-	}
-	if bits, ok := number("qrelu"); ok && bits >= 2 && bits <= 16 {
-		return nodes.Act(ops.Staircase{Steps: 1<<bits - 1, Rule: rule, Unweighted: n.Unweighted}), nil
-	}
-	if steps, ok := number("staircase"); ok {
-		return nodes.Act(ops.Staircase{Steps: steps, Rule: rule, Unweighted: n.Unweighted}), nil
-	}
-	switch n.Act {
-	case "sign":
-		return nodes.Act(ops.Sign{Rule: rule, Unweighted: n.Unweighted}), nil
-	case "step01":
-		return nodes.Act(ops.Step01{Rule: rule, Unweighted: n.Unweighted}), nil
-	}
-	return nil, errors.Errorf("-act %q: want sign, step01, qrelu, qrelu2 to qrelu16, staircase2 and up, relu, trelu, hardtanh or cabs", n.Act)
+	return nodes.Act(act), nil
 }
 
 // Bounds of what flags ask for: more would take all of a machine's memory.

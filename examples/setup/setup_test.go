@@ -25,7 +25,7 @@ func TestBuild(t *testing.T) {
 		}
 		return err
 	}
-	for _, act := range []string{"sign", "step01", "qrelu", "qrelu4", "staircase5", "relu", "trelu", "hardtanh", "cabs"} {
+	for _, act := range []string{"sign", "step01", "qrelu", "qrelu4", "staircase5", "relu", "trelu", "threshold-relu", "hardtanh", "hardsigmoid", "cabs", "tanh", "sigmoid"} {
 		if err := build("-act", act, "-hidden", "4, 3", "-rule", "SSTE", "-unweighted", "-bn"); err != nil {
 			t.Errorf("%s: %v", act, err)
 		}

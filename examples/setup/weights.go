@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/ftprop/ftprop/models"
+	"github.com/ftprop/ftprop/ops"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -26,7 +27,7 @@ func (n *Network) Check(given map[string]bool) error {
 	if given["bn"] && !n.BatchNorm && strings.HasPrefix(n.Arch, "resnet") {
 		return errors.Errorf("-bn=false: %s always has batch normalisation", n.Arch)
 	}
-	if _, ok := fullPrecision()[n.Act]; ok {
+	if _, err := ops.ActivationByName(n.Act); err != nil {
 		for _, f := range []string{"rule", "unweighted"} {
 			if given[f] {
 				return errors.Errorf("-%s is for threshold activations, and -act %s is none", f, n.Act)

@@ -14,6 +14,13 @@ import (
 	"gorgonia.org/tensor"
 )
 
+// TB is the part of testing.TB that most of the package needs.
+type TB interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // Machine is one of Gorgonia's machines.
 type Machine string
 
@@ -61,17 +68,24 @@ func Dense(dt tensor.Dtype, x []float64, shape ...int) *tensor.Dense {
 // Input returns a node of a graph with the given elements.
 func Input(g *gorgonia.ExprGraph, name string, dt tensor.Dtype, x []float64, shape ...int) *gorgonia.Node {
 	if len(shape) == 0 {
-		var v gorgonia.Value = gorgonia.NewF64(x[0])
-		if dt == tensor.Float32 {
-			v = gorgonia.NewF32(float32(x[0]))
-		}
-		return gorgonia.NewScalar(g, dt, gorgonia.WithName(name), gorgonia.WithValue(v))
+		return gorgonia.NewScalar(g, dt, gorgonia.WithName(name), gorgonia.WithValue(Value(dt, x)))
 	}
-	return gorgonia.NewTensor(g, dt, len(shape), gorgonia.WithShape(shape...), gorgonia.WithName(name), gorgonia.WithValue(Dense(dt, x, shape...)))
+	return gorgonia.NewTensor(g, dt, len(shape), gorgonia.WithShape(shape...), gorgonia.WithName(name), gorgonia.WithValue(Value(dt, x, shape...)))
+}
+
+// Value returns the value of an input: Dense, but of no shape one of Gorgonia's scalars.
+func Value(dt tensor.Dtype, x []float64, shape ...int) gorgonia.Value {
+	switch {
+	case len(shape) > 0:
+		return Dense(dt, x, shape...)
+	case dt == tensor.Float32:
+		return gorgonia.NewF32(float32(x[0]))
+	}
+	return gorgonia.NewF64(x[0])
 }
 
 // Floats returns the elements of a value as float64, a copy.
-func Floats(t testing.TB, v gorgonia.Value) []float64 {
+func Floats(t TB, v gorgonia.Value) []float64 {
 	t.Helper()
 	switch x := v.Data().(type) {
 	case float64:
@@ -93,7 +107,7 @@ func Floats(t testing.TB, v gorgonia.Value) []float64 {
 
 // Run runs the graph of cost forward and backward on machine m. It returns the values of the nodes in
 // read and the gradients of cost with respect to the nodes in wrt. The machine's error is returned.
-func Run(t testing.TB, m Machine, cost *gorgonia.Node, wrt, read gorgonia.Nodes) (values, grads [][]float64, err error) {
+func Run(t TB, m Machine, cost *gorgonia.Node, wrt, read gorgonia.Nodes) (values, grads [][]float64, err error) {
 	t.Helper()
 	g := cost.Graph()
 	vals := make([]gorgonia.Value, len(read))
@@ -141,7 +155,7 @@ func Run(t testing.TB, m Machine, cost *gorgonia.Node, wrt, read gorgonia.Nodes)
 
 // Backward runs one activation on machine m with pre-activations z and upstream gradient g, both of one
 // shape (none: a scalar), and returns outputs and dz.
-func Backward(t testing.TB, m Machine, dt tensor.Dtype, act func(*gorgonia.Node) (*gorgonia.Node, error), z, g []float64, shape ...int) (h, dz []float64, err error) {
+func Backward(t TB, m Machine, dt tensor.Dtype, act func(*gorgonia.Node) (*gorgonia.Node, error), z, g []float64, shape ...int) (h, dz []float64, err error) {
 	t.Helper()
 	graph := gorgonia.NewGraph()
 	x := Input(graph, "z", dt, z, shape...)
@@ -156,7 +170,7 @@ func Backward(t testing.TB, m Machine, dt tensor.Dtype, act func(*gorgonia.Node)
 		cost, err = gorgonia.Sum(cost)
 	}
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 	v, d, err := Run(t, m, cost, gorgonia.Nodes{x}, gorgonia.Nodes{out})
 	if err != nil {
@@ -201,7 +215,7 @@ func Close(got, want float64) bool { return math.Abs(got-want) <= 1e-6+1e-4*math
 
 // Compare fails the test where got is not Close to want, but for the elements in skip. It
 // reports the first differences only.
-func Compare(t testing.TB, what string, got, want []float64, skip ...int) {
+func Compare(t TB, what string, got, want []float64, skip ...int) {
 	t.Helper()
 	if len(got) != len(want) {
 		t.Errorf("%s: %d elements, want %d", what, len(got), len(want))

@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/ftprop/ftprop/internal/vec"
+	"github.com/pkg/errors"
 	"gonum.org/v1/gonum/graph"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -36,25 +37,41 @@ type Buffer struct {
 	small  uintptr        // the number of bytes up to which a result is never kept
 }
 
-// Bind makes the memory that of a node and its inputs. The first call counts.
-func (b *Buffer) Bind(in gorgonia.Nodes, out *gorgonia.Node) {
+// Its methods are unexported, and what other packages need is functions, so that operations that embed a Buffer have no methods of
+// its kind to show.
+
+// bind makes the memory that of a node and its inputs. The first call counts.
+func (b *Buffer) bind(in gorgonia.Nodes, out *gorgonia.Node) {
 	if b.out == nil {
 		b.in, b.out = slices.Clone(in), out
 	}
 }
 
-// Binder is an operation with a Buffer.
-type Binder interface {
-	Bind(in gorgonia.Nodes, out *gorgonia.Node)
+// Bind gives an operation that embeds a Buffer to the node on the inputs. The first call counts; other operations are left alone.
+func Bind(op any, in gorgonia.Nodes, out *gorgonia.Node) {
+	if b, ok := op.(interface {
+		bind(in gorgonia.Nodes, out *gorgonia.Node)
+	}); ok {
+		b.bind(in, out)
+	}
 }
 
-// Apply is gorgonia.ApplyOp, and gives an operation with a Buffer to the node that it makes.
+// Inputs returns the inputs of the node that a Buffer belongs to, nil before it has one.
+func Inputs(b *Buffer) gorgonia.Nodes { return b.in }
+
+// Apply is gorgonia.ApplyOp, and gives an operation with a Buffer to the node that it makes. An error of the operation's own comes
+// without the words that Gorgonia puts before it.
 func Apply(op gorgonia.Op, in ...*gorgonia.Node) (*gorgonia.Node, error) {
 	n, err := gorgonia.ApplyOp(op, in...)
-	if b, ok := op.(Binder); ok && err == nil {
-		b.Bind(in, n)
+	if err != nil {
+		var own *packageError
+		if errors.As(err, &own) {
+			return nil, own
+		}
+		return nil, err
 	}
-	return n, err
+	Bind(op, in, n)
+	return n, nil
 }
 
 // atHome says whether an operation runs on the node it belongs to: there, and nowhere else, its inputs are the values
@@ -65,7 +82,7 @@ func (b *Buffer) atHome(in []gorgonia.Value) bool {
 
 // Elsewhere says whether an operation with state certainly runs on another node than the one it belongs to: values that
 // users set, such as parameters, are not those of its node's inputs. (A clone has copies of all values.)
-func (b *Buffer) Elsewhere(in []gorgonia.Value) bool {
+func Elsewhere(b *Buffer, in []gorgonia.Value) bool {
 	return b.out != nil && b.differ(in, func(n *gorgonia.Node) bool { return n.Op() == nil })
 }
 
@@ -165,8 +182,17 @@ type PreallocDoer interface {
 	gorgonia.UsePreallocDoer
 }
 
-// Do runs op, whose result has the shape and dtype of its first input, with its result in the buffer.
-func (b *Buffer) Do(op PreallocDoer, in []gorgonia.Value) (gorgonia.Value, error) {
+// DoInto runs op, whose result has the shape and dtype of its first input, with its result in the buffer. An error names the node that
+// the first input is.
+func DoInto(b *Buffer, op PreallocDoer, in []gorgonia.Value) (gorgonia.Value, error) {
+	v, err := doInto(b, op, in)
+	if err != nil && b.out != nil {
+		err = OnNode(b.in[0], err)
+	}
+	return v, err
+}
+
+func doInto(b *Buffer, op PreallocDoer, in []gorgonia.Value) (gorgonia.Value, error) {
 	if len(in) > 0 {
 		if d, ok := in[0].(*tensor.Dense); ok && d != nil && !d.Shape().IsScalar() && d.Shape().TotalSize() > 0 {
 			switch d.Dtype() {

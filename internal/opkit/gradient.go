@@ -3,7 +3,6 @@ package opkit
 import (
 	"slices"
 
-	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
 )
 
@@ -21,7 +20,7 @@ func AllTrue(n int) []bool { return slices.Repeat([]bool{true}, n) }
 
 // SymDiff returns an error.
 func (Gradient) SymDiff(gorgonia.Nodes, *gorgonia.Node, *gorgonia.Node) (gorgonia.Nodes, error) {
-	return nil, errors.New("ops: second derivatives are not supported: a gradient, and what is computed from it, cannot be differentiated")
+	return nil, Errorf("ops", "second derivatives are not supported: a gradient, and what is computed from it, cannot be differentiated")
 }
 
 func (Gradient) isGradient() {}

@@ -13,18 +13,10 @@ import (
 	"gorgonia.org/tensor"
 )
 
-// Guard turns a panic into an error. A panic inside an operation would end the process, since
-// Gorgonia's machines run operations in goroutines of their own.
-func Guard(op fmt.Stringer, err *error) {
-	if r := recover(); r != nil {
-		*err = errors.Errorf("ops: %v: panic: %v", op, r)
-	}
-}
-
 // CheckDtype returns an error unless dt is float32 or float64.
-func CheckDtype(what fmt.Stringer, dt tensor.Dtype) error {
+func CheckDtype(dt tensor.Dtype) error {
 	if dt != tensor.Float32 && dt != tensor.Float64 {
-		return errors.Errorf("ops: %v works on float32 and float64, not on %v", what, dt)
+		return errors.Errorf("works on float32 and float64, not on %v", dt)
 	}
 	return nil
 }
@@ -32,36 +24,45 @@ func CheckDtype(what fmt.Stringer, dt tensor.Dtype) error {
 // Dispatch runs f32 or f64 by the dtype that all inputs must share.
 func Dispatch(op fmt.Stringer, inputs []gorgonia.Value, arity int, f32, f64 func() (gorgonia.Value, error)) (v gorgonia.Value, err error) {
 	defer Guard(op, &err)
+	if err := checkValues(inputs, arity); err != nil {
+		return nil, OfOp(op, err)
+	}
+	if inputs[0].Dtype() == tensor.Float32 {
+		v, err = f32()
+	} else {
+		v, err = f64()
+	}
+	return v, OfOp(op, err)
+}
+
+func checkValues(inputs []gorgonia.Value, arity int) error {
 	if len(inputs) != arity {
-		return nil, errors.Errorf("ops: %v takes %d inputs, got %d", op, arity, len(inputs))
+		return errors.Errorf("takes %d inputs, got %d", arity, len(inputs))
 	}
 	for i, in := range inputs {
 		if in == nil {
-			return nil, errors.Errorf("ops: %v: input %d has no value", op, i)
+			return errors.Errorf("input %d has no value", i)
 		}
-		if err := CheckDtype(op, in.Dtype()); err != nil {
-			return nil, err
+		if err := CheckDtype(in.Dtype()); err != nil {
+			return err
 		}
 		if in.Dtype() != inputs[0].Dtype() {
-			return nil, errors.Errorf("ops: %v: input %d is %v, input 0 is %v: they must be the same", op, i, in.Dtype(), inputs[0].Dtype())
+			return errors.Errorf("input %d is %v, input 0 is %v: they must be the same", i, in.Dtype(), inputs[0].Dtype())
 		}
 	}
-	if inputs[0].Dtype() == tensor.Float32 {
-		return f32()
-	}
-	return f64()
+	return nil
 }
 
 // AllElements returns the elements of several values, which must have the same shape.
-func AllElements[T vec.Float](op fmt.Stringer, vs ...gorgonia.Value) ([][]T, error) {
+func AllElements[T vec.Float](vs ...gorgonia.Value) ([][]T, error) {
 	out := make([][]T, len(vs))
 	for i, v := range vs {
 		if !v.Shape().Eq(vs[0].Shape()) {
-			return nil, errors.Errorf("ops: %v: input %d has shape %v, input 0 has %v: they must be the same", op, i, v.Shape(), vs[0].Shape())
+			return nil, errors.Errorf("input %d has shape %v, input 0 has %v: they must be the same", i, v.Shape(), vs[0].Shape())
 		}
 		var err error
 		if out[i], err = Elements[T](v); err != nil {
-			return nil, errors.WithMessagef(err, "ops: %v: input %d", op, i)
+			return nil, errors.WithMessagef(err, "input %d", i)
 		}
 	}
 	return out, nil
@@ -102,19 +103,19 @@ func Scalar[T vec.Float](x T) gorgonia.Value {
 // Reuse returns the elements of prealloc if the result of an operation on inputs may be written
 // there: same shape and dtype as inputs[0], plain row-major memory, and not the memory of an
 // input, which other operations may still read.
-func Reuse[T vec.Float](op fmt.Stringer, prealloc gorgonia.Value, inputs ...gorgonia.Value) ([]T, error) {
+func Reuse[T vec.Float](prealloc gorgonia.Value, inputs ...gorgonia.Value) ([]T, error) {
 	d, ok := prealloc.(*tensor.Dense)
 	if !ok || !d.Shape().Eq(inputs[0].Shape()) || d.Shape().IsScalar() {
-		return nil, errors.Errorf("ops: %v: the preallocated value is not a plain tensor of shape %v", op, inputs[0].Shape())
+		return nil, errors.Errorf("the preallocated value is not a plain tensor of shape %v", inputs[0].Shape())
 	}
 	data, err := InPlace[T](d)
 	if err != nil {
-		return nil, errors.WithMessagef(err, "ops: %v: the preallocated value", op)
+		return nil, errors.WithMessage(err, "the preallocated value")
 	}
 	for i, in := range inputs {
 		a, b := prealloc.Uintptr(), in.Uintptr()
 		if a < b+in.MemSize() && b < a+prealloc.MemSize() {
-			return nil, errors.Errorf("ops: %v: the preallocated value shares memory with input %d", op, i)
+			return nil, errors.Errorf("the preallocated value shares memory with input %d", i)
 		}
 	}
 	return data, nil
@@ -122,21 +123,21 @@ func Reuse[T vec.Float](op fmt.Stringer, prealloc gorgonia.Value, inputs ...gorg
 
 // Elementwise runs f on the elements of values of one shape, with a result of the same shape: in
 // prealloc, or in a new value if prealloc is nil.
-func Elementwise[T vec.Float](op fmt.Stringer, prealloc gorgonia.Value, in []gorgonia.Value, f func(out []T, in [][]T) error) (gorgonia.Value, error) {
-	x, err := AllElements[T](op, in...)
+func Elementwise[T vec.Float](prealloc gorgonia.Value, in []gorgonia.Value, f func(out []T, in [][]T) error) (gorgonia.Value, error) {
+	x, err := AllElements[T](in...)
 	if err != nil {
 		return nil, err
 	}
 	if prealloc != nil {
-		out, err := Reuse[T](op, prealloc, in...)
+		out, err := Reuse[T](prealloc, in...)
 		if err != nil {
 			return nil, err
 		}
-		return prealloc, errors.WithMessagef(f(out, x), "ops: %v", op)
+		return prealloc, f(out, x)
 	}
 	v, out := Like[T](in[0])
 	if err := f(out, x); err != nil {
-		return nil, errors.WithMessagef(err, "ops: %v", op)
+		return nil, err
 	}
 	return Seal(v, out), nil
 }
@@ -171,16 +172,16 @@ func ScalarType(dims, n int) hm.Type {
 // other nodes is nil: for the methods that Gorgonia calls with the right ones, but anyone may call.
 func CheckInputs(op fmt.Stringer, arity int, in gorgonia.Nodes, others ...*gorgonia.Node) error {
 	if len(in) != arity {
-		return errors.Errorf("ops: %v takes %d inputs, got %d", op, arity, len(in))
+		return OfOp(op, errors.Errorf("takes %d inputs, got %d", arity, len(in)))
 	}
 	for i, n := range in {
 		if n == nil {
-			return errors.Errorf("ops: %v: input %d is nil", op, i)
+			return OfOp(op, errors.Errorf("input %d is nil", i))
 		}
 	}
 	for _, n := range others {
 		if n == nil {
-			return errors.Errorf("ops: %v: output or gradient is nil", op)
+			return OfOp(op, errors.New("output or gradient is nil"))
 		}
 	}
 	return nil
@@ -206,22 +207,22 @@ func Accumulate(op fmt.Stringer, in gorgonia.Nodes, out *gorgonia.Node, diff fun
 	defer Guard(op, &err)
 	g, err := out.Grad()
 	if err != nil {
-		return errors.Wrapf(err, "ops: gradient of %v's output", op)
+		return OfOp(op, errors.WithMessage(err, "gradient of the output"))
 	}
 	grad, err := in[0].Grad()
 	if err != nil {
-		return errors.Wrapf(err, "ops: gradient of %v's input", op)
+		return OfOp(op, errors.WithMessage(err, "gradient of the input"))
 	}
 	d, err := diff(g)
 	if err != nil {
-		return err
+		return OfOp(op, err)
 	}
 	if d.Dtype() == tensor.Float32 {
 		err = addTo[float32](grad, d)
 	} else {
 		err = addTo[float64](grad, d)
 	}
-	return errors.WithMessagef(err, "ops: %v: adding to a gradient", op)
+	return OfOp(op, errors.WithMessage(err, "adding to a gradient"))
 }
 
 // Pure is the part of a Gorgonia operation that is the same for every one of this library: it leaves its inputs

@@ -53,23 +53,29 @@ func Volume(s tensor.Shape) (int, error) {
 // checks what f returns. A panic becomes an error, since gorgonia.ApplyOp would let it through to the user.
 func Infer(op fmt.Stringer, in []gorgonia.DimSizer, arity int, f func(in []tensor.Shape) (tensor.Shape, error)) (s tensor.Shape, err error) {
 	defer Guard(op, &err)
+	s, err = infer(in, arity, f)
+	return s, OfOp(op, err)
+}
+
+func infer(in []gorgonia.DimSizer, arity int, f func(in []tensor.Shape) (tensor.Shape, error)) (tensor.Shape, error) {
 	if len(in) != arity {
-		return nil, errors.Errorf("ops: %v takes %d inputs, got %d", op, arity, len(in))
+		return nil, errors.Errorf("takes %d inputs, got %d", arity, len(in))
 	}
 	shapes, err := gorgonia.DimSizersToShapes(in)
 	if err != nil {
-		return nil, errors.Wrapf(err, "ops: %v", op)
+		return nil, err
 	}
 	for i, s := range shapes {
 		if _, err := Volume(s); err != nil {
-			return nil, errors.WithMessagef(err, "ops: %v: input %d", op, i)
+			return nil, errors.WithMessagef(err, "input %d", i)
 		}
 	}
-	if s, err = f(shapes); err != nil {
+	s, err := f(shapes)
+	if err != nil {
 		return nil, err
 	}
 	if _, err := Volume(s); err != nil {
-		return nil, errors.WithMessagef(err, "ops: %v: output", op)
+		return nil, errors.WithMessage(err, "output")
 	}
 	return s.Clone(), nil
 }
@@ -79,7 +85,7 @@ func SameShape(op fmt.Stringer, inputs []gorgonia.DimSizer, arity int) (tensor.S
 	return Infer(op, inputs, arity, func(in []tensor.Shape) (tensor.Shape, error) {
 		for i, s := range in {
 			if !s.Eq(in[0]) {
-				return nil, errors.Errorf("ops: %v: input %d has shape %v, input 0 has %v: they must be the same", op, i, s, in[0])
+				return nil, errors.Errorf("input %d has shape %v, input 0 has %v: they must be the same", i, s, in[0])
 			}
 		}
 		return in[0], nil

@@ -59,7 +59,7 @@ func TestInfer(t *testing.T) {
 	if err := infer(one, same); err != nil {
 		t.Error(err)
 	}
-	gtest.WantError(t, "number", infer(nil, same), "op takes 1 inputs, got 0")
+	gtest.WantError(t, "number", infer(nil, same), "op: takes 1 inputs, got 0")
 	gtest.WantError(t, "nil", infer([]gorgonia.DimSizer{nil}, same), "op")
 	gtest.WantError(t, "input", infer([]gorgonia.DimSizer{tensor.Shape{1 << 62, 4}}, same), "input 0", "elements")
 	gtest.WantError(t, "output", infer(one, func([]tensor.Shape) (tensor.Shape, error) { return tensor.Shape{0}, nil }), "output", "under 1")

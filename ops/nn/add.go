@@ -15,7 +15,7 @@ import (
 // Add is the sum of two tensors of one shape, y = a + b, as it ends the blocks of a residual network; dy/da = dy/db = 1.
 // Unlike Gorgonia's own it keeps its output from run to run, so it belongs to one node: make it with new(Add) or nodes.Add.
 type Add struct {
-	opkit.Pure
+	pure
 	memory
 }
 
@@ -47,10 +47,10 @@ func (op *Add) UsePreallocDo(_ gorgonia.Value, in ...gorgonia.Value) (gorgonia.V
 
 func addDo[T vec.Float](op *Add, in []gorgonia.Value) (gorgonia.Value, error) {
 	if in[0].Shape().IsScalar() {
-		return opkit.Elementwise(op, nil, in, func(y []T, x [][]T) error { vec.Sum(y, x[0], x[1]); return nil })
+		return opkit.Elementwise(nil, in, func(y []T, x [][]T) error { vec.Sum(y, x[0], x[1]); return nil })
 	}
 	v, _ := opkit.Tensor[T](&op.memory, in[0].Shape(), in)
-	return opkit.Elementwise(op, v, in, func(y []T, x [][]T) error {
+	return opkit.Elementwise(v, in, func(y []T, x [][]T) error {
 		return par.Range(len(y), grainElems, func(lo, hi int) error {
 			vec.Sum(y[lo:hi], x[0][lo:hi], x[1][lo:hi])
 			return nil
@@ -69,7 +69,7 @@ func (op *Add) DiffWRT(n int) []bool { return opkit.AllTrue(n) }
 
 // SymDiff returns the output's gradient, twice; gorgonia.Grad calls it.
 func (op *Add) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
-	op.Bind(in, out)
+	opkit.Bind(op, in, out)
 	return gorgonia.Nodes{grad, grad}, nil
 }
 

@@ -44,11 +44,11 @@ func NewAveragePool2D(kernel tensor.Shape, pad, stride []int) (AveragePool2D, er
 		lowest int
 	}{{"kernel", kernel, &op.Kernel, 1}, {"pad", pad, &op.Pad, 0}, {"stride", stride, &op.Stride, 1}} {
 		if len(p.from) != 2 {
-			return op, errors.Errorf("nn: AveragePool2D: %s %v: want two numbers, for height and width", p.name, p.from)
+			return op, opkit.Errorf("nn", "AveragePool2D: %s %v: want two numbers, for height and width", p.name, p.from)
 		}
 		copy(p.to[:], p.from)
 		if min(p.to[0], p.to[1]) < p.lowest {
-			return op, errors.Errorf("nn: AveragePool2D: %s %v: want %d or more", p.name, p.from, p.lowest)
+			return op, opkit.Errorf("nn", "AveragePool2D: %s %v: want %d or more", p.name, p.from, p.lowest)
 		}
 	}
 	return op, nil
@@ -65,11 +65,11 @@ func (op AveragePool2D) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error
 		out := tensor.Shape{s[0], s[1], 0, 0}
 		for i := range 2 {
 			if op.Kernel[i] < 1 || op.Pad[i] < 0 || op.Stride[i] < 1 { // not made by NewAveragePool2D
-				return nil, errors.Errorf("nn: %v: want kernels and strides of 1 or more, pads of 0 or more", op)
+				return nil, errors.New("want kernels and strides of 1 or more, pads of 0 or more")
 			}
 			var err error
 			if out[2+i], err = windows(s[2+i], op.Kernel[i], op.Pad[i], op.Pad[i], op.Stride[i], 1); err != nil {
-				return nil, errors.WithMessagef(err, "nn: %v: the kernel is larger than the padded input %v", op, s)
+				return nil, errors.WithMessagef(err, "the kernel is larger than the padded input %v", s)
 			}
 		}
 		return out, nil
@@ -99,7 +99,7 @@ func avgPoolDo[T vec.Float](op AveragePool2D, prealloc, x gorgonia.Value) (gorgo
 	if err != nil {
 		return nil, err
 	}
-	return into(op, prealloc, shape, x, func(y, in []T) error {
+	return into(prealloc, shape, x, func(y, in []T) error {
 		return op.planes(x.Shape(), shape, func(c, h, w, oh, ow int) {
 			from, to := in[c*h*w:(c+1)*h*w], y[c*oh*ow:(c+1)*oh*ow]
 			area := float64(op.Kernel[0]) * float64(op.Kernel[1])
@@ -141,7 +141,7 @@ func (op AveragePool2D) Hashcode() uint32 { return opkit.Hashcode("ftprop " + op
 // SymDiff returns the derivative's node; gorgonia.Grad calls it.
 func (op AveragePool2D) SymDiff(in gorgonia.Nodes, _, grad *gorgonia.Node) (gorgonia.Nodes, error) {
 	dx, err := gorgonia.ApplyOp(&avgPoolGrad{pool: op, shape: in[0].Shape().Clone()}, grad)
-	return gorgonia.Nodes{dx}, errors.WithMessagef(err, "nn: differentiating %v", op)
+	return gorgonia.Nodes{dx}, opkit.Differentiating(op, err)
 }
 
 // DoDiff adds the derivative to the input's gradient; the Lisp machine calls it.
@@ -184,9 +184,9 @@ func avgPoolGradDo[T vec.Float](d *avgPoolGrad, prealloc, g gorgonia.Value) (gor
 		return nil, err
 	}
 	if !g.Shape().Eq(want) {
-		return nil, errors.Errorf("nn: %v: gradient %v, want %v", d, g.Shape(), want)
+		return nil, errors.Errorf("gradient %v, want %v", g.Shape(), want)
 	}
-	return into(d, prealloc, d.shape, g, func(dx, dy []T) error {
+	return into(prealloc, d.shape, g, func(dx, dy []T) error {
 		return op.planes(d.shape, want, func(c, h, w, oh, ow int) {
 			to, from := dx[c*h*w:(c+1)*h*w], dy[c*oh*ow:(c+1)*oh*ow]
 			clear(to)

@@ -17,8 +17,8 @@ import (
 // BatchNorm is batch normalisation over a batch of vectors (N, C) or images (N, C, H, W), per channel.
 //
 //	inputs    x, scale and shift, one number a channel: (C), (1, C) or (1, C, 1, 1)
-//	training  y = scale (x - mean)/sqrt(var + Eps) + shift, mean and biased variance of the batch;
-//	          running = (1-Momentum) running + Momentum batch, the variance unbiased
+//	training  y = scale (x - mean)/sqrt(var + eps) + shift, mean and biased variance of the batch;
+//	          running = (1-momentum) running + momentum batch, the variance unbiased
 //	testing   the running mean and variance in place of the batch's
 //
 // Momentum is the share of the new batch, as in PyTorch and in Gorgonia v0.9.18.
@@ -36,13 +36,12 @@ import (
 //
 // A BatchNorm has state, so it belongs to one node: make it with NewBatchNorm or nodes.BatchNorm.
 type BatchNorm struct {
-	Momentum, Eps float64
-	// Dtype is that of the tensors of Stats and SetStats, float32 or float64, nil for float64; nodes.BatchNorm sets that of x.
-	Dtype tensor.Dtype
+	momentum, eps float64
 
-	opkit.Pure
+	pure
 	memory
 	testing  bool
+	single   bool      // before it has a node: it will be of float32
 	fixed    bool      // machines do not switch it: see Evaluation
 	mean     []float64 // running, one a channel
 	variance []float64
@@ -62,15 +61,29 @@ const maxChannels = 1 << 24
 // The running mean starts at 0, the variance at 1.
 func NewBatchNorm(channels int, momentum, eps float64) (*BatchNorm, error) {
 	if channels < 1 || channels > maxChannels || !(momentum >= 0 && momentum <= 1) || !(eps > 0) || math.IsInf(eps, 1) {
-		return nil, errors.Errorf("nn: BatchNorm of %d channels, momentum %v, eps %v: want 1 to %d channels, momentum from 0 to 1, a positive eps", channels, momentum, eps, maxChannels)
+		return nil, opkit.Errorf("nn", "BatchNorm of %d channels, momentum %v, eps %v: want 1 to %d channels, momentum from 0 to 1, a positive eps", channels, momentum, eps, maxChannels)
 	}
-	op := &BatchNorm{Momentum: momentum, Eps: eps, mean: make([]float64, channels), variance: make([]float64, channels)}
+	op := &BatchNorm{momentum: momentum, eps: eps, mean: make([]float64, channels), variance: make([]float64, channels)}
 	return op, op.Reset()
+}
+
+// Momentum returns the share of a new batch in the running statistics.
+func (op *BatchNorm) Momentum() float64 { return op.momentum }
+
+// Eps returns what is added to variances.
+func (op *BatchNorm) Eps() float64 { return op.eps }
+
+// inSingle says whether it normalises float32.
+func (op *BatchNorm) inSingle() bool {
+	if in := opkit.Inputs(&op.memory); in != nil {
+		return in[0].Dtype() == tensor.Float32
+	}
+	return op.single
 }
 
 // String returns the parameters.
 func (op *BatchNorm) String() string {
-	return fmt.Sprintf("BatchNorm{Channels: %d, Momentum: %v, Eps: %v}", len(op.mean), op.Momentum, op.Eps)
+	return fmt.Sprintf("BatchNorm{Channels: %d, Momentum: %v, Eps: %v}", len(op.mean), op.momentum, op.eps)
 }
 
 // SetTraining switches between training and testing. It implements gorgonia.TrainModeOp.
@@ -82,7 +95,7 @@ func (op *BatchNorm) SetTraining(isTraining bool) error {
 // Evaluation returns a batch normalisation, for a node of its own, on the running statistics of op: it sees at once what
 // training makes of them. It stays in testing mode, whatever machine runs it.
 func (op *BatchNorm) Evaluation() *BatchNorm {
-	return &BatchNorm{Momentum: op.Momentum, Eps: op.Eps, Dtype: op.Dtype, mean: op.mean, variance: op.variance, testing: true, fixed: true}
+	return &BatchNorm{momentum: op.momentum, eps: op.eps, single: op.inSingle(), mean: op.mean, variance: op.variance, testing: true, fixed: true}
 }
 
 // Running returns copies of the running mean and variance.
@@ -90,14 +103,18 @@ func (op *BatchNorm) Running() (mean, variance []float64) {
 	return append([]float64(nil), op.mean...), append([]float64(nil), op.variance...)
 }
 
+func (op *BatchNorm) errorf(format string, args ...any) error {
+	return opkit.OfOp(op, errors.Errorf(format, args...))
+}
+
 // SetRunning sets the running mean and variance, one number a channel, finite, no variance negative.
 func (op *BatchNorm) SetRunning(mean, variance []float64) error {
 	if len(mean) != len(op.mean) || len(variance) != len(op.mean) {
-		return errors.Errorf("nn: %v: %d running means and %d variances: want %d of each", op, len(mean), len(variance), len(op.mean))
+		return op.errorf("%d running means and %d variances: want %d of each", len(mean), len(variance), len(op.mean))
 	}
 	for c := range mean {
 		if m, v := mean[c], variance[c]; m-m != 0 || v-v != 0 || v < 0 {
-			return errors.Errorf("nn: %v: running mean %v and variance %v of channel %d: want finite numbers, the variance not negative", op, m, v, c)
+			return op.errorf("running mean %v and variance %v of channel %d: want finite numbers, the variance not negative", m, v, c)
 		}
 	}
 	copy(op.mean, mean)
@@ -105,10 +122,10 @@ func (op *BatchNorm) SetRunning(mean, variance []float64) error {
 	return nil
 }
 
-// Stats returns copies of the running mean and variance, (C) of Dtype. It has the signature of gorgonia.BatchNormOp's, whose tensors
+// Stats returns copies of the running mean and variance, (C) of the dtype of x, float64 before the operation is on a node. It has the signature of gorgonia.BatchNormOp's, whose tensors
 // are the statistics themselves.
 func (op *BatchNorm) Stats() (mean, variance tensor.Tensor) {
-	if op.Dtype == tensor.Float32 {
+	if op.inSingle() {
 		return vector[float32](op.mean), vector[float32](op.variance)
 	}
 	return vector[float64](op.mean), vector[float64](op.variance)
@@ -123,21 +140,21 @@ func vector[T vec.Float](x []float64) tensor.Tensor {
 	return tensor.New(tensor.WithShape(len(y)), tensor.WithBacking(y))
 }
 
-// SetStats is SetRunning with tensors (C) of Dtype, which are copied. It has the signature of gorgonia.BatchNormOp's.
+// SetStats is SetRunning with tensors (C) of the dtype of Stats, which are copied. It has the signature of gorgonia.BatchNormOp's.
 func (op *BatchNorm) SetStats(mean, variance tensor.Tensor) (err error) {
 	defer opkit.Guard(op, &err)
 	want := tensor.Float64
-	if op.Dtype == tensor.Float32 {
+	if op.inSingle() {
 		want = tensor.Float32
 	}
 	var x [2][]float64
 	for i, t := range []tensor.Tensor{mean, variance} {
 		name := [2]string{"mean", "variance"}[i]
 		if t == nil {
-			return errors.Errorf("nn: %v: the running %s is nil", op, name)
+			return op.errorf("the running %s is nil", name)
 		}
 		if !t.Shape().Eq(tensor.Shape{len(op.mean)}) || t.Dtype() != want {
-			return errors.Errorf("nn: %v: running %s %v of %v: want (%d) of %v", op, name, t.Shape(), t.Dtype(), len(op.mean), want)
+			return op.errorf("running %s %v of %v: want (%d) of %v", name, t.Shape(), t.Dtype(), len(op.mean), want)
 		}
 		if want == tensor.Float32 {
 			x[i], err = doubles[float32](t)
@@ -145,7 +162,7 @@ func (op *BatchNorm) SetStats(mean, variance tensor.Tensor) (err error) {
 			x[i], err = doubles[float64](t)
 		}
 		if err != nil {
-			return errors.WithMessagef(err, "nn: %v: running %s", op, name)
+			return opkit.OfOp(op, errors.WithMessagef(err, "running %s", name))
 		}
 	}
 	return op.SetRunning(x[0], x[1])
@@ -192,20 +209,20 @@ type planes struct{ n, channels, size int }
 
 func (op *BatchNorm) layout(s []tensor.Shape) (planes, error) {
 	if len(s) != 3 {
-		return planes{}, errors.Errorf("nn: %v takes x, scale and shift, got %d inputs", op, len(s))
+		return planes{}, errors.Errorf("takes x, scale and shift, got %d inputs", len(s))
 	}
 	x := s[0]
 	if len(x) != 2 && len(x) != 4 || x[1] != len(op.mean) {
-		return planes{}, errors.Errorf("nn: %v: input %v: want (N, %d) or (N, %[3]d, H, W)", op, x, len(op.mean))
+		return planes{}, errors.Errorf("input %v: want (N, %d) or (N, %[2]d, H, W)", x, len(op.mean))
 	}
 	total, err := opkit.Volume(x)
 	if err != nil {
-		return planes{}, errors.WithMessagef(err, "nn: %v: input", op)
+		return planes{}, errors.WithMessage(err, "input")
 	}
 	for i, name := range []string{"scale", "shift"} {
 		v := s[i+1]
 		if !perChannel(v, x[1]) {
-			return planes{}, errors.Errorf("nn: %v: %s %v: want (%d), (1, %[4]d) or (1, %[4]d, 1, 1), one number a channel", op, name, v, x[1])
+			return planes{}, errors.Errorf("%s %v: want (%d), (1, %[3]d) or (1, %[3]d, 1, 1), one number a channel", name, v, x[1])
 		}
 	}
 	return planes{x[0], x[1], total / (x[0] * x[1])}, nil
@@ -243,8 +260,8 @@ func (op *BatchNorm) UsePreallocDo(_ gorgonia.Value, in ...gorgonia.Value) (gorg
 }
 
 func batchNorm[T vec.Float](op *BatchNorm, in []gorgonia.Value) (gorgonia.Value, error) {
-	if op.Elsewhere(in) {
-		return nil, errors.Errorf("nn: %v: it runs on another node than it was made for, in a clone of its graph perhaps: the running statistics are of one network. Build the network anew (models: Net.At)", op)
+	if opkit.Elsewhere(&op.memory, in) {
+		return nil, errors.New("it runs on another node than it was made for, in a clone of its graph perhaps: the running statistics are of one network. Build the network anew (models: Net.At)")
 	}
 	p, err := op.layout(valueShapes(in))
 	if err != nil {
@@ -252,9 +269,9 @@ func batchNorm[T vec.Float](op *BatchNorm, in []gorgonia.Value) (gorgonia.Value,
 	}
 	count := p.n * p.size
 	if !op.testing && count < 2 {
-		return nil, errors.Errorf("nn: %v: input %v has one value a channel: training needs two or more", op, in[0].Shape())
+		return nil, errors.Errorf("input %v has one value a channel: training needs two or more", in[0].Shape())
 	}
-	x, err := slices[T](op, in...)
+	x, err := slices[T](in...)
 	if err != nil {
 		return nil, err
 	}
@@ -275,7 +292,7 @@ func batchNorm[T vec.Float](op *BatchNorm, in []gorgonia.Value) (gorgonia.Value,
 					return err
 				}
 			}
-			inv := 1 / math.Sqrt(variance+op.Eps)
+			inv := 1 / math.Sqrt(variance+op.eps)
 			op.center[c], op.rest[c], op.invStd[c] = float64(m), rest, inv
 			// x - m before anything else: a x + (shift - a mean) would cancel.
 			a := float64(x[1][c]) * inv
@@ -321,11 +338,11 @@ func moments[T vec.Float](op *BatchNorm, p planes, c int, x []T) (m T, rest, var
 	if mean-mean != 0 || variance-variance != 0 {
 		return m, rest, variance, nonFinite(op, p, c, x, variance)
 	}
-	for i, r := range [2]float64{op.mean[c] + op.Momentum*(mean-op.mean[c]), op.variance[c] + op.Momentum*(variance*count/(count-1)-op.variance[c])} {
+	for i, r := range [2]float64{op.mean[c] + op.momentum*(mean-op.mean[c]), op.variance[c] + op.momentum*(variance*count/(count-1)-op.variance[c])} {
 		// Rounded as PyTorch keeps them, so that a file in the network's precision holds them exactly.
 		t := T(r)
 		if t-t != 0 {
-			return m, rest, variance, errors.Errorf("nn: %v: the running %s of channel %d would become %v, more than %T holds: the batch has mean %v and variance %v", op, [2]string{"mean", "variance"}[i], c, r, t, mean, variance)
+			return m, rest, variance, errors.Errorf("the running %s of channel %d would become %v, more than %T holds: the batch has mean %v and variance %v", [2]string{"mean", "variance"}[i], c, r, t, mean, variance)
 		}
 		op.next[i][c] = float64(t)
 	}
@@ -337,10 +354,10 @@ func nonFinite[T vec.Float](op *BatchNorm, p planes, c int, x []T, variance floa
 	for n := range p.n {
 		from := (n*p.channels + c) * p.size
 		if i := vec.FirstNonFinite(x[from : from+p.size]); i >= 0 {
-			return errors.Errorf("nn: %v: element %d of channel %d of sample %d is %v: training needs finite numbers", op, i, c, n, x[from+i])
+			return errors.Errorf("element %d of channel %d of sample %d is %v: training needs finite numbers", i, c, n, x[from+i])
 		}
 	}
-	return errors.Errorf("nn: %v: the variance of channel %d is %v: its elements are too large", op, c, variance)
+	return errors.Errorf("the variance of channel %d is %v: its elements are too large", c, variance)
 }
 
 // WriteHash writes an identity: a normalisation has state, so no two are the same.
@@ -354,14 +371,14 @@ func (op *BatchNorm) DiffWRT(n int) []bool { return opkit.AllTrue(n) }
 
 // SymDiff returns the nodes of the three gradients; gorgonia.Grad calls it.
 func (op *BatchNorm) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
-	op.Bind(in, out)
+	opkit.Bind(op, in, out)
 	shared := &normGrad{norm: op}
 	nodes := make(gorgonia.Nodes, 3)
 	for i := range in {
 		var err error
 		// The output is an input so that normalisation is sure to have run before.
 		if nodes[i], err = opkit.Apply(&normInputGrad{normGrad: shared, input: i, dims: in[0].Dims(), shape: in[i].Shape()}, in[0], in[1], out, grad); err != nil {
-			return nil, errors.WithMessagef(err, "nn: differentiating %v", op)
+			return nil, opkit.Differentiating(op, err)
 		}
 	}
 	return nodes, nil
@@ -457,9 +474,9 @@ func normBackward[T vec.Float](d *normInputGrad, in []gorgonia.Value) (gorgonia.
 		return nil, err
 	}
 	if d.norm.of != in[0] {
-		return nil, errors.Errorf("nn: %v: the batch's mean and variance are of another node: a batch normalisation belongs to one, make each its own", d)
+		return nil, errors.New("the batch's mean and variance are of another node: a batch normalisation belongs to one, make each its own")
 	}
-	x, err := slices[T](d, in[0], in[1], in[3])
+	x, err := slices[T](in[0], in[1], in[3])
 	if err != nil {
 		return nil, err
 	}

@@ -12,7 +12,7 @@ import (
 type geometry struct {
 	n, c, h, w, o, kh, kw, oh, ow int
 	pad, stride, dilation         [2]int
-	noWinograd                    bool
+	byDefinition                  bool // and not by Winograd's algorithm
 }
 
 // rows and cols are the size of the matrix of columns.

@@ -17,8 +17,8 @@ import (
 
 // Conv2d is two-dimensional convolution (cross-correlation, as in every framework) with an optional bias.
 //
-//	inputs   image (N, C, H, W), filter (O, C, KH, KW), bias (O) if Bias
-//	output   (N, O, OH, OW), OH = (H + 2 Pad[0] - Dilation[0] (KH-1) - 1)/Stride[0] + 1, OW likewise
+//	inputs   image (N, C, H, W), filter (O, C, KH, KW), and bias (O) if it has one
+//	output   (N, O, OH, OW), OH = (H + 2 pad[0] - dilation[0] (KH-1) - 1)/stride[0] + 1, OW likewise
 //
 // It is computed as matrix products, filter (O, C KH KW) by columns (C KH KW, outputs), of several samples at a time where their
 // maps are small and of a part of one where they are large; samples are shared out between goroutines. 1x1 convolutions with
@@ -29,31 +29,29 @@ import (
 // A Conv2d keeps its output and its scratch memory from run to run, so it belongs to one node: make it with NewConv2d
 // or nodes.Conv2d. Source: torch.nn.functional.conv2d.
 type Conv2d struct {
-	Pad, Stride, Dilation [2]int
-	Bias                  bool
-	// NoWinograd computes by the definition, always: where no sum of products has to be rounded, the result is exact. It may be
-	// set until the first run.
-	NoWinograd bool
+	pad, stride, dilation [2]int
+	bias                  bool
 
-	opkit.Pure
+	pure
+	direct // see NewDirectConv2d
 	memory
 }
 
 // NewConv2d returns a convolution. Pad, stride and dilation have two elements, for height and width.
 func NewConv2d(pad, stride, dilation []int, bias bool) (*Conv2d, error) {
-	op := &Conv2d{Bias: bias}
+	op := &Conv2d{bias: bias}
 	for _, p := range []struct {
 		name   string
 		from   []int
 		to     *[2]int
 		lowest int
-	}{{"pad", pad, &op.Pad, 0}, {"stride", stride, &op.Stride, 1}, {"dilation", dilation, &op.Dilation, 1}} {
+	}{{"pad", pad, &op.pad, 0}, {"stride", stride, &op.stride, 1}, {"dilation", dilation, &op.dilation, 1}} {
 		if len(p.from) != 2 {
-			return nil, errors.Errorf("nn: Conv2d: %s %v: want two numbers, for height and width", p.name, p.from)
+			return nil, opkit.Errorf("nn", "Conv2d: %s %v: want two numbers, for height and width", p.name, p.from)
 		}
 		for i, v := range p.from {
 			if v < p.lowest {
-				return nil, errors.Errorf("nn: Conv2d: %s %v: want %d or more", p.name, p.from, p.lowest)
+				return nil, opkit.Errorf("nn", "Conv2d: %s %v: want %d or more", p.name, p.from, p.lowest)
 			}
 			p.to[i] = v
 		}
@@ -61,14 +59,34 @@ func NewConv2d(pad, stride, dilation []int, bias bool) (*Conv2d, error) {
 	return op, nil
 }
 
+// NewDirectConv2d is NewConv2d without Winograd's algorithm: the convolution is computed by its definition, so that where no sum of
+// products has to be rounded, the result is exact.
+func NewDirectConv2d(pad, stride, dilation []int, bias bool) (*Conv2d, error) {
+	op, err := NewConv2d(pad, stride, dilation, bias)
+	if err != nil {
+		return nil, err
+	}
+	opkit.SetDirect(op)
+	return op, nil
+}
+
+// Pad returns the padding at each end of height and width.
+func (op *Conv2d) Pad() [2]int { return op.pad }
+
+// Stride returns the distance of windows in height and width.
+func (op *Conv2d) Stride() [2]int { return op.stride }
+
+// Dilation returns the distance of a window's elements in height and width.
+func (op *Conv2d) Dilation() [2]int { return op.dilation }
+
 // String returns the convolution's parameters.
 func (op *Conv2d) String() string {
-	return fmt.Sprintf("Conv2d{Pad: %v, Stride: %v, Dilation: %v, Bias: %v}", op.Pad, op.Stride, op.Dilation, op.Bias)
+	return fmt.Sprintf("Conv2d{Pad: %v, Stride: %v, Dilation: %v, Bias: %v}", op.pad, op.stride, op.dilation, op.bias)
 }
 
 // Arity is 2, or 3 with a bias.
 func (op *Conv2d) Arity() int {
-	if op.Bias {
+	if op.bias {
 		return 3
 	}
 	return 2
@@ -78,7 +96,7 @@ func (op *Conv2d) Arity() int {
 func (op *Conv2d) Type() hm.Type {
 	a := hm.TypeVariable('a')
 	t := gorgonia.TensorType{Dims: 4, Of: a}
-	if op.Bias {
+	if op.bias {
 		return hm.NewFnType(t, t, gorgonia.TensorType{Dims: 1, Of: a}, t)
 	}
 	return hm.NewFnType(t, t, t)
@@ -94,24 +112,24 @@ func (op *Conv2d) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 
 func (op *Conv2d) geometry(shapes []tensor.Shape) (g geometry, err error) {
 	if len(shapes) != op.Arity() {
-		return g, errors.Errorf("nn: %v takes %d inputs, got %d", op, op.Arity(), len(shapes))
+		return g, errors.Errorf("takes %d inputs, got %d", op.Arity(), len(shapes))
 	}
 	x, f := shapes[0], shapes[1]
 	if len(x) != 4 || len(f) != 4 {
-		return g, errors.Errorf("nn: %v: image %v and filter %v: want (N, C, H, W) and (O, C, KH, KW)", op, x, f)
+		return g, errors.Errorf("image %v and filter %v: want (N, C, H, W) and (O, C, KH, KW)", x, f)
 	}
 	if x[1] != f[1] {
-		return g, errors.Errorf("nn: %v: image %v has %d channels, filter %v is for %d", op, x, x[1], f, f[1])
+		return g, errors.Errorf("image %v has %d channels, filter %v is for %d", x, x[1], f, f[1])
 	}
-	if op.Bias && (len(shapes[2]) != 1 || shapes[2][0] != f[0]) {
-		return g, errors.Errorf("nn: %v: bias %v: want (%d), one number for each of the filter's outputs", op, shapes[2], f[0])
+	if op.bias && (len(shapes[2]) != 1 || shapes[2][0] != f[0]) {
+		return g, errors.Errorf("bias %v: want (%d), one number for each of the filter's outputs", shapes[2], f[0])
 	}
-	g = geometry{n: x[0], c: x[1], h: x[2], w: x[3], o: f[0], kh: f[2], kw: f[3], pad: op.Pad, stride: op.Stride, dilation: op.Dilation, noWinograd: op.NoWinograd}
+	g = geometry{n: x[0], c: x[1], h: x[2], w: x[3], o: f[0], kh: f[2], kw: f[3], pad: op.pad, stride: op.stride, dilation: op.dilation, byDefinition: opkit.IsDirect(&op.direct)}
 	g.oh, err = windows(g.h, g.kh, g.pad[0], g.pad[0], g.stride[0], g.dilation[0])
 	if err == nil {
 		g.ow, err = windows(g.w, g.kw, g.pad[1], g.pad[1], g.stride[1], g.dilation[1])
 	}
-	return g, errors.WithMessagef(err, "nn: %v: image %v, filter %v", op, x, f)
+	return g, errors.WithMessagef(err, "image %v, filter %v", x, f)
 }
 
 // windows returns how often a window of size k fits into size n with the given padding before and after it.
@@ -266,12 +284,12 @@ func valueShapes(in []gorgonia.Value) []tensor.Shape {
 }
 
 // slices returns the elements of values of any shapes.
-func slices[T vec.Float](op fmt.Stringer, in ...gorgonia.Value) ([][]T, error) {
+func slices[T vec.Float](in ...gorgonia.Value) ([][]T, error) {
 	out := make([][]T, len(in))
 	for i, v := range in {
 		var err error
 		if out[i], err = opkit.Elements[T](v); err != nil {
-			return nil, errors.WithMessagef(err, "nn: %v: input %d", op, i)
+			return nil, errors.WithMessagef(err, "input %d", i)
 		}
 	}
 	return out, nil
@@ -282,12 +300,12 @@ func convDo[T vec.Float](op *Conv2d, in []gorgonia.Value) (gorgonia.Value, error
 	if err != nil {
 		return nil, err
 	}
-	x, err := slices[T](op, in...)
+	x, err := slices[T](in...)
 	if err != nil {
 		return nil, err
 	}
 	var bias []T
-	if op.Bias {
+	if op.bias {
 		bias = x[2]
 	}
 	v, out := opkit.Tensor[T](&op.memory, tensor.Shape{g.n, g.o, g.oh, g.ow}, in)
@@ -305,7 +323,7 @@ func (op *Conv2d) DiffWRT(n int) []bool { return opkit.AllTrue(n) }
 
 // SymDiff returns the nodes of the inputs' gradients; gorgonia.Grad calls it.
 func (op *Conv2d) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
-	op.Bind(in, out)
+	opkit.Bind(op, in, out)
 	grads := make(gorgonia.Nodes, len(in))
 	for i := range in {
 		d := &convGrad{conv: op, input: i, shape: in[i].Shape()}
@@ -314,7 +332,7 @@ func (op *Conv2d) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia
 		}
 		var err error
 		if grads[i], err = opkit.Apply(d, in[0], in[1], grad); err != nil {
-			return nil, errors.WithMessagef(err, "nn: differentiating %v", op)
+			return nil, opkit.Differentiating(op, err)
 		}
 	}
 	return grads, nil
@@ -376,7 +394,7 @@ func (d *convGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 
 func convGradDo[T vec.Float](d *convGrad, in []gorgonia.Value) (gorgonia.Value, error) {
 	plain := *d.conv
-	plain.Bias = false // the bias has no say in the sizes
+	plain.bias = false // the bias has no say in the sizes
 	g, err := plain.geometry(valueShapes(in[:2]))
 	if err != nil {
 		return nil, err
@@ -385,7 +403,7 @@ func convGradDo[T vec.Float](d *convGrad, in []gorgonia.Value) (gorgonia.Value, 
 	if d.image != nil && d.image.Deriv() == nil {
 		return v, nil
 	}
-	x, err := slices[T](d, in...)
+	x, err := slices[T](in...)
 	if err != nil {
 		return nil, err
 	}

@@ -69,7 +69,7 @@ func NewDropout2D(p float64, seed uint64) (*Dropout, error) { return newDropout(
 func newDropout(p float64, seed uint64, channels bool) (*Dropout, error) {
 	op := &Dropout{p: p, channels: channels, state: DropoutState{Seed: seed}}
 	if !(p >= 0 && p < 1) {
-		return nil, errors.Errorf("nn: %v: the probability must be in [0, 1)", op)
+		return nil, opkit.OfOp(op, errors.New("the probability must be in [0, 1)"))
 	}
 	return op, nil
 }
@@ -124,7 +124,7 @@ func dropoutDo[T vec.Float](op *Dropout, prealloc gorgonia.Value, in []gorgonia.
 		}
 		unit = s[2] * s[3]
 	}
-	y, err := opkit.Elementwise(op, prealloc, in, func(y []T, x [][]T) error {
+	y, err := opkit.Elementwise(prealloc, in, func(y []T, x [][]T) error {
 		if op.eval {
 			op.mask.active = false
 		} else {
@@ -220,7 +220,7 @@ func (op *Dropout) Hashcode() uint32 { return opkit.Hashcode(fmt.Sprintf("ftprop
 // SymDiff returns the derivative's node; gorgonia.Grad calls it.
 func (op *Dropout) SymDiff(_ gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
 	dx, err := gorgonia.ApplyOp(dropoutGrad{op: op}, out, grad)
-	return gorgonia.Nodes{dx}, errors.WithMessagef(err, "nn: differentiating %v", op)
+	return gorgonia.Nodes{dx}, opkit.Differentiating(op, err)
 }
 
 // DoDiff adds the derivative to the input's gradient; the Lisp machine calls it.
@@ -259,9 +259,9 @@ func (d dropoutGrad) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Value
 
 func dropoutGradDo[T vec.Float](d dropoutGrad, prealloc gorgonia.Value, in []gorgonia.Value) (gorgonia.Value, error) {
 	if d.op.mask.of != in[0] {
-		return nil, errors.Errorf("nn: %v: the mask is of another node: a dropout belongs to one, make each its own", d)
+		return nil, errors.New("the mask is of another node: a dropout belongs to one, make each its own")
 	}
-	return opkit.Elementwise(d, prealloc, in[1:], func(dx []T, g [][]T) error {
+	return opkit.Elementwise(prealloc, in[1:], func(dx []T, g [][]T) error {
 		return maskTo(&d.op.mask, d.op.p, dx, g[0])
 	})
 }

@@ -54,7 +54,7 @@ func globalAvgDo[T vec.Float](op GlobalAveragePool2D, prealloc, x gorgonia.Value
 		return nil, err
 	}
 	size := x.Shape()[2] * x.Shape()[3]
-	return into(op, prealloc, shape, x, func(y, x []T) error {
+	return into(prealloc, shape, x, func(y, x []T) error {
 		return par.Range(len(y), planeGrain(size), func(lo, hi int) error {
 			for c := lo; c < hi; c++ {
 				sum := 0.0 // in float64: a map may have 10^4 elements
@@ -77,7 +77,7 @@ func (op GlobalAveragePool2D) Hashcode() uint32 { return opkit.Hashcode("ftprop 
 // SymDiff returns the derivative's node; gorgonia.Grad calls it.
 func (op GlobalAveragePool2D) SymDiff(in gorgonia.Nodes, _, grad *gorgonia.Node) (gorgonia.Nodes, error) {
 	dx, err := gorgonia.ApplyOp(&globalAvgGrad{shape: in[0].Shape().Clone()}, grad)
-	return gorgonia.Nodes{dx}, errors.WithMessagef(err, "nn: differentiating %v", op)
+	return gorgonia.Nodes{dx}, opkit.Differentiating(op, err)
 }
 
 // DoDiff adds the derivative to the input's gradient; the Lisp machine calls it.
@@ -116,10 +116,10 @@ func (d *globalAvgGrad) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Va
 
 func globalAvgGradDo[T vec.Float](d *globalAvgGrad, prealloc, g gorgonia.Value) (gorgonia.Value, error) {
 	if want := (tensor.Shape{d.shape[0], d.shape[1], 1, 1}); !g.Shape().Eq(want) {
-		return nil, errors.Errorf("nn: %v: gradient %v, want %v", d, g.Shape(), want)
+		return nil, errors.Errorf("gradient %v, want %v", g.Shape(), want)
 	}
 	size := d.shape[2] * d.shape[3]
-	return into(d, prealloc, d.shape, g, func(dx, dy []T) error {
+	return into(prealloc, d.shape, g, func(dx, dy []T) error {
 		return par.Range(len(dy), planeGrain(size), func(lo, hi int) error {
 			for c := lo; c < hi; c++ {
 				v := dy[c] / T(size)

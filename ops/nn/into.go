@@ -18,7 +18,7 @@ const grainElems = 1 << 14
 func planeGrain(size int) int { return max(1, grainElems/max(size, 1)) }
 
 // oneToOne is the part of a Gorgonia operation that is the same for all with one input and a result of its shape.
-type oneToOne struct{ opkit.Pure }
+type oneToOne struct{ pure }
 
 // Arity is 1.
 func (oneToOne) Arity() int { return 1 }
@@ -42,7 +42,7 @@ func (fourToFour) Type() hm.Type {
 func imageShape(op fmt.Stringer, in []gorgonia.DimSizer, f func(s tensor.Shape) (tensor.Shape, error)) (tensor.Shape, error) {
 	return opkit.Infer(op, in, 1, func(in []tensor.Shape) (tensor.Shape, error) {
 		if len(in[0]) != 4 {
-			return nil, errors.Errorf("nn: %v: input %v: want (N, C, H, W)", op, in[0])
+			return nil, errors.Errorf("input %v: want (N, C, H, W)", in[0])
 		}
 		return f(in[0])
 	})
@@ -55,28 +55,28 @@ func always(op fmt.Stringer, in []gorgonia.DimSizer, arity int, shape tensor.Sha
 
 // into calls f with memory for a result of the given shape, prealloc's or, if that is nil, new, and with the elements of
 // the input x. It returns the result.
-func into[T vec.Float](op fmt.Stringer, prealloc gorgonia.Value, shape tensor.Shape, x gorgonia.Value, f func(out, x []T) error) (gorgonia.Value, error) {
+func into[T vec.Float](prealloc gorgonia.Value, shape tensor.Shape, x gorgonia.Value, f func(out, x []T) error) (gorgonia.Value, error) {
 	in, err := opkit.Elements[T](x)
 	if err != nil {
-		return nil, errors.WithMessagef(err, "nn: %v", op)
+		return nil, err
 	}
 	if prealloc == nil {
 		out := make([]T, shape.TotalSize())
 		if err := f(out, in); err != nil {
-			return nil, errors.WithMessagef(err, "nn: %v", op)
+			return nil, err
 		}
 		return tensor.New(tensor.WithShape(shape.Clone()...), tensor.WithBacking(out)), nil
 	}
 	d, ok := prealloc.(*tensor.Dense)
 	if !ok || !d.Shape().Eq(shape) || d.RequiresIterator() || d.DataOrder().IsColMajor() {
-		return nil, errors.Errorf("nn: %v: the preallocated value is not a plain tensor of shape %v", op, shape)
+		return nil, errors.Errorf("the preallocated value is not a plain tensor of shape %v", shape)
 	}
 	out, ok := d.Data().([]T)
 	if !ok || len(out) != shape.TotalSize() {
-		return nil, errors.Errorf("nn: %v: the preallocated value is %v, the input %v", op, d.Dtype(), x.Dtype())
+		return nil, errors.Errorf("the preallocated value is %v, the input %v", d.Dtype(), x.Dtype())
 	}
 	if a, b := d.Uintptr(), x.Uintptr(); a < b+x.MemSize() && b < a+d.MemSize() {
-		return nil, errors.Errorf("nn: %v: the preallocated value shares memory with the input", op)
+		return nil, errors.New("the preallocated value shares memory with the input")
 	}
-	return prealloc, errors.WithMessagef(f(out, in), "nn: %v", op)
+	return prealloc, f(out, in)
 }

@@ -206,7 +206,7 @@ func TestConv2dDefinition(t *testing.T) {
 // Gorgonia's own convolution and pooling agree where they are right: replacing the package name is the whole
 // migration.
 // Sums of 144 products below 116 000 fit into float32's 24 bits: computed by the definition they are exact, by Winograd's algorithm they are not.
-func TestConv2dNoWinograd(t *testing.T) {
+func TestDirectConv2d(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	x, f := make([]float64, 2*16*6*6), make([]float64, 16*16*9)
 	for i := range x {
@@ -217,9 +217,15 @@ func TestConv2dNoWinograd(t *testing.T) {
 	}
 	run := func(dt tensor.Dtype, without bool) []float64 {
 		g := gorgonia.NewGraph()
-		y := gorgonia.Must(nodes.Conv2d(gtest.Input(g, "x", dt, x, 2, 16, 6, 6), gtest.Input(g, "f", dt, f, 16, 16, 3, 3),
-			tensor.Shape{3, 3}, []int{1, 1}, []int{1, 1}, []int{1, 1}))
-		y.Op().(*nn.Conv2d).NoWinograd = without
+		build := nn.NewConv2d
+		if without {
+			build = nn.NewDirectConv2d
+		}
+		op, err := build([]int{1, 1}, []int{1, 1}, []int{1, 1}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		y := gorgonia.Must(gorgonia.ApplyOp(op, gtest.Input(g, "x", dt, x, 2, 16, 6, 6), gtest.Input(g, "f", dt, f, 16, 16, 3, 3)))
 		var v gorgonia.Value
 		gorgonia.Read(y, &v)
 		vm := gorgonia.NewTapeMachine(g)
@@ -461,4 +467,23 @@ func TestLayerErrors(t *testing.T) {
 	gtest.WantError(t, "variance", op.SetRunning([]float64{1, 1}, []float64{1, -1}), "not negative")
 	_, err = op.Do(gtest.Dense(tensor.Float32, []float64{1, 2}, 1, 2), gtest.Dense(tensor.Float32, []float64{1, 1}, 2), gtest.Dense(tensor.Float32, []float64{0, 0}, 2))
 	gtest.WantError(t, "one value", err, "one value a channel")
+}
+
+// The tensors of Stats have the dtype of the node that the operation is on, also in a normalisation made by Evaluation.
+func TestBatchNormStatsDtype(t *testing.T) {
+	for _, dt := range gtest.Dtypes() {
+		_, _, _, op, err := nodes.BatchNorm(gtest.Input(gorgonia.NewGraph(), "x", dt, make([]float64, 6), 2, 3), nil, nil, 0.1, 1e-5)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, op := range []*nn.BatchNorm{op, op.Evaluation()} {
+			mean, variance := op.Stats()
+			if mean.Dtype() != dt || variance.Dtype() != dt {
+				t.Errorf("statistics of %v and %v on a node of %v", mean.Dtype(), variance.Dtype(), dt)
+			}
+			if err := op.SetStats(mean, variance); err != nil {
+				t.Error(err)
+			}
+		}
+	}
 }

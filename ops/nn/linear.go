@@ -15,27 +15,27 @@ import (
 
 // Linear is a dense layer: y = x W^T + b.
 //
-//	inputs   x (N, in), weight (out, in), bias (out) if Bias
+//	inputs   x (N, in), weight (out, in), and bias (out) if it has one
 //	output   (N, out)
 //
 // The gradient of x is computed only where gorgonia.Grad needs it. A Linear keeps its output from run to run, so it belongs to
 // one node: make it with NewLinear or nodes.Linear. Source: torch.nn.functional.linear.
 type Linear struct {
-	Bias bool
+	bias bool
 
-	opkit.Pure
+	pure
 	memory
 }
 
 // NewLinear returns a dense layer.
-func NewLinear(bias bool) *Linear { return &Linear{Bias: bias} }
+func NewLinear(bias bool) *Linear { return &Linear{bias: bias} }
 
 // String returns the layer's parameters.
-func (op *Linear) String() string { return fmt.Sprintf("Linear{Bias: %v}", op.Bias) }
+func (op *Linear) String() string { return fmt.Sprintf("Linear{Bias: %v}", op.bias) }
 
 // Arity is 2, or 3 with a bias.
 func (op *Linear) Arity() int {
-	if op.Bias {
+	if op.bias {
 		return 3
 	}
 	return 2
@@ -45,7 +45,7 @@ func (op *Linear) Arity() int {
 func (op *Linear) Type() hm.Type {
 	a := hm.TypeVariable('a')
 	m := gorgonia.TensorType{Dims: 2, Of: a}
-	if op.Bias {
+	if op.bias {
 		return hm.NewFnType(m, m, gorgonia.TensorType{Dims: 1, Of: a}, m)
 	}
 	return hm.NewFnType(m, m, m)
@@ -58,13 +58,13 @@ func (op *Linear) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 
 func (op *Linear) output(s []tensor.Shape) (tensor.Shape, error) {
 	if len(s) != op.Arity() {
-		return nil, errors.Errorf("nn: %v takes %d inputs, got %d", op, op.Arity(), len(s))
+		return nil, errors.Errorf("takes %d inputs, got %d", op.Arity(), len(s))
 	}
 	if len(s[0]) != 2 || len(s[1]) != 2 || s[0][1] != s[1][1] {
-		return nil, errors.Errorf("nn: %v: input %v and weight %v: want (N, in) and (out, in)", op, s[0], s[1])
+		return nil, errors.Errorf("input %v and weight %v: want (N, in) and (out, in)", s[0], s[1])
 	}
-	if op.Bias && (len(s[2]) != 1 || s[2][0] != s[1][0]) {
-		return nil, errors.Errorf("nn: %v: bias %v: want (%d), one number an output", op, s[2], s[1][0])
+	if op.bias && (len(s[2]) != 1 || s[2][0] != s[1][0]) {
+		return nil, errors.Errorf("bias %v: want (%d), one number an output", s[2], s[1][0])
 	}
 	return tensor.Shape{s[0][0], s[1][0]}, nil
 }
@@ -96,14 +96,14 @@ func linear[T vec.Float](op *Linear, in []gorgonia.Value) (gorgonia.Value, error
 	if err != nil {
 		return nil, err
 	}
-	x, err := slices[T](op, in...)
+	x, err := slices[T](in...)
 	if err != nil {
 		return nil, err
 	}
 	n, out, k := shape[0], shape[1], in[0].Shape()[1]
 	v, y := opkit.Tensor[T](&op.memory, shape, in)
 	product(false, true, n, out, k, x[0], k, x[1], k, y, out)
-	if op.Bias {
+	if op.bias {
 		for i := range n {
 			vec.Add(y[i*out:(i+1)*out], x[2])
 		}
@@ -122,7 +122,7 @@ func (op *Linear) DiffWRT(n int) []bool { return opkit.AllTrue(n) }
 
 // SymDiff returns the nodes of the inputs' gradients; gorgonia.Grad calls it.
 func (op *Linear) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
-	op.Bind(in, out)
+	opkit.Bind(op, in, out)
 	grads := make(gorgonia.Nodes, len(in))
 	for i := range in {
 		d := &linearGrad{input: i, shape: in[i].Shape()}
@@ -131,7 +131,7 @@ func (op *Linear) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia
 		}
 		var err error
 		if grads[i], err = opkit.Apply(d, in[0], in[1], grad); err != nil {
-			return nil, errors.WithMessagef(err, "nn: differentiating %v", op)
+			return nil, opkit.Differentiating(op, err)
 		}
 	}
 	return grads, nil
@@ -190,7 +190,7 @@ func linearBackward[T vec.Float](d *linearGrad, in []gorgonia.Value) (gorgonia.V
 	if d.x != nil && d.x.Deriv() == nil {
 		return v, nil
 	}
-	x, err := slices[T](d, in...)
+	x, err := slices[T](in...)
 	if err != nil {
 		return nil, err
 	}

@@ -17,19 +17,19 @@ import (
 // MaxPool2D is two-dimensional max-pooling.
 //
 //	input    (N, C, H, W)
-//	output   (N, C, OH, OW), OH = (H + Pad[0] + PadEnd[0] - Kernel[0])/Stride[0] + 1, OW likewise
+//	output   (N, C, OH, OW), OH = (H + pad[0] + padEnd[0] - kernel[0])/stride[0] + 1, OW likewise
 //
-// Pad is the padding above and to the left, PadEnd that below and to the right. It is less than the kernel, and never the maximum (in
-// a window without any element of the input Gorgonia returns the lowest number, and its gradient panics). Of equal values the first in row-major order is the maximum, and gets the gradient: that
-// matters here, since sign units make ties. NaN is larger than any number, so it is passed on. Source:
-// torch.nn.functional.max_pool2d.
+// The pad above and to the left and the padEnd below and to the right are less than the kernel, and never the maximum (in
+// a window without any element of the input Gorgonia returns the lowest number, and its gradient panics). Of equal values the first
+// in row-major order is the maximum, and gets the gradient: that matters here, since sign units make ties. NaN is larger than any
+// number, so it is passed on. Source: torch.nn.functional.max_pool2d.
 //
 // A MaxPool2D remembers where the maxima were, so it belongs to one node: make it with NewMaxPool2D or
 // nodes.MaxPool2D.
 type MaxPool2D struct {
-	Kernel, Pad, PadEnd, Stride [2]int
+	kernel, pad, padEnd, stride [2]int
 
-	opkit.Pure
+	pure
 	memory
 	argmax []int32        // of each output, within its plane
 	of     gorgonia.Value // the input that argmax is of
@@ -41,26 +41,35 @@ type MaxPool2D struct {
 func NewMaxPool2D(kernel tensor.Shape, pad, stride []int) (*MaxPool2D, error) {
 	op := &MaxPool2D{}
 	if len(kernel) != 2 || len(pad) != 2 && len(pad) != 4 || len(stride) != 2 {
-		return nil, errors.Errorf("nn: MaxPool2D: kernel %v, pad %v, stride %v: want two numbers each, for height and width, or four pads: below, above, right, left", kernel, pad, stride)
+		return nil, opkit.Errorf("nn", "MaxPool2D: kernel %v, pad %v, stride %v: want two numbers each, for height and width, or four pads: below, above, right, left", kernel, pad, stride)
 	}
 	for i := range 2 {
-		op.Kernel[i], op.Pad[i], op.PadEnd[i], op.Stride[i] = kernel[i], pad[i], pad[i], stride[i]
+		op.kernel[i], op.pad[i], op.padEnd[i], op.stride[i] = kernel[i], pad[i], pad[i], stride[i]
 		if len(pad) == 4 {
-			op.Pad[i], op.PadEnd[i] = pad[2*i+1], pad[2*i]
+			op.pad[i], op.padEnd[i] = pad[2*i+1], pad[2*i]
 		}
-		if kernel[i] < 1 || stride[i] < 1 || min(op.Pad[i], op.PadEnd[i]) < 0 || max(op.Pad[i], op.PadEnd[i]) >= kernel[i] {
-			return nil, errors.Errorf("nn: MaxPool2D: kernel %v, pad %v, stride %v: want kernel and stride of 1 or more, pads from 0 to less than the kernel (PyTorch: half the kernel): a window in the padding has no maximum", kernel, pad, stride)
+		if kernel[i] < 1 || stride[i] < 1 || min(op.pad[i], op.padEnd[i]) < 0 || max(op.pad[i], op.padEnd[i]) >= kernel[i] {
+			return nil, opkit.Errorf("nn", "MaxPool2D: kernel %v, pad %v, stride %v: want kernel and stride of 1 or more, pads from 0 to less than the kernel (PyTorch: half the kernel): a window in the padding has no maximum", kernel, pad, stride)
 		}
 	}
 	return op, nil
 }
 
+// Kernel returns the height and width of a window.
+func (op *MaxPool2D) Kernel() [2]int { return op.kernel }
+
+// Pad returns the padding above and to the left, and that below and to the right.
+func (op *MaxPool2D) Pad() (begin, end [2]int) { return op.pad, op.padEnd }
+
+// Stride returns the distance of windows in height and width.
+func (op *MaxPool2D) Stride() [2]int { return op.stride }
+
 // String returns the pooling's parameters.
 func (op *MaxPool2D) String() string {
-	if op.Pad == op.PadEnd {
-		return fmt.Sprintf("MaxPool2D{Kernel: %v, Pad: %v, Stride: %v}", op.Kernel, op.Pad, op.Stride)
+	if op.pad == op.padEnd {
+		return fmt.Sprintf("MaxPool2D{Kernel: %v, Pad: %v, Stride: %v}", op.kernel, op.pad, op.stride)
 	}
-	return fmt.Sprintf("MaxPool2D{Kernel: %v, Pad: %v, PadEnd: %v, Stride: %v}", op.Kernel, op.Pad, op.PadEnd, op.Stride)
+	return fmt.Sprintf("MaxPool2D{Kernel: %v, Pad: %v, PadEnd: %v, Stride: %v}", op.kernel, op.pad, op.padEnd, op.stride)
 }
 
 // Arity is 1.
@@ -86,16 +95,16 @@ func (op *MaxPool2D) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 
 func (op *MaxPool2D) output(s tensor.Shape) (tensor.Shape, error) {
 	if len(s) != 4 {
-		return nil, errors.Errorf("nn: %v: input %v: want (N, C, H, W)", op, s)
+		return nil, errors.Errorf("input %v: want (N, C, H, W)", s)
 	}
 	if opkit.Mul(s[2], s[3]) > math.MaxInt32 { // see argmax
-		return nil, errors.Errorf("nn: %v: input %v: want at most 2^31 - 1 elements a channel", op, s)
+		return nil, errors.Errorf("input %v: want at most 2^31 - 1 elements a channel", s)
 	}
 	out := tensor.Shape{s[0], s[1], 0, 0}
 	for i := range 2 {
-		n, err := windows(s[2+i], op.Kernel[i], op.Pad[i], op.PadEnd[i], op.Stride[i], 1)
+		n, err := windows(s[2+i], op.kernel[i], op.pad[i], op.padEnd[i], op.stride[i], 1)
 		if err != nil {
-			return nil, errors.WithMessagef(err, "nn: %v: input %v", op, s)
+			return nil, errors.WithMessagef(err, "input %v", s)
 		}
 		out[2+i] = n
 	}
@@ -122,7 +131,7 @@ func maxPool[T vec.Float](op *MaxPool2D, in []gorgonia.Value) (gorgonia.Value, e
 	}
 	x, err := opkit.Elements[T](in[0])
 	if err != nil {
-		return nil, errors.WithMessagef(err, "nn: %v", op)
+		return nil, err
 	}
 	v, out := opkit.Tensor[T](&op.memory, shape, in)
 	op.of = in[0]
@@ -130,7 +139,7 @@ func maxPool[T vec.Float](op *MaxPool2D, in []gorgonia.Value) (gorgonia.Value, e
 		op.argmax = make([]int32, len(out))
 	}
 	h, w, oh, ow := s[2], s[3], shape[2], shape[3]
-	halves := op.Kernel == [2]int{2, 2} && op.Stride == [2]int{2, 2} && op.Pad == [2]int{} && op.PadEnd == [2]int{}
+	halves := op.kernel == [2]int{2, 2} && op.stride == [2]int{2, 2} && op.pad == [2]int{} && op.padEnd == [2]int{}
 	return v, par.Range(s[0]*s[1], 1, func(lo, hi int) error {
 		for p := lo; p < hi; p++ {
 			plane, dst, arg := x[p*h*w:(p+1)*h*w], out[p*oh*ow:(p+1)*oh*ow], op.argmax[p*oh*ow:(p+1)*oh*ow]
@@ -179,12 +188,12 @@ func greater[T vec.Float](a, b T) int {
 // plane finds the first maximum of every window.
 func (op *MaxPool2D) plane(arg []int32, h, w, oh, ow int, isNaN func(int) bool, greater func(i, j int) bool) {
 	for y := range oh {
-		y0 := y*op.Stride[0] - op.Pad[0]
+		y0 := y*op.stride[0] - op.pad[0]
 		for x := range ow {
-			x0 := x*op.Stride[1] - op.Pad[1]
+			x0 := x*op.stride[1] - op.pad[1]
 			best := -1
-			for i := max(y0, 0); i < min(y0+op.Kernel[0], h); i++ {
-				for j := max(x0, 0); j < min(x0+op.Kernel[1], w); j++ {
+			for i := max(y0, 0); i < min(y0+op.kernel[0], h); i++ {
+				for j := max(x0, 0); j < min(x0+op.kernel[1], w); j++ {
 					if k := i*w + j; best < 0 || greater(k, best) || isNaN(k) {
 						best = k
 					}
@@ -207,9 +216,9 @@ func (op *MaxPool2D) DiffWRT(int) []bool { return []bool{true} }
 // SymDiff returns the gradient's node; gorgonia.Grad calls it.
 func (op *MaxPool2D) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
 	// The output is an input of the gradient so that pooling is sure to have run before.
-	op.Bind(in, out)
+	opkit.Bind(op, in, out)
 	dx, err := opkit.Apply(&maxPoolGrad{pool: op}, in[0], out, grad)
-	return gorgonia.Nodes{dx}, errors.WithMessagef(err, "nn: differentiating %v", op)
+	return gorgonia.Nodes{dx}, opkit.Differentiating(op, err)
 }
 
 // DoDiff adds to the input's gradient; the Lisp machine calls it.
@@ -250,17 +259,17 @@ func (d *maxPoolGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 func maxPoolBackward[T vec.Float](d *maxPoolGrad, in []gorgonia.Value) (gorgonia.Value, error) {
 	g, err := opkit.Elements[T](in[2])
 	if err != nil {
-		return nil, errors.WithMessagef(err, "nn: %v", d)
+		return nil, err
 	}
 	pool := d.pool
 	if pool.of != in[0] { // it has run on another node since
-		pool = &MaxPool2D{Kernel: pool.Kernel, Pad: pool.Pad, PadEnd: pool.PadEnd, Stride: pool.Stride}
+		pool = &MaxPool2D{kernel: pool.kernel, pad: pool.pad, padEnd: pool.padEnd, stride: pool.stride}
 		if _, err := pool.Do(in[0]); err != nil {
 			return nil, err
 		}
 	}
 	if len(g) != len(pool.argmax) {
-		return nil, errors.Errorf("nn: %v: a gradient of %d elements for %d maxima", d, len(g), len(pool.argmax))
+		return nil, errors.Errorf("a gradient of %d elements for %d maxima", len(g), len(pool.argmax))
 	}
 	s := in[0].Shape()
 	v, dx := opkit.Tensor[T](&d.memory, s, in)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/ftprop/ftprop/internal/gtest"
+	"github.com/ftprop/ftprop/ops/opstest"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
@@ -75,45 +76,7 @@ func evaluate(t *testing.T, op gorgonia.Op, x []float64, shape []int) []float64 
 // The operation must be deterministic and, on random inputs, smooth.
 func checkGradient(t *testing.T, op gorgonia.Op, shape ...int) {
 	t.Helper()
-	x := randoms(tensor.Shape(shape).TotalSize(), 1)
-	y := evaluate(t, op, x, shape)
-	u := randoms(len(y), 2)
-	slope := func(scale float64) []float64 { // of sum(u f(scale x))
-		at := func(x []float64) (sum float64) {
-			z := make([]float64, len(x))
-			for i, v := range x {
-				z[i] = scale * v
-			}
-			for i, v := range evaluate(t, op, z, shape) {
-				sum += u[i] * v
-			}
-			return sum
-		}
-		const h = 1e-5
-		d := make([]float64, len(x))
-		for i, v := range x {
-			x[i] = v + h
-			d[i] = at(x)
-			x[i] = v - h
-			d[i] = (d[i] - at(x)) / (2 * h)
-			x[i] = v
-		}
-		return d
-	}
-	once, double := slope(1), slope(2)
-	for i := range double {
-		double[i] += once[i] + 2*x[i]
-	}
-	for _, m := range gtest.Machines() {
-		for _, dt := range gtest.Dtypes() {
-			what := op.String() + " " + string(m) + " " + dt.String()
-			gy, dx := gradient(t, m, dt, with(op), x, u, shape, false)
-			gtest.Compare(t, what, gy, y)
-			gtest.Compare(t, what+" gradient", dx, once)
-			_, dx = gradient(t, m, dt, with(op), x, u, shape, true)
-			gtest.Compare(t, what+" gradient, used twice", dx, double)
-		}
-	}
+	opstest.Gradients(t, func(in ...*gorgonia.Node) (*gorgonia.Node, error) { return gorgonia.ApplyOp(op, in...) }, opstest.Input{Shape: shape})
 }
 
 // checkMemory tests that an operation writes to memory it is given, never to its input's, and reads transposed inputs.

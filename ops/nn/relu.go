@@ -93,7 +93,7 @@ func rectifyGrad[T vec.Float](op Rectifier, dx, x, g []T) {
 // InferShape returns the input's shape.
 func (op Rectifier) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 	if op.slope-op.slope != 0 { // NaN or infinite
-		return nil, errors.Errorf("nn: %v: the slope must be finite", op)
+		return nil, opkit.OfOp(op, errors.New("the slope must be finite"))
 	}
 	return opkit.SameShape(op, in, 1)
 }
@@ -111,7 +111,7 @@ func (op Rectifier) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Value)
 }
 
 func rectifyDo[T vec.Float](op Rectifier, prealloc gorgonia.Value, in []gorgonia.Value) (gorgonia.Value, error) {
-	return opkit.Elementwise(op, prealloc, in, func(y []T, x [][]T) error {
+	return opkit.Elementwise(prealloc, in, func(y []T, x [][]T) error {
 		return par.Range(len(y), grainElems, func(lo, hi int) error { rectify(op, y[lo:hi], x[0][lo:hi]); return nil })
 	})
 }
@@ -125,7 +125,7 @@ func (op Rectifier) Hashcode() uint32 { return opkit.Hashcode("ftprop " + op.Str
 // SymDiff returns the derivative's node; gorgonia.Grad calls it.
 func (op Rectifier) SymDiff(in gorgonia.Nodes, _, grad *gorgonia.Node) (gorgonia.Nodes, error) {
 	dx, err := gorgonia.ApplyOp(rectifierGrad{op: op}, in[0], grad)
-	return gorgonia.Nodes{dx}, errors.WithMessagef(err, "nn: differentiating %v", op)
+	return gorgonia.Nodes{dx}, opkit.Differentiating(op, err)
 }
 
 // DoDiff adds the derivative to the input's gradient; the Lisp machine calls it.
@@ -162,7 +162,7 @@ func (d rectifierGrad) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Val
 }
 
 func rectifyGradDo[T vec.Float](d rectifierGrad, prealloc gorgonia.Value, in []gorgonia.Value) (gorgonia.Value, error) {
-	return opkit.Elementwise(d, prealloc, in, func(dx []T, x [][]T) error {
+	return opkit.Elementwise(prealloc, in, func(dx []T, x [][]T) error {
 		return par.Range(len(dx), grainElems, func(lo, hi int) error {
 			rectifyGrad(d.op, dx[lo:hi], x[0][lo:hi], x[1][lo:hi])
 			return nil

@@ -23,7 +23,7 @@ import (
 type Reshape struct {
 	from, to tensor.Shape
 
-	opkit.Pure
+	pure
 }
 
 var (
@@ -37,11 +37,11 @@ var (
 func NewReshape(from, to tensor.Shape) (*Reshape, error) {
 	op := &Reshape{from: from.Clone(), to: to.Clone()}
 	if len(from) == 0 || len(to) == 0 {
-		return nil, errors.Errorf("nn: Reshape from %v to %v: want shapes of one or more dimensions", from, to)
+		return nil, opkit.Errorf("nn", "Reshape from %v to %v: want shapes of one or more dimensions", from, to)
 	}
 	size, err := opkit.Volume(from)
 	if err != nil {
-		return nil, errors.WithMessagef(err, "nn: Reshape from %v to %v", from, to)
+		return nil, opkit.In("nn", errors.WithMessagef(err, "Reshape from %v to %v", from, to))
 	}
 	known, unknown := 1, -1
 	for i, n := range to {
@@ -49,7 +49,7 @@ func NewReshape(from, to tensor.Shape) (*Reshape, error) {
 		case n == -1 && unknown < 0:
 			unknown = i
 		case n < 1:
-			return nil, errors.Errorf("nn: Reshape from %v to %v: sizes must be 1 or more, but for one -1", from, to)
+			return nil, opkit.Errorf("nn", "Reshape from %v to %v: sizes must be 1 or more, but for one -1", from, to)
 		default:
 			known = opkit.Mul(known, n)
 		}
@@ -57,7 +57,7 @@ func NewReshape(from, to tensor.Shape) (*Reshape, error) {
 	if unknown >= 0 && size%known == 0 {
 		op.to[unknown] = size / known
 	} else if unknown >= 0 || size != known {
-		return nil, errors.Errorf("nn: Reshape from %v to %v: %d elements do not fit", from, to, size)
+		return nil, opkit.Errorf("nn", "Reshape from %v to %v: %d elements do not fit", from, to, size)
 	}
 	return op, nil
 }
@@ -65,7 +65,7 @@ func NewReshape(from, to tensor.Shape) (*Reshape, error) {
 // NewFlatten returns the Reshape of (N, ...) to (N, rest). Fewer than two dimensions are an error. Source: torch.nn.Flatten.
 func NewFlatten(from tensor.Shape) (*Reshape, error) {
 	if len(from) < 2 {
-		return nil, errors.Errorf("nn: Flatten: input %v: want (N, ...), two or more dimensions", from)
+		return nil, opkit.Errorf("nn", "Flatten: input %v: want (N, ...), two or more dimensions", from)
 	}
 	return NewReshape(from, tensor.Shape{from[0], -1})
 }
@@ -86,7 +86,7 @@ func (op *Reshape) Type() hm.Type {
 func (op *Reshape) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 	return opkit.Infer(op, in, 1, func(in []tensor.Shape) (tensor.Shape, error) {
 		if !in[0].Eq(op.from) {
-			return nil, errors.Errorf("nn: %v: input %v", op, in[0])
+			return nil, errors.Errorf("input %v", in[0])
 		}
 		return op.to, nil
 	})
@@ -106,9 +106,9 @@ func (op *Reshape) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Value) 
 
 func reshapeDo[T vec.Float](op *Reshape, prealloc, x gorgonia.Value) (gorgonia.Value, error) {
 	if !x.Shape().Eq(op.from) {
-		return nil, errors.Errorf("nn: %v: input %v", op, x.Shape())
+		return nil, errors.Errorf("input %v", x.Shape())
 	}
-	return into(op, prealloc, op.to, x, func(out, x []T) error {
+	return into(prealloc, op.to, x, func(out, x []T) error {
 		return par.Range(len(out), grainElems, func(lo, hi int) error { copy(out[lo:hi], x[lo:hi]); return nil })
 	})
 }
@@ -128,7 +128,7 @@ func (op *Reshape) back() *Reshape { return &Reshape{from: op.to.Clone(), to: op
 // SymDiff returns the derivative's node; gorgonia.Grad calls it.
 func (op *Reshape) SymDiff(_ gorgonia.Nodes, _, grad *gorgonia.Node) (gorgonia.Nodes, error) {
 	dx, err := gorgonia.ApplyOp(op.back(), grad)
-	return gorgonia.Nodes{dx}, errors.WithMessagef(err, "nn: differentiating %v", op)
+	return gorgonia.Nodes{dx}, opkit.Differentiating(op, err)
 }
 
 // DoDiff adds the derivative to the input's gradient; the Lisp machine calls it.

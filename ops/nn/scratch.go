@@ -12,6 +12,13 @@ import (
 // memory is where a layer keeps its result. An operation that has one belongs to one node; anywhere else it allocates.
 type memory = opkit.Buffer
 
+// pure is what all operations tell Gorgonia of themselves, direct which algorithm they compute by. (The names keep internal types out of
+// the documentation.)
+type (
+	pure   = opkit.Pure
+	direct = opkit.Direct
+)
+
 // columns is the memory one goroutine unfolds a chunk into: its columns, and rows of its outputs.
 type columns[T vec.Float] struct {
 	col, rows []T

@@ -4,14 +4,13 @@ package experiment
 
 import (
 	"fmt"
-	"strconv"
+	"math/bits"
 	"strings"
 
 	"github.com/ftprop/ftprop/examples/data"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/ops"
 	"github.com/pkg/errors"
-	"gorgonia.org/gorgonia"
 )
 
 // Config is what is compared, and how each network is trained: a multi-layer perceptron by Adam with L2
@@ -83,20 +82,18 @@ func (m Method) String() string {
 // baselines is the group of the full-precision activations.
 const baselines = "Baselines"
 
-// Methods combines the names of activations (see ParseActivation) and of rules: each threshold activation is
+// Methods combines the names of activations (see nodes.ActivationByName) and of rules: each threshold activation is
 // trained with every rule; the full-precision activations follow.
 func Methods(acts, rules []string) ([]Method, error) {
 	var hard, full []Method
 	for _, a := range acts {
-		switch name := strings.ToLower(strings.TrimSpace(a)); name {
-		case "relu":
-			full = append(full, Method{Group: baselines, Name: "ReLU", Act: gorgonia.Rectify})
-			continue
-		case "threshold-relu":
-			full = append(full, Method{Group: baselines, Name: "Threshold ReLU", Act: nodes.ThresholdReLU})
-			continue
-		case "hardtanh":
-			full = append(full, Method{Group: baselines, Name: "HardTanh", Act: nodes.HardTanh})
+		op, err := ops.ActivationByName(a)
+		if err != nil { // a baseline, or an unknown name
+			act, err := nodes.ActivationByName(a)
+			if err != nil {
+				return nil, errors.WithMessage(err, "experiment")
+			}
+			full = append(full, Method{Group: baselines, Name: baselineName(a), Act: act})
 			continue
 		}
 		for _, r := range rules {
@@ -104,18 +101,20 @@ func Methods(acts, rules []string) ([]Method, error) {
 			if err != nil {
 				return nil, err
 			}
-			group, op, err := thresholdActivation(a, rule)
-			if err != nil {
+			units := op.Threshold()
+			units.Rule = rule
+			if err := units.Validate(); err != nil {
 				return nil, err
 			}
-			if err := op.Layer().Validate(); err != nil {
+			act, err := units.Activation()
+			if err != nil {
 				return nil, err
 			}
 			name := strings.TrimSpace(r)
 			if rule == (ops.SoftHinge{}) {
 				name = "FTP-SH" // the paper's name for it
 			}
-			hard = append(hard, Method{Group: group, Name: name, Act: nodes.Act(op), Hard: true})
+			hard = append(hard, Method{Group: groupName(a, op), Name: name, Act: nodes.Act(act), Hard: true})
 		}
 	}
 	if len(hard) == 0 && len(full) == 0 {
@@ -124,31 +123,30 @@ func Methods(acts, rules []string) ([]Method, error) {
 	return append(hard, full...), nil
 }
 
-// ActivationNames says which activations Methods knows.
-const ActivationNames = "sign, step01, qrelu (2 bits), qreluK (K bits), staircaseN (N steps), relu, threshold-relu, hardtanh"
+// groupName is the head of the table of a threshold activation that was asked for by a name.
+func groupName(name string, op ops.Activation) string {
+	steps := op.Threshold().Levels.Steps
+	switch op.(type) {
+	case ops.Sign:
+		return "Sign"
+	case ops.Step01:
+		return "Step01"
+	}
+	if strings.HasPrefix(strings.ToLower(strings.TrimSpace(name)), "qrelu") {
+		return fmt.Sprintf("qReLU (%d bits)", bits.Len(uint(steps)))
+	}
+	return fmt.Sprintf("Staircase (%d)", steps)
+}
 
-func thresholdActivation(name string, rule ops.Rule) (group string, op ops.Activation, err error) {
-	name = strings.ToLower(strings.TrimSpace(name))
-	number := func(prefix string, lowest, most int) (int, error) {
-		n, err := strconv.Atoi(strings.TrimPrefix(name, prefix))
-		if err != nil || n < lowest || n > most {
-			return 0, errors.Errorf("experiment: activation %q: want %sN with N from %d to %d", name, prefix, lowest, most)
-		}
-		return n, nil
+// baselineName is the name of an activation without thresholds in tables.
+func baselineName(name string) string {
+	switch name = strings.ToLower(strings.TrimSpace(name)); strings.ReplaceAll(name, "-", "") {
+	case "relu":
+		return "ReLU"
+	case "thresholdrelu", "trelu":
+		return "Threshold ReLU"
+	case "hardtanh":
+		return "HardTanh"
 	}
-	switch {
-	case name == "sign":
-		return "Sign", ops.Sign{Rule: rule}, nil
-	case name == "step01":
-		return "Step01", ops.Step01{Rule: rule}, nil
-	case name == "qrelu":
-		return "qReLU (2 bits)", ops.Staircase{Steps: 3, Rule: rule}, nil
-	case strings.HasPrefix(name, "qrelu"):
-		bits, err := number("qrelu", 2, 16)
-		return fmt.Sprintf("qReLU (%d bits)", bits), ops.Staircase{Steps: 1<<max(bits, 0) - 1, Rule: rule}, err
-	case strings.HasPrefix(name, "staircase"):
-		n, err := number("staircase", 2, 65535)
-		return fmt.Sprintf("Staircase (%d)", n), ops.Staircase{Steps: n, Rule: rule}, err
-	}
-	return "", nil, errors.Errorf("experiment: no activation %q; the activations are %s", name, ActivationNames)
+	return name
 }

@@ -1,0 +1,203 @@
+package ops
+
+import (
+	"fmt"
+	"hash"
+
+	"github.com/chewxy/hm"
+	"github.com/ftprop/ftprop/internal/opkit"
+	"github.com/ftprop/ftprop/internal/par"
+	"github.com/ftprop/ftprop/internal/vec"
+	"github.com/pkg/errors"
+	"gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
+)
+
+// LayerGrad is the backward pass of a threshold activation as an operation on its pre-activation z, its output h and the gradient g
+// that reaches it, all of one shape: dz = w dl/dz(z, t), of that shape. Activations put it in the graph; it has no derivative of its own.
+type LayerGrad struct {
+	Threshold Threshold
+	onUnits
+}
+
+var (
+	_ gorgonia.UsePreallocDoer = LayerGrad{}
+	_ gorgonia.SDOp            = LayerGrad{}
+)
+
+// String returns the operation as its constructor.
+func (op LayerGrad) String() string { return fmt.Sprintf("LayerGrad{%v}", op.Threshold) }
+
+// Type is a -> a -> a -> a.
+func (op LayerGrad) Type() hm.Type { return opkit.ElementwiseType(3) }
+
+// InferShape returns the common shape of the inputs.
+func (op LayerGrad) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
+	return unitShape(op, op.Threshold, in)
+}
+
+// Do returns the derivative. NaN or infinity in g is an error, and so is a derivative that is beyond the dtype; the message names
+// the element.
+func (op LayerGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
+	return op.UsePreallocDo(nil, in...)
+}
+
+// UsePreallocDo is Do with the result written to prealloc.
+func (op LayerGrad) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Value) (gorgonia.Value, error) {
+	return opkit.Dispatch(op, in, 3,
+		func() (gorgonia.Value, error) { return layerGradDo[float32](op.Threshold, prealloc, in) },
+		func() (gorgonia.Value, error) { return layerGradDo[float64](op.Threshold, prealloc, in) })
+}
+
+func layerGradDo[T vec.Float](l Threshold, prealloc gorgonia.Value, in []gorgonia.Value) (gorgonia.Value, error) {
+	return opkit.Elementwise(prealloc, in, func(dz []T, x [][]T) error {
+		return layerGrad(l, dz, x[0], x[1], x[2], opkit.BatchOf(in[0]))
+	})
+}
+
+// layerGrad sets dz to the layer loss's derivative. A derivative that is not finite is an error: of large z or g some rules'
+// derivatives are beyond the dtype.
+func layerGrad[T vec.Float](l Threshold, dz, z, h, g []T, batch int) error {
+	loss, err := l.loss(dtypeOf[T]())
+	if err != nil {
+		return err
+	}
+	slopes, direct := loss.(slopeLoss)
+	direct = direct && !l.Unweighted && (l.Targets == nil || l.Targets == (GradSign{}))
+	return par.Range(len(z), grain, func(from, to int) error {
+		var tbuf []T
+		if !direct {
+			tbuf = make([]T, min(block, to-from))
+		}
+		for lo := from; lo < to; lo += block {
+			hi := min(lo+block, to)
+			d := dz[lo:hi]
+			var finite bool
+			if direct { // -sign(g) and |g| make g again
+				finite = mulSlope(slopes, d, z[lo:hi], g[lo:hi])
+			} else {
+				t := tbuf[:hi-lo]
+				if err := setTargets(l, t, z[lo:hi], h[lo:hi], g[lo:hi], lo); err != nil {
+					return err
+				}
+				gradSlice(loss, d, z[lo:hi], t)
+				if l.Unweighted {
+					vec.Scale(d, d, T(l.unweighted(batch)))
+				} else {
+					vec.MulAbs(d, d, g[lo:hi])
+				}
+				finite = vec.Finite(d)
+			}
+			if finite {
+				continue
+			}
+			if err := checkFinite(upstream, g[lo:hi], lo); err != nil {
+				return err
+			}
+			i := lo + vec.FirstNonFinite(d)
+			return l.tooLarge("the derivative", i, z[i], g[i], dtypeOf[T]())
+		}
+		return nil
+	})
+}
+
+// setTargets sets t for a slice of units, a part of a tensor that starts at the given offset. NaN or infinity in g is an error.
+func setTargets[T vec.Float](l Threshold, t, z, h, g []T, offset int) error {
+	if err := checkFinite(upstream, g, offset); err != nil {
+		return err
+	}
+	if l.Targets == nil || l.Targets == (GradSign{}) {
+		vec.NegSign(t, g)
+		return nil
+	}
+	for i := range t {
+		v := l.Targets.Target(l.Levels, float64(g[i]), float64(z[i]), float64(h[i]))
+		if v != 0 && v != 1 && v != -1 {
+			return errors.Errorf("target setter %s returned %v, but a target is -1, 0 or +1", printed(l.Targets), v)
+		}
+		t[i] = T(v)
+	}
+	return nil
+}
+
+// unweighted returns the weight of every unit of a tensor with n elements and first dimension B.
+func (l Threshold) unweighted(batch int) float64 {
+	w := 1 / float64(batch)
+	if l.Levels.Steps > 1 {
+		w /= l.Levels.Hi - l.Levels.Lo
+	}
+	return w
+}
+
+// grain is how many elements one goroutine takes at least: below, starting it costs more than
+// it gains. block is how many are worked on at a time, so that scratch stays in cache.
+const (
+	grain = 1 << 14
+	block = 1 << 10
+)
+
+// upstream is what messages call g.
+const upstream = "gradient reaching the output"
+
+// tooLarge is the error for a rule's loss or derivative at element i that is not a finite number of the dtype.
+func (l Threshold) tooLarge(what string, i int, z, g any, dt tensor.Dtype) error {
+	return errors.Errorf("rule %s: %s at element %d, with z = %v and gradient %v, is no finite %v: training has diverged or the data are not clean",
+		printed(l.withDefaults().Rule), what, i, z, g, dt)
+}
+
+// checkFinite returns an error that names the first NaN or infinity in x, a part of a tensor
+// that starts at the given offset.
+func checkFinite[T vec.Float](what string, x []T, offset int) error {
+	if vec.Finite(x) {
+		return nil
+	}
+	i := vec.FirstNonFinite(x)
+	return errors.Errorf("%v at element %d of the %s: training has diverged or the data are not clean", x[i], offset+i, what)
+}
+
+// WriteHash writes the operation and its layer.
+func (op LayerGrad) WriteHash(h hash.Hash) { fmt.Fprint(h, op.identity()) }
+
+// Hashcode is the hash of what WriteHash writes.
+func (op LayerGrad) Hashcode() uint32 { return opkit.Hashcode(op.identity()) }
+
+func (op LayerGrad) identity() string { return "ftprop LayerGrad " + op.Threshold.hash() }
+
+// onUnits is what the operations on (z, h, g) have in common as Gorgonia sees them.
+type onUnits struct{ pure }
+
+// Arity is 3: z, h and g.
+func (onUnits) Arity() int { return 3 }
+
+// DiffWRT is false: targets are discrete, and losses computed from them take them for constants.
+func (onUnits) DiffWRT(n int) []bool { return make([]bool, n) }
+
+// SymDiff returns an error: see DiffWRT.
+func (onUnits) SymDiff(gorgonia.Nodes, *gorgonia.Node, *gorgonia.Node) (gorgonia.Nodes, error) {
+	return nil, opkit.Errorf("ops", "targets, layer losses and their derivatives cannot be differentiated")
+}
+
+func unitShape(op fmt.Stringer, l Threshold, in []gorgonia.DimSizer) (s tensor.Shape, err error) {
+	defer opkit.Guard(op, &err)
+	if err := l.Validate(); err != nil {
+		return nil, opkit.OfOp(op, err)
+	}
+	return opkit.SameShape(op, in, 3)
+}
+
+// bufferedGrad is the LayerGrad of a buffered activation: it keeps its memory, too, and its errors name the node of z.
+type bufferedGrad struct {
+	LayerGrad
+	opkit.Gradient // of the node: a LayerGrad that users apply is a constant
+	memory
+}
+
+// Do returns the derivative.
+func (b *bufferedGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
+	return opkit.DoInto(&b.memory, b.LayerGrad, in)
+}
+
+// UsePreallocDo is Do.
+func (b *bufferedGrad) UsePreallocDo(_ gorgonia.Value, in ...gorgonia.Value) (gorgonia.Value, error) {
+	return b.Do(in...)
+}
