@@ -27,12 +27,12 @@
 //   - package solvers: Adam, SGD and RMSProp with PyTorch's arithmetic, schedules;
 //   - package search: FullBatch, the search for targets with a certificate for every unit;
 //   - package models: the paper's networks; weights that go to PyTorch and come from there, ONNX, fixed point, packed bits;
+//   - package train: training loops, metrics, exact checkpoints; package data: readers of labelled images, augmentation, batches;
 //   - package diagnostics: what happens inside threshold layers;
 //   - package tensorboard: event files that TensorBoard shows;
 //   - examples/compare: one command that compares target rules, the
 //     straight-through estimator and full-precision baselines on real data;
-//   - examples/train: the paper's trainings, with recipes and checkpoints; examples/loop and examples/data are
-//     for programs like it;
+//   - examples/train: the paper's trainings, with recipes;
 //   - examples/fullbatch: the search for targets;
 //   - examples/export: from trained weights to ONNX, with a table of what the network costs to run;
 //   - examples/notebooks: all of this step by step, with pictures.

@@ -16,7 +16,7 @@
 // What may run at the same time: a network, all that At has made of it, and the machines of their graphs share weights and statistics, so they
 // belong to one goroutine at a time. Run, Save, Load or evaluate them between the steps of training, not during one. To evaluate beside
 // training, Save between two steps and Load into a network of its own, in a graph of its own, which another goroutine then runs: see the
-// example of loop.Evaluator in examples/loop. Networks that share nothing run on as many goroutines as there are, a machine on one; but they
+// example of train.Evaluator. Networks that share nothing run on as many goroutines as there are, a machine on one; but they
 // are to be built one after the other, under a lock: constructors, At, gorgonia.Grad and gorgonia.NewTapeMachine, since Gorgonia has
 // constants that all graphs share.
 //

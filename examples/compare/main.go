@@ -20,9 +20,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ftprop/ftprop/data"
 	"github.com/ftprop/ftprop/examples/command"
 	"github.com/ftprop/ftprop/examples/compare/experiment"
-	"github.com/ftprop/ftprop/examples/data"
 	"github.com/ftprop/ftprop/examples/setup"
 	"github.com/ftprop/ftprop/internal/atomicfile"
 	"github.com/ftprop/ftprop/nodes"

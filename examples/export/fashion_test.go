@@ -9,14 +9,14 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/ftprop/ftprop/examples/data"
-	"github.com/ftprop/ftprop/examples/loop"
+	"github.com/ftprop/ftprop/data"
 	"github.com/ftprop/ftprop/examples/setup"
 	"github.com/ftprop/ftprop/internal/gtest"
 	"github.com/ftprop/ftprop/internal/ort"
 	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/ops/nn"
 	"github.com/ftprop/ftprop/solvers"
+	"github.com/ftprop/ftprop/train"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
@@ -54,7 +54,7 @@ func (e enlarged) Sample(i int, rng *rand.Rand, dst []float32) (label int, err e
 func TestFashion(t *testing.T) {
 	rt := ort.Find(t)
 	const dir = "/usr/share/datasets/fashion-mnist" // of Debian's package dataset-fashion-mnist
-	train, test, err := data.MNISTImages(dir)
+	training, test, err := data.MNISTImages(dir)
 	if err != nil {
 		t.Skipf("SKIPPED: %v", err)
 	}
@@ -99,7 +99,7 @@ func TestFashion(t *testing.T) {
 					}
 					return src
 				}
-				from, to := images(train), images(test)
+				from, to := images(training), images(test)
 				batch := min(c.images, c.batch)
 				build := func(dt tensor.Dtype) *models.Net {
 					x := gorgonia.NewTensor(gorgonia.NewGraph(), dt, 4, gorgonia.WithName("x"), gorgonia.WithShape(batch, c.channels, c.side, c.side))
@@ -212,7 +212,7 @@ func shortly(t *testing.T, net *models.Net, src data.Source, n int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := loop.New(loop.Config{Net: net, Solver: &solvers.Adam{LearnRate: 1e-3}, Train: src, Epochs: 1})
+	l, err := train.New(train.Config{Net: net, Solver: &solvers.Adam{LearnRate: 1e-3}, Train: src, Epochs: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

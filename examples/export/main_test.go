@@ -10,14 +10,14 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/ftprop/ftprop/examples/data"
-	"github.com/ftprop/ftprop/examples/loop"
+	"github.com/ftprop/ftprop/data"
 	"github.com/ftprop/ftprop/examples/setup"
 	"github.com/ftprop/ftprop/internal/atomicfile"
 	"github.com/ftprop/ftprop/internal/gtest"
 	"github.com/ftprop/ftprop/internal/ort"
 	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/solvers"
+	"github.com/ftprop/ftprop/train"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
@@ -29,7 +29,7 @@ func digits(t *testing.T) (net *models.Net, test data.Source, weights string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	train, test, err := data.Split(all, 0.5, 1)
+	training, test, err := data.Split(all, 0.5, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func digits(t *testing.T) (net *models.Net, test data.Source, weights string) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	l, err := loop.New(loop.Config{Net: net, Solver: &solvers.Adam{LearnRate: 1e-2}, Train: train, Test: test, Epochs: 4, Dir: dir})
+	l, err := train.New(train.Config{Net: net, Solver: &solvers.Adam{LearnRate: 1e-2}, Train: training, Test: test, Epochs: 4, Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func digits(t *testing.T) (net *models.Net, test data.Source, weights string) {
 	if err := l.Run(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	return net, test, filepath.Join(dir, loop.LastFile)
+	return net, test, filepath.Join(dir, train.LastFile)
 }
 
 // From training to ONNX Runtime: what the program writes of the digits' weights classifies as the network does.

@@ -8,12 +8,12 @@ import (
 	"io"
 	"strings"
 
-	"github.com/ftprop/ftprop/examples/loop"
 	"github.com/ftprop/ftprop/examples/notebooks"
 	"github.com/ftprop/ftprop/examples/pictures"
 	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/solvers"
+	"github.com/ftprop/ftprop/train"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
@@ -56,18 +56,18 @@ func Example_layersTargets() {
 }
 
 /*
-Now a network in training: three hidden layers of sign units on the digits. After each epoch `loop` runs 200 training images
+Now a network in training: three hidden layers of sign units on the digits. After each epoch `train` runs 200 training images
 through a graph of its own on the same weights, and package `diagnostics` says what it sees.
 */
 
 // training returns what happened in each epoch.
-func training() []loop.Epoch {
-	train, test, err := notebooks.Digits()
+func training() []train.Epoch {
+	images, test, err := notebooks.Digits()
 	notebooks.Check(err)
 	x := gorgonia.NewTensor(gorgonia.NewGraph(), tensor.Float32, 4, gorgonia.WithName("x"), gorgonia.WithShape(64, 1, 8, 8))
 	net := notebooks.Must(models.MLP(x, models.Config{Widths: []int{128, 128, 64}, Act: nodes.Sign, Seed: 1}))
-	t := notebooks.Must(loop.New(loop.Config{
-		Net: net, Solver: &solvers.Adam{LearnRate: 1e-3}, Train: train, Test: test, Epochs: 15, Seed: 1, Inspect: 200,
+	t := notebooks.Must(train.New(train.Config{
+		Net: net, Solver: &solvers.Adam{LearnRate: 1e-3}, Train: images, Test: test, Epochs: 15, Seed: 1, Inspect: 200,
 	}))
 	defer t.Close()
 	notebooks.Check(t.Run(context.Background()))
@@ -76,9 +76,9 @@ func training() []loop.Epoch {
 
 func Example_layersAgreement() {
 	history := training()
-	report(func(w io.Writer) error { return loop.Table(w, history[len(history)-1:]) })
+	report(func(w io.Writer) error { return train.Table(w, history[len(history)-1:]) })
 	show(func(w io.Writer) error {
-		return pictures.Agreement(w, loop.Looks(history), "Targets that are met, layer by layer")
+		return pictures.Agreement(w, train.Looks(history), "Targets that are met, layer by layer")
 	})
 	l := history[len(history)-1].Layers
 	fmt.Println("agreement rises from layer to layer:", l[0].Agreement < l[1].Agreement && l[1].Agreement < l[2].Agreement)

@@ -9,11 +9,12 @@ import (
 	"io"
 	"slices"
 
-	"github.com/ftprop/ftprop/examples/loop"
 	"github.com/ftprop/ftprop/examples/notebooks"
+	"github.com/ftprop/ftprop/examples/pictures"
 	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/solvers"
+	"github.com/ftprop/ftprop/train"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
@@ -28,13 +29,13 @@ First a network, small enough to train here: two hidden layers of sign units on 
 */
 
 // trained returns a network after training, and what happened in each epoch.
-func trained() (*models.Net, []loop.Epoch) {
-	train, test, err := notebooks.Digits()
+func trained() (*models.Net, []train.Epoch) {
+	training, test, err := notebooks.Digits()
 	notebooks.Check(err)
 	x := gorgonia.NewTensor(gorgonia.NewGraph(), tensor.Float32, 4, gorgonia.WithName("x"), gorgonia.WithShape(64, 1, 8, 8))
 	net := notebooks.Must(models.MLP(x, models.Config{Widths: []int{128, 128}, Act: nodes.Sign, Seed: 1}))
-	t := notebooks.Must(loop.New(loop.Config{
-		Net: net, Solver: &solvers.Adam{LearnRate: 1e-3}, Train: train, Test: test, Epochs: 10, Seed: 1,
+	t := notebooks.Must(train.New(train.Config{
+		Net: net, Solver: &solvers.Adam{LearnRate: 1e-3}, Train: training, Test: test, Epochs: 10, Seed: 1,
 	}))
 	defer t.Close()
 	notebooks.Check(t.Run(context.Background()))
@@ -44,7 +45,7 @@ func trained() (*models.Net, []loop.Epoch) {
 func Example_onnxTrain() {
 	net, history := trained()
 	m := history[len(history)-1].Test
-	show(func(w io.Writer) error { return loop.Curves(w, history, "64-128-128-10 sign units on digits") })
+	show(func(w io.Writer) error { return pictures.Curves(w, history, "64-128-128-10 sign units on digits") })
 	say("top-1 on %d test images: %.2f %%", m.Images, m.Top1)
 	fmt.Println("above 93 %:", m.Top1 > 93)
 	summary := notebooks.Must(net.Summary())
@@ -122,7 +123,7 @@ func Example_onnxFixedPoint() {
 	_, test, err := notebooks.Digits()
 	notebooks.Check(err)
 	for i, n := range []*models.Net{net, fixed} {
-		e := notebooks.Must(loop.NewEvaluator(n, nodes.CrossEntropy, 100))
+		e := notebooks.Must(train.NewEvaluator(n, nodes.CrossEntropy, 100))
 		m := notebooks.Must(e.Evaluate(context.Background(), test, 0))
 		notebooks.Check(e.Close())
 		say("%s: top-1 %.2f %%", []string{"as trained", "in fixed point"}[i], m.Top1)

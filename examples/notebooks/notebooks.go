@@ -7,8 +7,8 @@ import (
 	"math"
 	"math/rand/v2"
 
+	"github.com/ftprop/ftprop/data"
 	"github.com/ftprop/ftprop/examples/compare/experiment"
-	"github.com/ftprop/ftprop/examples/data"
 	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/pkg/errors"

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/ftprop/ftprop/examples/data"
+	"github.com/ftprop/ftprop/data"
 	"github.com/ftprop/ftprop/examples/notebooks"
 	"gorgonia.org/gorgonia"
 )

@@ -1,8 +1,8 @@
 package main
 
 import (
-	"github.com/ftprop/ftprop/examples/loop"
 	"github.com/ftprop/ftprop/tensorboard"
+	"github.com/ftprop/ftprop/train"
 )
 
 // board writes a training to TensorBoard's event files. Without open it does nothing. The first error ends it, not the
@@ -36,20 +36,20 @@ func (b *board) scalar(tag string, step int, v float64) {
 	}
 }
 
-func (b *board) step(s loop.Step) {
+func (b *board) step(s train.Step) {
 	if taken := s.Epoch*b.steps + s.Step + 1; b.w != nil && taken%every == 0 {
 		b.scalar("loss/batch", taken, s.Loss)
 	}
 }
 
-func (b *board) epoch(e *loop.Epoch) {
+func (b *board) epoch(e *train.Epoch) {
 	if b.w == nil {
 		return
 	}
 	step := (e.Epoch + 1) * b.steps
 	for _, s := range []struct {
 		name string
-		m    *loop.Metrics
+		m    *train.Metrics
 	}{{"training", &e.Train}, {"validation", e.Validation}, {"test", e.Test}} {
 		if s.m == nil {
 			continue

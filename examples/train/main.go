@@ -26,13 +26,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ftprop/ftprop/data"
 	"github.com/ftprop/ftprop/examples/command"
-	"github.com/ftprop/ftprop/examples/data"
-	"github.com/ftprop/ftprop/examples/loop"
+	"github.com/ftprop/ftprop/examples/pictures"
 	"github.com/ftprop/ftprop/examples/setup"
 	"github.com/ftprop/ftprop/internal/atomicfile"
 	"github.com/ftprop/ftprop/internal/regular"
 	"github.com/ftprop/ftprop/models"
+	"github.com/ftprop/ftprop/train"
 	"github.com/pkg/errors"
 	"github.com/schollz/progressbar/v3"
 	"gorgonia.org/gorgonia"
@@ -135,7 +136,7 @@ func (o *options) evaluate(ctx context.Context, p parts, out io.Writer) error {
 	if !ok {
 		return errors.Errorf("-loss %q: want one of %v", o.loss, lossNames())
 	}
-	e, err := loop.NewEvaluator(net, loss, o.evalBatchFor(net))
+	e, err := train.NewEvaluator(net, loss, o.evalBatchFor(net))
 	if err != nil {
 		return err
 	}
@@ -155,8 +156,8 @@ func (o *options) prepare() (lock io.Closer, err error) {
 			return nil, errors.WithMessage(err, "-out")
 		}
 	}
-	lock, err = loop.LockFolder(o.out)
-	if errors.Is(err, loop.ErrLocked) {
+	lock, err = train.LockFolder(o.out)
+	if errors.Is(err, train.ErrLocked) {
 		return nil, errors.Errorf("-out %s: another training writes there: wait for it to end, or name another folder with -out", o.out)
 	}
 	if err != nil {
@@ -166,7 +167,7 @@ func (o *options) prepare() (lock io.Closer, err error) {
 		lock.Close()
 		return nil, err
 	}
-	for _, name := range []string{logFile, curvesFile} { // the loop does it for its own
+	for _, name := range []string{logFile, curvesFile} { // package train does it for its own
 		atomicfile.RemoveLeftovers(filepath.Join(o.out, name))
 	}
 	return lock, nil
@@ -174,14 +175,14 @@ func (o *options) prepare() (lock io.Closer, err error) {
 
 // vacant returns an error that says what to type if -out holds a training that must not be replaced.
 func (o *options) vacant() error {
-	left := loop.Left(o.out)
+	left := train.Left(o.out)
 	switch {
-	case o.resume && !slices.Contains(left, loop.CheckpointFile):
-		_, err := os.Stat(filepath.Join(o.out, loop.CheckpointFile))
+	case o.resume && !slices.Contains(left, train.CheckpointFile):
+		_, err := os.Stat(filepath.Join(o.out, train.CheckpointFile))
 		return errors.Wrap(err, "-resume")
 	case o.resume || o.replace || len(left) == 0:
 		return nil
-	case slices.Contains(left, loop.CheckpointFile):
+	case slices.Contains(left, train.CheckpointFile):
 		return errors.Errorf("-out %s holds a training: go on with it with -resume, name another folder with -out, or replace it with -overwrite", o.out)
 	}
 	return errors.Errorf("-out %s holds %s of a training: name another folder with -out, or replace them with -overwrite", o.out, strings.Join(left, " and "))
@@ -199,15 +200,15 @@ func (o *options) train(ctx context.Context, net *models.Net, p parts, what stri
 	}
 	bar := newProgress(log, steps)
 	board := &board{steps: steps}
-	t, err := loop.New(loop.Config{
+	t, err := train.New(train.Config{
 		Net: net, Loss: loss, Solver: solver, Train: p.train, Validation: p.validation, Test: p.test, Epochs: o.epochs, Seed: o.seed,
 		EvalBatch: o.evalBatchFor(net), Workers: o.workers, Inspect: o.inspect, Dir: o.out, Locked: true, Overwrite: o.replace,
 		Every: o.every, Setup: what,
-		OnStep: func(s loop.Step) {
+		OnStep: func(s train.Step) {
 			bar.step(s)
 			board.step(s)
 		},
-		OnEpoch: func(e *loop.Epoch) {
+		OnEpoch: func(e *train.Epoch) {
 			bar.epoch(e, o.epochs)
 			board.epoch(e)
 		},
@@ -217,7 +218,7 @@ func (o *options) train(ctx context.Context, net *models.Net, p parts, what stri
 	}
 	defer t.Close()
 	if o.resume {
-		if err := t.Resume(filepath.Join(o.out, loop.CheckpointFile)); err != nil {
+		if err := t.Resume(filepath.Join(o.out, train.CheckpointFile)); err != nil {
 			return err
 		}
 		epoch, step := t.Position()
@@ -245,7 +246,7 @@ func (o *options) train(ctx context.Context, net *models.Net, p parts, what stri
 	if reportErr := o.report(out, t.History()); reportErr != nil && err == nil {
 		err = reportErr
 	}
-	if checkpoint := filepath.Join(o.out, loop.CheckpointFile); errors.Is(err, context.Canceled) && exists(checkpoint) {
+	if checkpoint := filepath.Join(o.out, train.CheckpointFile); errors.Is(err, context.Canceled) && exists(checkpoint) {
 		epoch, step := t.Position()
 		without := ""
 		if o.replace {
@@ -270,16 +271,16 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// Names of the files beside those of package loop.
+// Names of the files beside those of package train.
 const (
 	logFile    = "log.jsonl"
 	curvesFile = "curves.png"
 )
 
 // report writes what is complete: log and curves, and then the table: who reads that may be gone.
-func (o *options) report(out io.Writer, history []loop.Epoch) error {
+func (o *options) report(out io.Writer, history []train.Epoch) error {
 	if len(history) == 0 {
-		return loop.Table(out, history)
+		return train.Table(out, history)
 	}
 	jsonl, png := filepath.Join(o.out, logFile), filepath.Join(o.out, curvesFile)
 	err := atomicfile.Write(jsonl, func(w io.Writer) error {
@@ -298,13 +299,13 @@ func (o *options) report(out io.Writer, history []loop.Epoch) error {
 	if o.recipe != "" {
 		title = o.recipe
 	}
-	if err := atomicfile.Write(png, func(w io.Writer) error { return loop.Curves(w, history, title) }); err != nil {
+	if err := atomicfile.Write(png, func(w io.Writer) error { return pictures.Curves(w, history, title) }); err != nil {
 		return err
 	}
-	if err := loop.Table(out, history); err != nil {
+	if err := train.Table(out, history); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(out, "Wrote %s, %s, %s.\n", jsonl, png, filepath.Join(o.out, loop.BestFile))
+	_, err = fmt.Fprintf(out, "Wrote %s, %s, %s.\n", jsonl, png, filepath.Join(o.out, train.BestFile))
 	return err
 }
 
@@ -322,7 +323,7 @@ func newProgress(log io.Writer, steps int) *progress {
 	return &progress{log: log, tty: command.IsTerminal(log), steps: steps, last: time.Now()}
 }
 
-func (p *progress) step(s loop.Step) {
+func (p *progress) step(s train.Step) {
 	p.since++
 	if p.tty {
 		if p.bar == nil {
@@ -339,7 +340,7 @@ func (p *progress) step(s loop.Step) {
 	}
 }
 
-func (p *progress) epoch(e *loop.Epoch, epochs int) {
+func (p *progress) epoch(e *train.Epoch, epochs int) {
 	p.close()
 	test := ""
 	if e.Test != nil {

@@ -18,9 +18,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ftprop/ftprop/examples/loop"
 	"github.com/ftprop/ftprop/examples/setup"
 	"github.com/ftprop/ftprop/internal/gtest"
+	"github.com/ftprop/ftprop/train"
 	"github.com/pkg/errors"
 )
 
@@ -35,8 +35,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// train runs the program and returns what it prints.
-func train(t *testing.T, args ...string) (out, log string, err error) {
+// program runs it and returns what it prints.
+func program(t *testing.T, args ...string) (out, log string, err error) {
 	t.Helper()
 	var o, l bytes.Buffer
 	err = run(context.Background(), args, &o, &l)
@@ -59,7 +59,7 @@ func read(t *testing.T, path string) []byte {
 
 func TestDigits(t *testing.T) {
 	dir := t.TempDir()
-	out, log, err := train(t, "-recipe", "digits", "-epochs", "6", "-validation", "0.1", "-out", dir)
+	out, log, err := program(t, "-recipe", "digits", "-epochs", "6", "-validation", "0.1", "-out", dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestDigits(t *testing.T) {
 		t.Errorf("log:\n%s", log)
 	}
 	lines := strings.Split(strings.TrimSpace(string(read(t, filepath.Join(dir, "log.jsonl")))), "\n")
-	var last loop.Epoch
+	var last train.Epoch
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &last); err != nil || len(lines) != 6 {
 		t.Fatalf("%d lines, %v", len(lines), err)
 	}
@@ -83,11 +83,11 @@ func TestDigits(t *testing.T) {
 		t.Error("curves.png is no PNG")
 	}
 	// What was saved evaluates to what the log says.
-	out, _, err = train(t, "-recipe", "digits", "-eval", filepath.Join(dir, loop.LastFile))
+	out, _, err = program(t, "-recipe", "digits", "-eval", filepath.Join(dir, train.LastFile))
 	if err != nil || !strings.Contains(out, fmt.Sprintf("top-1 %.2f %%", last.Test.Top1)) {
 		t.Errorf("%v: %s, want top-1 %.2f", err, out, last.Test.Top1)
 	}
-	out, _, err = train(t, "-recipe", "digits", "-eval", filepath.Join(dir, loop.LastFile), "-fixed-point", "-input-max", "1", "-input-bits", "2")
+	out, _, err = program(t, "-recipe", "digits", "-eval", filepath.Join(dir, train.LastFile), "-fixed-point", "-input-max", "1", "-input-bits", "2")
 	var top1 float64
 	if _, after, _ := strings.Cut(out, "top-1 "); err == nil {
 		_, err = fmt.Sscan(after, &top1)
@@ -100,7 +100,7 @@ func TestDigits(t *testing.T) {
 // However often a training is interrupted, and wherever, its weights are those of one that was not.
 func TestInterruptedIsUninterrupted(t *testing.T) {
 	whole := t.TempDir()
-	if _, _, err := train(t, tiny(whole)...); err != nil {
+	if _, _, err := program(t, tiny(whole)...); err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
@@ -128,7 +128,7 @@ func TestInterruptedIsUninterrupted(t *testing.T) {
 			t.Fatal("no end")
 		}
 	}
-	for _, f := range []string{loop.LastFile, loop.BestFile} {
+	for _, f := range []string{train.LastFile, train.BestFile} {
 		if !bytes.Equal(read(t, filepath.Join(whole, f)), read(t, filepath.Join(dir, f))) {
 			t.Errorf("%s differs", f)
 		}
@@ -170,13 +170,13 @@ func TestKilled(t *testing.T) {
 	args := func(dir string, more ...string) []string {
 		return tiny(dir, append([]string{"-epochs", "16", "-checkpoint-every", "2", "-inspect", "0"}, more...)...)
 	}
-	if _, _, err := train(t, args(whole)...); err != nil {
+	if _, _, err := program(t, args(whole)...); err != nil {
 		t.Fatal(err)
 	}
 	seed := uint64(time.Now().UnixNano())
 	t.Log("seed", seed)
 	rng := rand.New(rand.NewPCG(3, seed))
-	ck := filepath.Join(dir, loop.CheckpointFile)
+	ck := filepath.Join(dir, train.CheckpointFile)
 	// How long a process takes until its first checkpoint depends on the machine and the race detector. It is killed at a
 	// random moment of twice that: as often before as after one.
 	began := time.Now()
@@ -227,7 +227,7 @@ func TestKilled(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Fatalf("%v\n%s", err, last)
 	}
-	if !bytes.Equal(read(t, filepath.Join(whole, loop.LastFile)), read(t, filepath.Join(dir, loop.LastFile))) {
+	if !bytes.Equal(read(t, filepath.Join(whole, train.LastFile)), read(t, filepath.Join(dir, train.LastFile))) {
 		t.Error("the weights differ from those of a training that was left alone")
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, ".*-[0-9]*")); len(left) > 0 {
@@ -243,10 +243,10 @@ func TestTwoAtOnce(t *testing.T) {
 	whole := map[string]string{}
 	for _, seed := range []string{"1", "2"} {
 		dir := t.TempDir()
-		if _, _, err := train(t, tiny(dir, "-seed", seed)...); err != nil {
+		if _, _, err := program(t, tiny(dir, "-seed", seed)...); err != nil {
 			t.Fatal(err)
 		}
-		whole[seed] = string(read(t, filepath.Join(dir, loop.LastFile)))
+		whole[seed] = string(read(t, filepath.Join(dir, train.LastFile)))
 	}
 	for n := range 5 {
 		dir := filepath.Join(t.TempDir(), "out")
@@ -261,10 +261,10 @@ func TestTwoAtOnce(t *testing.T) {
 		if (errA == nil) == (errB == nil) || !strings.Contains(log, dir) || !strings.Contains(log, "-out") {
 			t.Fatalf("pair %d: %v and %v, want one to go through and the other to name -out:\n%s\n%s", n, errA, errB, logA, logB)
 		}
-		if string(read(t, filepath.Join(dir, loop.LastFile))) != whole[winner] || string(read(t, filepath.Join(dir, loop.BestFile))) != whole[winner] {
+		if string(read(t, filepath.Join(dir, train.LastFile))) != whole[winner] || string(read(t, filepath.Join(dir, train.BestFile))) != whole[winner] {
 			t.Errorf("pair %d: the weights are not those of the one that went through", n)
 		}
-		if _, _, err := train(t, tiny(dir, "-seed", winner, "-resume")...); err != nil {
+		if _, _, err := program(t, tiny(dir, "-seed", winner, "-resume")...); err != nil {
 			t.Errorf("pair %d: %v", n, err)
 		}
 	}
@@ -273,42 +273,42 @@ func TestTwoAtOnce(t *testing.T) {
 // A second training without -resume says what to type instead, and leaves the first as it was.
 func TestSecondRun(t *testing.T) {
 	dir := t.TempDir()
-	if _, _, err := train(t, tiny(dir)...); err != nil {
+	if _, _, err := program(t, tiny(dir)...); err != nil {
 		t.Fatal(err)
 	}
 	contents := func() (all string) {
-		for _, f := range []string{loop.CheckpointFile, loop.BestFile, loop.LastFile, logFile, curvesFile} {
+		for _, f := range []string{train.CheckpointFile, train.BestFile, train.LastFile, logFile, curvesFile} {
 			all += string(read(t, filepath.Join(dir, f)))
 		}
 		return all
 	}
 	before := contents()
-	_, _, err := train(t, tiny(dir, "-seed", "2")...)
+	_, _, err := program(t, tiny(dir, "-seed", "2")...)
 	gtest.WantError(t, "second", err, "-out "+dir+" holds a training", "-resume", "-overwrite")
-	_, _, err = train(t, tiny(dir, "-overwrite", "-resume")...)
+	_, _, err = program(t, tiny(dir, "-overwrite", "-resume")...)
 	gtest.WantError(t, "both", err, "give one of them")
 	if contents() != before {
 		t.Error("what was refused has changed files")
 	}
-	if _, _, err := train(t, tiny(dir, "-resume")...); err != nil { // there is nothing left to do
+	if _, _, err := program(t, tiny(dir, "-resume")...); err != nil { // there is nothing left to do
 		t.Error(err)
 	}
-	if err := os.Remove(filepath.Join(dir, loop.CheckpointFile)); err != nil {
+	if err := os.Remove(filepath.Join(dir, train.CheckpointFile)); err != nil {
 		t.Fatal(err)
 	}
-	_, _, err = train(t, tiny(dir)...)
-	gtest.WantError(t, "weights alone", err, loop.BestFile+" and "+loop.LastFile, "-overwrite")
+	_, _, err = program(t, tiny(dir)...)
+	gtest.WantError(t, "weights alone", err, train.BestFile+" and "+train.LastFile, "-overwrite")
 	if strings.Contains(err.Error(), "-resume") {
 		t.Errorf("there is nothing to resume from: %v", err)
 	}
 	other := t.TempDir()
-	if _, _, err := train(t, tiny(other, "-seed", "2")...); err != nil {
+	if _, _, err := program(t, tiny(other, "-seed", "2")...); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := train(t, tiny(dir, "-seed", "2", "-overwrite")...); err != nil {
+	if _, _, err := program(t, tiny(dir, "-seed", "2", "-overwrite")...); err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range []string{loop.BestFile, loop.LastFile} {
+	for _, f := range []string{train.BestFile, train.LastFile} {
 		if !bytes.Equal(read(t, filepath.Join(dir, f)), read(t, filepath.Join(other, f))) {
 			t.Errorf("%s is not that of the training that replaced the first", f)
 		}
@@ -385,30 +385,30 @@ func TestResumeWithOtherImages(t *testing.T) {
 		return append([]string{"-data", "folder", "-dir", dir, "-crop", crop, "-arch", "mlp", "-hidden", "4", "-batch", "4", "-epochs", "1", "-inspect", "0", "-out", out}, more...)
 	}
 	dir := folder(1)
-	if _, _, err := train(t, args(dir, "8")...); err != nil {
+	if _, _, err := program(t, args(dir, "8")...); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Rename(dir, dir+"-moved"); err != nil {
 		t.Fatal(err)
 	}
 	dir += "-moved"
-	if _, _, err := train(t, args(dir, "8", "-resume", "-epochs", "2")...); err != nil {
+	if _, _, err := program(t, args(dir, "8", "-resume", "-epochs", "2")...); err != nil {
 		t.Error(err)
 	}
-	_, _, err := train(t, args(dir, "7", "-resume")...)
+	_, _, err := program(t, args(dir, "7", "-resume")...)
 	gtest.WantError(t, "crop", err, "it was written for", "-crop 8", "-crop 7")
-	_, _, err = train(t, args(folder(90), "8", "-resume")...)
+	_, _, err = program(t, args(folder(90), "8", "-resume")...)
 	gtest.WantError(t, "other images", err, "it was written for", "images")
-	_, _, err = train(t, args(dir, "8", "-resume", "-epochs", "3", "-max-pixels", "150")...)
+	_, _, err = program(t, args(dir, "8", "-resume", "-epochs", "3", "-max-pixels", "150")...)
 	gtest.WantError(t, "pixels", err, "-max-pixels", ".png", "want at most 150")
 }
 
 func TestCounts(t *testing.T) {
 	gtest.Counts(t, func(args ...string) error {
-		_, _, err := train(t, tiny(t.TempDir(), args...)...)
+		_, _, err := program(t, tiny(t.TempDir(), args...)...)
 		return err
 	}, "epochs", "batch", "eval-batch", "inspect", "limit", "checkpoint-every", "workers", "size", "crop", "max-pixels", "channels", "hidden", "decay-at")
-	_, _, err := train(t, tiny(t.TempDir(), "-size", "1024", "-channels", "1024")...)
+	_, _, err := program(t, tiny(t.TempDir(), "-size", "1024", "-channels", "1024")...)
 	gtest.WantError(t, "all together", err, "-batch", "-size", "values")
 }
 
@@ -418,21 +418,21 @@ func TestFiles(t *testing.T) {
 	if err := run(context.Background(), tiny(dir), gtest.Closed{}, new(bytes.Buffer)); !errors.Is(err, gtest.ErrClosed) {
 		t.Error(err)
 	}
-	for _, f := range []string{loop.CheckpointFile, loop.BestFile, loop.LastFile, logFile, curvesFile} {
+	for _, f := range []string{train.CheckpointFile, train.BestFile, train.LastFile, logFile, curvesFile} {
 		read(t, filepath.Join(dir, f))
 		blocked := t.TempDir()
 		if err := syscall.Mkfifo(filepath.Join(blocked, f), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, log, err := train(t, tiny(blocked, "-data", "cifar10", "-dir", "none")...)
+		_, log, err := program(t, tiny(blocked, "-data", "cifar10", "-dir", "none")...)
 		gtest.WantError(t, f, err, "-out", f, "named pipe")
 		if log != "" {
 			t.Errorf("%s: %s", f, log)
 		}
 	}
-	_, _, err := train(t, tiny(dir, "-eval", "/dev/zero")...)
+	_, _, err := program(t, tiny(dir, "-eval", "/dev/zero")...)
 	gtest.WantError(t, "endless weights", err, "-eval", "/dev/zero", "no regular file")
-	_, log, err := train(t, "-speed", "1")
+	_, log, err := program(t, "-speed", "1")
 	gtest.WantError(t, "unknown flag", err, "-speed", "-help")
 	if log != "" {
 		t.Errorf("beside the error: %s", log)
@@ -441,17 +441,17 @@ func TestFiles(t *testing.T) {
 
 func TestBadInput(t *testing.T) {
 	dir := t.TempDir()
-	if _, _, err := train(t, tiny(dir)...); err != nil {
+	if _, _, err := program(t, tiny(dir)...); err != nil {
 		t.Fatal(err)
 	}
-	ck := filepath.Join(dir, loop.CheckpointFile)
+	ck := filepath.Join(dir, train.CheckpointFile)
 	good := read(t, ck)
 	damaged := func(name string, b []byte) []string {
 		d := filepath.Join(t.TempDir(), name)
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(d, loop.CheckpointFile), b, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(d, train.CheckpointFile), b, 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return tiny(d, "-resume")
@@ -464,7 +464,7 @@ func TestBadInput(t *testing.T) {
 	}
 	// A folder where the checkpoint should be, which no file can replace: like a disk that is full.
 	blocked := t.TempDir()
-	if err := os.MkdirAll(filepath.Join(blocked, loop.CheckpointFile, "x"), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(blocked, train.CheckpointFile, "x"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	out := t.TempDir()
@@ -504,7 +504,7 @@ func TestBadInput(t *testing.T) {
 		{"hidden", tiny(out, "-hidden", "a"), []string{"-hidden \"a\""}},
 		{"decay", tiny(out, "-decay-at", "0"), []string{"-decay-at"}},
 	} {
-		_, _, err := train(t, c.args...)
+		_, _, err := program(t, c.args...)
 		gtest.WantError(t, c.name, err, c.words...)
 	}
 	if !bytes.Equal(good, read(t, ck)) {
@@ -530,7 +530,7 @@ func TestDecaySteps(t *testing.T) {
 }
 
 func TestRecipes(t *testing.T) {
-	out, _, err := train(t, "-recipe", "list")
+	out, _, err := program(t, "-recipe", "list")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -579,7 +579,7 @@ func TestTensorBoard(t *testing.T) {
 	if err := run(&countdown{ctx, cancel, &left}, args, new(bytes.Buffer), &log); !errors.Is(err, context.Canceled) || !strings.Contains(log.String(), "-resume") {
 		t.Fatalf("interruption: %v, %s", err, log.String())
 	}
-	if _, _, err := train(t, append(args, "-resume")...); err != nil {
+	if _, _, err := program(t, append(args, "-resume")...); err != nil {
 		t.Fatal(err)
 	}
 	files, err := filepath.Glob(filepath.Join(events, "events.out.tfevents.*"))
@@ -601,12 +601,12 @@ func TestTensorBoard(t *testing.T) {
 		}
 	}
 	// The log has the rate of each epoch's last step.
-	var last loop.Epoch
+	var last train.Epoch
 	lines := strings.Split(strings.TrimSpace(string(read(t, filepath.Join(dir, "log.jsonl")))), "\n")
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &last); err != nil || last.LearnRate < 0.99e-4 || last.LearnRate > 1.01e-4 {
 		t.Errorf("learning rate %v, want 1e-4: %v", last.LearnRate, err)
 	}
 	// A folder that cannot be written is an error before training.
-	_, _, err = train(t, tiny(t.TempDir(), "-tensorboard", files[0])...)
+	_, _, err = program(t, tiny(t.TempDir(), "-tensorboard", files[0])...)
 	gtest.WantError(t, "a file for a folder", err, "-tensorboard")
 }

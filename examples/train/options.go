@@ -7,12 +7,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ftprop/ftprop/data"
 	"github.com/ftprop/ftprop/examples/command"
-	"github.com/ftprop/ftprop/examples/data"
-	"github.com/ftprop/ftprop/examples/loop"
 	"github.com/ftprop/ftprop/examples/setup"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/solvers"
+	"github.com/ftprop/ftprop/train"
 	"github.com/pkg/errors"
 )
 
@@ -149,8 +149,8 @@ func (o *options) check() error {
 	)
 }
 
-func losses() map[string]loop.LossFunc {
-	return map[string]loop.LossFunc{
+func losses() map[string]train.LossFunc {
+	return map[string]train.LossFunc{
 		"cross-entropy": nodes.CrossEntropy, "hinge": nodes.Hinge, "squared-hinge": nodes.SquaredHinge, "trunc-hinge": nodes.TruncHinge,
 		"hinge-softmax": nodes.HingeSoftmax, "trunc-hinge-softmax": nodes.TruncHingeSoftmax,
 	}
@@ -166,7 +166,7 @@ func lossNames() []string {
 }
 
 // solver makes the solver with its schedule, for epochs of the given number of steps.
-func (o *options) solver(steps int) (loop.Solver, error) {
+func (o *options) solver(steps int) (train.Solver, error) {
 	at, err := decaySteps(o.decayAt, o.epochs, steps)
 	if err != nil {
 		return nil, err

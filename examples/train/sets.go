@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/ftprop/ftprop/examples/data"
+	"github.com/ftprop/ftprop/data"
 	"github.com/pkg/errors"
 )
 

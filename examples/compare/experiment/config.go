@@ -7,7 +7,7 @@ import (
 	"math/bits"
 	"strings"
 
-	"github.com/ftprop/ftprop/examples/data"
+	"github.com/ftprop/ftprop/data"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/ops"
 	"github.com/pkg/errors"

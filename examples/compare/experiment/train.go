@@ -7,7 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/ftprop/ftprop/examples/data"
+	"github.com/ftprop/ftprop/data"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/ftprop/ftprop/examples/data"
+	"github.com/ftprop/ftprop/data"
 	"github.com/ftprop/ftprop/search"
 	"github.com/pkg/errors"
 	"gorgonia.org/tensor"

@@ -1,6 +1,6 @@
 // Package loop trains networks of package models: epochs of shuffled batches, validation, metrics of the layers, checkpoints
 // that training goes on from as if it had never stopped. Programs and notebooks share it.
-package loop
+package train
 
 import (
 	"context"
@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/ftprop/ftprop/data"
 	"github.com/ftprop/ftprop/diagnostics"
-	"github.com/ftprop/ftprop/examples/data"
 	"github.com/ftprop/ftprop/internal/atomicfile"
 	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/nodes"
@@ -115,11 +115,11 @@ type Trainer struct {
 func New(c Config) (*Trainer, error) {
 	switch {
 	case c.Net == nil || c.Solver == nil || c.Train == nil:
-		return nil, errors.New("loop: Config needs Net, Solver and Train")
+		return nil, errors.New("train: Config needs Net, Solver and Train")
 	case c.Epochs < 1:
-		return nil, errors.Errorf("loop: %d epochs, want 1 or more", c.Epochs)
+		return nil, errors.Errorf("train: %d epochs, want 1 or more", c.Epochs)
 	case c.Every < 0 || c.Inspect < 0 || c.Workers < 0:
-		return nil, errors.Errorf("loop: Every %d, Inspect %d, Workers %d: none may be negative", c.Every, c.Inspect, c.Workers)
+		return nil, errors.Errorf("train: Every %d, Inspect %d, Workers %d: none may be negative", c.Every, c.Inspect, c.Workers)
 	}
 	if c.Loss == nil {
 		c.Loss = nodes.CrossEntropy
@@ -134,10 +134,10 @@ func New(c Config) (*Trainer, error) {
 		}
 		ch, h, w := s.src.Shape()
 		if ch*h*w != features {
-			return nil, errors.Errorf("loop: %s has images of %dx%dx%d, the network takes %v", s.name, ch, h, w, c.Net.Input.Shape()[1:])
+			return nil, errors.Errorf("train: %s has images of %dx%dx%d, the network takes %v", s.name, ch, h, w, c.Net.Input.Shape()[1:])
 		}
 		if s.src.NumClasses() > classes {
-			return nil, errors.Errorf("loop: %s has %d classes, the network %d", s.name, s.src.NumClasses(), classes)
+			return nil, errors.Errorf("train: %s has %d classes, the network %d", s.name, s.src.NumClasses(), classes)
 		}
 	}
 	t := &Trainer{c: c}
@@ -147,7 +147,7 @@ func New(c Config) (*Trainer, error) {
 	}
 	params := c.Net.Params()
 	if _, err := gorgonia.Grad(t.graph.cost, params...); err != nil {
-		return nil, errors.Wrap(err, "loop: gradients")
+		return nil, errors.Wrap(err, "train: gradients")
 	}
 	if t.eval, err = NewEvaluator(c.Net, c.Loss, c.EvalBatch); err != nil {
 		return nil, err
@@ -240,7 +240,7 @@ func (t *Trainer) train(ctx context.Context, loader *data.Loader) error {
 			return err
 		}
 		if b.Epoch != t.epoch || b.Step != t.step {
-			return errors.Errorf("loop: the loader is at epoch %d, step %d, training at %d, %d", b.Epoch, b.Step, t.epoch, t.step)
+			return errors.Errorf("train: the loader is at epoch %d, step %d, training at %d, %d", b.Epoch, b.Step, t.epoch, t.step)
 		}
 		loss, err := t.one(b, t.step == loader.Steps()-1)
 		if err != nil {
@@ -266,14 +266,14 @@ func (t *Trainer) one(b *data.Batch, last bool) (loss float64, err error) {
 		return 0, err
 	}
 	if err := t.vm.RunAll(); err != nil {
-		return 0, t.failed(errors.Wrapf(err, "loop: epoch %d, step %d", t.epoch+1, t.step+1))
+		return 0, t.failed(errors.Wrapf(err, "train: epoch %d, step %d", t.epoch+1, t.step+1))
 	}
 	loss, logits, err := t.graph.outcome()
 	if err != nil {
 		return 0, err
 	}
 	if math.IsNaN(loss) || math.IsInf(loss, 0) {
-		return 0, t.failed(errors.Errorf("loop: epoch %d, step %d: the loss is %v: try a lower learning rate", t.epoch+1, t.step+1, loss))
+		return 0, t.failed(errors.Errorf("train: epoch %d, step %d: the loss is %v: try a lower learning rate", t.epoch+1, t.step+1, loss))
 	}
 	t.sum.add(loss, logits, t.graph.classes, b.Y)
 	if last {
@@ -282,7 +282,7 @@ func (t *Trainer) one(b *data.Batch, last bool) (loss float64, err error) {
 		}
 	}
 	if err := t.c.Solver.Step(t.model); err != nil {
-		return 0, t.failed(errors.Wrapf(err, "loop: epoch %d, step %d", t.epoch+1, t.step+1))
+		return 0, t.failed(errors.Wrapf(err, "train: epoch %d, step %d", t.epoch+1, t.step+1))
 	}
 	t.vm.Reset()
 	return loss, nil
@@ -391,7 +391,7 @@ func (t *Trainer) Resume(path string) error {
 		return err
 	}
 	if err := t.restore(c); err != nil {
-		return errors.WithMessagef(err, "loop: checkpoint %s", path)
+		return errors.WithMessagef(err, "train: checkpoint %s", path)
 	}
 	t.saved, t.resumed = path, t.ours(path)
 	return nil
@@ -429,7 +429,7 @@ func newProbe(c *Config) (*probe, error) {
 	}
 	// All hidden layers lie on the way to the first parameter.
 	if _, err := gorgonia.Grad(g.cost, net.Params()[0]); err != nil {
-		return nil, errors.Wrap(err, "loop: gradients for the look at the layers")
+		return nil, errors.Wrap(err, "train: gradients for the look at the layers")
 	}
 	p := &probe{graph: g}
 	if p.layers, err = diagnostics.Watch(net.Hidden, net.HiddenNames()); err != nil {
@@ -453,7 +453,7 @@ func (p *probe) look(workers int) ([]diagnostics.LayerStats, error) {
 			return nil, err
 		}
 		if err := p.one(b); err != nil {
-			return nil, errors.WithMessage(err, "loop: look at the layers")
+			return nil, errors.WithMessage(err, "train: look at the layers")
 		}
 	}
 	return p.layers.Read()

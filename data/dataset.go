@@ -1,5 +1,5 @@
-// Package data reads labelled images for the examples, fetches the public sets, and
-// hands out batches:
+// Package data reads labelled images, fetches the public sets, and hands out
+// batches:
 //
 //   - [Digits] (embedded), [MNIST], [CIFAR10], [CIFAR100], [SVHN] and [ImageFolder]
 //     read; [Download] fetches.

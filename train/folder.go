@@ -1,4 +1,4 @@
-package loop
+package train
 
 import (
 	"io"
@@ -35,19 +35,19 @@ func Left(dir string) []string {
 // ends, however it does. It returns ErrLocked if another has it, and an error if the files of a training cannot be written there.
 func LockFolder(dir string) (io.Closer, error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return nil, errors.Wrap(err, "loop")
+		return nil, errors.Wrap(err, "train")
 	}
 	for _, name := range files() {
 		if err := atomicfile.Check(filepath.Join(dir, name)); err != nil {
-			return nil, errors.WithMessage(err, "loop: "+noCheckpoint)
+			return nil, errors.WithMessage(err, "train: "+noCheckpoint)
 		}
 	}
 	lock, err := filelock.Acquire(filepath.Join(dir, lockFile))
 	if errors.Is(err, filelock.ErrHeld) {
-		return nil, errors.Wrapf(ErrLocked, "loop: %v", err)
+		return nil, errors.Wrapf(ErrLocked, "train: %v", err)
 	}
 	if err != nil {
-		return nil, errors.Wrap(err, "loop")
+		return nil, errors.Wrap(err, "train")
 	}
 	return lock, nil
 }
@@ -69,7 +69,7 @@ func (t *Trainer) begin() error {
 	}
 	if left := Left(t.c.Dir); len(left) > 0 && !t.resumed {
 		if !t.c.Overwrite {
-			return errors.Errorf("loop: %s holds a training (%v): go on from its checkpoint, or set Overwrite, or train into another folder", t.c.Dir, left)
+			return errors.Errorf("train: %s holds a training (%v): go on from its checkpoint, or set Overwrite, or train into another folder", t.c.Dir, left)
 		}
 		for _, name := range left { // the checkpoint first: no other file must be without it as if it were its
 			file, err := filepath.EvalSymlinks(t.file(name)) // a link stays, and leads to what is written
@@ -77,7 +77,7 @@ func (t *Trainer) begin() error {
 				err = os.Remove(file)
 			}
 			if err != nil {
-				return errors.Wrap(err, "loop: Overwrite")
+				return errors.Wrap(err, "train: Overwrite")
 			}
 		}
 	}

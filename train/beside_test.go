@@ -1,4 +1,4 @@
-package loop_test
+package train_test
 
 import (
 	"bytes"
@@ -7,11 +7,11 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/ftprop/ftprop/examples/data"
-	"github.com/ftprop/ftprop/examples/loop"
+	"github.com/ftprop/ftprop/data"
 	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/solvers"
+	"github.com/ftprop/ftprop/train"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
@@ -40,7 +40,7 @@ func trainAndEvaluate(ctx context.Context, every int) (accuracies []float64, err
 	if err != nil {
 		return nil, err
 	}
-	train, test, err := data.Split(digits, 0.2, 1)
+	training, test, err := data.Split(digits, 0.2, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -54,9 +54,9 @@ func trainAndEvaluate(ctx context.Context, every int) (accuracies []float64, err
 		return nil, err
 	}
 	snapshots := make(chan []byte, 1)
-	trainer, err := loop.New(loop.Config{
-		Net: net, Solver: &solvers.Adam{LearnRate: 1e-3}, Train: train, Epochs: 3, Seed: 1,
-		OnStep: func(s loop.Step) { // between two steps, on the goroutine that trains
+	trainer, err := train.New(train.Config{
+		Net: net, Solver: &solvers.Adam{LearnRate: 1e-3}, Train: training, Epochs: 3, Seed: 1,
+		OnStep: func(s train.Step) { // between two steps, on the goroutine that trains
 			if (s.Epoch*s.Steps+s.Step+1)%every != 0 {
 				return
 			}
@@ -70,7 +70,7 @@ func trainAndEvaluate(ctx context.Context, every int) (accuracies []float64, err
 		return nil, err
 	}
 	defer trainer.Close()
-	evaluator, err := loop.NewEvaluator(copied, nodes.CrossEntropy, 100)
+	evaluator, err := train.NewEvaluator(copied, nodes.CrossEntropy, 100)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +86,7 @@ func trainAndEvaluate(ctx context.Context, every int) (accuracies []float64, err
 			if failed = copied.Load(bytes.NewReader(weights)); failed != nil {
 				continue
 			}
-			var m loop.Metrics
+			var m train.Metrics
 			if m, failed = evaluator.Evaluate(ctx, test, 1); failed == nil {
 				accuracies = append(accuracies, m.Top1)
 			}
@@ -111,7 +111,7 @@ func TestEvaluationBesideTraining(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	train, test, err := data.Split(digits, 0.2, 1)
+	training, test, err := data.Split(digits, 0.2, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,15 +119,15 @@ func TestEvaluationBesideTraining(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := loop.NewEvaluator(net, nodes.CrossEntropy, 0)
+	e, err := train.NewEvaluator(net, nodes.CrossEntropy, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer e.Close()
 	var want []float64
-	tr, err := loop.New(loop.Config{
-		Net: net, Solver: &solvers.Adam{LearnRate: 1e-3}, Train: train, Epochs: 3, Seed: 1,
-		OnStep: func(s loop.Step) {
+	tr, err := train.New(train.Config{
+		Net: net, Solver: &solvers.Adam{LearnRate: 1e-3}, Train: training, Epochs: 3, Seed: 1,
+		OnStep: func(s train.Step) {
 			if (s.Epoch*s.Steps+s.Step+1)%20 == 0 {
 				m, err := e.Evaluate(context.Background(), test, 1)
 				if err != nil {

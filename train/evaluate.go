@@ -1,10 +1,10 @@
-package loop
+package train
 
 import (
 	"context"
 	"io"
 
-	"github.com/ftprop/ftprop/examples/data"
+	"github.com/ftprop/ftprop/data"
 	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/models"
 	"github.com/pkg/errors"
@@ -26,25 +26,25 @@ type graph struct {
 }
 
 // labelsName is no name that a program would give to a node of its own.
-const labelsName = "labels of package loop"
+const labelsName = "labels of package train"
 
 // newGraph adds a loss to a network and binds its inputs.
 func newGraph(net *models.Net, lossOf LossFunc) (*graph, error) {
 	if net.Input.Dtype() != tensor.Float32 {
-		return nil, errors.Errorf("loop: a network of %v: the loop trains in float32", net.Input.Dtype())
+		return nil, errors.Errorf("train: a network of %v: training is in float32", net.Input.Dtype())
 	}
 	batch, classes := net.Logits.Shape()[0], net.Logits.Shape()[1]
 	in := net.Input.Shape()
 	g := &graph{net: net, classes: classes, x: make([]float32, in.TotalSize()), y: make([]float32, batch*classes)}
 	labels, err := opkit.NewVariable(net.Input.Graph(), labelsName, tensor.New(tensor.WithShape(batch, classes), tensor.WithBacking(g.y)))
 	if err != nil {
-		return nil, errors.WithMessagef(err, "loop: %s is in training already: go on with its trainer, or load its weights into a network of a new graph", net.Name())
+		return nil, errors.WithMessagef(err, "train: %s is in training already: go on with its trainer, or load its weights into a network of a new graph", net.Name())
 	}
 	if err := gorgonia.Let(net.Input, tensor.New(tensor.WithShape(in.Clone()...), tensor.WithBacking(g.x))); err != nil {
-		return nil, errors.Wrap(err, "loop: input")
+		return nil, errors.Wrap(err, "train: input")
 	}
 	if g.cost, err = lossOf(net.Logits, labels); err != nil {
-		return nil, errors.WithMessage(err, "loop: loss")
+		return nil, errors.WithMessage(err, "train: loss")
 	}
 	gorgonia.Read(g.cost, &g.loss)
 	gorgonia.Read(net.Logits, &g.logits)
@@ -54,20 +54,20 @@ func newGraph(net *models.Net, lossOf LossFunc) (*graph, error) {
 // load copies a batch to the inputs.
 func (g *graph) load(x []float32, labels []int) error {
 	if len(x) != len(g.x) || len(labels)*g.classes != len(g.y) {
-		return errors.Errorf("loop: a batch of %d values and %d labels, want %d and %d", len(x), len(labels), len(g.x), len(g.y)/g.classes)
+		return errors.Errorf("train: a batch of %d values and %d labels, want %d and %d", len(x), len(labels), len(g.x), len(g.y)/g.classes)
 	}
 	copy(g.x, x)
-	return errors.WithMessage(oneHot(g.y, g.classes, labels), "loop")
+	return errors.WithMessage(oneHot(g.y, g.classes, labels), "train")
 }
 
 // outcome returns what the last run has left.
 func (g *graph) outcome() (loss float64, logits []float32, err error) {
 	l, err := opkit.Elements[float32](g.loss)
 	if err != nil || len(l) != 1 {
-		return 0, nil, errors.Errorf("loop: the loss is a %v of shape %v: want one float32", g.loss.Dtype(), g.loss.Shape())
+		return 0, nil, errors.Errorf("train: the loss is a %v of shape %v: want one float32", g.loss.Dtype(), g.loss.Shape())
 	}
 	logits, err = opkit.Elements[float32](g.logits)
-	return float64(l[0]), logits, errors.Wrap(err, "loop: logits")
+	return float64(l[0]), logits, errors.Wrap(err, "train: logits")
 }
 
 // Evaluator runs a network on whole data sets, in evaluation mode and on the same weights, in batches of its own.
@@ -96,7 +96,7 @@ const DefaultEvalBatch = 50
 // batch 0 means DefaultEvalBatch. Close it after use.
 func NewEvaluator(net *models.Net, loss LossFunc, batch int) (*Evaluator, error) {
 	if batch < 0 {
-		return nil, errors.Errorf("loop: evaluation in batches of %d", batch)
+		return nil, errors.Errorf("train: evaluation in batches of %d", batch)
 	}
 	if batch == 0 {
 		batch = DefaultEvalBatch
@@ -156,7 +156,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, src data.Source, workers int) 
 			return Metrics{}, err
 		}
 		if err := r.vm.RunAll(); err != nil {
-			return Metrics{}, errors.Wrap(err, "loop: evaluation")
+			return Metrics{}, errors.Wrap(err, "train: evaluation")
 		}
 		loss, logits, err := r.outcome()
 		if err != nil {

@@ -1,9 +1,11 @@
-package loop
+package train
 
 import (
 	"fmt"
 	"io"
 	"text/tabwriter"
+
+	"github.com/ftprop/ftprop/diagnostics"
 )
 
 // Table writes a line for each epoch, of the last 20 and the best, and the layers as they are after the last.
@@ -52,4 +54,13 @@ func Table(w io.Writer, history []Epoch) error {
 		fmt.Fprintf(tab, "%s\t%d\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t\n", l.Name, l.Units, 100*l.Agreement, 100*l.Ignored, 100*l.Dead, 100*l.Saturated, 100*l.Flips)
 	}
 	return tab.Flush()
+}
+
+// Looks returns what was seen of the layers after each epoch.
+func Looks(history []Epoch) [][]diagnostics.LayerStats {
+	looks := make([][]diagnostics.LayerStats, len(history))
+	for i, e := range history {
+		looks[i] = e.Layers
+	}
+	return looks
 }

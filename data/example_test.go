@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/ftprop/ftprop/examples/data"
+	"github.com/ftprop/ftprop/data"
 )
 
 func ExampleDigits() {

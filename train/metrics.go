@@ -1,4 +1,4 @@
-package loop
+package train
 
 import (
 	"math"
@@ -67,11 +67,11 @@ func norm(model []gorgonia.ValueGrad, of func(gorgonia.ValueGrad) (gorgonia.Valu
 	for _, p := range model {
 		v, err := of(p)
 		if err != nil {
-			return 0, errors.Wrap(err, "loop: norm")
+			return 0, errors.Wrap(err, "train: norm")
 		}
 		x, err := opkit.Elements[float32](v)
 		if err != nil {
-			return 0, errors.Wrap(err, "loop: norm")
+			return 0, errors.Wrap(err, "train: norm")
 		}
 		for _, e := range x {
 			sum += float64(e) * float64(e)

@@ -1,4 +1,4 @@
-package loop
+package train
 
 import (
 	"bufio"
@@ -187,7 +187,7 @@ func (c *checkpoint) encode(w io.Writer) error {
 	h, tensors := c.head()
 	var buf bytes.Buffer
 	if err := gob.NewEncoder(&buf).Encode(&h); err != nil {
-		return errors.Wrap(err, "loop: checkpoint")
+		return errors.Wrap(err, "train: checkpoint")
 	}
 	size := uint64(8 + buf.Len() + len(c.Weights))
 	for _, t := range tensors {
@@ -281,11 +281,11 @@ func (t *Trainer) mostBytes() int64 {
 func readCheckpoint(path string, most int64) (*checkpoint, error) {
 	f, size, err := regular.Open(path, most)
 	if err != nil {
-		return nil, errors.Wrap(err, "loop: checkpoint")
+		return nil, errors.Wrap(err, "train: checkpoint")
 	}
 	defer f.Close()
 	c, err := decodeCheckpoint(f, size)
-	return c, errors.WithMessagef(err, "loop: checkpoint %s", path)
+	return c, errors.WithMessagef(err, "train: checkpoint %s", path)
 }
 
 // decodeCheckpoint reads all of r twice: it decodes nothing of a file whose checksum is wrong.

@@ -1,14 +1,14 @@
-package loop_test
+package train_test
 
 import (
 	"context"
 	"fmt"
 
-	"github.com/ftprop/ftprop/examples/data"
-	"github.com/ftprop/ftprop/examples/loop"
+	"github.com/ftprop/ftprop/data"
 	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/solvers"
+	"github.com/ftprop/ftprop/train"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
@@ -20,7 +20,7 @@ func ExampleNew() {
 		fmt.Println(err)
 		return
 	}
-	train, test, err := data.Split(digits, 0.2, 1)
+	training, test, err := data.Split(digits, 0.2, 1)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -31,8 +31,8 @@ func ExampleNew() {
 		fmt.Println(err)
 		return
 	}
-	trainer, err := loop.New(loop.Config{
-		Net: net, Solver: &solvers.Adam{LearnRate: 1e-3}, Train: train, Test: test, Epochs: 10, Seed: 1, Inspect: 100,
+	trainer, err := train.New(train.Config{
+		Net: net, Solver: &solvers.Adam{LearnRate: 1e-3}, Train: training, Test: test, Epochs: 10, Seed: 1, Inspect: 100,
 	})
 	if err != nil {
 		fmt.Println(err)

@@ -1,4 +1,4 @@
-package loop
+package train
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/ftprop/ftprop/examples/data"
+	"github.com/ftprop/ftprop/data"
 	"github.com/ftprop/ftprop/internal/gtest"
 	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/nodes"

@@ -1,4 +1,4 @@
-package loop
+package train
 
 import (
 	"context"
@@ -32,7 +32,7 @@ func TestOneTrainerANetwork(t *testing.T) {
 	got := accuracy(func(c Config) {
 		c.Solver = &solvers.Adam{LearnRate: 1e-3}
 		_, err := New(c)
-		gtest.WantError(t, "second trainer", err, "loop: MLP is in training already", "new graph")
+		gtest.WantError(t, "second trainer", err, "train: MLP is in training already", "new graph")
 		for _, batch := range []int{0, 100} {
 			e, err := NewEvaluator(c.Net, nodes.CrossEntropy, batch)
 			if err != nil {
