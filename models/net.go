@@ -23,10 +23,10 @@ type Net struct {
 	byName      map[string]*gorgonia.Node
 	hiddenNames []string
 	acts        []string // what the activations compute, in the order of Hidden
+	single      []bool   // whether they are one operation
 	norms       []namedNorm
 	layers      []Layer
-	results     map[*gorgonia.Node]string // the nodes that layers return, to the layers' names
-	fixed       *fixedPoint               // how FixedPoint changed the graph; nil for other networks
+	fixed       *fixedPoint // how FixedPoint changed the graph; nil for other networks
 }
 
 // namedNorm is a batch normalisation with its running statistics.
@@ -106,12 +106,12 @@ func constructor(name string, check func(*gorgonia.Node, Config) (Config, error)
 			return nil, errors.WithMessagef(err, "models: %s", name)
 		}
 		b := &builder{
-			net:  &Net{Input: x, name: name, config: cfg, build: build, byName: map[string]*gorgonia.Node{}, results: map[*gorgonia.Node]string{}},
+			net:  &Net{Input: x, name: name, config: cfg, build: build, byName: map[string]*gorgonia.Node{}},
 			from: from,
 		}
 		if from != nil && from.fixed != nil {
 			b.net.fixed = from.fixed
-			x = b.unlisted(x, func() (*gorgonia.Node, error) { return nodes.Round(x, from.fixed.input.unit, from.fixed.input.max) })
+			x = b.unlisted(x, func() (*gorgonia.Node, error) { return nodes.Round(x, from.fixed.input.Unit, from.fixed.input.Max) })
 		}
 		b.net.Logits = lay(b, x)
 		if b.err == nil {
@@ -159,7 +159,7 @@ func (b *builder) then(name, kind string, x *gorgonia.Node, f func() (*gorgonia.
 	}
 	b.net.layers = append(b.net.layers, Layer{Name: name, Type: kind, In: sample(x), Out: sample(y)})
 	if y != x { // a layer that does nothing, like dropout that is off, has no node of its own
-		b.net.results[y] = name
+		gorgonia.WithName(name)(y)
 	}
 	return y
 }
@@ -324,7 +324,7 @@ func (b *builder) act(name string, x *gorgonia.Node) *gorgonia.Node {
 				d.StayInEvaluation()
 			}
 		}
-		b.net.acts = append(b.net.acts, identity(operations))
+		b.net.acts, b.net.single = append(b.net.acts, identity(operations)), append(b.net.single, len(operations) == 1)
 		return h, err
 	})
 	if b.err == nil {

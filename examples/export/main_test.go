@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/ftprop/ftprop/deploy"
 	"github.com/ftprop/ftprop/examples/data"
 	"github.com/ftprop/ftprop/examples/loop"
 	"github.com/ftprop/ftprop/examples/setup"
@@ -97,7 +98,7 @@ func TestDigits(t *testing.T) {
 	r := compare(t, rt, net, model, x, 200)
 	t.Log(r)
 	r.check(t)
-	fixed, err := net.FixedPoint(models.FixedPointOptions{InputMax: 2})
+	fixed, err := net.FixedPoint(deploy.FixedPointOptions{InputMax: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
