@@ -82,7 +82,17 @@ func (g *Graph) rebuild(p plan) (*Graph, error) {
 		}
 		r.nodes[s.node] = y
 	}
-	out, err := trace(x, r.nodes[g.follow(g.Output)])
+	y := r.nodes[g.Output]
+	if y == x { // the graph is nothing but dropout
+		same, err := nn.NewReshape(shape, shape)
+		if err != nil {
+			return nil, err
+		}
+		if y, err = opkit.Apply(same, x); err != nil {
+			return nil, err
+		}
+	}
+	out, err := trace(x, y)
 	if err != nil {
 		return nil, err
 	}

@@ -45,7 +45,7 @@ func (g *Graph) batchAxis(s *step) int {
 // stockOp is what the operations of stock.go have in common.
 type stockOp interface {
 	axis(g *Graph, s *step, of func(*gorgonia.Node) int) int
-	onnx(e *onnxWriter, s step, name, out string, in []string) error
+	write(e *onnxWriter, s step, name, out string, in []string) error
 	rebuild(r *rebuilder, s *step, in gorgonia.Nodes) (*gorgonia.Node, error)
 }
 

@@ -333,7 +333,7 @@ func (r *rounder) activation(s step, op ops.Activation, in quantity) (quantity, 
 
 // outputs rounds the weights of the last layer.
 func (r *rounder) outputs() error {
-	q := r.values[r.g.follow(r.g.Output)]
+	q := r.values[r.g.Output]
 	if q.sum == nil {
 		return errors.Errorf("the output %q is not that of a linear layer", r.g.Output.Name())
 	}

@@ -30,10 +30,9 @@ type Graph struct {
 	params []Value                   // what static values are computed from, in order of their first use
 	names  map[*gorgonia.Node]string // of params: made unique
 	static map[*gorgonia.Node]bool   // nodes that do not depend on the input, among those that were looked at
-	alias  map[*gorgonia.Node]*gorgonia.Node
-	batch  map[*gorgonia.Node]int // the axis of the samples; -1 where there is none any more
-	bound  string                 // which operation ties the graph to its batch size; "" for none
-	fixed  bool                   // made by FixedPoint
+	batch  map[*gorgonia.Node]int    // the axis of the samples; -1 where there is none any more
+	bound  string                    // which operation ties the graph to its batch size; "" for none
+	fixed  bool                      // made by FixedPoint
 }
 
 // Value is a node with a name.
@@ -98,7 +97,7 @@ func trace(input, output *gorgonia.Node) (_ *Graph, err error) {
 	}
 	g := &Graph{
 		Name: "network", Input: input, Output: output, names: map[*gorgonia.Node]string{}, static: map[*gorgonia.Node]bool{},
-		alias: map[*gorgonia.Node]*gorgonia.Node{}, batch: map[*gorgonia.Node]int{input: 0},
+		batch: map[*gorgonia.Node]int{input: 0},
 	}
 	if g.isStatic(output) {
 		return nil, errors.Errorf("the output %q does not depend on the input %q", output.Name(), input.Name())
@@ -184,7 +183,7 @@ func (g *Graph) isStatic(n *gorgonia.Node) bool {
 		return static
 	}
 	static = true
-	if fmt.Sprintf("%T", n.Op()) != "gorgonia.sizeOp" {
+	if typeName(n.Op()) != stockSize {
 		all, err := children(n)
 		static = err == nil
 		for _, c := range all {
@@ -193,14 +192,6 @@ func (g *Graph) isStatic(n *gorgonia.Node) bool {
 	}
 	g.static[n] = static
 	return static
-}
-
-// follow returns the node whose value another stands for: the same, but for what is broadcast.
-func (g *Graph) follow(n *gorgonia.Node) *gorgonia.Node {
-	for g.alias[n] != nil {
-		n = g.alias[n]
-	}
-	return n
 }
 
 type tracer struct {
@@ -230,23 +221,17 @@ func (t *tracer) visit(n *gorgonia.Node, layer string) error {
 	if s.op, s.in, unknown = t.recognise(s, in); unknown != nil {
 		s.in = in // of several errors the one that is nearest to the input counts
 	}
-	for i, x := range s.in {
+	for _, x := range s.in {
 		if err := t.visit(x, layer); err != nil {
 			return err
 		}
-		s.in[i] = t.g.follow(x)
 	}
 	if unknown != nil {
 		return unknown
 	}
-	if of, ok := s.op.(broadcastOp); ok {
-		if of.x != nil { // an operation reads what is broadcast
-			t.g.alias[n] = s.in[0]
-		}
-		return nil
-	}
-	if b, ok := s.op.(binaryOp); ok {
-		if err := checkBroadcast(s, b); err != nil {
+	switch s.op.(type) {
+	case binaryOp, *nn.Add:
+		if err := checkBroadcast(s); err != nil {
 			return err
 		}
 	}
@@ -288,7 +273,7 @@ func (t *tracer) visitStatic(n *gorgonia.Node, layer string) error {
 	case isStateful(op):
 		return errors.Errorf("%s reads %q, %v (%T), computed from parameters: what is random or has a state is not supported there", where, n.Name(), op, op)
 	}
-	if fmt.Sprintf("%T", op) == "gorgonia.sizeOp" {
+	if typeName(op) == stockSize {
 		return nil
 	}
 	all, err := children(n)

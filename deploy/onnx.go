@@ -120,8 +120,8 @@ func (g *Graph) onnx(o ONNXOptions) (*pb.ModelProto, error) {
 	}
 	e.graph.Input = append(e.graph.Input, g.valueInfo(input, g.Input))
 	e.graph.Output = append(e.graph.Output, g.valueInfo(e.output, g.Output))
-	if last := g.follow(g.Output); e.values[last] != e.output { // the last operation left no trace, as dropout does
-		e.node("Identity", e.output, e.output, e.values[last])
+	if e.values[g.Output] != e.output { // the last operation left no trace, as dropout does
+		e.node("Identity", e.output, e.output, e.values[g.Output])
 	}
 	if o.Hidden {
 		for _, h := range g.Hidden {
@@ -212,7 +212,7 @@ func (e *onnxWriter) step(s step) error {
 	case *nn.Reshape:
 		e.reshape(s, name, out, in)
 	case stockOp:
-		return op.onnx(e, s, name, out, in)
+		return op.write(e, s, name, out, in)
 	default:
 		return e.activation(s, name, out, in)
 	}

@@ -19,10 +19,10 @@ func isStateful(op gorgonia.Op) bool {
 	case gorgonia.TrainModeOp:
 		return !isStockDropout(op)
 	}
-	return fmt.Sprintf("%T", op) == "gorgonia.randomOp"
+	return typeName(op) == stockRandom
 }
 
-func isStockDropout(op gorgonia.Op) bool { return fmt.Sprintf("%T", op) == "*gorgonia.dropoutOp" }
+func isStockDropout(op gorgonia.Op) bool { return typeName(op) == stockDropout }
 
 // value returns the value of a node that does not depend on the input: a parameter's own, or one that is computed anew.
 func (g *Graph) value(n *gorgonia.Node) (gorgonia.Value, error) {
@@ -72,7 +72,7 @@ func compute(n *gorgonia.Node) (v gorgonia.Value, err error) {
 
 // sizeOf returns the size that a SizeOf node stands for.
 func sizeOf(n *gorgonia.Node) (int, bool) {
-	if fmt.Sprintf("%T", n.Op()) != "gorgonia.sizeOp" {
+	if typeName(n.Op()) != stockSize {
 		return 0, false
 	}
 	var size int
@@ -132,7 +132,7 @@ func (g *Graph) staticName(x *gorgonia.Node) string {
 	if name := ownName(x); name != "" && !constant {
 		return name
 	}
-	name := opkit.Kind(x.Op())
+	name := stockKind(x.Op())
 	if leaves := g.leaves(x); len(leaves) == 1 {
 		name = g.names[leaves[0]] + "/" + name
 	}

@@ -178,8 +178,8 @@ func (g *Graph) staticBits(x *gorgonia.Node, signs map[*gorgonia.Node]bool, floa
 	if a, ok := x.Op().(ops.Activation); ok {
 		return levelBits(a.Layer().Levels)
 	}
-	switch fmt.Sprintf("%T", x.Op()) {
-	case "gorgonia.reshapeOp", "gorgonia.transposeOp", "*gorgonia.repeatOp", "*nn.Reshape":
+	switch typeName(x.Op()) {
+	case stockReshape, stockTranspose, stockRepeat, "*nn.Reshape":
 		if all, err := children(x); err == nil {
 			return g.staticBits(all[0], signs, float)
 		}
