@@ -130,6 +130,18 @@ func (r *rebuilder) node(x *gorgonia.Node) (*gorgonia.Node, error) {
 			return nil, errors.WithMessage(err, name)
 		}
 	}
+	if !sameShape(v.Shape(), x.Shape()) { // stock reshapes may have left it in another
+		data, err := opkit.AnyInPlace(v)
+		if err != nil {
+			return nil, errors.WithMessage(err, name)
+		}
+		switch data := data.(type) {
+		case []float32:
+			v = dense(data, x.Shape())
+		case []float64:
+			v = dense(data, x.Shape())
+		}
+	}
 	var n *gorgonia.Node
 	if t, ok := v.(tensor.Tensor); ok && x.Dims() > 0 {
 		n, err = opkit.NewVariable(r.to, name, t)

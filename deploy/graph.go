@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -109,20 +110,32 @@ func trace(input, output *gorgonia.Node) (_ *Graph, err error) {
 	for i := range g.steps {
 		g.followBatch(&g.steps[i])
 	}
-	taken := map[string]bool{}
-	for _, s := range g.steps {
-		taken[s.name] = true
+	g.listHidden()
+	return g, nil
+}
+
+// listHidden lists the activations under their nodes' names, or that of the operation; no name is there twice, or also a parameter's.
+func (g *Graph) listHidden() {
+	taken := map[string]bool{ownName(g.Input): true}
+	for _, p := range g.params {
+		taken[p.Name] = true
 	}
-	for _, s := range g.steps {
-		if isActivation(s.op) {
-			name := s.name
-			if name == "" {
-				name = unique(taken, opkit.Kind(s.op))
+	for _, own := range []bool{true, false} { // those that have names get them
+		for _, s := range g.steps {
+			if isActivation(s.op) && own == (s.name != "") {
+				name := s.name
+				if !own {
+					name = opkit.Kind(s.op)
+				}
+				g.Hidden = append(g.Hidden, Value{unique(taken, name), s.node})
 			}
-			g.Hidden = append(g.Hidden, Value{name, s.node})
 		}
 	}
-	return g, nil
+	order := map[*gorgonia.Node]int{}
+	for i, s := range g.steps {
+		order[s.node] = i
+	}
+	slices.SortFunc(g.Hidden, func(a, b Value) int { return order[a.Node] - order[b.Node] })
 }
 
 // named is a text that prints itself.

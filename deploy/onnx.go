@@ -110,11 +110,16 @@ func (g *Graph) onnx(o ONNXOptions) (*pb.ModelProto, error) {
 			return nil, err
 		}
 	}
-	for _, s := range g.steps {
-		if s.name == "" {
-			s.name = hidden[s.node]
+	for _, h := range g.Hidden {
+		if o.Hidden {
+			if e.used[h.Name] {
+				return nil, errors.Errorf("layer %s: another value of the graph has this name", h.Name)
+			}
+			e.used[h.Name] = true
 		}
-		if err := e.step(s); err != nil {
+	}
+	for _, s := range g.steps {
+		if err := e.step(s, hidden[s.node]); err != nil {
 			return nil, err
 		}
 	}
@@ -125,15 +130,10 @@ func (g *Graph) onnx(o ONNXOptions) (*pb.ModelProto, error) {
 	}
 	if o.Hidden {
 		for _, h := range g.Hidden {
-			value := e.values[h.Node]
-			name := h.Name
-			if value != name { // an activation that returns its input
-				if e.used[name] {
-					return nil, errors.Errorf("layer %s: another value of the graph has this name", name)
-				}
-				e.node("Identity", unique(e.used, name), name, value)
+			if value := e.values[h.Node]; value != h.Name { // an activation that returns its input, or the output
+				e.node("Identity", h.Name, h.Name, value)
 			}
-			e.graph.Output = append(e.graph.Output, g.valueInfo(name, h.Node))
+			e.graph.Output = append(e.graph.Output, g.valueInfo(h.Name, h.Node))
 		}
 	}
 	m := &pb.ModelProto{
@@ -161,25 +161,29 @@ type onnxWriter struct {
 // unique returns a name for a value that is not taken.
 func (e *onnxWriter) unique(name string) string { return unique(e.used, name) }
 
-// step writes one operation of the network.
-func (e *onnxWriter) step(s step) error {
+// step writes one operation of the network. Hidden is the name of its result as an output, "" for none: taken already.
+func (e *onnxWriter) step(s step, hidden string) error {
 	if isDropout(s.op) {
 		e.values[s.node] = e.values[s.in[0]]
 		return nil
 	}
+	last := s.node == e.g.Output
 	name := s.name
+	if name == "" && !last {
+		name = hidden
+	}
 	if name == "" {
 		name = opkit.Kind(s.op)
 		if s.layer != "" {
 			name = s.layer + "/" + name
 		}
 	}
-	out := e.output
-	if s.node != e.g.Output || s.name != e.output {
+	if last && name != e.output || !last && name != hidden {
 		name = e.unique(name)
 	}
-	if s.node != e.g.Output {
-		out = name
+	out := name
+	if last {
+		out = e.output
 	}
 	in := make([]string, len(s.in))
 	for i, x := range s.in {
