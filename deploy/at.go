@@ -177,6 +177,10 @@ func (r *rebuilder) step(s *step) (*gorgonia.Node, error) {
 		}
 		return opkit.Apply(op.Evaluation(), in...)
 	case *nn.Add:
+		in, err := r.expanded(s, in)
+		if err != nil {
+			return nil, err
+		}
 		return opkit.Apply(new(nn.Add), in...)
 	case *nn.Reshape:
 		return r.reshape(s, in[0])
@@ -203,6 +207,21 @@ func (r *rebuilder) reshape(s *step, x *gorgonia.Node) (*gorgonia.Node, error) {
 		return nil, err
 	}
 	return opkit.Apply(op, x)
+}
+
+// expanded repeats what an elementwise operation reads to the shape of its result, but for scalars.
+func (r *rebuilder) expanded(s *step, in gorgonia.Nodes) (gorgonia.Nodes, error) {
+	shape := r.shape(s)
+	for i, x := range in {
+		if x.Dims() == 0 || sameShape(x.Shape(), shape) {
+			continue
+		}
+		var err error
+		if in[i], err = gorgonia.ApplyOp(&expand{to: shape}, x); err != nil {
+			return nil, err
+		}
+	}
+	return in, nil
 }
 
 // shape is the shape of a step's result for the new batch size.

@@ -179,7 +179,7 @@ func (r *rounder) step(s step) error {
 	case *nn.Dropout: // not there in evaluation
 		q = in[0]
 	case *nn.Reshape:
-		if from, to := s.in[0].Shape(), s.node.Shape(); from[0] != to[0] || in[0].sum != nil && (len(to) < 2 || from[1] != to[1]) {
+		if from, to := s.in[0].Shape(), s.node.Shape(); from[0] != to[0] {
 			return s.unknown("there is no fixed-point form")
 		}
 		q = in[0]
@@ -265,7 +265,7 @@ func isBias(b, y *gorgonia.Node, channels int) bool {
 func (r *rounder) batchNorm(s step, op *nn.BatchNorm, in quantity) (quantity, error) {
 	scale, shift := s.in[1], s.in[2]
 	switch {
-	case in.sum != nil && len(in.sum.products) == 1 && len(in.sum.shortcuts) == 0 && in.sum.products[0].norm == nil:
+	case in.sum != nil && len(in.sum.products) == 1 && len(in.sum.shortcuts) == 0 && in.sum.products[0].norm == nil && in.sum.products[0].out == s.in[1].Shape().TotalSize():
 		p := in.sum.products[0]
 		p.norm, p.scale, p.shift = op, scale, shift
 		return in, nil

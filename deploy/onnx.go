@@ -232,6 +232,19 @@ func (e *onnxWriter) operand(x *gorgonia.Node) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if x.Dims() == 0 && isConstant(x) {
+		c, err := opkit.Floats(v)
+		if err == nil {
+			err = floats.CheckFinite(c)
+		}
+		if err == nil {
+			err = floats.CheckSingle(c)
+		}
+		if err != nil {
+			return "", errors.WithMessagef(err, "the constant %v", v)
+		}
+		return e.scalar(float32(c[0])), nil
+	}
 	name := e.unique(e.g.staticName(x))
 	e.values[x] = name
 	return name, e.weights(name, v, x.Shape())

@@ -128,8 +128,7 @@ func dense[T float32 | float64](x []T, shape tensor.Shape) gorgonia.Value {
 // staticName is what a value that is computed from parameters is called in a file: its node's name, or that of the parameter that it is made of, with
 // the operation's.
 func (g *Graph) staticName(x *gorgonia.Node) string {
-	constant := x.Op() != nil && x.Op().Arity() == 0 // is called by its number
-	if name := ownName(x); name != "" && !constant {
+	if name := ownName(x); name != "" && !isConstant(x) { // constants are called by their numbers
 		return name
 	}
 	name := stockKind(x.Op())
@@ -137,4 +136,13 @@ func (g *Graph) staticName(x *gorgonia.Node) string {
 		name = g.names[leaves[0]] + "/" + name
 	}
 	return name
+}
+
+// isConstant says whether a node is what gorgonia.NewConstant makes.
+func isConstant(n *gorgonia.Node) bool {
+	if n.Op() == nil || typeName(n.Op()) == stockRandom {
+		return false
+	}
+	in, err := children(n)
+	return err == nil && len(in) == 0
 }

@@ -104,15 +104,9 @@ func (op binaryOp) String() string {
 func (op binaryOp) axis(g *Graph, s *step, _ func(*gorgonia.Node) int) int { return g.commonAxis(s) }
 
 func (op binaryOp) rebuild(r *rebuilder, s *step, in gorgonia.Nodes) (*gorgonia.Node, error) {
-	shape := r.shape(s)
-	for i, x := range in {
-		if x.Dims() == 0 || sameShape(x.Shape(), shape) {
-			continue
-		}
-		var err error
-		if in[i], err = gorgonia.ApplyOp(&expand{to: shape}, x); err != nil {
-			return nil, err
-		}
+	in, err := r.expanded(s, in)
+	if err != nil {
+		return nil, err
 	}
 	return gorgonia.ApplyOp(s.node.Op(), in...)
 }
