@@ -41,8 +41,12 @@ func PackLevels(v gorgonia.Value, lv ops.Levels) (*Bits, error) {
 
 // PackSigns packs the signs of any numbers as 1 for x > 0 and 0 for x <= 0, as ops.Sign has it. NaN is an error.
 func PackSigns(v gorgonia.Value) (*Bits, error) {
-	b, err := pack(v, ops.Sign{}.Layer().Levels, signer[float32], signer[float64])
+	b, err := packSigns(v)
 	return b, errors.WithMessage(err, "deploy: packing signs")
+}
+
+func packSigns(v gorgonia.Value) (*Bits, error) {
+	return pack(v, ops.Sign{}.Layer().Levels, signer[float32], signer[float64])
 }
 
 // PackSigns packs the signs of the named parameters: names as Params has them.
@@ -50,12 +54,13 @@ func (g *Graph) PackSigns(params ...string) ([]*Bits, error) {
 	var out []*Bits
 	for _, name := range params {
 		p, err := g.param(name)
+		var b *Bits
+		if err == nil {
+			b, err = packSigns(p.Value())
+			err = errors.WithMessage(err, name)
+		}
 		if err != nil {
 			return nil, errors.WithMessagef(err, "deploy: packing signs of %s", g.Name)
-		}
-		b, err := PackSigns(p.Value())
-		if err != nil {
-			return nil, errors.WithMessagef(err, "%s of %s", name, g.Name)
 		}
 		b.Name = name
 		out = append(out, b)

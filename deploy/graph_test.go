@@ -171,7 +171,7 @@ func TestWeights(t *testing.T) {
 			}
 			_, err := g.PackSigns("w")
 			if !l.Plain {
-				gtest.WantError(t, l.Name, err, "w of network", "row-major")
+				gtest.WantError(t, l.Name, err, "signs of network: w: ", "row-major")
 			} else if err != nil {
 				t.Errorf("%s: %v", l.Name, err)
 			}
@@ -219,6 +219,22 @@ func TestComputedWeights(t *testing.T) {
 	if !strings.Contains(s.String(), "bit x float") {
 		t.Errorf("%v", s)
 	}
+}
+
+// A parameter's value that is read along many ways is computed once.
+func TestDeepWeights(t *testing.T) {
+	n := newNet(t, tensor.Float32)
+	x, w := n.param("x", 3, 4), n.param("w", 4, 2)
+	for range 60 {
+		w = n.must(gorgonia.HadamardProd(n.constant(0.5), n.must(gorgonia.Add(w, w))))
+	}
+	y := n.must(gorgonia.Mul(x, w))
+	g := traced(t, x, y)
+	if _, err := g.Summary(); err != nil {
+		t.Error(err)
+	}
+	in := gtest.Floats(t, x.Value())
+	worst(t, "output", evaluate(t, exportOf(t, g, deploy.ONNXOptions{Output: "y"}), array{[]int{3, 4}, in})["y"].data, run(t, x, y, in))
 }
 
 // Threshold layers of any graph pack.

@@ -26,11 +26,15 @@ func isStockDropout(op gorgonia.Op) bool { return typeName(op) == stockDropout }
 
 // value returns the value of a node that does not depend on the input: a parameter's own, or one that is computed anew.
 func (g *Graph) value(n *gorgonia.Node) (gorgonia.Value, error) {
-	v, err := compute(n)
+	v, err := compute(n, map[*gorgonia.Node]gorgonia.Value{})
 	return v, errors.WithMessagef(err, "computing %q from parameters", n.Name())
 }
 
-func compute(n *gorgonia.Node) (v gorgonia.Value, err error) {
+// compute returns the value of a node; known has those that have been computed.
+func compute(n *gorgonia.Node, known map[*gorgonia.Node]gorgonia.Value) (v gorgonia.Value, err error) {
+	if v = known[n]; v != nil {
+		return v, nil
+	}
 	op := n.Op()
 	if op == nil || op.Arity() == 0 {
 		if n.Value() == nil {
@@ -52,7 +56,7 @@ func compute(n *gorgonia.Node) (v gorgonia.Value, err error) {
 	}
 	var in []gorgonia.Value
 	for _, c := range all {
-		x, err := compute(c)
+		x, err := compute(c, known)
 		if err != nil {
 			return nil, err
 		}
@@ -64,10 +68,11 @@ func compute(n *gorgonia.Node) (v gorgonia.Value, err error) {
 	if _, ok := op.(*nn.Dropout); ok || isStockDropout(op) {
 		return in[0], nil
 	}
-	if v, err = op.Do(in...); err != nil {
-		return nil, err
+	if v, err = op.Do(in...); err == nil {
+		v, err = plain(v, n.Shape())
 	}
-	return plain(v, n.Shape())
+	known[n] = v
+	return v, err
 }
 
 // sizeOf returns the size that a SizeOf node stands for.

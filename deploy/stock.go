@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"fmt"
+	"sort"
 	"strings"
 
 	"github.com/ftprop/ftprop/internal/opkit"
@@ -267,34 +268,25 @@ func maxPool(op gorgonia.Op) (*nn.MaxPool2D, error) {
 		&of[0], &of[1], &of[2], &of[3], &kernel[0], &kernel[1], &first[0], &first[1], &stride[0], &stride[1]); err != nil {
 		return nil, errors.Errorf("the parameters of %v (%T) cannot be told", op, op)
 	}
-	windows := func(i, size int) (int, error) { // along dimension i
-		shape := tensor.Shape{1, 1, kernel[0] + stride[0], kernel[1] + stride[1]}
-		shape[2+i] = size
-		out, err := op.InferShape(shape)
-		if err != nil || len(out) != 4 {
-			return 0, errors.Errorf("the padding of %v (%T) cannot be told", op, op)
-		}
-		return out[2+i], nil
-	}
 	var pads [4]int
 	for i := range 2 {
+		windows := func(size int) int { // along dimension i
+			shape := tensor.Shape{1, 1, kernel[0] + stride[0], kernel[1] + stride[1]}
+			shape[2+i] = size
+			out, err := op.InferShape(shape)
+			if err != nil || len(out) != 4 {
+				return -1
+			}
+			return out[2+i]
+		}
+		// The size at which another window begins to fit: there nothing is left over.
 		size := kernel[i] + stride[i]
-		last, err := windows(i, size)
-		if err != nil {
-			return nil, err
+		last := windows(size)
+		size += 1 + sort.Search(stride[i], func(more int) bool { return windows(size+1+more) > last })
+		total := last*stride[i] + kernel[i] - size
+		if last < 0 || windows(size) != last+1 {
+			return nil, errors.Errorf("the padding of %v (%T) cannot be told", op, op)
 		}
-		for { // to the size at which another window fits: there nothing is left over
-			size++
-			next, err := windows(i, size)
-			if err != nil {
-				return nil, err
-			}
-			if next > last {
-				last = next
-				break
-			}
-		}
-		total := (last-1)*stride[i] + kernel[i] - size
 		pads[2*i], pads[2*i+1] = first[i], total-first[i]
 	}
 	return nn.NewMaxPool2D(kernel[:], pads[:], stride[:])

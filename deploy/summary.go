@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
-	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -189,21 +188,27 @@ func (g *Graph) staticBits(x *gorgonia.Node, signs map[*gorgonia.Node]bool, floa
 
 // leaves returns the parameters that a static value is computed from.
 func (g *Graph) leaves(x *gorgonia.Node) gorgonia.Nodes {
-	if x.Op() == nil {
-		return gorgonia.Nodes{x}
-	}
-	if _, ok := sizeOf(x); ok {
-		return nil
-	}
 	var out gorgonia.Nodes
-	all, _ := children(x) // the tracer has seen them
-	for _, c := range all {
-		for _, p := range g.leaves(c) {
-			if !slices.Contains(out, p) {
-				out = append(out, p)
-			}
+	seen := map[*gorgonia.Node]bool{}
+	var visit func(x *gorgonia.Node)
+	visit = func(x *gorgonia.Node) {
+		if seen[x] {
+			return
+		}
+		seen[x] = true
+		if x.Op() == nil {
+			out = append(out, x)
+			return
+		}
+		if typeName(x.Op()) == stockSize {
+			return
+		}
+		all, _ := children(x) // the tracer has seen them
+		for _, c := range all {
+			visit(c)
 		}
 	}
+	visit(x)
 	return out
 }
 

@@ -3,6 +3,7 @@ package models
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/ftprop/ftprop/deploy"
 	"github.com/ftprop/ftprop/internal/opkit"
@@ -17,9 +18,14 @@ const ONNXInput, ONNXOutput = "input", "logits"
 
 // Graph returns the network as package deploy reads it, from the input to the logits, with the names of layers and parameters.
 func (n *Net) Graph() (*deploy.Graph, error) {
+	g, err := n.graph()
+	return g, errors.WithMessagef(err, "models: %s", n.name)
+}
+
+func (n *Net) graph() (*deploy.Graph, error) {
 	g, err := deploy.Trace(n.Input, n.Logits)
 	if err != nil {
-		return nil, err
+		return nil, within(err, "deploy: tracing: ")
 	}
 	g.Name, g.Hidden = n.name, nil
 	for i, h := range n.Hidden {
@@ -28,20 +34,44 @@ func (n *Net) Graph() (*deploy.Graph, error) {
 	return g, nil
 }
 
+// deployed returns what f makes of the network's graph. Errors begin with what is done, in place of package deploy's "deploy: " and that.
+func deployed[T any](n *Net, what string, f func(g *deploy.Graph) (T, error)) (T, error) {
+	var out T
+	g, err := n.graph()
+	if err == nil {
+		out, err = f(g)
+		err = within(err, "deploy: "+what+": ")
+	}
+	return out, errors.WithMessage(err, "models: "+what)
+}
+
+// within returns an error without the beginning of its text.
+func within(err error, beginning string) error {
+	if err == nil {
+		return nil
+	}
+	return shortened{err, beginning}
+}
+
+type shortened struct {
+	error
+	beginning string
+}
+
+func (e shortened) Error() string { return strings.TrimPrefix(e.error.Error(), e.beginning) }
+func (e shortened) Unwrap() error { return e.error }
+
 // ExportONNX writes the network in evaluation mode as an ONNX model: see deploy.Graph.ExportONNX. Unless the options have others, the names of
 // input and output are ONNXInput and ONNXOutput. Weights have the names of the reference's state_dict.
 func (n *Net) ExportONNX(w io.Writer, o deploy.ONNXOptions) error {
-	g, err := n.Graph()
-	if err == nil {
-		if o.Input == "" {
-			o.Input = ONNXInput
-		}
-		if o.Output == "" {
-			o.Output = ONNXOutput
-		}
-		err = g.ExportONNX(w, o)
+	if o.Input == "" {
+		o.Input = ONNXInput
 	}
-	return errors.WithMessagef(err, "models: %s as ONNX", n.name)
+	if o.Output == "" {
+		o.Output = ONNXOutput
+	}
+	_, err := deployed(n, n.name+" as ONNX", func(g *deploy.Graph) (struct{}, error) { return struct{}{}, g.ExportONNX(w, o) })
+	return err
 }
 
 // Summary lists the layers with shapes, parameters, bits and multiply-adds: see deploy.Graph.Summary. Of the named parameters a deployment
@@ -50,33 +80,18 @@ func (n *Net) ExportONNX(w io.Writer, o deploy.ONNXOptions) error {
 //	s, err := net.Summary()
 //	fmt.Print(s)
 func (n *Net) Summary(signWeights ...string) (*deploy.Summary, error) {
-	g, err := n.Graph()
-	if err != nil {
-		return nil, errors.WithMessagef(err, "models: summary of %s", n.name)
-	}
-	s, err := g.Summary(signWeights...)
-	return s, errors.WithMessagef(err, "models: summary of %s", n.name)
+	return deployed(n, "summary of "+n.name, func(g *deploy.Graph) (*deploy.Summary, error) { return g.Summary(signWeights...) })
 }
 
 // PackSigns packs the signs of the named parameters.
 func (n *Net) PackSigns(params ...string) ([]*deploy.Bits, error) {
-	g, err := n.Graph()
-	if err != nil {
-		return nil, errors.WithMessagef(err, "models: packing signs of %s", n.name)
-	}
-	b, err := g.PackSigns(params...)
-	return b, errors.WithMessagef(err, "models: packing signs of %s", n.name)
+	return deployed(n, "packing signs of "+n.name, func(g *deploy.Graph) ([]*deploy.Bits, error) { return g.PackSigns(params...) })
 }
 
 // PackActivations runs the network in evaluation mode on x, of the input's shape for any number of samples, and returns what
 // its threshold layers emit, packed, in the order of Hidden. A network without threshold layers is an error.
 func (n *Net) PackActivations(x gorgonia.Value) ([]*deploy.Bits, error) {
-	g, err := n.Graph()
-	if err != nil {
-		return nil, errors.WithMessagef(err, "models: packing the activations of %s", n.name)
-	}
-	b, err := g.PackActivations(x)
-	return b, errors.WithMessagef(err, "models: packing the activations of %s", n.name)
+	return deployed(n, "packing the activations of "+n.name, func(g *deploy.Graph) ([]*deploy.Bits, error) { return g.PackActivations(x) })
 }
 
 // fixedPoint is what the graph of a network in fixed point has in place of others.
@@ -103,13 +118,13 @@ func (n *Net) fixedPoint(o deploy.FixedPointOptions) (*Net, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := n.Graph()
+	g, err := n.graph()
 	if err != nil {
 		return nil, err
 	}
 	g, err = g.FixedPoint(o)
 	if err != nil {
-		return nil, err
+		return nil, within(err, "deploy: "+n.name+" in fixed point: ")
 	}
 	shape := n.Input.Shape().Clone()
 	shape[0] = 1
