@@ -11,8 +11,8 @@ import (
 )
 
 // At returns the graph for another batch size: a Gorgonia graph of its own, in evaluation mode whatever machine runs it, on the same memory for
-// parameters and running statistics. What is computed from parameters is computed once, by At. Stock layers for which this library has its own
-// (Conv2d, MaxPool2D, Reshape, ...) become those.
+// parameters and running statistics. What is computed from parameters is computed once, by At, and parameters that stock operations read are copied if
+// they are not in row-major order. Stock layers for which this library has its own (Conv2d, MaxPool2D, Reshape, ...) become those.
 //
 // Both graphs have one memory, so only one of them may run at a time. It cannot be differentiated as a whole: what is broadcast has no gradient.
 // A graph in which an operation mixes samples has no other batch size than its own; the error names the operation.
@@ -40,6 +40,8 @@ type rebuilder struct {
 	to    *gorgonia.ExprGraph
 	nodes map[*gorgonia.Node]*gorgonia.Node // old to new
 	taken map[string]bool
+	// plain is what stock operations read: in row-major order only, others make them panic.
+	plain map[*gorgonia.Node]bool
 }
 
 func (g *Graph) rebuild(p plan) (*Graph, error) {
@@ -58,7 +60,7 @@ func (g *Graph) rebuild(p plan) (*Graph, error) {
 	if name == "" {
 		name = "input"
 	}
-	r := &rebuilder{plan: p, g: g, to: gorgonia.NewGraph(), nodes: map[*gorgonia.Node]*gorgonia.Node{}, taken: map[string]bool{name: true}}
+	r := &rebuilder{plan: p, g: g, to: gorgonia.NewGraph(), nodes: map[*gorgonia.Node]*gorgonia.Node{}, taken: map[string]bool{name: true}, plain: map[*gorgonia.Node]bool{}}
 	x := gorgonia.NewTensor(r.to, g.Input.Dtype(), len(shape), gorgonia.WithName(name), gorgonia.WithShape(shape...))
 	r.nodes[g.Input] = x
 	if p.round != nil {
@@ -70,6 +72,13 @@ func (g *Graph) rebuild(p plan) (*Graph, error) {
 	}
 	for _, p := range g.params {
 		r.taken[p.Name] = true
+	}
+	for _, s := range g.steps {
+		if _, ok := s.op.(stockOp); ok {
+			for _, x := range s.in {
+				r.plain[x] = true
+			}
+		}
 	}
 	for i := range g.steps {
 		s := &g.steps[i]
@@ -102,7 +111,7 @@ func (g *Graph) rebuild(p plan) (*Graph, error) {
 		if n == nil {
 			return nil, errors.Errorf("layer %s: the output does not depend on it", h.Name)
 		}
-		out.Hidden = append(out.Hidden, Value{h.Name, n})
+		out.Hidden = append(out.Hidden, Named{h.Name, n})
 	}
 	return out, nil
 }
@@ -125,12 +134,12 @@ func (r *rebuilder) node(x *gorgonia.Node) (*gorgonia.Node, error) {
 		if !r.g.double() {
 			v = dense(floats.Single(w), x.Shape())
 		}
-	} else if r.own {
+	} else if _, err := opkit.AnyInPlace(v); r.own || r.plain[x] && err != nil {
 		if v, err = plain(v, x.Shape()); err != nil {
 			return nil, errors.WithMessage(err, name)
 		}
 	}
-	if !sameShape(v.Shape(), x.Shape()) { // stock reshapes may have left it in another
+	if !sameShape(v.Shape(), x.Shape()) || r.plain[x] && isView(v) { // the same memory as a plain tensor; stock reshapes may have left another shape
 		data, err := opkit.AnyInPlace(v)
 		if err != nil {
 			return nil, errors.WithMessage(err, name)
@@ -153,6 +162,12 @@ func (r *rebuilder) node(x *gorgonia.Node) (*gorgonia.Node, error) {
 	}
 	r.nodes[x] = n
 	return n, nil
+}
+
+// isView says whether a tensor is made of another, or in another order: stock operations go by that, wherever its elements lie.
+func isView(v gorgonia.Value) bool {
+	d, ok := v.(*tensor.Dense)
+	return ok && (d.IsView() || d.RequiresIterator() || d.DataOrder() != 0)
 }
 
 // step applies an operation in the new graph.

@@ -84,7 +84,7 @@ func (g *Graph) packActivations(x gorgonia.Value) ([]*Bits, error) {
 	if err != nil {
 		return nil, err
 	}
-	var layers []Value
+	var layers []Named
 	var nodes gorgonia.Nodes
 	for _, h := range at.Hidden {
 		if _, ok := h.Node.Op().(ops.Activation); ok {

@@ -25,10 +25,10 @@ type Graph struct {
 	// Hidden is the activations: what ONNXOptions.Hidden makes outputs of, what a Summary counts as memory for activations, and of which
 	// PackActivations gives the threshold layers. Trace lists threshold activations, rectifiers, clipped activations, tanh, sigmoid and softplus,
 	// under their nodes' names; the list may be replaced by another of nodes of the graph.
-	Hidden []Value
+	Hidden []Named
 
 	steps  []step
-	params []Value                   // what static values are computed from, in order of their first use
+	params []Named                   // what static values are computed from, in order of their first use
 	names  map[*gorgonia.Node]string // of params: made unique
 	static map[*gorgonia.Node]bool   // nodes that do not depend on the input, among those that were looked at
 	batch  map[*gorgonia.Node]int    // the axis of the samples; -1 where there is none any more
@@ -36,8 +36,8 @@ type Graph struct {
 	fixed  bool                      // made by FixedPoint
 }
 
-// Value is a node with a name.
-type Value struct {
+// Named is a node with a name.
+type Named struct {
 	Name string
 	Node *gorgonia.Node
 }
@@ -93,7 +93,7 @@ func trace(input, output *gorgonia.Node) (_ *Graph, err error) {
 		return nil, errors.Errorf("%q is both input and output", input.Name())
 	case input.Dims() == 0:
 		return nil, errors.Errorf("the input %q is a scalar, want a tensor whose first dimension is the batch", input.Name())
-	case opkit.CheckDtype(named("the input "+strconv.Quote(input.Name())), input.Dtype()) != nil:
+	case input.Dtype() != tensor.Float32 && input.Dtype() != tensor.Float64:
 		return nil, errors.Errorf("the input %q is %v, want float32 or float64", input.Name(), input.Dtype())
 	}
 	g := &Graph{
@@ -127,7 +127,7 @@ func (g *Graph) listHidden() {
 				if !own {
 					name = opkit.Kind(s.op)
 				}
-				g.Hidden = append(g.Hidden, Value{unique(taken, name), s.node})
+				g.Hidden = append(g.Hidden, Named{unique(taken, name), s.node})
 			}
 		}
 	}
@@ -135,13 +135,8 @@ func (g *Graph) listHidden() {
 	for i, s := range g.steps {
 		order[s.node] = i
 	}
-	slices.SortFunc(g.Hidden, func(a, b Value) int { return order[a.Node] - order[b.Node] })
+	slices.SortFunc(g.Hidden, func(a, b Named) int { return order[a.Node] - order[b.Node] })
 }
-
-// named is a text that prints itself.
-type named string
-
-func (s named) String() string { return string(s) }
 
 // unique returns a name that is not taken, and takes it.
 func unique(taken map[string]bool, name string) string {
@@ -258,7 +253,7 @@ func (t *tracer) recognise(s step, in gorgonia.Nodes) (any, gorgonia.Nodes, erro
 	case *nn.Conv2d, *nn.Linear, *nn.BatchNorm:
 		for _, p := range in[1:] {
 			if !t.g.isStatic(p) {
-				return nil, nil, s.unknown("weights that depend on the input, as here, are not supported: the operation is that")
+				return nil, nil, errors.Errorf("%s: the weights of %v (%T) depend on the input, which is not supported", s.where(), op, op)
 			}
 		}
 		return op, in, nil
@@ -280,18 +275,21 @@ func (t *tracer) visitStatic(n *gorgonia.Node, layer string) error {
 		if _, err := opkit.AnyElements(n.Value()); err != nil {
 			return errors.WithMessagef(err, "%s reads %q", where, n.Name())
 		}
-		v := Value{unique(t.taken, n.Name()), n}
+		v := Named{unique(t.taken, n.Name()), n}
 		t.g.params, t.g.names[n] = append(t.g.params, v), v.Name
 		return nil
 	case isStateful(op):
 		return errors.Errorf("%s reads %q, %v (%T), computed from parameters: what is random or has a state is not supported there", where, n.Name(), op, op)
 	}
-	if typeName(op) == stockSize {
-		return nil
-	}
 	all, err := children(n)
 	if err != nil {
 		return errors.WithMessage(err, where)
+	}
+	if typeName(op) == stockSize {
+		if t.g.bound == "" && !t.g.isStatic(all[0]) {
+			t.g.bound = where + " reads a size of what depends on the input"
+		}
+		return nil
 	}
 	for _, c := range all {
 		if t.seen[c] {
@@ -319,7 +317,7 @@ func (s step) unknown(what string) error {
 }
 
 // Params returns the parameters in the order of their first use, under unique names.
-func (g *Graph) Params() []Value { return append([]Value(nil), g.params...) }
+func (g *Graph) Params() []Named { return append([]Named(nil), g.params...) }
 
 // param returns the parameter of a name.
 func (g *Graph) param(name string) (*gorgonia.Node, error) {

@@ -64,7 +64,7 @@ func TestTraceErrors(t *testing.T) {
 		}, []string{"batchnorm", "use nodes.BatchNorm", "statistics"}},
 		"filters of the input": {func(n net, x *gorgonia.Node) *gorgonia.Node {
 			return n.must(nodes.Linear(n.param("y", 2, 4), x, nil))
-		}, []string{"Linear", "weights that depend on the input"}},
+		}, []string{"Linear", "depend on the input", "not supported"}},
 		"repetition alone": {func(n net, x *gorgonia.Node) *gorgonia.Node {
 			_, y, err := gorgonia.Broadcast(n.param("y", 3, 4, 2), n.must(gorgonia.Reshape(x, tensor.Shape{3, 4, 1})), gorgonia.NewBroadcastPattern(nil, []byte{2}))
 			return n.must(y, err)
@@ -145,11 +145,11 @@ func TestNames(t *testing.T) {
 	}
 	worst(t, "output", got["y"].data, run(t, x, h, in))
 	worst(t, "hidden", got["Sign"].data, got["y"].data)
-	g.Hidden = []deploy.Value{{Name: "h", Node: x}, {Name: "h", Node: h}}
+	g.Hidden = []deploy.Named{{Name: "h", Node: x}, {Name: "h", Node: h}}
 	gtest.WantError(t, "twice", g.ExportONNX(io.Discard, deploy.ONNXOptions{Hidden: true}), `"h"`, "once")
-	g.Hidden = []deploy.Value{{Name: "elsewhere", Node: n.param("z", 3, 4)}}
+	g.Hidden = []deploy.Named{{Name: "elsewhere", Node: n.param("z", 3, 4)}}
 	gtest.WantError(t, "elsewhere", g.ExportONNX(io.Discard, deploy.ONNXOptions{Hidden: true}), "elsewhere", "does not depend")
-	g.Hidden = []deploy.Value{{Name: "w", Node: h}}
+	g.Hidden = []deploy.Named{{Name: "w", Node: h}}
 	gtest.WantError(t, "taken", g.ExportONNX(io.Discard, deploy.ONNXOptions{Hidden: true}), "layer w", "name")
 }
 
@@ -162,6 +162,8 @@ func TestWeights(t *testing.T) {
 		elements := gtest.Floats(t, w.Value())
 		g := traced(t, x, n.must(gorgonia.BroadcastAdd(n.must(gorgonia.Mul(x, w)), n.param("b", 5), nil, []byte{0})))
 		want := exportOf(t, g, deploy.ONNXOptions{})
+		in := gtest.Floats(t, x.Value())
+		first := run(t, x, g.Output, in)[:10]
 		for _, l := range gtest.Layouts(t, dt, elements, 4, 5) {
 			if err := gorgonia.Let(w, l.Dense); err != nil {
 				t.Fatal(err)
@@ -169,7 +171,12 @@ func TestWeights(t *testing.T) {
 			if !slices.Equal(exportOf(t, g, deploy.ONNXOptions{}), want) {
 				t.Errorf("%v, %s: another file", dt, l.Name)
 			}
-			_, err := g.PackSigns("w")
+			at, err := g.At(2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			worst(t, l.Name, run(t, at.Input, at.Output, in[:8]), first)
+			_, err = g.PackSigns("w")
 			if !l.Plain {
 				gtest.WantError(t, l.Name, err, "signs of network: w: ", "row-major")
 			} else if err != nil {

@@ -80,12 +80,12 @@ func (g *Graph) onnx(o ONNXOptions) (*pb.ModelProto, error) {
 	if err := o.Thresholds.check(); err != nil {
 		return nil, err
 	}
-	hidden, err := g.hidden()
-	if err != nil {
-		return nil, err
-	}
-	if !o.Hidden {
-		hidden = nil
+	var hidden map[*gorgonia.Node]string
+	if o.Hidden {
+		var err error
+		if hidden, err = g.hidden(); err != nil {
+			return nil, err
+		}
 	}
 	name := func(option string, n *gorgonia.Node, last string) string {
 		if option == "" {

@@ -150,6 +150,12 @@ func operations() map[string]operation {
 	out["SoftMax 1"] = one(matrix, func(x *gorgonia.Node) (*gorgonia.Node, error) { return gorgonia.SoftMax(x, 1) })
 	out["LogSoftMax"] = one(matrix, func(x *gorgonia.Node) (*gorgonia.Node, error) { return gorgonia.LogSoftMax(x) })
 	out["SoftMax 0"] = operation{shape: matrix, tied: "Softmax", build: func(n net, x *gorgonia.Node) *gorgonia.Node { return n.must(gorgonia.SoftMax(x, 0)) }}
+	out["a size"] = operation{shape: matrix, tied: "a size of", build: func(n net, x *gorgonia.Node) *gorgonia.Node {
+		return n.must(gorgonia.HadamardDiv(x, n.must(gorgonia.SizeOf(0, x))))
+	}}
+	out["a constant tensor"] = operation{shape: matrix, build: func(n net, x *gorgonia.Node) *gorgonia.Node {
+		return n.must(gorgonia.Mul(x, gorgonia.NewConstant(gtest.Dense(n.dt, []float64{1, 2, 3, 4, 5, 6, 7, 8}, 4, 2))))
+	}}
 	out["Transpose"] = one(image, func(x *gorgonia.Node) (*gorgonia.Node, error) { return gorgonia.Transpose(x, 0, 2, 3, 1) })
 	out["Transpose of samples"] = one([]int{2, 3, 4}, func(x *gorgonia.Node) (*gorgonia.Node, error) {
 		y, err := gorgonia.Transpose(x, 1, 2, 0)

@@ -29,7 +29,7 @@ func (n *Net) graph() (*deploy.Graph, error) {
 	}
 	g.Name, g.Hidden = n.name, nil
 	for i, h := range n.Hidden {
-		g.Hidden = append(g.Hidden, deploy.Value{Name: n.hiddenNames[i], Node: h})
+		g.Hidden = append(g.Hidden, deploy.Named{Name: n.hiddenNames[i], Node: h})
 	}
 	return g, nil
 }
