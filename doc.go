@@ -24,8 +24,8 @@
 //     for use with gorgonia.Must and gorgonia.Lift1, and the output losses;
 //   - package ops/nn: convolution, pooling, batch norm and other layers, fast and
 //     drop-in, and fast products for graphs that stay stock;
-//   - package solvers: Adam, SGD and RMSProp with PyTorch's arithmetic, schedules; and FullBatch, the search for
-//     targets with a certificate for every unit;
+//   - package solvers: Adam, SGD and RMSProp with PyTorch's arithmetic, schedules;
+//   - package search: FullBatch, the search for targets with a certificate for every unit;
 //   - package models: the paper's networks; weights that go to PyTorch and come from there;
 //   - package deploy: a trained graph, any, as ONNX, in fixed point, in packed bits, and what it costs to run;
 //   - package diagnostics: what happens inside threshold layers;

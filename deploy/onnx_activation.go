@@ -3,7 +3,6 @@ package deploy
 import (
 	"fmt"
 	"math"
-	"math/bits"
 
 	pb "github.com/ftprop/ftprop/internal/onnxpb"
 	"github.com/ftprop/ftprop/internal/vec"
@@ -53,7 +52,7 @@ func (f ThresholdForm) check() error {
 }
 
 // levelBits is the number of bits that tell the levels of an activation apart.
-func levelBits(lv ops.Levels) int { return bits.Len(uint(lv.Steps)) }
+func levelBits(lv ops.Levels) int { return lv.Bits() }
 
 // chain writes operations one after the other on a value. The last has the layer's name.
 type chain struct {

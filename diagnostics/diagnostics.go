@@ -7,17 +7,20 @@
 //	layers, err := probe.Read()
 //
 // Watch adds nodes to the graph, which take time in every run: a graph of its own, on the weights of the network that trains
-// and a fixed batch, makes the readings comparable and leaves training as fast as it was.
+// and a fixed batch, makes the readings comparable and leaves training as fast as it was. The batch may come in parts, one run
+// and one Add for each, and a graph of the parts' size: the memory of a graph grows with its batch.
 package diagnostics
 
 import (
 	"math"
 
 	"github.com/ftprop/ftprop/internal/opkit"
+	"github.com/ftprop/ftprop/internal/vec"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/ops"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
 )
 
 // Layer is what a look at a threshold layer shows. Shares are in [0, 1], of the units of all samples of the batch.
@@ -30,7 +33,7 @@ type Layer struct {
 	Dead      float64 `json:"dead"`      // units, of one sample, that emit the same level for every sample of the batch
 	Saturated float64 `json:"saturated"` // units with z outside of the levels' range: the saturating straight-through estimator passes them nothing
 	Flips     float64 `json:"flips"`     // units whose level is another than at the last look; 0 at the first
-	Loss      float64 `json:"loss"`      // layer loss, sum w l(z, t): see nodes.LayerLoss
+	Loss      float64 `json:"loss"`      // layer loss, sum w l(z, t): see nodes.LayerLoss; of a batch in parts the mean of theirs, as the cost of a batch is
 
 	Z          Histogram `json:"z"`          // of the pre-activations
 	Thresholds []float64 `json:"thresholds"` // where the activation steps
@@ -49,17 +52,29 @@ const bins = 60
 
 // Probe reads threshold layers after each run of their graph.
 type Probe struct {
-	layers []*watched
+	layers []layer
+}
+
+// layer is a watched in one of the dtypes.
+type layer interface {
+	add() error
+	read() (Layer, error)
 }
 
 // watched is a layer with the values that the machine leaves here.
-type watched struct {
+type watched[T vec.Float] struct {
 	name   string
 	levels ops.Levels
-	batch  int
-	before []float64 // levels at the last look
+	batch  int // samples of a run
 
-	z, h, target, agreement, loss gorgonia.Value
+	z, h, target, loss gorgonia.Value
+
+	// Of the parts so far, one after the other.
+	inputs, outputs                      []T
+	parts                                int
+	targets, agreeing, saturated, losses float64
+
+	before []T // outputs at the last look
 }
 
 // Watch returns a probe of the activations in hidden, of which those that have no thresholds (baselines) are left out.
@@ -78,26 +93,41 @@ func Watch(hidden gorgonia.Nodes, names []string) (*Probe, error) {
 		if !ok {
 			continue
 		}
-		w := &watched{name: h.Name(), levels: act.Layer().Levels, batch: 1}
+		name, batch := h.Name(), 1
 		if names != nil {
-			w.name = names[i]
+			name = names[i]
 		}
 		if h.Dims() > 0 {
-			w.batch = h.Shape()[0]
+			batch = h.Shape()[0]
 		}
-		for _, n := range []struct {
-			of func(*gorgonia.Node) (*gorgonia.Node, error)
-			to *gorgonia.Value
-		}{{nodes.Target, &w.target}, {nodes.Agreement, &w.agreement}, {nodes.LayerLoss, &w.loss}, {input, &w.z}, {itself, &w.h}} {
-			node, err := n.of(h)
-			if err != nil {
-				return nil, errors.WithMessagef(err, "diagnostics: layer %s", w.name)
-			}
-			gorgonia.Read(node, n.to)
+		var l layer
+		var err error
+		if h.Dtype() == tensor.Float32 {
+			l, err = watch[float32](h, name, act.Layer().Levels, batch)
+		} else {
+			l, err = watch[float64](h, name, act.Layer().Levels, batch)
 		}
-		p.layers = append(p.layers, w)
+		if err != nil {
+			return nil, errors.WithMessagef(err, "diagnostics: layer %s", name)
+		}
+		p.layers = append(p.layers, l)
 	}
 	return p, nil
+}
+
+func watch[T vec.Float](h *gorgonia.Node, name string, levels ops.Levels, batch int) (layer, error) {
+	w := &watched[T]{name: name, levels: levels, batch: batch}
+	for _, n := range []struct {
+		of func(*gorgonia.Node) (*gorgonia.Node, error)
+		to *gorgonia.Value
+	}{{nodes.Target, &w.target}, {nodes.LayerLoss, &w.loss}, {input, &w.z}, {itself, &w.h}} {
+		node, err := n.of(h)
+		if err != nil {
+			return nil, err
+		}
+		gorgonia.Read(node, n.to)
+	}
+	return w, nil
 }
 
 func itself(h *gorgonia.Node) (*gorgonia.Node, error) { return h, nil }
@@ -116,48 +146,83 @@ func input(h *gorgonia.Node) (*gorgonia.Node, error) {
 // Len is the number of layers that are watched.
 func (p *Probe) Len() int { return len(p.layers) }
 
-// Read returns what the last run of the graph has left, layer by layer. It is an error if there was none.
+// Add takes what the last run of the graph has left as a part of the batch that the next Read tells of.
+func (p *Probe) Add() error {
+	for _, w := range p.layers {
+		if err := w.add(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Read returns what the parts that were added since the last Read show, layer by layer, or without any what the last run of the graph
+// has left. It is an error if there was none. Flips compare with the last look unit by unit: parts come in the same order each time.
 func (p *Probe) Read() ([]Layer, error) {
 	out := make([]Layer, 0, len(p.layers))
 	for _, w := range p.layers {
 		l, err := w.read()
 		if err != nil {
-			return nil, errors.WithMessagef(err, "diagnostics: layer %s", w.name)
+			return nil, err
 		}
 		out = append(out, l)
 	}
 	return out, nil
 }
 
-func (w *watched) read() (Layer, error) {
-	var v [5][]float64
-	for i, from := range []gorgonia.Value{w.z, w.h, w.target, w.agreement, w.loss} {
+func (w *watched[T]) add() error {
+	var v [4][]T
+	for i, from := range []gorgonia.Value{w.z, w.h, w.target, w.loss} {
 		if from == nil {
-			return Layer{}, errors.New("nothing to read: run the graph first")
+			return errors.Errorf("diagnostics: layer %s: nothing to read: run the graph first", w.name)
 		}
 		var err error
-		if v[i], err = opkit.Floats(from); err != nil {
-			return Layer{}, err
+		if v[i], err = opkit.Elements[T](from); err != nil {
+			return errors.WithMessagef(err, "diagnostics: layer %s", w.name)
 		}
 	}
 	z, h, target := v[0], v[1], v[2]
+	for i, x := range z {
+		if t := target[i]; t != 0 {
+			w.targets++
+			if (x > 0) == (t > 0) { // sign(0) is -1
+				w.agreeing++
+			}
+		}
+		if x := float64(x); x < w.levels.Lo || x > w.levels.Hi {
+			w.saturated++
+		}
+	}
+	if w.parts == 0 { // at the first look it is not known yet how many come
+		w.inputs, w.outputs = make([]T, 0, max(len(z), len(w.before))), make([]T, 0, max(len(h), len(w.before)))
+	}
+	w.inputs, w.outputs = append(w.inputs, z...), append(w.outputs, h...)
+	w.parts++
+	w.losses += float64(v[3][0])
+	return nil
+}
+
+func (w *watched[T]) read() (Layer, error) {
+	if w.parts == 0 {
+		if err := w.add(); err != nil {
+			return Layer{}, err
+		}
+	}
+	h := w.outputs
 	n := float64(len(h))
 	l := Layer{
-		Name: w.name, Units: len(h) / w.batch, Agreement: v[3][0], Loss: v[4][0],
-		Z: histogram(z), Thresholds: thresholds(w.levels),
+		Name: w.name, Units: len(h) / (w.batch * w.parts), Agreement: 1, Loss: w.losses / float64(w.parts),
+		Ignored: (n - w.targets) / n, Saturated: w.saturated / n, Z: histogram(w.inputs), Thresholds: thresholds(w.levels),
 	}
-	for i, x := range z {
-		if target[i] == 0 {
-			l.Ignored++
-		}
-		if x < w.levels.Lo || x > w.levels.Hi {
-			l.Saturated++
-		}
-		if w.before != nil && h[i] != w.before[i] {
+	if w.targets > 0 {
+		l.Agreement = w.agreeing / w.targets
+	}
+	for i, x := range h {
+		if len(w.before) == len(h) && x != w.before[i] { // the first look has nothing to compare with, nor has one at fewer parts
 			l.Flips++
 		}
 	}
-	l.Ignored, l.Saturated, l.Flips = l.Ignored/n, l.Saturated/n, l.Flips/n
+	l.Flips /= n
 	for u := range l.Units {
 		same := 1.0
 		for i := u + l.Units; i < len(h); i += l.Units {
@@ -169,20 +234,21 @@ func (w *watched) read() (Layer, error) {
 		l.Dead += same
 	}
 	l.Dead /= float64(l.Units)
-	w.before = append(w.before[:0], h...)
+	w.before, w.inputs, w.outputs = h, nil, nil
+	w.parts, w.targets, w.agreeing, w.saturated, w.losses = 0, 0, 0, 0, 0
 	return l, nil
 }
 
-func histogram(x []float64) Histogram {
+func histogram[T vec.Float](x []T) Histogram {
 	h := Histogram{Min: math.Inf(1), Max: math.Inf(-1), Counts: make([]int, bins)}
 	for _, v := range x {
-		h.Min, h.Max = math.Min(h.Min, v), math.Max(h.Max, v)
+		h.Min, h.Max = math.Min(h.Min, float64(v)), math.Max(h.Max, float64(v))
 	}
 	scale := float64(bins) / (h.Max - h.Min)
 	for _, v := range x {
 		i := 0 // all in one bin, if all values are the same
 		if h.Max > h.Min {
-			i = min(int((v-h.Min)*scale), bins-1)
+			i = min(int((float64(v)-h.Min)*scale), bins-1)
 		}
 		h.Counts[i]++
 	}
@@ -191,12 +257,9 @@ func histogram(x []float64) Histogram {
 
 // thresholds returns where levels step.
 func thresholds(l ops.Levels) []float64 {
-	if l.Steps == 1 {
-		return []float64{0}
-	}
 	t := make([]float64, l.Steps)
 	for k := range t {
-		t[k] = l.Lo + (l.Hi-l.Lo)*float64(k)/float64(l.Steps-1)
+		t[k] = l.Threshold(k)
 	}
 	return t
 }

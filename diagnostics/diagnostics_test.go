@@ -3,6 +3,8 @@ package diagnostics_test
 import (
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/ftprop/ftprop/diagnostics"
@@ -84,6 +86,77 @@ func TestByHand(t *testing.T) {
 		}
 		if l = look(); l.Flips < 2./9-1e-9 || l.Flips > 2./9+1e-9 || l.Dead != 1./3 {
 			t.Errorf("%v: flips %v, dead %v, want %v, %v", dt, l.Flips, l.Dead, 2./9, 1./3)
+		}
+	}
+}
+
+// A batch in parts shows what it shows as a whole, of a cost that is a mean over the batch.
+func TestParts(t *testing.T) {
+	for _, dt := range gtest.Dtypes() {
+		z := [][]float64{{-2, 0.5, 0.25, -1, -0.5, 0.25}, {-0.5, 0.5, -3, 2, -0.5, 0.125}}
+		u := []float64{-1, 0, 2}
+		probe := func(z []float64) (*gorgonia.Node, gorgonia.VM, *diagnostics.Probe) {
+			g, n := gorgonia.NewGraph(), len(z)/3
+			x := gtest.Input(g, "z", dt, z, n, 3)
+			w := gtest.Input(g, "u", dt, u, 3, 1)
+			h := gorgonia.Must(nodes.Sign(x))
+			cost := gorgonia.Must(gorgonia.Mean(gorgonia.Must(gorgonia.Mul(h, w))))
+			if _, err := gorgonia.Grad(cost, x); err != nil {
+				t.Fatal(err)
+			}
+			p, err := diagnostics.Watch(gorgonia.Nodes{h}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return x, gorgonia.NewTapeMachine(g), p
+		}
+		set := func(x *gorgonia.Node, z []float64) {
+			t.Helper()
+			if err := gorgonia.Let(x, gtest.Dense(dt, z, len(z)/3, 3)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		all, allVM, whole := probe(slices.Concat(z...))
+		defer allVM.Close()
+		part, partVM, parts := probe(z[0])
+		defer partVM.Close()
+		if err := parts.Add(); err == nil {
+			t.Error("no error before the first run")
+		}
+		for look := range 3 {
+			z[look%2][look] *= -1 // units flip
+			set(all, slices.Concat(z...))
+			if err := allVM.RunAll(); err != nil {
+				t.Fatal(err)
+			}
+			allVM.Reset()
+			for _, z := range z {
+				set(part, z)
+				if err := partVM.RunAll(); err != nil {
+					t.Fatal(err)
+				}
+				partVM.Reset()
+				if err := parts.Add(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := whole.Read()
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := parts.Read()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := got[0].Loss - want[0].Loss; d > 1e-6 || d < -1e-6 {
+				t.Errorf("%v, look %d: layer loss %v, want %v", dt, look, got[0].Loss, want[0].Loss)
+			}
+			if got[0].Loss = want[0].Loss; !reflect.DeepEqual(got, want) {
+				t.Errorf("%v, look %d:\n%+v, want\n%+v", dt, look, got, want)
+			}
+			if flipped := want[0].Flips > 0; flipped != (look > 0) {
+				t.Errorf("%v, look %d: flips %v", dt, look, want[0].Flips)
+			}
 		}
 	}
 }

@@ -16,42 +16,26 @@ import (
 // parameters or remember something are an error that names the node: such an activation would be made anew by At, untrained, and what
 // Params and Save list is that of layers.
 func between(x, h *gorgonia.Node) (gorgonia.Nodes, error) {
-	g := x.Graph()
-	if h.Graph() != g {
+	if h.Graph() != x.Graph() {
 		return nil, errors.Errorf("the activation returns a node of another graph, %q", h.Name())
 	}
-	var out gorgonia.Nodes
-	seen := map[*gorgonia.Node]bool{x: true}
-	var visit func(n *gorgonia.Node) error
-	visit = func(n *gorgonia.Node) error {
-		if seen[n] {
-			return nil
-		}
-		seen[n] = true
+	return walk(h, func(n *gorgonia.Node) (bool, error) {
 		op := n.Op()
-		if op == nil {
-			return errors.Errorf("the activation reads %q beside its input: want operations without parameters of their own, which At, Params and Save do not know", n.Name())
+		switch {
+		case n == x:
+			return true, nil
+		case op == nil:
+			return true, errors.Errorf("the activation reads %q beside its input: want operations without parameters of their own, which At, Params and Save do not know", n.Name())
 		}
 		_, dropout := op.(*nn.Dropout)
 		_, modal := op.(gorgonia.TrainModeOp)
 		// Of operations without inputs, constants have a value before a machine has run; random numbers have not.
 		if modal && !dropout || op.Arity() == 0 && n.Value() == nil {
-			return errors.Errorf("the activation has an operation with a state of its own, %q: want operations that depend on nothing but their input, "+
+			return true, errors.Errorf("the activation has an operation with a state of its own, %q: want operations that depend on nothing but their input, "+
 				"since At and Save do not know of states (for batch normalisation: Config.BatchNorm)", n.Name())
 		}
-		for children := g.From(n.ID()); children.Next(); {
-			c, ok := children.Node().(*gorgonia.Node)
-			if !ok {
-				return errors.Errorf("%T in the graph", children.Node())
-			}
-			if err := visit(c); err != nil {
-				return err
-			}
-		}
-		out = append(out, n)
-		return nil
-	}
-	return out, visit(h)
+		return false, nil
+	})
 }
 
 // identity says in words what an activation computes, as far as that can be told from its operations: all of a single one of this

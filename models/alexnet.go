@@ -30,31 +30,31 @@ func AlexNet(x *gorgonia.Node, cfg Config) (*Net, error) {
 			return cfg, err
 		}
 		return cfg.with(1000, 96, 256, 384, 384, 256, 4096, 4096)
-	}, func(b *builder, h *gorgonia.Node) *gorgonia.Node {
+	}, func(b *Builder, h *gorgonia.Node) *gorgonia.Node {
 		cfg := b.net.config
 		bias := !cfg.BatchNorm
-		h = b.act("layers.block0.nonlin0", b.conv("layers.block0.conv0", h, convolution{out: cfg.Widths[0], kernel: 12, stride: 4, bias: bias}))
+		h = b.Act("layers.block0.nonlin0", b.Conv2d("layers.block0.conv0", h, Conv{Out: cfg.Widths[0], Kernel: 12, Stride: 4, NoBias: !bias}))
 		for i, c := range []struct{ kernel, pad, pool, poolPad int }{{5, 2, 3, 1}, {3, 1, 3, 0}, {3, 1, 0, 0}, {3, 1, 3, 0}} {
 			i++
 			p := fmt.Sprintf("layers.block%d.", i)
-			h = b.conv(p+fmt.Sprint("conv", i), h, convolution{out: cfg.Widths[i], kernel: c.kernel, pad: c.pad, bias: bias})
+			h = b.Conv2d(p+fmt.Sprint("conv", i), h, Conv{Out: cfg.Widths[i], Kernel: c.kernel, Pad: c.pad, NoBias: !bias})
 			if cfg.BatchNorm {
-				h = b.norm(p+fmt.Sprint("batchnorm", i), h, 1e-4)
+				h = b.BatchNorm(p+fmt.Sprint("batchnorm", i), h, 1e-4)
 			}
 			if c.pool > 0 {
-				h = b.pool(p+fmt.Sprint("maxpool", i), h, c.pool, c.poolPad, 2)
+				h = b.MaxPool2d(p+fmt.Sprint("maxpool", i), h, c.pool, c.poolPad, 2)
 			}
-			h = b.act(p+fmt.Sprint("nonlin", i), h)
+			h = b.Act(p+fmt.Sprint("nonlin", i), h)
 		}
-		h = b.flatten("layers.block5.reshape_fc0", h)
+		h = b.Flatten("layers.block5.reshape_fc0", h)
 		for i := range 2 {
 			p := fmt.Sprintf("layers.block%d.", 5+i)
-			h = b.linear(p+fmt.Sprint("fc", i), h, cfg.Widths[5+i], bias)
+			h = b.Linear(p+fmt.Sprint("fc", i), h, Dense{Out: cfg.Widths[5+i], NoBias: !bias})
 			if cfg.BatchNorm {
-				h = b.norm(p+fmt.Sprint("batchnorm_fc", i), h, 1e-4)
+				h = b.BatchNorm(p+fmt.Sprint("batchnorm_fc", i), h, 1e-4)
 			}
-			h = b.act(p+fmt.Sprint("nonlin", 5+i), h)
+			h = b.Act(p+fmt.Sprint("nonlin", 5+i), h)
 		}
-		return b.linear("layers.block7.fc2", h, cfg.Classes, true)
+		return b.Linear("layers.block7.fc2", h, Dense{Out: cfg.Classes})
 	})(x, cfg)
 }

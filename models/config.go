@@ -13,7 +13,8 @@ import (
 // Config is what a network leaves open. Its zero value is the paper's network with sign activations, without batch
 // normalisation where that is optional, and without dropout.
 type Config struct {
-	Classes int // 0 means 10, for AlexNet and ResNet18ImageNet 1000
+	Name    string // of a network of Define, which its files say; "" means Network. Other constructors have names of their own
+	Classes int    // 0 means 10, for AlexNet and ResNet18ImageNet 1000
 	// Act comes after each hidden layer; nil means nodes.Sign. What it puts on a node may not have parameters or, but for dropout, a state
 	// of its own.
 	Act nodes.Activation
@@ -55,21 +56,26 @@ func (c Config) with(classes int, widths ...int) (Config, error) {
 	if c.Widths == nil {
 		c.Widths = widths
 	}
-	if c.Classes < 1 || c.Classes > maxUnits {
-		return c, errors.Errorf("Classes: %d classes, want 1 to %d", c.Classes, maxUnits)
-	}
 	if len(c.Widths) != len(widths) {
 		return c, errors.Errorf("widths %v, want %d of them as in %v", c.Widths, len(widths), widths)
 	}
+	return c, c.check()
+}
+
+// check returns an error for numbers that no network can have.
+func (c Config) check() error {
+	if c.Classes < 0 || c.Classes > maxUnits {
+		return errors.Errorf("Classes: %d classes, want 1 to %d", c.Classes, maxUnits)
+	}
 	for i, w := range c.Widths {
 		if w < 1 || w > maxUnits {
-			return c, errors.Errorf("Widths[%d] of widths %v, want positive ones up to %d", i, c.Widths, maxUnits)
+			return errors.Errorf("Widths[%d] of widths %v, want positive ones up to %d", i, c.Widths, maxUnits)
 		}
 	}
 	if !(c.Dropout >= 0 && c.Dropout < 1) {
-		return c, errors.Errorf("dropout %v, want a probability from 0 to less than 1", c.Dropout)
+		return errors.Errorf("dropout %v, want a probability from 0 to less than 1", c.Dropout)
 	}
-	return c, nil
+	return nil
 }
 
 // checkInput returns an error unless x is an input node of floating-point images (N, C, H, W) with positive sizes.

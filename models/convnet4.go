@@ -20,21 +20,21 @@ func ConvNet4(x *gorgonia.Node, cfg Config) (*Net, error) {
 			return cfg, err
 		}
 		return cfg.with(10, 32, 64, 1024)
-	}, func(b *builder, h *gorgonia.Node) *gorgonia.Node {
+	}, func(b *Builder, h *gorgonia.Node) *gorgonia.Node {
 		const p = "all_modules."
 		cfg := b.net.config
-		h = b.conv(p+"block1.conv1", h, convolution{out: cfg.Widths[0], kernel: 5, pad: 3, bias: true})
-		h = b.act(p+"block1.nonlin1", b.pool(p+"block1.maxpool1", h, 2, 0, 2))
-		h = b.conv(p+"block2.conv2", h, convolution{out: cfg.Widths[1], kernel: 5, pad: 2, bias: true})
-		h = b.act(p+"block2.nonlin2", b.pool(p+"block2.maxpool2", h, 2, 0, 2))
+		h = b.Conv2d(p+"block1.conv1", h, Conv{Out: cfg.Widths[0], Kernel: 5, Pad: 3})
+		h = b.Act(p+"block1.nonlin1", b.MaxPool2d(p+"block1.maxpool1", h, 2, 0, 2))
+		h = b.Conv2d(p+"block2.conv2", h, Conv{Out: cfg.Widths[1], Kernel: 5, Pad: 2})
+		h = b.Act(p+"block2.nonlin2", b.MaxPool2d(p+"block2.maxpool2", h, 2, 0, 2))
 		if cfg.BatchNorm {
-			h = b.norm(p+"block3.batchnorm1", h, 1e-5)
+			h = b.BatchNorm(p+"block3.batchnorm1", h, 1e-5)
 		}
-		h = b.linear(p+"block3.fc1", b.flatten(p+"block3.reshape1", h), cfg.Widths[2], true)
-		h = b.act(p+"block3.nonlin3", h)
+		h = b.Linear(p+"block3.fc1", b.Flatten(p+"block3.reshape1", h), Dense{Out: cfg.Widths[2]})
+		h = b.Act(p+"block3.nonlin3", h)
 		if cfg.BatchNorm {
-			h = b.norm(p+"block4.batchnorm2", h, 1e-5)
+			h = b.BatchNorm(p+"block4.batchnorm2", h, 1e-5)
 		}
-		return b.linear(p+"block4.fc2", h, cfg.Classes, true)
+		return b.Linear(p+"block4.fc2", h, Dense{Out: cfg.Classes})
 	})(x, cfg)
 }

@@ -33,30 +33,30 @@ func ConvNet8(x *gorgonia.Node, cfg Config) (*Net, error) {
 			return cfg, errors.Errorf("input %v, want 32x32 or 40x40 pixels", s)
 		}
 		return cfg.with(10, 48, 64, 64, 128, 128, 128, 512)
-	}, func(b *builder, h *gorgonia.Node) *gorgonia.Node {
+	}, func(b *Builder, h *gorgonia.Node) *gorgonia.Node {
 		cfg := b.net.config
 		pad, last := 0, 5
 		if h.Shape()[2] == 32 {
 			pad, last = 2, 4
 		}
-		h = b.conv("all_modules.block0.conv0", h, convolution{out: cfg.Widths[0], kernel: 5, pad: pad, bias: true})
-		h = b.act("all_modules.block0.nonlin1", b.pool("all_modules.block0.maxpool0", h, 2, 0, 2))
-		for i, c := range []convolution{{kernel: 3, pad: 1}, {kernel: 3, pad: 1}, {kernel: 3}, {kernel: 3, pad: 1}, {kernel: 3}, {kernel: last}} {
+		h = b.Conv2d("all_modules.block0.conv0", h, Conv{Out: cfg.Widths[0], Kernel: 5, Pad: pad})
+		h = b.Act("all_modules.block0.nonlin1", b.MaxPool2d("all_modules.block0.maxpool0", h, 2, 0, 2))
+		for i, c := range []Conv{{Kernel: 3, Pad: 1}, {Kernel: 3, Pad: 1}, {Kernel: 3}, {Kernel: 3, Pad: 1}, {Kernel: 3}, {Kernel: last}} {
 			i++
 			p := fmt.Sprintf("all_modules.block%d.", i)
 			if i == 6 {
-				h = b.dropout(p+"dropout", h)
+				h = b.Dropout2d(p+"dropout", h)
 			}
-			c.out, c.bias = cfg.Widths[i], !cfg.BatchNorm
-			h = b.conv(p+fmt.Sprint("conv", i), h, c)
+			c.Out, c.NoBias = cfg.Widths[i], cfg.BatchNorm
+			h = b.Conv2d(p+fmt.Sprint("conv", i), h, c)
 			if cfg.BatchNorm {
-				h = b.norm(p+fmt.Sprint("batchnorm", i), h, 1e-4)
+				h = b.BatchNorm(p+fmt.Sprint("batchnorm", i), h, 1e-4)
 			}
 			if i == 2 {
-				h = b.pool(p+"maxpool1", h, 2, 0, 2)
+				h = b.MaxPool2d(p+"maxpool1", h, 2, 0, 2)
 			}
-			h = b.act(p+fmt.Sprint("nonlin", i), h)
+			h = b.Act(p+fmt.Sprint("nonlin", i), h)
 		}
-		return b.linear("all_modules.block7.fc1", b.flatten("all_modules.block7.reshape_fc1", h), cfg.Classes, true)
+		return b.Linear("all_modules.block7.fc1", b.Flatten("all_modules.block7.reshape_fc1", h), Dense{Out: cfg.Classes})
 	})(x, cfg)
 }

@@ -19,10 +19,13 @@ const ONNXInput, ONNXOutput = "input", "logits"
 // Graph returns the network as package deploy reads it, from the input to the logits, with the names of layers and parameters.
 func (n *Net) Graph() (*deploy.Graph, error) {
 	g, err := n.graph()
-	return g, errors.WithMessagef(err, "models: %s", n.name)
+	return g, errors.WithMessagef(err, "models: %s", n.Name())
 }
 
 func (n *Net) graph() (*deploy.Graph, error) {
+	if err := n.made(); err != nil {
+		return nil, err
+	}
 	g, err := deploy.Trace(n.Input, n.Logits)
 	if err != nil {
 		return nil, within(err, "deploy: tracing: ")
@@ -70,7 +73,7 @@ func (n *Net) ExportONNX(w io.Writer, o deploy.ONNXOptions) error {
 	if o.Output == "" {
 		o.Output = ONNXOutput
 	}
-	_, err := deployed(n, n.name+" as ONNX", func(g *deploy.Graph) (struct{}, error) { return struct{}{}, g.ExportONNX(w, o) })
+	_, err := deployed(n, n.Name()+" as ONNX", func(g *deploy.Graph) (struct{}, error) { return struct{}{}, g.ExportONNX(w, o) })
 	return err
 }
 
@@ -80,18 +83,18 @@ func (n *Net) ExportONNX(w io.Writer, o deploy.ONNXOptions) error {
 //	s, err := net.Summary()
 //	fmt.Print(s)
 func (n *Net) Summary(signWeights ...string) (*deploy.Summary, error) {
-	return deployed(n, "summary of "+n.name, func(g *deploy.Graph) (*deploy.Summary, error) { return g.Summary(signWeights...) })
+	return deployed(n, "summary of "+n.Name(), func(g *deploy.Graph) (*deploy.Summary, error) { return g.Summary(signWeights...) })
 }
 
 // PackSigns packs the signs of the named parameters.
 func (n *Net) PackSigns(params ...string) ([]*deploy.Bits, error) {
-	return deployed(n, "packing signs of "+n.name, func(g *deploy.Graph) ([]*deploy.Bits, error) { return g.PackSigns(params...) })
+	return deployed(n, "packing signs of "+n.Name(), func(g *deploy.Graph) ([]*deploy.Bits, error) { return g.PackSigns(params...) })
 }
 
 // PackActivations runs the network in evaluation mode on x, of the input's shape for any number of samples, and returns what
 // its threshold layers emit, packed, in the order of Hidden. A network without threshold layers is an error.
 func (n *Net) PackActivations(x gorgonia.Value) ([]*deploy.Bits, error) {
-	return deployed(n, "packing the activations of "+n.name, func(g *deploy.Graph) ([]*deploy.Bits, error) { return g.PackActivations(x) })
+	return deployed(n, "packing the activations of "+n.Name(), func(g *deploy.Graph) ([]*deploy.Bits, error) { return g.PackActivations(x) })
 }
 
 // fixedPoint is what the graph of a network in fixed point has in place of others.
@@ -107,10 +110,16 @@ type fixedPoint struct {
 // are errors that name the layer.
 func (n *Net) FixedPoint(o deploy.FixedPointOptions) (*Net, error) {
 	out, err := n.fixedPoint(o)
-	return out, errors.WithMessagef(err, "models: %s in fixed point", n.name)
+	return out, errors.WithMessagef(err, "models: %s in fixed point", n.Name())
 }
 
 func (n *Net) fixedPoint(o deploy.FixedPointOptions) (*Net, error) {
+	if err := n.made(); err != nil {
+		return nil, err
+	}
+	if n.build == nil {
+		return nil, errors.New("a graph that Wrap was given cannot be built anew, want Define")
+	}
 	if n.fixed != nil {
 		return nil, errors.New("it is in fixed point already")
 	}
@@ -132,6 +141,15 @@ func (n *Net) fixedPoint(o deploy.FixedPointOptions) (*Net, error) {
 	out, err := n.build(x, n.config, nil)
 	if err != nil {
 		return nil, err
+	}
+	thresholds := 0
+	for _, h := range g.Input.Graph().AllNodes() {
+		if _, ok := h.Op().(ops.Activation); ok {
+			thresholds++
+		}
+	}
+	if thresholds != len(n.Hidden) {
+		return nil, errors.Errorf("%d threshold activations, of which Hidden lists %d: want all of them made by Builder.Act or Activation", thresholds, len(n.Hidden))
 	}
 	out.fixed = &fixedPoint{input: round}
 	for i, h := range g.Hidden {

@@ -170,3 +170,66 @@ func ExampleNet_FixedPoint() {
 	// -0.156535804 becomes -0.156536102 = -164140/2^20
 	// 0.188289091 becomes 0.188288689 = 197435/2^20
 }
+
+// A network of one's own, for any batch size.
+func ExampleDefine() {
+	x := gorgonia.NewTensor(gorgonia.NewGraph(), tensor.Float32, 4, gorgonia.WithName("x"), gorgonia.WithShape(64, 1, 28, 28))
+	net, err := models.Define(x, models.Config{Name: "Small", Act: nodes.Sign, Seed: 1}, func(b *models.Builder, h *gorgonia.Node) *gorgonia.Node {
+		h = b.Conv2d("conv1", h, models.Conv{Out: 8, Kernel: 5, NoBias: true})
+		h = b.Act("act1", b.BatchNorm("norm1", b.MaxPool2d("pool1", h, 2, 0, 2), 1e-5))
+		return b.Linear("fc", b.Flatten("flat", h), models.Dense{Out: 10})
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	one, err := net.At(1)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(net.Name(), net.Logits.Shape(), one.Logits.Shape())
+	for i, p := range net.Params() {
+		fmt.Println(net.ParamNames()[i], p.Shape())
+	}
+	// Output:
+	// Small (64, 10) (1, 10)
+	// conv1.weight (8, 1, 5, 5)
+	// norm1.weight (8)
+	// norm1.bias (8)
+	// fc.weight (10, 1152)
+	// fc.bias (10)
+}
+
+// Weights of a graph that was built by hand, in a file.
+func ExampleWrap() {
+	build := func(init gorgonia.InitWFn) (*models.Net, error) {
+		g := gorgonia.NewGraph()
+		x := gorgonia.NewMatrix(g, tensor.Float32, gorgonia.WithName("x"), gorgonia.WithShape(1, 4))
+		w1 := gorgonia.NewMatrix(g, tensor.Float32, gorgonia.WithName("w1"), gorgonia.WithShape(4, 3), gorgonia.WithInit(init))
+		w2 := gorgonia.NewMatrix(g, tensor.Float32, gorgonia.WithName("w2"), gorgonia.WithShape(3, 2), gorgonia.WithInit(init))
+		h := gorgonia.Must(nodes.Sign(gorgonia.Must(gorgonia.Mul(x, w1))))
+		return models.Wrap(x, gorgonia.Must(gorgonia.Mul(h, w2)), w1, w2)
+	}
+	trained, err := build(gorgonia.Ones())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	var file bytes.Buffer
+	if err := trained.Save(&file); err != nil {
+		fmt.Println(err)
+		return
+	}
+	again, err := build(gorgonia.Zeroes())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := again.Load(&file); err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(again.Param("w2").Value().Data())
+	// Output: [1 1 1 1 1 1]
+}

@@ -315,11 +315,18 @@ func FuzzFixedPoint(f *testing.F) {
 	f.Add(uint64(3), 1e15, 1e-9, 1e8, 16)
 	f.Add(uint64(4), 0.0, 0.0, 1.0, 8)
 	f.Add(uint64(5), 1e-40, 1e30, 1.0, 8)
+	const n = 4
+	build := func(dt tensor.Dtype) *models.Net {
+		net, err := models.MLP(input(dt, n, 6), models.Config{Widths: []int{5, 4}, Act: nodes.Act(ops.Staircase{Steps: 3})})
+		if err != nil {
+			f.Fatal(err)
+		}
+		return net
+	}
+	single, double := build(tensor.Float32), build(tensor.Float64)
 	f.Fuzz(func(t *testing.T, seed uint64, weights, biases, top float64, bits int) {
-		const n = 4
-		build := func(dt tensor.Dtype) *models.Net {
-			net, err := models.MLP(input(dt, n, 6), models.Config{Widths: []int{5, 4}, Seed: seed, Act: nodes.Act(ops.Staircase{Steps: 3})})
-			net = must(t, net, err)
+		for _, net := range []*models.Net{single, double} { // the same weights, those that float32 has
+			rng := rand.New(rand.NewPCG(seed, 0))
 			for i, p := range net.Params() {
 				by := weights
 				if i%2 == 1 {
@@ -328,18 +335,17 @@ func FuzzFixedPoint(f *testing.F) {
 				switch x := p.Value().Data().(type) {
 				case []float32:
 					for i := range x {
-						x[i] = float32(float64(x[i]) * by)
+						x[i] = float32(float64(float32(rng.Float64()-0.5)) * by)
 					}
 				case []float64:
 					for i := range x {
-						x[i] = float64(float32(float64(float32(x[i])) * by))
+						x[i] = float64(float32(float64(float32(rng.Float64()-0.5)) * by))
 					}
 				}
 			}
-			return net
 		}
 		o := deploy.FixedPointOptions{InputMax: top, InputBits: bits}
-		net, err := build(tensor.Float32).FixedPoint(o)
+		net, err := single.FixedPoint(o)
 		if err != nil {
 			return
 		}
@@ -348,7 +354,7 @@ func FuzzFixedPoint(f *testing.F) {
 		for i := range x {
 			x[i] = float64(float32(top * rng.NormFloat64()))
 		}
-		wide := fixedPoint(t, build(tensor.Float64), o)
+		wide := fixedPoint(t, double, o)
 		copyTo(t, wide, net)
 		got, want := logits(t, net, x), logits(t, wide, x)
 		if d := largest(got, want); d != 0 {

@@ -1,8 +1,12 @@
 package models_test
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
+	"io"
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -83,3 +87,65 @@ func TestHostileSizes(t *testing.T) {
 }
 
 func inputOf(shape []int) *gorgonia.Node { return input(tensor.Float32, shape...) }
+
+// zeros has so many.
+type zeros struct{ left int }
+
+func (z *zeros) Read(p []byte) (int, error) {
+	n := min(len(p), z.left)
+	clear(p[:n])
+	if z.left -= n; n == 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// A file takes memory in proportion to the network that is to have its weights, whatever its header says and whatever follows.
+func TestHostileFiles(t *testing.T) {
+	if gtest.Race {
+		t.Skip("what it measures is memory")
+	}
+	net, err := models.MLP(inputOf([]int{1, 2}), models.Config{Widths: []int{2}, Classes: 2})
+	net = must(t, net, err)
+	good := saved(t, net)
+	// Objects without anything in them take the most memory for their bytes.
+	header := func(size int) []byte {
+		var b strings.Builder
+		b.WriteString("{")
+		for i := 0; b.Len() < size-20; i++ {
+			fmt.Fprintf(&b, `"%x":{},`, i)
+		}
+		b.WriteString(`"z":{}}`)
+		return append(binary.LittleEndian.AppendUint64(nil, uint64(b.Len())), b.String()...)
+	}
+	load := func(r io.Reader) error { return net.Load(r) }
+	identity := func(r io.Reader) error { _, _, err := models.ReadIdentity(r); return err }
+	for name, c := range map[string]struct {
+		file  io.Reader
+		read  func(io.Reader) error
+		most  uint64 // bytes
+		words string
+	}{
+		"header":                     {bytes.NewReader(header(1 << 16)), load, 6 << 20, "whole safetensors"},
+		"longer header":              {bytes.NewReader(header(1 << 18)), load, 1 << 20, "header is 26"},
+		"header of an identity":      {bytes.NewReader(header(1 << 18)), identity, 20 << 20, "whole safetensors"},
+		"long header of an identity": {bytes.NewReader(header(1 << 20)), identity, 1 << 20, "header is 104"},
+		"what follows":               {io.MultiReader(bytes.NewReader(good), &zeros{300 << 20}), load, 2 << 20, "more than the 6"},
+		"what follows an identity":   {io.MultiReader(bytes.NewReader(good), &zeros{300 << 20}), identity, 1 << 20, "bytes behind its header"},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		err := c.read(c.file)
+		runtime.ReadMemStats(&after)
+		gtest.WantError(t, name, err, "models: ", c.words)
+		if n := after.TotalAlloc - before.TotalAlloc; n > c.most {
+			t.Errorf("%s: allocated %d kB, want at most %d", name, n>>10, c.most>>10)
+		}
+	}
+	if err := net.Load(bytes.NewReader(good)); err != nil {
+		t.Error(err)
+	}
+	// A larger network's file is still told by its names.
+	large, err := models.MLP(inputOf([]int{1, 2}), models.Config{Widths: []int{300, 300}, Classes: 2})
+	gtest.WantError(t, "larger", net.Load(bytes.NewReader(saved(t, must(t, large, err)))), "fc3.weight", "widths")
+}

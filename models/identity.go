@@ -2,8 +2,10 @@ package models
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,7 +33,7 @@ const (
 
 // Identity is what weights belong to, as Save writes it into a file's header and ReadIdentity reads it.
 type Identity struct {
-	Network   string // the constructor's name
+	Network   string // the constructor's name, or that of a network of Define
 	Input     []int  // shape of a sample
 	Widths    []int
 	Classes   int
@@ -48,11 +50,17 @@ type Identity struct {
 	elements int // that the weights have at most; 0 means any number
 }
 
-// Identity returns what the network's weights belong to.
+// Identity returns what the network's weights belong to; nothing of a Net that no constructor has made.
 func (n *Net) Identity() Identity {
+	if n.made() != nil {
+		return Identity{}
+	}
 	id := Identity{
 		Network: n.name, Input: sample(n.Input), Widths: slices.Clone(n.config.Widths), Classes: n.config.Classes, BatchNorm: n.config.BatchNorm,
-		Activation: n.acts[0],
+		Activation: "none",
+	}
+	if len(n.acts) > 0 {
+		id.Activation = n.acts[0]
 	}
 	for i, act := range n.acts {
 		if act != n.acts[0] {
@@ -122,6 +130,9 @@ func parseIdentity(m map[string]string) (id Identity, ok bool, err error) {
 		return Identity{}, false, errors.Errorf("%s is %.100q", key, m[key])
 	}
 	for key, to := range map[string]*[]int{metaInput: &id.Input, metaWidths: &id.Widths} {
+		if key == metaWidths && m[key] == "" {
+			continue // a network of Define may do without
+		}
 		for _, s := range strings.Split(m[key], ",") {
 			v, err := strconv.Atoi(s)
 			if err != nil || v < 1 || v > maxSize {
@@ -173,13 +184,15 @@ func (id *Identity) differences(of *Identity, all bool) string {
 	return strings.Join(out, "; ")
 }
 
-// maxHeader is the bytes of a header that are read: those of ResNet34 are 30 000, and each takes thirty times as much while it is decoded.
-const maxHeader = 1 << 20
+// maxHeader is the bytes of a header that ReadIdentity, which knows no network, reads: those of ResNet34 are 30 000, and each takes thirty
+// times as much while it is decoded.
+const maxHeader = 1 << 18
 
-func checkHeader(b []byte) error {
+// checkHeader returns an error if a file's first 8 bytes announce a header of more than most bytes.
+func checkHeader(b []byte, most int64) error {
 	if len(b) >= 8 {
-		if n := binary.LittleEndian.Uint64(b); n > maxHeader && n <= uint64(len(b)-8) {
-			return errors.Errorf("its header is %d bytes long, want %d at most", n, maxHeader)
+		if n := binary.LittleEndian.Uint64(b); n > uint64(most) {
+			return errors.Errorf("not a whole safetensors file, or of another network: its header is %d bytes long, want %d at most", n, most)
 		}
 	}
 	return nil
@@ -193,19 +206,37 @@ func checkHeader(b []byte) error {
 //	err = net.Load(again)
 func ReadIdentity(r io.Reader) (id Identity, ok bool, err error) {
 	defer func() { err = errors.WithMessage(err, "models: identity of weights") }()
-	b, err := io.ReadAll(r)
+	const not = "not a whole safetensors file"
+	var size [8]byte
+	if _, err := io.ReadFull(r, size[:]); err != nil {
+		return id, false, errors.Wrap(err, not)
+	}
+	if err := checkHeader(size[:], maxHeader); err != nil {
+		return id, false, err
+	}
+	b := make([]byte, binary.LittleEndian.Uint64(size[:]))
+	if _, err := io.ReadFull(r, b); err != nil {
+		return id, false, errors.Wrap(err, not)
+	}
+	var header safetensors.Metadata
+	if err := json.Unmarshal(b, &header); err != nil {
+		return id, false, errors.Wrap(err, not)
+	}
+	// The weights themselves are of no interest here, but that they are there.
+	have, err := io.Copy(io.Discard, r)
 	if err != nil {
 		return id, false, errors.WithStack(err)
 	}
-	if err := checkHeader(b); err != nil {
-		return id, false, err
+	var want uint64
+	for _, t := range header.Tensors() {
+		want = max(want, t.DataOffsets[1])
 	}
-	_, header, err := safetensors.ReadMetadata(b)
-	if err != nil {
-		return id, false, errors.Wrap(err, "not a whole safetensors file")
+	if uint64(have) != want {
+		return id, false, errors.Errorf("%s: %d bytes behind its header, which announces %d", not, have, want)
 	}
 	id, ok, err = parseIdentity(header.Metadata())
-	id.elements = len(b) / 4 // the header cannot ask for memory that the file does not have
+	// The header cannot ask for more memory than the file has, itself included.
+	id.elements = int(min((int64(len(size)+len(b))+have)/4, math.MaxInt))
 	return id, ok, err
 }
 
@@ -228,7 +259,7 @@ func (id Identity) New(dt tensor.Dtype, batch int) (*Net, error) {
 func (id *Identity) build(dt tensor.Dtype, batch int) (*Net, error) {
 	build, ok := constructors()[id.Network]
 	if !ok {
-		return nil, errors.New("there is none of this name")
+		return nil, errors.New("there is none of this name in the package: build it as it was, by Define or Wrap, and Load the weights")
 	}
 	if dt != tensor.Float32 && dt != tensor.Float64 {
 		return nil, errors.Errorf("of %v, want float32 or float64", dt)

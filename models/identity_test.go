@@ -259,8 +259,8 @@ func TestIdentityRejects(t *testing.T) {
 	}
 	long := relabelled(t, file, func(m map[string]string) map[string]string { m["more"] = strings.Repeat("m", 2<<20); return m })
 	_, _, err = models.ReadIdentity(bytes.NewReader(long))
-	gtest.WantError(t, "header", err, "header", "1048576")
-	gtest.WantError(t, "header", net.Load(bytes.NewReader(long)), "models: loading", "header", "1048576")
+	gtest.WantError(t, "header", err, "header", "262144")
+	gtest.WantError(t, "header", net.Load(bytes.NewReader(long)), "models: loading", "header", "want 6") // 64 KiB and some
 	id := net.Identity()
 	_, err = id.New(tensor.Int, 1)
 	gtest.WantError(t, "dtype", err, "float32 or float64")

@@ -29,18 +29,18 @@ func MLP(x *gorgonia.Node, cfg Config) (*Net, error) {
 			return cfg, errors.New("no hidden layers, want one width or more")
 		}
 		return cfg.with(10, widths...)
-	}, func(b *builder, h *gorgonia.Node) *gorgonia.Node {
+	}, func(b *Builder, h *gorgonia.Node) *gorgonia.Node {
 		cfg := b.net.config
 		if h.Dims() == 4 {
 			h = b.unlisted(h, func() (*gorgonia.Node, error) { return nodes.Flatten(h) })
 		}
 		for i, w := range cfg.Widths {
-			h = b.linear(fmt.Sprintf("fc%d", i+1), h, w, true)
+			h = b.Linear(fmt.Sprintf("fc%d", i+1), h, Dense{Out: w})
 			if cfg.BatchNorm {
-				h = b.norm(fmt.Sprintf("batchnorm%d", i+1), h, 1e-5)
+				h = b.BatchNorm(fmt.Sprintf("batchnorm%d", i+1), h, 1e-5)
 			}
-			h = b.act(fmt.Sprintf("nonlin%d", i+1), h)
+			h = b.Act(fmt.Sprintf("nonlin%d", i+1), h)
 		}
-		return b.linear(fmt.Sprintf("fc%d", len(cfg.Widths)+1), h, cfg.Classes, true)
+		return b.Linear(fmt.Sprintf("fc%d", len(cfg.Widths)+1), h, Dense{Out: cfg.Classes})
 	})(x, cfg)
 }

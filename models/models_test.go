@@ -445,22 +445,32 @@ func TestInitialisation(t *testing.T) {
 }
 
 func FuzzLoad(f *testing.F) {
-	build := func() *models.Net {
-		net, err := models.MLP(input(tensor.Float32, 1, 2), models.Config{Widths: []int{2}, BatchNorm: true, Classes: 2})
+	build := func(bn bool) *models.Net {
+		net, err := models.MLP(input(tensor.Float32, 1, 1), models.Config{Widths: []int{1}, BatchNorm: bn, Classes: 1})
 		if err != nil {
 			f.Fatal(err)
 		}
 		return net
 	}
-	var file bytes.Buffer
-	if err := build().Save(&file); err != nil {
-		f.Fatal(err)
+	nets := []*models.Net{build(true), build(false)}
+	var files [][]byte
+	for i, net := range nets {
+		var file bytes.Buffer
+		if err := net.Save(&file); err != nil {
+			f.Fatal(err)
+		}
+		files = append(files, file.Bytes())
+		f.Add(uint8(i), uint8(i), uint16(0), uint16(0), []byte{})
+		f.Add(uint8(1-i), uint8(i), uint16(0), uint16(0), []byte{})
+		f.Add(uint8(i), uint8(i), uint16(100), uint16(file.Len()), []byte{})
+		f.Add(uint8(i), uint8(i), uint16(file.Len()-4), uint16(4), []byte{0, 0, 0xc0, 0x7f}) // NaN
 	}
-	f.Add(file.Bytes())
-	f.Add(file.Bytes()[:100])
-	net := build()
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if err := net.Load(bytes.NewReader(b)); err != nil {
+	f.Fuzz(func(t *testing.T, network, base uint8, at, drop uint16, patch []byte) {
+		if len(patch) > 128 {
+			return
+		}
+		net := nets[int(network)%len(nets)]
+		if err := net.Load(bytes.NewReader(gtest.Splice(files[int(base)%len(files)], at, drop, patch))); err != nil {
 			return
 		}
 		for _, p := range net.Params() { // what was loaded is sound

@@ -32,14 +32,14 @@ func resNet(name string, x *gorgonia.Node, cfg Config, blocks ...int) (*Net, err
 			return cfg, err
 		}
 		return cfg.with(10, 64, 128, 256, 512)
-	}, func(b *builder, h *gorgonia.Node) *gorgonia.Node {
+	}, func(b *Builder, h *gorgonia.Node) *gorgonia.Node {
 		cfg := b.net.config
-		h = b.conv("conv1", h, convolution{out: cfg.Widths[0], kernel: 3, pad: 1})
-		h = b.act("nonlin1", b.norm("bn1", h, 1e-5))
+		h = b.Conv2d("conv1", h, Conv{Out: cfg.Widths[0], Kernel: 3, Pad: 1, NoBias: true})
+		h = b.Act("nonlin1", b.BatchNorm("bn1", h, 1e-5))
 		h = b.stages(h, blocks, "shortcut", nil)
 		h = b.unlisted(h, func() (*gorgonia.Node, error) { return nodes.GlobalAveragePool2D(h) })
 		h = b.unlisted(h, func() (*gorgonia.Node, error) { return nodes.Flatten(h) })
-		return b.linear("linear", h, cfg.Classes, true)
+		return b.Linear("linear", h, Dense{Out: cfg.Classes})
 	})(x, cfg)
 }
 
@@ -57,23 +57,23 @@ func ResNet18ImageNet(x *gorgonia.Node, cfg Config) (*Net, error) {
 			return cfg, err
 		}
 		return cfg.with(1000, 64, 128, 256, 512)
-	}, func(b *builder, h *gorgonia.Node) *gorgonia.Node {
+	}, func(b *Builder, h *gorgonia.Node) *gorgonia.Node {
 		cfg := b.net.config
-		he := func(kernel, out int) initializer { return normal(math.Sqrt(2 / float64(kernel*kernel*out))) }
-		h = b.conv("conv1", h, convolution{out: cfg.Widths[0], kernel: 7, pad: 3, stride: 2, init: he(7, cfg.Widths[0])})
-		h = b.act("nonlin1", b.norm("bn1", h, 1e-5))
-		h = b.pool("maxpool", h, 3, 1, 2)
+		he := func(kernel, out int) Init { return normal(math.Sqrt(2 / float64(kernel*kernel*out))) }
+		h = b.Conv2d("conv1", h, Conv{Out: cfg.Widths[0], Kernel: 7, Pad: 3, Stride: 2, Init: he(7, cfg.Widths[0]), NoBias: true})
+		h = b.Act("nonlin1", b.BatchNorm("bn1", h, 1e-5))
+		h = b.MaxPool2d("maxpool", h, 3, 1, 2)
 		h = b.stages(h, []int{2, 2, 2, 2}, "downsample", he)
-		h = b.then("avgpool", "AvgPool2d", h, func() (*gorgonia.Node, error) { return nodes.GlobalAveragePool2D(h) })
+		h = b.Layer("avgpool", "AvgPool2d", h, func() (*gorgonia.Node, error) { return nodes.GlobalAveragePool2D(h) })
 		h = b.unlisted(h, func() (*gorgonia.Node, error) { return nodes.Flatten(h) })
-		return b.linear("fc", h, cfg.Classes, true)
+		return b.Linear("fc", h, Dense{Out: cfg.Classes})
 	})(x, cfg)
 }
 
 // stages lays the residual blocks. init is nil for PyTorch's default.
-func (b *builder) stages(h *gorgonia.Node, blocks []int, shortcut string, init func(kernel, out int) initializer) *gorgonia.Node {
+func (b *Builder) stages(h *gorgonia.Node, blocks []int, shortcut string, init func(kernel, out int) Init) *gorgonia.Node {
 	if init == nil {
-		init = func(int, int) initializer { return nil }
+		init = func(int, int) Init { return nil }
 	}
 	in := b.net.config.Widths[0]
 	for stage, out := range b.net.config.Widths {
@@ -83,16 +83,16 @@ func (b *builder) stages(h *gorgonia.Node, blocks []int, shortcut string, init f
 			if i == 0 && stage > 0 {
 				stride = 2
 			}
-			y := b.conv(p+"conv1", h, convolution{out: out, kernel: 3, pad: 1, stride: stride, init: init(3, out)})
-			y = b.act(p+"nonlin1", b.norm(p+"bn1", y, 1e-5))
-			y = b.norm(p+"bn2", b.conv(p+"conv2", y, convolution{out: out, kernel: 3, pad: 1, init: init(3, out)}), 1e-5)
+			y := b.Conv2d(p+"conv1", h, Conv{Out: out, Kernel: 3, Pad: 1, Stride: stride, Init: init(3, out), NoBias: true})
+			y = b.Act(p+"nonlin1", b.BatchNorm(p+"bn1", y, 1e-5))
+			y = b.BatchNorm(p+"bn2", b.Conv2d(p+"conv2", y, Conv{Out: out, Kernel: 3, Pad: 1, Init: init(3, out), NoBias: true}), 1e-5)
 			short := h
 			if stride != 1 || in != out {
-				short = b.conv(p+shortcut+".0", h, convolution{out: out, kernel: 1, stride: stride, init: init(1, out)})
-				short = b.norm(p+shortcut+".1", short, 1e-5)
+				short = b.Conv2d(p+shortcut+".0", h, Conv{Out: out, Kernel: 1, Stride: stride, Init: init(1, out), NoBias: true})
+				short = b.BatchNorm(p+shortcut+".1", short, 1e-5)
 			}
 			y = b.unlisted(y, func() (*gorgonia.Node, error) { return nodes.Add(y, short) })
-			h, in = b.act(p+"nonlin2", y), out
+			h, in = b.Act(p+"nonlin2", y), out
 		}
 	}
 	return h

@@ -2,6 +2,7 @@ package models
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -149,35 +150,43 @@ func (n *Net) entries() []entry {
 //
 // In PyTorch: net.load_state_dict(safetensors.torch.load_file("weights.safetensors")).
 func (n *Net) Save(w io.Writer) error {
+	if err := n.made(); err != nil {
+		return errors.WithMessage(err, "models: saving")
+	}
 	views := map[string]view{}
 	for _, e := range n.entries() {
 		shape := make([]uint64, len(e.shape))
 		for i, d := range e.shape {
 			shape[i] = uint64(d)
 		}
-		v := view{e.dtype, shape, e.get()}
 		if e.finite != nil && !e.finite() {
-			_, err := readFloats(v.dtype, v.data) // says which
+			_, err := readFloats(e.dtype, e.get()) // says which
 			return errors.WithMessagef(err, "models: saving %s: %s", n.name, e.name)
 		}
-		views[e.name] = v
+		views[e.name] = view{e.dtype, shape, e.get}
 	}
 	id := n.Identity()
 	err := safetensors.SerializeToWriter(views, id.metadata(), w)
 	return errors.Wrapf(err, "models: saving %s", n.name)
 }
 
-// view is a tensor for the library, whose own view takes no scalars.
+// view is a tensor for the library, whose own view takes no scalars. Its bytes are made when they are written: not all tensors' at once.
 type view struct {
 	dtype safetensors.DType
 	shape []uint64
-	data  []byte
+	data  func() []byte
 }
 
 func (v view) DType() safetensors.DType { return v.dtype }
 func (v view) Shape() []uint64          { return v.shape }
-func (v view) Data() []byte             { return v.data }
-func (v view) DataLen() uint64          { return uint64(len(v.data)) }
+func (v view) Data() []byte             { return v.data() }
+func (v view) DataLen() uint64 {
+	n := v.dtype.Size()
+	for _, d := range v.shape {
+		n *= d
+	}
+	return n
+}
 
 // Load sets parameters and running statistics to those in a safetensors file, as Save or PyTorch writes it: F32 or F64, converted
 // if the network has the other. num_batches_tracked may be missing.
@@ -187,20 +196,50 @@ func (v view) DataLen() uint64          { return uint64(len(v.data)) }
 // this, one with another activation, or one that is in fixed point where this is not, and the other way round. Files that do not say it, as
 // PyTorch's, are taken at their tensors. Height and width of the input are not compared: where weights depend on them, shapes tell.
 //
+// It reads no more than the network's parameters take as F64 and 64 KiB for what else the header says, so that a file can ask for no more
+// memory than the network has itself.
+//
 // As Save it is not to be called while a machine runs the network, or one that At has made of it.
 func (n *Net) Load(r io.Reader) error {
-	b, err := io.ReadAll(r)
+	if err := n.made(); err != nil {
+		return errors.WithMessage(err, "models: loading")
+	}
+	entries := n.entries()
+	header, data := need(entries)
+	most := 8 + header + data
+	b, err := io.ReadAll(io.LimitReader(r, most+1))
 	if err != nil {
 		return errors.Wrapf(err, "models: loading %s", n.name)
 	}
-	return errors.WithMessagef(n.load(b), "models: loading %s", n.name)
+	return errors.WithMessagef(n.load(b, entries, header, most), "models: loading %s", n.name)
 }
 
-func (n *Net) load(b []byte) error {
-	if err := checkHeader(b); err != nil {
+// need returns the most bytes that a file of the entries has in its header, with room for metadata and for padding, and behind it.
+func need(entries []entry) (header, data int64) {
+	header = 1 << 16
+	for _, e := range entries {
+		header += int64(len(e.name)) + 128 + 24*int64(len(e.shape)) // type, two offsets and the shape as text
+		size := int64(8)
+		for _, d := range e.shape {
+			size *= int64(d)
+		}
+		data += size
+	}
+	return header, data
+}
+
+// load loads a file of which b is the beginning, if it has more than most bytes.
+func (n *Net) load(b []byte, entries []entry, headerMost, most int64) error {
+	if err := checkHeader(b, headerMost); err != nil {
 		return err
 	}
 	size, header, err := safetensors.ReadMetadata(b)
+	long := int64(len(b)) > most
+	if long && len(b) >= 8 {
+		// What it is of says more than that it is too long.
+		size = binary.LittleEndian.Uint64(b)
+		err = json.Unmarshal(b[8:8+size], &header)
+	}
 	if err != nil {
 		return errors.Wrap(err, "not a whole safetensors file")
 	}
@@ -215,7 +254,10 @@ func (n *Net) load(b []byte) error {
 		}
 		return own.differences(&of, all)
 	}
-	sets, err := n.read(header.Tensors(), b[8+size:])
+	var sets []func()
+	if err = match(entries, header.Tensors()); err == nil && !long {
+		sets, err = accept(entries, header.Tensors(), b[8+size:])
+	}
 	if err != nil {
 		if d := differences(true); d != "" {
 			err = errors.WithMessage(err, d) // what it comes of
@@ -225,15 +267,17 @@ func (n *Net) load(b []byte) error {
 	if d := differences(false); d != "" {
 		return errors.Errorf("the file is of another network: %s", d)
 	}
+	if long {
+		return errors.Errorf("the file has more than the %d bytes that the network takes", most)
+	}
 	for _, set := range sets {
 		set()
 	}
 	return nil
 }
 
-// read returns what sets parameters and running statistics to those in a file, of which data is what follows its header.
-func (n *Net) read(file map[string]*safetensors.TensorInfo, data []byte) (sets []func(), err error) {
-	entries := n.entries()
+// match returns an error unless a file has the entries, in their shapes, and nothing else.
+func match(entries []entry, file map[string]*safetensors.TensorInfo) error {
 	var missing, surplus []string
 	known := map[string]bool{}
 	for _, e := range entries {
@@ -248,7 +292,7 @@ func (n *Net) read(file map[string]*safetensors.TensorInfo, data []byte) (sets [
 		}
 	}
 	if len(missing)+len(surplus) > 0 {
-		return nil, errors.Errorf("the file is of another network%s%s", list("; it lacks ", missing), list("; it has besides ", surplus))
+		return errors.Errorf("the file is of another network%s%s", list("; it lacks ", missing), list("; it has besides ", surplus))
 	}
 	for _, e := range entries {
 		t := file[e.name]
@@ -260,7 +304,18 @@ func (n *Net) read(file map[string]*safetensors.TensorInfo, data []byte) (sets [
 			shape[i] = int(d)
 		}
 		if !slices.Equal(shape, e.shape) {
-			return nil, errors.Errorf("%s has shape %v, want %v", e.name, shape, e.shape)
+			return errors.Errorf("%s has shape %v, want %v", e.name, shape, e.shape)
+		}
+	}
+	return nil
+}
+
+// accept returns what sets parameters and running statistics to those in a file that matches, of which data is what follows its header.
+func accept(entries []entry, file map[string]*safetensors.TensorInfo, data []byte) (sets []func(), err error) {
+	for _, e := range entries {
+		t := file[e.name]
+		if t == nil {
+			continue
 		}
 		set, err := e.accept(t.DType, data[t.DataOffsets[0]:t.DataOffsets[1]])
 		if err != nil {

@@ -3,9 +3,9 @@ package ops
 import (
 	"fmt"
 
-	"github.com/ftprop/ftprop/internal/opkit"
-
 	"github.com/chewxy/hm"
+	"github.com/ftprop/ftprop/internal/levels"
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/internal/par"
 	"github.com/ftprop/ftprop/internal/vec"
 	"github.com/pkg/errors"
@@ -69,9 +69,9 @@ func forward[T vec.Float](op threshold, prealloc, z gorgonia.Value) (gorgonia.Va
 		return nil, err
 	}
 	lo, hi := T(lv.Lo), T(lv.Hi)
-	var levels []T
+	var table []T
 	if lv.Steps > 1 {
-		levels = vec.StaircaseLevels(lv.Steps, lo, hi)
+		table = levels.Table[T](levels.Levels(lv))
 	}
 	return opkit.Elementwise(op, prealloc, []gorgonia.Value{z}, func(hs []T, x [][]T) error {
 		zs := x[0]
@@ -80,7 +80,7 @@ func forward[T vec.Float](op threshold, prealloc, z gorgonia.Value) (gorgonia.Va
 			if lv.Steps == 1 {
 				finite = vec.Threshold(hs[from:to], zs[from:to], lo, hi)
 			} else {
-				finite = vec.Staircase(hs[from:to], zs[from:to], levels, lo, hi)
+				finite = vec.Staircase(hs[from:to], zs[from:to], table, lo, hi)
 			}
 			if finite {
 				return nil

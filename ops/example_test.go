@@ -51,3 +51,16 @@ func ExampleSign() {
 	// Sign{Rule: SSTE{}, Unweighted: true}
 	// Staircase{Steps: 3, Rule: EWGS{Delta: 0.2}}
 }
+
+// The levels of a 2-bit quantised ReLU: three thresholds, four values.
+func ExampleLevels() {
+	lv := ops.Staircase{Steps: 3}.Layer().Levels
+	for k := range lv.Steps {
+		fmt.Print(lv.Threshold(k), " ")
+	}
+	fmt.Println("thresholds,", lv.Bits(), "bits")
+	fmt.Println("z = 0.7 is level", lv.Index(0.7), "of value", lv.Quantize(0.7))
+	// Output:
+	// 0 0.5 1 thresholds, 2 bits
+	// z = 0.7 is level 2 of value 0.6666666666666666
+}

@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"github.com/ftprop/ftprop/internal/levels"
 	"github.com/ftprop/ftprop/internal/vec"
 )
 
@@ -145,9 +146,9 @@ func (l perStepLoss) Grad(z, t float64) float64 {
 }
 
 func (l perStepLoss) mean(f func(z, t float64) float64, u, t float64) float64 {
-	sum := 0.0
-	for k := range l.levels.Steps {
-		sum += f(u-l.levels.threshold(k), t)
+	sum, stairs := 0.0, levels.Levels(l.levels)
+	for k := range stairs.Steps {
+		sum += f(u-stairs.UnitThreshold(k), t)
 	}
-	return sum / float64(l.levels.Steps)
+	return sum / float64(stairs.Steps)
 }

@@ -227,17 +227,12 @@ func (l ewgs) potential(z float64) float64 {
 	if lv.Steps == 1 {
 		return z*z/2 - z*lv.Quantize(z)
 	}
-	r := lv.Hi - lv.Lo
-	width := r / float64(lv.Steps-1) // between thresholds
-	k := 0                           // whole stairs between Lo and z
-	if z > lv.Lo {
-		k = int(math.Ceil((z-lv.Lo)/width)) - 1
-	}
+	k := max(lv.Index(z)-1, 0) // whole stairs between Lo and z
 	area := 0.0
 	for i := range k {
-		area += width * (lv.Lo + r*float64(i+1)/float64(lv.Steps))
+		area += (lv.Threshold(i+1) - lv.Threshold(i)) * lv.Value(i+1)
 	}
-	area += (z - lv.Lo - float64(k)*width) * lv.Quantize(z)
+	area += (z - lv.Threshold(k)) * lv.Quantize(z)
 	return z*z/2 - area
 }
 

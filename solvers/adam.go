@@ -1,8 +1,10 @@
 package solvers
 
 import (
+	"cmp"
 	"math"
 
+	"github.com/ftprop/ftprop/internal/option"
 	"github.com/ftprop/ftprop/internal/vec"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
@@ -63,10 +65,10 @@ func (s *Adam) Step(model []gorgonia.ValueGrad) error {
 
 func (s *Adam) take(model []gorgonia.ValueGrad) error {
 	rate := rateOr(s.LearnRate, s.zeroRate, 1e-3)
-	b1, b2, eps := or(s.Beta1, 0.9), or(s.Beta2, 0.999), or(s.Eps, 1e-8)
-	if err := firstError(
-		nonNegative("LearnRate", rate), fraction("Beta1", b1), fraction("Beta2", b2),
-		nonNegative("Eps", eps), nonNegative("WeightDecay", s.WeightDecay),
+	b1, b2, eps := cmp.Or(s.Beta1, 0.9), cmp.Or(s.Beta2, 0.999), cmp.Or(s.Eps, 1e-8)
+	if err := cmp.Or(
+		option.NonNegative("LearnRate", rate), option.Fraction("Beta1", b1), option.Fraction("Beta2", b2),
+		option.NonNegative("Eps", eps), option.NonNegative("WeightDecay", s.WeightDecay),
 	); err != nil {
 		return err
 	}

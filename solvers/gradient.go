@@ -1,8 +1,10 @@
 package solvers
 
 import (
+	"cmp"
 	"math"
 
+	"github.com/ftprop/ftprop/internal/option"
 	"github.com/ftprop/ftprop/internal/vec"
 	"github.com/pkg/errors"
 )
@@ -21,7 +23,7 @@ type shaping struct {
 
 // newShaping checks the options. Without any but weight decay the step is the ordinary one: rest is the decay that is the rule's to do.
 func newShaping(l1, decay float64, batch int, clip float64) (s shaping, rest float64, err error) {
-	if err := firstError(nonNegative("L1", l1), nonNegative("WeightDecay", decay), nonNegative("Clip", clip)); err != nil {
+	if err := cmp.Or(option.NonNegative("L1", l1), option.NonNegative("WeightDecay", decay), option.NonNegative("Clip", clip)); err != nil {
 		return s, 0, err
 	}
 	if batch < 0 {

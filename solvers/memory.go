@@ -4,6 +4,7 @@ import (
 	"slices"
 	"unsafe"
 
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/internal/par"
 	"github.com/ftprop/ftprop/internal/vec"
 	"github.com/pkg/errors"
@@ -114,14 +115,14 @@ func (m *memory) prepare(model []gorgonia.ValueGrad, slots ...string) error {
 		}
 		switch {
 		case len(slots) == 0:
-			*p = param{dt: w.dt, start: size, size: w.size()}
+			*p = param{dt: w.Dtype, start: size, size: w.Size()}
 		case fresh:
-			*p = param{dt: w.dt, shape: w.shape.Clone(), start: size, size: w.size()}
-		case p.dt != w.dt || !slices.Equal(p.shape, w.shape):
-			return errors.Errorf("%s is a %v of shape %v, in the steps before a %v of shape %v", describe(i, n), w.dt, w.shape, p.dt, p.shape)
+			*p = param{dt: w.Dtype, shape: w.Shape.Clone(), start: size, size: w.Size()}
+		case p.dt != w.Dtype || !slices.Equal(p.shape, w.Shape):
+			return errors.Errorf("%s is a %v of shape %v, in the steps before a %v of shape %v", describe(i, n), w.Dtype, w.Shape, p.dt, p.shape)
 		}
-		p.f32.w, p.f32.g = w.f32, g.f32
-		p.f64.w, p.f64.g = w.f64, g.f64
+		p.f32.w, p.f32.g = w.Float32, g.Float32
+		p.f64.w, p.f64.g = w.Float64, g.Float64
 		size += p.size
 	}
 	if err := m.distinct(params, model); err != nil {
@@ -191,11 +192,11 @@ func (m *memory) overflow(model []gorgonia.ValueGrad) error {
 	for i := range m.params {
 		p := &m.params[i]
 		for k := -1; k < len(m.slots); k++ {
-			what, e := "weight", elements{dt: p.dt, f32: p.f32.w, f64: p.f64.w}
+			what, e := "weight", opkit.Values{Dtype: p.dt, Float32: p.f32.w, Float64: p.f64.w}
 			if k >= 0 {
-				what, e.f32, e.f64 = m.slots[k], p.f32.slots[k], p.f64.slots[k]
+				what, e.Float32, e.Float64 = m.slots[k], p.f32.slots[k], p.f64.slots[k]
 			}
-			if at, value := e.firstNonFinite(); at >= 0 {
+			if at, value := e.FirstNonFinite(); at >= 0 {
 				return errors.Errorf("%s: %s is %v at element %d of %d after this step, which is done: go on from weights and a state of before, with a lower learning rate or clipped gradients",
 					describe(i, model[i]), what, value, at, p.size)
 			}
@@ -236,7 +237,7 @@ func finite(params []param, size int, model []gorgonia.ValueGrad) error {
 	}
 	for i := range params {
 		p := &params[i]
-		if at, value := (elements{f32: p.f32.g, f64: p.f64.g}).firstNonFinite(); at >= 0 {
+		if at, value := (opkit.Values{Float32: p.f32.g, Float64: p.f64.g}).FirstNonFinite(); at >= 0 {
 			return errors.Errorf("%s: gradient is %v at element %d of %d", describe(i, model[i]), value, at, p.size)
 		}
 	}

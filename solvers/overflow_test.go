@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/ftprop/ftprop/internal/gtest"
+	"github.com/ftprop/ftprop/internal/option"
+	"github.com/ftprop/ftprop/internal/vec"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
@@ -19,7 +21,7 @@ func TestOverflow(t *testing.T) {
 			most = math.MaxFloat64
 		}
 		failed := false
-		for _, rate := range []float64{0.01, 1e10, maxOption} {
+		for _, rate := range []float64{0.01, 1e10, option.Max} {
 			for _, g := range []float64{0, 1, -1, 1e10, -1e30, most, -most} {
 				for _, w := range []float64{0, 1, most, -most} {
 					const at, n = 4501, 5000 // not of the first tile
@@ -32,11 +34,11 @@ func TestOverflow(t *testing.T) {
 						t.Fatal(err)
 					}
 					err := s.Step([]gorgonia.ValueGrad{good, bad})
-					finite := allFinite("weights", gtest.Floats(t, bad.value), 1) == nil
+					finite := vec.Finite(gtest.Floats(t, bad.value))
 					st := s.State()
 					for _, slots := range st.Slots {
 						for _, x := range slots {
-							finite = finite && (elements{f32: x.Float32, f64: x.Float64}).finite()
+							finite = finite && vec.Finite(x.Float32) && vec.Finite(x.Float64)
 						}
 					}
 					if finite != (err == nil) {
@@ -61,5 +63,3 @@ func TestOverflow(t *testing.T) {
 		}
 	})
 }
-
-func (e elements) finite() bool { at, _ := e.firstNonFinite(); return at < 0 }

@@ -1,6 +1,10 @@
 package solvers
 
-import "github.com/pkg/errors"
+import (
+	"cmp"
+
+	"github.com/ftprop/ftprop/internal/option"
+)
 
 // LearnRater is a solver whose learning rate can be set between steps. Scheduled works with all of them.
 type LearnRater interface {
@@ -16,7 +20,7 @@ var (
 
 // setRate sets a solver's LearnRate field, in which 0 means the default, and with it the flag that 0 is meant.
 func setRate(field *float64, zero *bool, rate float64) error {
-	if err := nonNegative("learning rate", rate); err != nil {
+	if err := option.NonNegative("learning rate", rate); err != nil {
 		return err
 	}
 	*field, *zero = rate, rate == 0
@@ -28,40 +32,5 @@ func rateOr(field float64, zero bool, otherwise float64) float64 {
 	if zero && field == 0 {
 		return 0
 	}
-	return or(field, otherwise)
-}
-
-// or gives a zero field its default.
-func or(field, otherwise float64) float64 {
-	if field == 0 {
-		return otherwise
-	}
-	return field
-}
-
-// maxOption bounds rates, decays and limits, far above what makes sense, so that float32 holds them and what is computed from them.
-const maxOption = 1e30
-
-func nonNegative(what string, x float64) error {
-	if !(x >= 0 && x <= maxOption) {
-		return errors.Errorf("%s %v, want a number from 0 to %v", what, x, maxOption)
-	}
-	return nil
-}
-
-func fraction(what string, x float64) error {
-	if !(x >= 0 && x < 1) {
-		return errors.Errorf("%s %v, want a number in [0, 1)", what, x)
-	}
-	return nil
-}
-
-// firstError returns the first of the errors that is one.
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return cmp.Or(field, otherwise)
 }

@@ -1,6 +1,9 @@
 package solvers
 
 import (
+	"cmp"
+
+	"github.com/ftprop/ftprop/internal/option"
 	"github.com/ftprop/ftprop/internal/vec"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
@@ -77,10 +80,10 @@ func (s *RMSProp) Step(model []gorgonia.ValueGrad) error {
 }
 
 func (s *RMSProp) take(model []gorgonia.ValueGrad) error {
-	rate, alpha, eps := rateOr(s.LearnRate, s.zeroRate, 1e-2), or(s.Alpha, 0.99), or(s.Eps, 1e-8)
-	if err := firstError(
-		nonNegative("LearnRate", rate), fraction("Alpha", alpha), nonNegative("Eps", eps),
-		nonNegative("Momentum", s.Momentum),
+	rate, alpha, eps := rateOr(s.LearnRate, s.zeroRate, 1e-2), cmp.Or(s.Alpha, 0.99), cmp.Or(s.Eps, 1e-8)
+	if err := cmp.Or(
+		option.NonNegative("LearnRate", rate), option.Fraction("Alpha", alpha), option.NonNegative("Eps", eps),
+		option.NonNegative("Momentum", s.Momentum),
 	); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package solvers
 
 import (
+	"github.com/ftprop/ftprop/internal/option"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
 )
@@ -28,7 +29,7 @@ func (s *Scheduled) Step(model []gorgonia.ValueGrad) error {
 		return errors.New("solvers: Scheduled: no Schedule")
 	}
 	rate := s.Schedule(s.step)
-	if err := nonNegative("learning rate", rate); err != nil {
+	if err := option.NonNegative("learning rate", rate); err != nil {
 		return errors.Wrapf(err, "solvers: Scheduled: step %d", s.step)
 	}
 	if err := setLearnRate(s.Solver, rate); err != nil {

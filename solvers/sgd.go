@@ -1,6 +1,9 @@
 package solvers
 
 import (
+	"cmp"
+
+	"github.com/ftprop/ftprop/internal/option"
 	"github.com/ftprop/ftprop/internal/vec"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
@@ -67,8 +70,8 @@ func (s *SGD) Step(model []gorgonia.ValueGrad) error {
 
 func (s *SGD) take(model []gorgonia.ValueGrad) error {
 	rate := rateOr(s.LearnRate, s.zeroRate, 1e-3)
-	if err := firstError(
-		nonNegative("LearnRate", rate), nonNegative("Momentum", s.Momentum),
+	if err := cmp.Or(
+		option.NonNegative("LearnRate", rate), option.NonNegative("Momentum", s.Momentum),
 	); err != nil {
 		return err
 	}

@@ -139,13 +139,13 @@ func setGrads(m []gorgonia.ValueGrad, r *rand.Rand) (grads [][]float64) {
 			panic(err)
 		}
 		var stored []float64
-		for i := range g.f32 {
-			g.f32[i] = float32(r.NormFloat64())
-			stored = append(stored, float64(g.f32[i]))
+		for i := range g.Float32 {
+			g.Float32[i] = float32(r.NormFloat64())
+			stored = append(stored, float64(g.Float32[i]))
 		}
-		for i := range g.f64 {
-			g.f64[i] = r.NormFloat64()
-			stored = append(stored, g.f64[i])
+		for i := range g.Float64 {
+			g.Float64[i] = r.NormFloat64()
+			stored = append(stored, g.Float64[i])
 		}
 		grads = append(grads, stored)
 	}
@@ -211,7 +211,7 @@ func TestAgainstReference(t *testing.T) {
 				worst = math.Max(worst, math.Abs(got[j]-want[i][j]))
 			}
 			_, g, _ := open(m[i])
-			if slices.ContainsFunc(g.f32, func(x float32) bool { return x != 0 }) || slices.ContainsFunc(g.f64, func(x float64) bool { return x != 0 }) {
+			if slices.ContainsFunc(g.Float32, func(x float32) bool { return x != 0 }) || slices.ContainsFunc(g.Float64, func(x float64) bool { return x != 0 }) {
 				t.Error("the gradient is not zero after the step")
 			}
 		}

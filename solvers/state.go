@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/pkg/errors"
 	"gorgonia.org/tensor"
 )
@@ -113,7 +114,7 @@ func (m *memory) restore(s State, solver string, slots ...string) error {
 			if t.Float64 != nil {
 				dt, size = tensor.Float64, len(t.Float64)
 			}
-			if t.Float32 != nil && t.Float64 != nil || size == 0 || size != sizeOf(t.Shape) {
+			if volume, err := opkit.Volume(t.Shape); err != nil || t.Float32 != nil && t.Float64 != nil || size != volume {
 				return errors.Errorf("the state's %s of parameter %d has %d float32 and %d float64 for shape %v", name, i, len(t.Float32), len(t.Float64), t.Shape)
 			}
 			if k == 0 {
@@ -152,16 +153,4 @@ func (m *memory) restore(s State, solver string, slots ...string) error {
 	}
 	*m = next
 	return nil
-}
-
-// sizeOf is the number of elements of a shape, or -1 for no shape at all.
-func sizeOf(shape []int) int {
-	n := 1
-	for _, d := range shape {
-		if d <= 0 || n > 1<<40/d {
-			return -1
-		}
-		n *= d
-	}
-	return n
 }

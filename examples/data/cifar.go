@@ -19,6 +19,8 @@ import (
 const (
 	cifarSide   = 32                        // pixels
 	cifarPixels = 3 * cifarSide * cifarSide // bytes: a plane each of red, green and blue
+	// cifarRest is room for what an archive holds beside the images: a readme, the names of the classes, padding.
+	cifarRest = 1 << 20
 	// maxCIFAR bounds the images that are read, be it from one file or from many: all that CIFAR has.
 	maxCIFAR = 60000
 )
@@ -27,6 +29,7 @@ const (
 type cifarFormat struct {
 	name    string
 	labels  int // bytes a record; the last of them is the class
+	side    int // pixels
 	classes int
 	archive string   // name of the .tar.gz
 	folder  string   // the one inside it
@@ -39,7 +42,7 @@ type cifarFormat struct {
 
 func cifar10() cifarFormat {
 	f := cifarFormat{
-		name: "CIFAR-10", labels: 1, classes: 10,
+		name: "CIFAR-10", labels: 1, side: cifarSide, classes: 10,
 		archive: "cifar-10-binary.tar.gz", folder: "cifar-10-batches-bin", test: "test_batch.bin",
 	}
 	for i := range 5 {
@@ -50,7 +53,7 @@ func cifar10() cifarFormat {
 
 func cifar100() cifarFormat {
 	return cifarFormat{
-		name: "CIFAR-100", labels: 2, classes: 100,
+		name: "CIFAR-100", labels: 2, side: cifarSide, classes: 100,
 		archive: "cifar-100-binary.tar.gz", folder: "cifar-100-binary", train: []string{"train.bin"}, test: "test.bin",
 	}
 }
@@ -68,8 +71,8 @@ func (f cifarFormat) files() string {
 // It returns an error that names the file when one is missing, is not whole
 // records of 3073 bytes, is empty, or holds a label above 9, and when an archive
 // is damaged (gzip's checksum is verified). The number of images is not fixed, but
-// at most the 60 000 of the original, and an archive above 64 MiB may be packed to a
-// 32nd at most. For a missing path or file the error is fs.ErrNotExist, in the sense of errors.Is.
+// at most the 60 000 of the original, and an archive that unpacks to more than 64 MiB
+// may be packed to an eighth at most. For a missing path or file the error is fs.ErrNotExist, in the sense of errors.Is.
 func CIFAR10(path string) (train, test *Images, err error) {
 	train, test, err = cifar10().read(path)
 	return train, test, errors.Wrap(err, "data: CIFAR10")
@@ -88,14 +91,14 @@ func CIFAR100(path string) (train, test *Images, err error) {
 // data_batch_1.bin. Its errors are those of [CIFAR10]; it reads at most 60 000
 // images. What it allocates is in proportion to what r holds.
 func ReadCIFAR10(r io.Reader) (*Images, error) {
-	m, err := cifar10().readRecords(r)
+	m, err := cifar10().readRecords(r, maxCIFAR)
 	return m, errors.Wrap(err, "data: CIFAR-10 file")
 }
 
 // ReadCIFAR100 reads one uncompressed file of CIFAR-100's binary version, train.bin
 // or test.bin, with its fine labels. It is otherwise [ReadCIFAR10].
 func ReadCIFAR100(r io.Reader) (*Images, error) {
-	m, err := cifar100().readRecords(r)
+	m, err := cifar100().readRecords(r, maxCIFAR)
 	return m, errors.Wrap(err, "data: CIFAR-100 file")
 }
 
@@ -112,21 +115,21 @@ func (f cifarFormat) read(where string) (train, test *Images, err error) {
 		if !f.anyIn(dir) {
 			continue
 		}
-		if train, err = newImages(3, cifarSide, cifarSide, f.classes); err != nil {
+		if train, err = f.newImages(); err != nil {
 			return nil, nil, err
 		}
 		for _, name := range f.train {
-			if err := f.appendFile(train, filepath.Join(dir, name)); err != nil {
+			if err := f.appendFile(train, filepath.Join(dir, name), maxCIFAR); err != nil {
 				return nil, nil, err
 			}
 		}
-		if test, err = newImages(3, cifarSide, cifarSide, f.classes); err != nil {
+		if test, err = f.newImages(); err != nil {
 			return nil, nil, err
 		}
-		if err := f.appendFile(test, filepath.Join(dir, f.test)); err != nil {
+		if err := f.appendFile(test, filepath.Join(dir, f.test), maxCIFAR-train.N()); err != nil {
 			return nil, nil, err
 		}
-		return train, test, f.checkCount(train.N() + test.N())
+		return train, test, nil
 	}
 	archive := filepath.Join(where, f.archive)
 	if _, err := os.Stat(archive); err != nil {
@@ -149,38 +152,33 @@ func (f cifarFormat) anyIn(dir string) bool {
 	return false
 }
 
-func (f cifarFormat) appendFile(m *Images, name string) error {
+func (f cifarFormat) newImages() (*Images, error) { return newImages(3, f.side, f.side, f.classes) }
+
+func (f cifarFormat) appendFile(m *Images, name string, most int) error {
 	file, _, err := regular.Open(name, maxCIFAR*f.record())
 	if err != nil {
 		return errors.Wrapf(err, "want %s", f.files())
 	}
 	defer file.Close()
-	return errors.Wrap(f.appendRecords(m, file), name)
+	return errors.Wrap(f.appendRecords(m, file, most), name)
 }
 
-func (f cifarFormat) readRecords(r io.Reader) (*Images, error) {
-	m, err := newImages(3, cifarSide, cifarSide, f.classes)
+func (f cifarFormat) readRecords(r io.Reader, most int) (*Images, error) {
+	m, err := f.newImages()
 	if err != nil {
 		return nil, err
 	}
-	if err := f.appendRecords(m, r); err != nil {
+	if err := f.appendRecords(m, r, most); err != nil {
 		return nil, err
 	}
 	return m, nil
 }
 
 // record is the size of a record in bytes.
-func (f cifarFormat) record() int64 { return int64(f.labels) + cifarPixels }
+func (f cifarFormat) record() int64 { return int64(f.labels + 3*f.side*f.side) }
 
-func (f cifarFormat) checkCount(n int) error {
-	if n > maxCIFAR {
-		return errors.Errorf("too large: more than %d images, all that %s has", maxCIFAR, f.name)
-	}
-	return nil
-}
-
-// appendRecords reads records to the end of r. Its errors do not name the file.
-func (f cifarFormat) appendRecords(m *Images, r io.Reader) error {
+// appendRecords reads records to the end of r, until m has more than most. Its errors do not name the file.
+func (f cifarFormat) appendRecords(m *Images, r io.Reader, most int) error {
 	br := bufio.NewReaderSize(r, 1<<16)
 	size := int(f.record())
 	record := make([]byte, size)
@@ -197,15 +195,15 @@ func (f cifarFormat) appendRecords(m *Images, r io.Reader) error {
 			if f.labels == other.labels {
 				other = cifar100()
 			}
-			if total := n*size + got; total%(other.labels+cifarPixels) == 0 {
+			if total := n*size + got; total%int(other.record()) == 0 {
 				hint = fmt.Sprintf("; it has the length of a file of %s", other.name)
 			}
 			return errors.Wrapf(err, "truncated or not of %s: %d bytes after %d records, want %d a record%s", f.name, got, n, size, hint)
 		case err != nil:
 			return errors.Wrapf(err, "reading record %d", n)
 		}
-		if err := f.checkCount(m.N() + 1); err != nil {
-			return err
+		if m.N() >= most {
+			return errors.Errorf("too large: more than %d images, all that %s has", maxCIFAR, f.name)
 		}
 		label := int(record[f.labels-1])
 		if label >= f.classes {
@@ -222,27 +220,24 @@ func (f cifarFormat) appendRecords(m *Images, r io.Reader) error {
 
 // readArchive reads a .tar.gz. Its errors do not name it.
 func (f cifarFormat) readArchive(name string) (train, test *Images, err error) {
-	// Beside the images there are a readme and the names of the classes.
-	const rest = 1 << 20
-	most := maxCIFAR*f.record() + rest
-	file, size, err := regular.Open(name, most)
+	file, _, err := regular.Open(name, maxCIFAR*f.record()+cifarRest)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer file.Close()
-	return f.readTarGz(file, unpacked(size, most))
+	return f.readTarGz(file, maxCIFAR)
 }
 
-// readTarGz reads an archive that unpacks to at most so many bytes.
-func (f cifarFormat) readTarGz(r io.Reader, most int64) (train, test *Images, err error) {
-	z, err := gzip.NewReader(bufio.NewReaderSize(r, 1<<16))
+// readTarGz reads an archive of at most so many images.
+func (f cifarFormat) readTarGz(r io.Reader, most int) (train, test *Images, err error) {
+	u := &unpacking{most: int64(most)*f.record() + cifarRest}
+	z, err := gzip.NewReader(bufio.NewReaderSize(u.from(r), 1<<16))
 	if err != nil {
 		return nil, nil, errors.Wrapf(noEOF(err), "not a gzip file, want %s", f.archive)
 	}
-	bounded := &boundedReader{r: z, left: most, most: most}
+	bounded := u.to(z)
 	names := append(slices.Clone(f.train), f.test)
 	parts := make([]*Images, len(names)) // files may come in any order
-	total := 0
 	for archive := tar.NewReader(bounded); ; {
 		head, err := archive.Next()
 		if err == io.EOF {
@@ -259,13 +254,14 @@ func (f cifarFormat) readTarGz(r io.Reader, most int64) (train, test *Images, er
 		if parts[i] != nil {
 			return nil, nil, errors.Errorf("holds %s twice, want it once", base)
 		}
-		if parts[i], err = f.readRecords(archive); err != nil {
+		// Their holes would be images out of nothing.
+		if sparse(head) {
+			return nil, nil, errors.Errorf("holds %s as a sparse file, want it whole", base)
+		}
+		if parts[i], err = f.readRecords(archive, most); err != nil {
 			return nil, nil, errors.Wrap(err, base)
 		}
-		total += parts[i].N()
-		if err := f.checkCount(total); err != nil {
-			return nil, nil, err
-		}
+		most -= parts[i].N()
 	}
 	// To the end: gzip then verifies its checksum.
 	if _, err := io.Copy(io.Discard, bounded); err != nil {
@@ -283,22 +279,12 @@ func (f cifarFormat) readTarGz(r io.Reader, most int64) (train, test *Images, er
 	return train, test, nil
 }
 
-// boundedReader is r with an error in the place of its bytes after the first most.
-type boundedReader struct {
-	r          io.Reader
-	left, most int64
-}
-
-func (b *boundedReader) Read(p []byte) (int, error) {
-	if b.left == 0 {
-		// Only a file that goes on is at fault.
-		var one [1]byte
-		if n, err := io.ReadFull(b.r, one[:]); n == 0 {
-			return 0, err
+// sparse says whether a file is stored without its zeros, which archive/tar puts back.
+func sparse(head *tar.Header) bool {
+	for key := range head.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return true
 		}
-		return 0, errors.Errorf("unpacks to more than %d bytes, want a set of images", b.most)
 	}
-	n, err := b.r.Read(p[:min(int64(len(p)), b.left)])
-	b.left -= int64(n)
-	return n, err
+	return head.Typeflag == tar.TypeGNUSparse
 }

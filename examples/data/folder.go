@@ -24,15 +24,19 @@ import (
 )
 
 const (
-	// Bounds of one image, beyond the largest of ImageNet (61 million pixels): a
-	// header may promise anything, and resizing takes 8 KiB a row.
-	folderMaxPixels = 1 << 27
-	folderMaxAspect = 32
-	folderMaxBytes  = 1 << 28 // of one file
+	folderMaxPixels = 1 << 20 // unless FolderOptions says otherwise
+	folderMaxAspect = 32      // resizing takes 8 KiB a row
+	folderMaxBytes  = 1 << 28 // of one file, which is not held: they bound the time that it takes
 )
 
+// ImageNetMaxPixels is the [FolderOptions].MaxPixels for ImageNet: beyond its largest image, which has 61 million.
+const ImageNetMaxPixels = 1 << 26
+
+// ErrMaxPixels is the error for an image of more pixels than FolderOptions.MaxPixels, in the sense of errors.Is.
+var ErrMaxPixels = errors.New("more pixels than FolderOptions.MaxPixels allows")
+
 // FolderOptions says how [ImageFolder] makes images of one size. The zero value is
-// the customary one for ImageNet.
+// the customary one for ImageNet, but for MaxPixels.
 type FolderOptions struct {
 	// Resize is what the shorter side of an image becomes, in pixels; 0 means 256
 	// or Crop, if that is larger.
@@ -43,6 +47,13 @@ type FolderOptions struct {
 	// MaxBad is the share of files that may turn out to be no image: empty,
 	// truncated, corrupt. More is an error. 0 means 0.01; below 0, none may.
 	MaxBad float64
+	// MaxPixels bounds width times height of an image as it is in its file; 0 means
+	// 1<<20. An image is decoded whole before it is made smaller, in up to 24 bytes a
+	// pixel, and a file of some kilobytes may have any number of pixels: the bound is
+	// that of the memory of each goroutine that reads. An image of more pixels is an
+	// error, [ErrMaxPixels], and no bad file: to skip it would take the largest images
+	// out of the set in silence. ImageNet needs more: [ImageNetMaxPixels].
+	MaxPixels int
 	// Classes, unless nil, is the names of the sub-folders, label 0 first, all of
 	// which must be there and no others: the test images of a classifier are
 	// numbered by [Folder.Classes] of its training images.
@@ -58,6 +69,7 @@ type Folder struct {
 	total        int // files found, the empty ones included
 	resize, crop int
 	maxBad       float64
+	maxPixels    int
 	scratch      sync.Pool // of *folderScratch
 
 	mu    sync.Mutex
@@ -83,16 +95,17 @@ type folderFile struct {
 // a CMYK file without Adobe's marker is no image, since nobody says what its colours
 // mean. Normalise with [Transform] and [NormImageNet].
 //
-// A file that is empty, or turns out to be no image when it is decoded (or one of
-// more than 1<<27 pixels, or more than 32 times as long as wide), is skipped:
+// A file that is empty, or turns out to be no image when it is decoded (or one
+// more than 32 times as long as wide, or a file of more than 256 MiB), is skipped:
 // the next good one in the folder's order takes its place, label included, so that
 // batches keep their size and depend on nothing but the files. [Folder.Bad] counts
 // them, and past FolderOptions.MaxBad Sample returns an error; ImageFolder does so
-// itself for too many empty files. It also returns one when there is no class or no
+// itself for too many empty files. An image of more than FolderOptions.MaxPixels is an
+// error of Sample at once. ImageFolder also returns one when there is no class or no
 // image, or the options do not fit, and for a missing folder fs.ErrNotExist in the
 // sense of errors.Is.
 func ImageFolder(dir string, o FolderOptions) (*Folder, error) {
-	f := &Folder{dir: dir, resize: o.Resize, crop: o.Crop, maxBad: o.MaxBad, bad: map[int]string{}}
+	f := &Folder{dir: dir, resize: o.Resize, crop: o.Crop, maxBad: o.MaxBad, maxPixels: o.MaxPixels, bad: map[int]string{}}
 	f.scratch.New = func() any { return new(folderScratch) }
 	if f.crop == 0 {
 		f.crop = 224
@@ -103,11 +116,17 @@ func ImageFolder(dir string, o FolderOptions) (*Folder, error) {
 	if f.maxBad == 0 {
 		f.maxBad = 0.01
 	}
+	if f.maxPixels == 0 {
+		f.maxPixels = folderMaxPixels
+	}
 	if f.crop < 1 || f.crop > f.resize || f.resize > 1<<13 {
 		return nil, errors.Errorf("data: ImageFolder: crop of %d pixels of %d, want 1 <= crop <= resize <= %d", f.crop, f.resize, 1<<13)
 	}
 	if math.IsNaN(f.maxBad) || f.maxBad > 1 {
 		return nil, errors.Errorf("data: ImageFolder: MaxBad %v, want a share, at most 1", f.maxBad)
+	}
+	if f.maxPixels < 1 || f.maxPixels > 1<<29 {
+		return nil, errors.Errorf("data: ImageFolder: MaxPixels %d, want 1 to %d", f.maxPixels, 1<<29)
 	}
 	if err := f.list(o.Classes); err != nil {
 		return nil, errors.Wrap(err, "data: ImageFolder")
@@ -340,14 +359,13 @@ func (f *Folder) Sample(i int, rng *rand.Rand, dst []float32) (label int, err er
 
 // folderScratch is what decoding reuses.
 type folderScratch struct {
-	file bytes.Buffer
 	crop *image.RGBA
 }
 
 // decode writes the image in a file to dst. across is where its crop lies, in
 // [0, 1) of the room down and right, or in the centre if negative.
 func (f *Folder) decode(s *folderScratch, path string, across [2]float64, flip bool, dst []float32) error {
-	img, err := s.open(path)
+	img, err := f.open(path)
 	if err != nil {
 		return err
 	}
@@ -396,48 +414,80 @@ func resizedShape(h, w, short int) (height, width int) {
 }
 
 // open decodes a file and drops its transparency.
-func (s *folderScratch) open(path string) (image.Image, error) {
-	file, _, err := regular.Open(path, math.MaxInt64)
+func (f *Folder) open(path string) (image.Image, error) {
+	file, size, err := regular.Open(path, math.MaxInt64)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	s.file.Reset()
-	if _, err := s.file.ReadFrom(io.LimitReader(file, folderMaxBytes+1)); err != nil {
-		return nil, err
+	if size > folderMaxBytes {
+		return nil, errNotImage{"more than 256 MiB"}
 	}
-	return decodeImage(s.file.Bytes())
+	img, err := decodeImage(file, f.maxPixels)
+	return img, errors.WithMessagef(err, "%q", path)
 }
 
-// decodeImage decodes a JPEG or PNG file; every error is an errNotImage.
-func decodeImage(b []byte) (image.Image, error) {
+// decodeImage decodes a JPEG or PNG file of at most so many pixels. An error is an errNotImage, ErrMaxPixels or one of reading.
+func decodeImage(file io.ReadSeeker, most int) (image.Image, error) {
+	r := &imageReader{r: file}
+	not := func(err error) error {
+		if r.err != nil {
+			return r.err
+		}
+		return errNotImage{err.Error()}
+	}
+	var first [8]byte
+	n, _ := io.ReadFull(r, first[:]) // a short one is no image, and r keeps other errors
 	config, decode := jpeg.DecodeConfig, jpeg.Decode
 	switch {
-	case len(b) == 0:
+	case r.err != nil:
+		return nil, r.err
+	case n == 0:
 		return nil, errNotImage{"empty"}
-	case len(b) > folderMaxBytes:
-		return nil, errNotImage{"more than 256 MiB"}
-	case bytes.HasPrefix(b, []byte("\xff\xd8")):
-	case bytes.HasPrefix(b, []byte("\x89PNG\r\n\x1a\n")):
+	case bytes.HasPrefix(first[:n], []byte("\xff\xd8")):
+	case bytes.HasPrefix(first[:n], []byte("\x89PNG\r\n\x1a\n")):
 		config, decode = png.DecodeConfig, png.Decode
 	default:
 		return nil, errNotImage{"neither JPEG nor PNG"}
 	}
-	c, err := config(bytes.NewReader(b))
-	if err != nil {
-		return nil, errNotImage{err.Error()}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return nil, err
 	}
-	if c.Width < 1 || c.Height < 1 || c.Width > folderMaxPixels/c.Height {
-		return nil, errNotImage{"no pixels, or more than 1<<27"}
+	c, err := config(r)
+	if err != nil {
+		return nil, not(err)
+	}
+	if c.Width < 1 || c.Height < 1 {
+		return nil, errNotImage{"no pixels"}
 	}
 	if max(c.Width, c.Height) > folderMaxAspect*min(c.Width, c.Height) {
 		return nil, errNotImage{"one side more than 32 times the other"}
 	}
-	img, err := decode(bytes.NewReader(b))
+	if c.Width > most/c.Height {
+		return nil, errors.Wrapf(ErrMaxPixels, "%d x %d pixels, want at most %d", c.Width, c.Height, most)
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	img, err := decode(r)
 	if err != nil {
-		return nil, errNotImage{err.Error()}
+		return nil, not(err)
 	}
 	return opaque(img), nil
+}
+
+// imageReader keeps an error of reading, which is no fault of the image, apart from those that decoders make.
+type imageReader struct {
+	r   io.Reader
+	err error
+}
+
+func (r *imageReader) Read(p []byte) (int, error) {
+	n, err := r.r.Read(p)
+	if err != nil && err != io.EOF {
+		r.err = err
+	}
+	return n, err
 }
 
 // opaque drops the transparency of an image that nobody else has: colours stay as

@@ -9,6 +9,7 @@ import (
 	"image/color"
 	"image/jpeg"
 	"image/png"
+	"io"
 	"io/fs"
 	"math"
 	"math/rand/v2"
@@ -332,20 +333,99 @@ func TestImageFolderErrors(t *testing.T) {
 
 // Damaged files of any kind are errors, never panics or absurd allocations.
 func FuzzDecodeImage(f *testing.F) {
-	f.Add(pngOf(f, ramp(5, 4)))
-	f.Add(jpegOf(f, ramp(9, 9)))
-	f.Add([]byte("\x89PNG\r\n\x1a\n"))
-	f.Add([]byte(strings.Repeat("\xff\xd8", 3)))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		img, err := decodeImage(b)
+	palette := image.NewPaletted(image.Rect(0, 0, 3, 2), color.Palette{color.NRGBA{1, 2, 3, 4}, color.NRGBA{5, 6, 7, 255}})
+	bases := [][]byte{nil, pngOf(f, ramp(5, 4)), jpegOf(f, ramp(9, 9)), pngOf(f, palette), pngOf(f, image.NewNRGBA64(palette.Rect))}
+	for i := range bases {
+		f.Add(uint8(i), uint16(0), uint16(0), []byte{})
+	}
+	f.Add(uint8(0), uint16(0), uint16(0), []byte("\x89PNG\r\n\x1a\n"))
+	f.Add(uint8(0), uint16(0), uint16(0), []byte(strings.Repeat("\xff\xd8", 3)))
+	const most = 1 << 10 // pixels
+	f.Fuzz(func(t *testing.T, base uint8, at, drop uint16, patch []byte) {
+		if len(patch) > 128 {
+			return
+		}
+		img, err := decodeImage(bytes.NewReader(gtest.Splice(bases[int(base)%len(bases)], at, drop, patch)), most)
 		var not errNotImage
-		if err != nil && !errors.As(err, &not) {
+		if err != nil && !errors.As(err, &not) && !errors.Is(err, ErrMaxPixels) {
 			t.Errorf("error %T", err)
 		}
-		if err == nil && img.Bounds().Empty() {
-			t.Error("an image without pixels")
+		if err == nil && (img.Bounds().Empty() || img.Bounds().Dx()*img.Bounds().Dy() > most) {
+			t.Errorf("an image of %v", img.Bounds())
 		}
 	})
+}
+
+// Images of more pixels than allowed end the sample, are named, and take no memory; they are no bad files.
+func TestFolderMaxPixels(t *testing.T) {
+	bomb := func(w, h int) []byte { return pngOf(t, image.NewNRGBA64(image.Rect(0, 0, w, h))) } // black: packed to next to nothing
+	red := color.NRGBA{9, 0, 0, 255}
+	dir := folder(t, map[string][]byte{"a/large.png": bomb(2000, 1500), "a/small.jpg": jpegOf(t, plain(40, 30, red)), "b/mega.png": bomb(1024, 1024)})
+	open := func(most int) *Folder {
+		t.Helper()
+		f, err := ImageFolder(dir, FolderOptions{Resize: 8, Crop: 8, MaxPixels: most})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	x := make([]float32, 3*8*8)
+	f := open(0)
+	var err error
+	used := allocated(func() { _, err = f.Sample(0, nil, x) })
+	gtest.WantError(t, "3 megapixels", err, "large.png", "2000 x 1500", "at most 1048576", "MaxPixels")
+	if !errors.Is(err, ErrMaxPixels) {
+		t.Errorf("%v is no ErrMaxPixels", err)
+	}
+	if used > 1<<20 && !gtest.Race {
+		t.Errorf("allocated %d kB for an image that is refused", used>>10)
+	}
+	for i := 1; i < 3; i++ {
+		if _, err := f.Sample(i, nil, x); err != nil {
+			t.Error(err)
+		}
+	}
+	if f.Bad() != 0 {
+		t.Errorf("bad files %q", f.BadFiles(9))
+	}
+	if _, err := open(ImageNetMaxPixels).Sample(0, nil, x); err != nil {
+		t.Error(err)
+	}
+	_, err = open(1200).Sample(2, nil, x)
+	gtest.WantError(t, "one megapixel", err, "mega.png", "at most 1200")
+	if _, err := open(1200).Sample(1, nil, x); err != nil {
+		t.Error(err)
+	}
+	for _, most := range []int{-1, 1<<29 + 1} {
+		_, err := ImageFolder(dir, FolderOptions{MaxPixels: most})
+		gtest.WantError(t, "MaxPixels", err, fmt.Sprint("MaxPixels ", most))
+	}
+}
+
+// An error of reading is no fault of the image.
+func TestDecodeImageReadErrors(t *testing.T) {
+	broken := errors.New("disk on fire")
+	for _, whole := range [][]byte{pngOf(t, ramp(5, 4)), jpegOf(t, ramp(9, 9))} {
+		for n := range whole {
+			if _, err := decodeImage(&failingFile{*bytes.NewReader(whole[:n]), broken}, 1<<20); !errors.Is(err, broken) && n < len(whole)-12 {
+				t.Errorf("failing after %d of %d bytes: error %v, want %v", n, len(whole), err, broken)
+			}
+		}
+	}
+}
+
+// failingFile ends with an error.
+type failingFile struct {
+	bytes.Reader
+	err error
+}
+
+func (f *failingFile) Read(p []byte) (int, error) {
+	n, err := f.Reader.Read(p)
+	if err == io.EOF {
+		err = f.err
+	}
+	return n, err
 }
 
 func BenchmarkFolder(b *testing.B) {

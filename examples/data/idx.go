@@ -24,17 +24,18 @@ const (
 	// maxIDX bounds the elements that ReadIDXImages and ReadIDXLabels take: five
 	// times MNIST's 47 million pixels.
 	maxIDX = 1 << 28
-	// maxMNIST bounds those of a file of a set: the 697 932 images of 28x28 pixels
+	// maxMNIST bounds the images of a file of a set, which have 28x28 pixels: those
 	// of EMNIST's largest.
-	maxMNIST = 697932 * 28 * 28
+	maxMNIST = 697932
 )
 
 // ReadIDXImages reads an idx file of images, unsigned bytes of three dimensions,
 // plain or gzip-compressed. It returns n images of h rows of w pixels 0..255, one
 // image after the other. It returns an error that says what is wrong when r is
 // anything else, is shorter or longer than its header says, or holds no pixels or
-// more than 1<<28 of them. What it allocates is in proportion to what r holds,
-// not to what the header says.
+// more than 1<<28 of them, or unpacks to more than 64 MiB that were packed to less
+// than an eighth. What it allocates is in proportion to what r holds, not to what the
+// header says.
 func ReadIDXImages(r io.Reader) (pixels []byte, n, h, w int, err error) {
 	pixels, dims, err := readIDX(r, 3)
 	if err != nil {
@@ -44,8 +45,7 @@ func ReadIDXImages(r io.Reader) (pixels []byte, n, h, w int, err error) {
 }
 
 // ReadIDXLabels reads an idx file of labels, unsigned bytes of one dimension,
-// plain or gzip-compressed. Its errors are those of [ReadIDXImages]; it does not
-// bound the labels.
+// plain or gzip-compressed. Its errors are those of [ReadIDXImages].
 func ReadIDXLabels(r io.Reader) ([]byte, error) {
 	labels, _, err := readIDX(r, 1)
 	return labels, errors.Wrap(err, "data: idx labels")
@@ -54,19 +54,14 @@ func ReadIDXLabels(r io.Reader) ([]byte, error) {
 // readIDX reads unsigned bytes of the given number of dimensions. Its errors do
 // not name the package or the file: the callers know which.
 func readIDX(r io.Reader, rank int) (elements []byte, dims []int, err error) {
-	x, err := openIDX(r, rank, maxIDX)
+	x, err := openIDX(r, rank, unknownSize, maxIDX)
 	if err != nil {
 		return nil, nil, err
 	}
-	// It grows with what is there.
-	elements, err = io.ReadAll(io.LimitReader(x, int64(x.size)))
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil, nil, errors.Wrapf(err, "reading the %d bytes after the header", x.size)
+	if elements, err = x.elements(); err != nil {
+		return nil, nil, err
 	}
-	if len(elements) < x.size {
-		return nil, nil, x.truncated(len(elements))
-	}
-	return elements[:x.size:x.size], x.dims, x.close()
+	return elements, x.dims, x.close()
 }
 
 // idxFile is an idx file whose header has been read. Its reader goes on with the
@@ -77,9 +72,11 @@ type idxFile struct {
 	size int // product of dims
 }
 
-// openIDX reads a header, of at most so many elements.
-func openIDX(r io.Reader, rank int, most int64) (*idxFile, error) {
-	br := bufio.NewReader(r)
+// openIDX reads the header of a file of size bytes, of at most most elements.
+func openIDX(r io.Reader, rank int, size, most int64) (*idxFile, error) {
+	head := int64(4 + 4*rank) // bytes
+	u := &unpacking{most: head + most}
+	br := bufio.NewReader(u.from(r))
 	r = br
 	// The first bytes and not the file's name decide: browsers and mirrors
 	// unpack files without renaming them.
@@ -87,13 +84,50 @@ func openIDX(r io.Reader, rank int, most int64) (*idxFile, error) {
 	if err != nil && err != io.EOF { // the header's check speaks of short files
 		return nil, errors.Wrap(err, "reading the header")
 	}
-	if bytes.Equal(magic, []byte{0x1f, 0x8b}) {
-		if r, err = gzip.NewReader(br); err != nil {
+	packed := bytes.Equal(magic, []byte{0x1f, 0x8b})
+	if packed {
+		z, err := gzip.NewReader(br)
+		if err != nil {
 			return nil, errors.Wrap(noEOF(err), "damaged gzip header")
 		}
+		r = u.to(z)
 	}
-	dims, size, err := readIDXHeader(r, rank, most)
-	return &idxFile{r, dims, size}, err
+	dims, elements, err := readIDXHeader(r, rank, most)
+	if err != nil {
+		return nil, err
+	}
+	x := &idxFile{r, dims, elements}
+	// Before room is made for anything. What the file has, if it is not packed, can be told.
+	switch n := int64(elements); {
+	case !packed && n > size-head:
+		return nil, x.truncated(int(size - head))
+	case packed && n > unpacked(size, most):
+		return nil, errors.Errorf("too large: the header says dimensions %v, want at most %d elements in a packed file of %d bytes",
+			dims, unpacked(size, most), size)
+	case packed && n/deflateRatio > size:
+		return nil, errors.Wrapf(io.ErrUnexpectedEOF, "truncated: a packed file of %d bytes, the header of which announces %d (dimensions %v)", size, n, dims)
+	}
+	return x, nil
+}
+
+// elements reads all of them, into memory that grows with what is there.
+func (x *idxFile) elements() ([]byte, error) {
+	b := make([]byte, 0, min(x.size, 1<<16))
+	for len(b) < x.size {
+		if len(b) == cap(b) {
+			b = append(make([]byte, 0, min(x.size, 2*cap(b))), b...)
+		}
+		n, err := x.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		switch {
+		case len(b) == x.size:
+		case err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF):
+			return nil, x.truncated(len(b))
+		case err != nil:
+			return nil, errors.Wrapf(err, "reading the %d bytes after the header", x.size)
+		}
+	}
+	return b, nil
 }
 
 func (x *idxFile) truncated(got int) error {
@@ -149,19 +183,12 @@ func readIDXHeader(r io.Reader, rank int, most int64) (dims []int, size int, err
 		}
 		// In this order the product cannot overflow.
 		if int64(d) > most/int64(size) {
-			return nil, 0, errors.Errorf("too large: the header says dimensions %v, want at most %d elements%s", raw, most, hint(most))
+			return nil, 0, errors.Errorf("too large: the header says dimensions %v, want at most %d elements", raw, most)
 		}
 		dims[i] = int(d)
 		size *= dims[i]
 	}
 	return dims, size, nil
-}
-
-func hint(most int64) string {
-	if most < maxMNIST {
-		return " in a file of this size"
-	}
-	return ""
 }
 
 // noEOF keeps a bare io.EOF, which callers take for a clean end, out of errors.
@@ -192,7 +219,8 @@ const mnistFiles = "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-image
 // It returns an error that names the file when one is missing, is not the idx
 // file it should be, has another number of labels than of images, or holds a
 // label beyond the classes, and when train and test images differ in size. A file
-// above 64 MiB may be packed to a 32nd at most. For a missing directory or file the
+// has at most 697 932 images of 28x28 pixels, EMNIST's largest, and one that unpacks to
+// more than 64 MiB may be packed to an eighth at most. For a missing directory or file the
 // error is fs.ErrNotExist, in the sense of errors.Is.
 func MNIST(dir string) (train, test *Set, err error) {
 	a, b, err := MNISTImages(dir)
@@ -263,20 +291,14 @@ func (m *Images) number(first, classes int) error {
 // as they are. It returns the path of the labels.
 func readMNIST(dir, part string) (m *Images, labelPath string, err error) {
 	var labels []byte
-	labelPath, err = readMNISTFile(dir, part+"-labels-idx1-ubyte", 1, func(x *idxFile) (err error) {
-		labels, err = io.ReadAll(io.LimitReader(x, int64(x.size)))
-		if err == nil || errors.Is(err, io.ErrUnexpectedEOF) {
-			if len(labels) < x.size {
-				return x.truncated(len(labels))
-			}
-			return nil
-		}
-		return errors.Wrap(err, "reading labels")
+	labelPath, err = readMNISTFile(dir, part+"-labels-idx1-ubyte", 1, maxMNIST, func(x *idxFile) (err error) {
+		labels, err = x.elements()
+		return err
 	})
 	if err != nil {
 		return nil, "", err
 	}
-	_, err = readMNISTFile(dir, part+"-images-idx3-ubyte", 3, func(x *idxFile) (err error) {
+	_, err = readMNISTFile(dir, part+"-images-idx3-ubyte", 3, maxMNIST*28*28, func(x *idxFile) (err error) {
 		if len(labels) != x.dims[0] {
 			return errors.Errorf("%d images, and %s holds %d labels: want a label an image", x.dims[0], labelPath, len(labels))
 		}
@@ -297,7 +319,7 @@ func readMNIST(dir, part string) (m *Images, labelPath string, err error) {
 
 // readMNISTFile opens the file of that name, or of one of its usual variants, and
 // returns the path it chose. read is to read all elements.
-func readMNISTFile(dir, name string, rank int, read func(*idxFile) error) (path string, err error) {
+func readMNISTFile(dir, name string, rank int, most int64, read func(*idxFile) error) (path string, err error) {
 	dotted := strings.Replace(name, "-idx", ".idx", 1)
 	for _, variant := range []string{name, name + ".gz", dotted, dotted + ".gz"} {
 		path = filepath.Join(dir, variant)
@@ -309,18 +331,19 @@ func readMNISTFile(dir, name string, rank int, read func(*idxFile) error) (path 
 		if err != nil {
 			return "", errors.WithStack(err) // it names the path
 		}
-		return path, errors.Wrap(readIDXFile(path, rank, read), path)
+		return path, errors.Wrap(readIDXFile(path, rank, most, read), path)
 	}
 	return "", errors.Wrapf(os.ErrNotExist, "no file %s or %s in %s, want %s", name, dotted, dir, mnistFiles)
 }
 
-func readIDXFile(path string, rank int, read func(*idxFile) error) error {
-	f, size, err := regular.Open(path, maxMNIST+1<<10)
+// readIDXFile reads a file of at most most elements.
+func readIDXFile(path string, rank int, most int64, read func(*idxFile) error) error {
+	f, size, err := regular.Open(path, most+1<<10)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	x, err := openIDX(f, rank, unpacked(size, maxMNIST))
+	x, err := openIDX(f, rank, size, most)
 	if err != nil {
 		return err
 	}

@@ -51,9 +51,11 @@ func (a matArray) elements() int {
 
 // readMAT calls visit for every numeric array of a file. visit may read up to
 // a.bytes from r, the array's elements. A file whose compressed elements hold more
-// than most bytes together is an error. Errors do not name the file.
+// than most bytes together, or more than [unpacked] allows, is an error. Errors do not
+// name the file.
 func readMAT(r io.Reader, most int64, visit func(a matArray, r io.Reader, order binary.ByteOrder) error) error {
-	br := bufio.NewReaderSize(r, 1<<16)
+	u := &unpacking{most: most}
+	br := bufio.NewReaderSize(u.from(r), 1<<16)
 	head := make([]byte, matHeader)
 	n, err := io.ReadFull(br, head)
 	switch {
@@ -87,11 +89,9 @@ func readMAT(r io.Reader, most int64, visit func(a matArray, r io.Reader, order 
 		limited := &io.LimitedReader{R: br, N: size}
 		switch kind {
 		case matCompressed:
-			n, err := readMATCompressed(limited, most, order, visit)
-			if err != nil {
+			if err := readMATCompressed(limited, u, order, visit); err != nil {
 				return err
 			}
-			most -= n
 		case matMatrix:
 			if err := readMATArray(limited, order, visit); err != nil {
 				return err
@@ -109,39 +109,38 @@ func readMAT(r io.Reader, most int64, visit func(a matArray, r io.Reader, order 
 	}
 }
 
-// readMATCompressed reads one array, of at most so many bytes, from a zlib stream
-// and verifies its checksum. It returns the bytes of the array.
-func readMATCompressed(r io.Reader, most int64, order binary.ByteOrder, visit func(matArray, io.Reader, binary.ByteOrder) error) (int64, error) {
+// readMATCompressed reads one array from a zlib stream and verifies its checksum.
+func readMATCompressed(r io.Reader, u *unpacking, order binary.ByteOrder, visit func(matArray, io.Reader, binary.ByteOrder) error) error {
 	z, err := zlib.NewReader(r)
 	if err != nil {
-		return 0, errors.Wrap(noEOF(err), "damaged compressed element")
+		return errors.Wrap(noEOF(err), "damaged compressed element")
 	}
 	defer z.Close()
 	var tag [8]byte
 	if _, err := io.ReadFull(z, tag[:]); err != nil {
-		return 0, errors.Wrap(noEOF(err), "damaged compressed element")
+		return errors.Wrap(noEOF(err), "damaged compressed element")
 	}
 	if kind := order.Uint32(tag[:]); kind != matMatrix {
-		return 0, errors.Errorf("compressed element of type %d, want %d (array)", kind, matMatrix)
+		return errors.Errorf("compressed element of type %d, want %d (array)", kind, matMatrix)
 	}
 	size := int64(order.Uint32(tag[4:]))
-	limited := &io.LimitedReader{R: &boundedReader{r: z, left: most, most: most}, N: size}
+	limited := &io.LimitedReader{R: u.to(z), N: size}
 	if err := readMATArray(limited, order, visit); err != nil {
-		return 0, err
+		return err
 	}
 	if _, err := io.Copy(io.Discard, limited); err != nil {
-		return 0, errors.Wrap(noEOF(err), "damaged compressed element")
+		return errors.Wrap(noEOF(err), "damaged compressed element")
 	}
 	if limited.N > 0 {
-		return 0, errors.Wrapf(io.ErrUnexpectedEOF, "compressed array of %d bytes ends %d early", size, limited.N)
+		return errors.Wrapf(io.ErrUnexpectedEOF, "compressed array of %d bytes ends %d early", size, limited.N)
 	}
-	switch n, err := io.Copy(io.Discard, z); { // to the checksum
+	switch n, err := io.Copy(io.Discard, u.to(z)); { // to the checksum
 	case err != nil:
-		return 0, errors.Wrap(noEOF(err), "damaged compressed element")
+		return errors.Wrap(noEOF(err), "damaged compressed element")
 	case n > 0:
-		return 0, errors.Errorf("compressed element goes on for %d bytes after its array of %d", n, size)
+		return errors.Errorf("compressed element goes on for %d bytes after its array of %d", n, size)
 	}
-	return size, nil
+	return nil
 }
 
 // readMATArray reads the head of an array and calls visit, except for arrays that

@@ -17,8 +17,7 @@ import (
 )
 
 const (
-	svhnSide   = 32 // pixels
-	svhnPixels = 3 * svhnSide * svhnSide
+	svhnSide = 32 // pixels
 	// svhnMost is the number of images of extra_32x32.mat, the largest file.
 	svhnMost  = 531131
 	svhnFiles = "train_32x32.mat, test_32x32.mat and, if wanted, extra_32x32.mat (http://ufldl.stanford.edu/housenumbers/)"
@@ -45,8 +44,8 @@ type SVHNOptions struct {
 // It returns an error that names the file when one is missing, is not a MATLAB 5
 // file with an array X of (32, 32, 3, N) bytes and an array y of N labels from 1 to
 // 10, or is damaged (zlib's checksum is verified), or holds more images than the
-// original; a file above 64 MiB may be packed to a 32nd at most. For a missing folder or file the
-// error is fs.ErrNotExist, in the sense of errors.Is.
+// original; a file that unpacks to more than 64 MiB may be packed to an eighth at most. For a
+// missing folder or file the error is fs.ErrNotExist, in the sense of errors.Is.
 func SVHN(dir string, o SVHNOptions) (train, test *Images, err error) {
 	fail := func(err error) (*Images, *Images, error) { return nil, nil, errors.Wrap(err, "data: SVHN") }
 	info, err := os.Stat(dir)
@@ -79,7 +78,7 @@ func SVHN(dir string, o SVHNOptions) (train, test *Images, err error) {
 		}
 	}
 	for _, p := range parts {
-		if err := appendSVHNFile(p.to, filepath.Join(dir, p.name), p.most); err != nil {
+		if err := (svhnFormat{svhnSide, p.most}).appendFile(p.to, filepath.Join(dir, p.name)); err != nil {
 			return fail(err)
 		}
 	}
@@ -95,7 +94,7 @@ func ReadSVHN(r io.Reader, size int) (*Images, error) {
 	if err != nil {
 		return nil, errors.Wrap(err, "data: SVHN file")
 	}
-	if err := appendSVHN(m, r, svhnMost, svhnBytes(svhnMost)); err != nil {
+	if err := (svhnFormat{svhnSide, svhnMost}).append(m, r); err != nil {
 		return nil, errors.Wrap(err, "data: SVHN file")
 	}
 	return m, nil
@@ -111,37 +110,41 @@ func newSVHN(size int) (*Images, error) {
 	return newImages(3, size, size, 10)
 }
 
-// svhnBytes is what a file of n images unpacks to at most: pixels, a label of up to 8
-// bytes each, and room for heads and other arrays.
-func svhnBytes(n int) int64 { return int64(n)*(svhnPixels+8) + 1<<20 }
+// svhnFormat is what a file may hold: images of side pixels a side, at most so many.
+type svhnFormat struct{ side, most int }
 
-func appendSVHNFile(m *Images, name string, most int) error {
-	f, size, err := regular.Open(name, svhnBytes(most))
+func (f svhnFormat) pixels() int { return 3 * f.side * f.side }
+
+// bytes is what a file unpacks to at most: pixels, a label of up to 8 bytes each, and
+// room for heads and other arrays.
+func (f svhnFormat) bytes() int64 { return int64(f.most)*int64(f.pixels()+8) + 1<<20 }
+
+func (f svhnFormat) appendFile(m *Images, name string) error {
+	file, _, err := regular.Open(name, f.bytes())
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	return errors.Wrap(appendSVHN(m, f, most, unpacked(size, svhnBytes(most))), name)
+	defer file.Close()
+	return errors.Wrap(f.append(m, file), name)
 }
 
-// appendSVHN appends the images of a file, at most so many, which unpacks to at most
-// so many bytes. Its errors do not name the file; after one the list is not to be
-// used.
-func appendSVHN(m *Images, r io.Reader, most int, bytes int64) error {
+// append appends the images of a file. Its errors do not name the file; after one the
+// list is not to be used.
+func (f svhnFormat) append(m *Images, r io.Reader) error {
 	first := m.N()
 	var labels []uint8
 	images, seenX, seenY := 0, false, false
-	err := readMAT(r, bytes, func(a matArray, r io.Reader, order binary.ByteOrder) (err error) {
+	err := readMAT(r, f.bytes(), func(a matArray, r io.Reader, order binary.ByteOrder) (err error) {
 		switch {
 		case a.name == "X" && seenX || a.name == "y" && seenY:
 			return errors.Errorf("two arrays %s, want one", a.name)
 		case a.name == "X":
 			seenX = true
-			images, err = appendSVHNImages(m, a, r, most)
+			images, err = f.appendImages(m, a, r)
 			return errors.Wrap(err, "array X")
 		case a.name == "y":
 			seenY = true
-			labels, err = readSVHNLabels(a, r, most, order)
+			labels, err = f.readLabels(a, r, order)
 			return errors.Wrap(err, "array y")
 		}
 		return nil
@@ -170,15 +173,18 @@ func found(b bool) string {
 	return "missing"
 }
 
-// appendSVHNImages reads X, (32, 32, 3, N) column-major: image after image, each a
+// appendImages reads X, (32, 32, 3, N) column-major: image after image, each a
 // plane a channel, each plane column after column. Labels stay 0 for now.
-func appendSVHNImages(m *Images, a matArray, r io.Reader, most int) (int, error) {
+func (f svhnFormat) appendImages(m *Images, a matArray, r io.Reader) (int, error) {
 	dims := a.dims
 	if len(dims) == 3 { // MATLAB drops the last dimension if it is 1
 		dims = append(slices.Clone(dims), 1)
 	}
-	if len(dims) != 4 || dims[0] != svhnSide || dims[1] != svhnSide || dims[2] != 3 || dims[3] < 1 {
-		return 0, errors.Errorf("dimensions %v, want [%d %d 3 N]", a.dims, svhnSide, svhnSide)
+	if len(dims) != 4 || dims[0] != f.side || dims[1] != f.side || dims[2] != 3 || dims[3] < 1 {
+		return 0, errors.Errorf("dimensions %v, want [%d %d 3 N]", a.dims, f.side, f.side)
+	}
+	if dims[3] > f.most {
+		return 0, errors.Errorf("too large: %d images, want at most %d", dims[3], f.most)
 	}
 	if a.class != 9 || a.kind != matUint8 {
 		return 0, errors.Errorf("elements of class %d stored as type %d, want 9 and %d (uint8)", a.class, a.kind, matUint8)
@@ -187,15 +193,12 @@ func appendSVHNImages(m *Images, a matArray, r io.Reader, most int) (int, error)
 		return 0, errors.Errorf("%d bytes of elements, want %d for dimensions %v", a.bytes, a.elements(), a.dims)
 	}
 	// Some images at a time: one goroutine unpacks, all of them resize.
-	const batch = 256
-	buf := make([]byte, batch*svhnPixels)
+	batch, pixels := min(256, dims[3]), f.pixels()
+	buf := make([]byte, batch*pixels)
 	for n := 0; n < dims[3]; {
-		if n >= most {
-			return 0, errors.Errorf("too large: more than %d images", most)
-		}
 		k := min(batch, dims[3]-n)
-		if got, err := io.ReadFull(r, buf[:k*svhnPixels]); err != nil {
-			return 0, errors.Wrapf(noEOF(err), "truncated or damaged: got %d images of %d", n+got/svhnPixels, dims[3])
+		if got, err := io.ReadFull(r, buf[:k*pixels]); err != nil {
+			return 0, errors.Wrapf(noEOF(err), "truncated or damaged: got %d images of %d", n+got/pixels, dims[3])
 		}
 		slots := make([][]uint8, k)
 		for i := range slots {
@@ -205,9 +208,9 @@ func appendSVHNImages(m *Images, a matArray, r io.Reader, most int) (int, error)
 		workers := min(runtime.GOMAXPROCS(0), k)
 		for w := range workers {
 			wg.Go(func() {
-				s := newSVHNScaler(m.height)
+				s := newSVHNScaler(f.side, m.height)
 				for i := w; i < k; i += workers {
-					s.scale(slots[i], buf[i*svhnPixels:(i+1)*svhnPixels])
+					s.scale(slots[i], buf[i*pixels:(i+1)*pixels])
 				}
 			})
 		}
@@ -223,20 +226,21 @@ type svhnScaler struct {
 	draw     draw.Scaler
 }
 
-func newSVHNScaler(size int) *svhnScaler {
+func newSVHNScaler(side, size int) *svhnScaler {
 	return &svhnScaler{
-		src:  image.NewRGBA(image.Rect(0, 0, svhnSide, svhnSide)),
+		src:  image.NewRGBA(image.Rect(0, 0, side, side)),
 		dst:  image.NewRGBA(image.Rect(0, 0, size, size)),
-		draw: draw.BiLinear.NewScaler(size, size, svhnSide, svhnSide),
+		draw: draw.BiLinear.NewScaler(size, size, side, side),
 	}
 }
 
 func (s *svhnScaler) scale(dst, src []uint8) {
-	const plane = svhnSide * svhnSide
-	for x := range svhnSide {
-		for y := range svhnSide {
+	side := s.src.Rect.Dx()
+	plane := side * side
+	for x := range side {
+		for y := range side {
 			p := s.src.Pix[y*s.src.Stride+4*x:][:4]
-			at := x*svhnSide + y
+			at := x*side + y
 			p[0], p[1], p[2], p[3] = src[at], src[plane+at], src[2*plane+at], 255
 		}
 	}
@@ -251,11 +255,14 @@ func (s *svhnScaler) scale(dst, src []uint8) {
 	}
 }
 
-// readSVHNLabels reads y, (N, 1) of bytes or doubles.
-func readSVHNLabels(a matArray, r io.Reader, most int, order binary.ByteOrder) ([]uint8, error) {
+// readLabels reads y, (N, 1) of bytes or doubles.
+func (f svhnFormat) readLabels(a matArray, r io.Reader, order binary.ByteOrder) ([]uint8, error) {
 	n := a.elements()
 	if len(a.dims) != 2 || a.dims[0] != n && a.dims[1] != n || n < 1 {
 		return nil, errors.Errorf("dimensions %v, want [N 1]", a.dims)
+	}
+	if n > f.most {
+		return nil, errors.Errorf("too large: %d labels, want at most %d", n, f.most)
 	}
 	width := int64(1)
 	switch a.kind {
@@ -268,12 +275,9 @@ func readSVHNLabels(a matArray, r io.Reader, most int, order binary.ByteOrder) (
 	if a.bytes != width*int64(n) {
 		return nil, errors.Errorf("%d bytes of elements, want %d for dimensions %v", a.bytes, width*int64(n), a.dims)
 	}
-	raw, err := io.ReadAll(io.LimitReader(r, width*int64(most)+1)) // it grows with what is there
+	raw, err := io.ReadAll(r) // r ends after a.bytes, and the memory grows with what is there
 	if err != nil {
 		return nil, errors.Wrap(noEOF(err), "damaged")
-	}
-	if int64(len(raw)) > width*int64(most) {
-		return nil, errors.Errorf("too large: more than %d labels", most)
 	}
 	if int64(len(raw)) != a.bytes {
 		return nil, errors.Wrapf(io.ErrUnexpectedEOF, "truncated: %d bytes of %d", len(raw), a.bytes)

@@ -1,5 +1,5 @@
 // Fullbatch trains small networks of sign units by search for feasible targets, FTPROP, with every strategy of package
-// solvers, and beside it by mini-batch target propagation and by the straight-through estimator with equal time.
+// search, and beside it by mini-batch target propagation and by the straight-through estimator with equal time.
 //
 //	go run ./examples/fullbatch
 //

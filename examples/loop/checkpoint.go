@@ -1,11 +1,13 @@
 package loop
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/gob"
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -22,10 +24,11 @@ import (
 
 // checkpoint is all that training goes on from. On disk it is
 //
-//	magic, 16 bytes | length of the rest but the sum, uint64 little-endian | gob | SHA-256 of all before
+//	magic, 16 bytes | length of the rest but the sum | length of the gob | gob of a head | weights | tensors of the solver | SHA-256 of all before
 //
-// so that a file that was cut short, damaged or is of another program is told from a whole one before anything is
-// decoded.
+// with lengths and tensors little-endian, lengths uint64, so that a file that was cut short, damaged or is of another program is told
+// from a whole one before anything is decoded. What is large goes to the file and comes from it piece by piece: gob would hold the
+// whole of it in memory, twice while its buffer grows.
 type checkpoint struct {
 	Setup   string // what training on must have in common: see Config.Setup
 	Network string // name of the network
@@ -46,17 +49,27 @@ type layerState struct {
 	Dropout        nn.DropoutState
 }
 
-// solverState is a solvers.State without that of its inner solver.
+// solverState is a solvers.State without that of its inner solver, and without a map: for a map gob asks for as much memory as a file
+// says that it has entries.
 type solverState struct {
 	Solver string
 	Step   int
-	Slots  map[string][]solvers.Tensor
+	Slots  []slotState // by name
+}
+
+type slotState struct {
+	Name    string
+	Tensors []solvers.Tensor
 }
 
 func flatten(s solvers.State) []solverState {
 	var out []solverState
 	for at := &s; at != nil; at = at.Inner {
-		out = append(out, solverState{at.Solver, at.Step, at.Slots})
+		var slots []slotState
+		for _, name := range slices.Sorted(maps.Keys(at.Slots)) {
+			slots = append(slots, slotState{name, at.Slots[name]})
+		}
+		out = append(out, solverState{at.Solver, at.Step, slots})
 	}
 	return out
 }
@@ -64,7 +77,14 @@ func flatten(s solvers.State) []solverState {
 func nest(list []solverState) solvers.State {
 	var inner *solvers.State
 	for _, s := range slices.Backward(list) {
-		inner = &solvers.State{Solver: s.Solver, Step: s.Step, Slots: s.Slots, Inner: inner}
+		inner = &solvers.State{Solver: s.Solver, Step: s.Step, Inner: inner}
+		if len(s.Slots) == 0 {
+			continue
+		}
+		inner.Slots = make(map[string][]solvers.Tensor, len(s.Slots))
+		for _, slot := range s.Slots {
+			inner.Slots[slot.Name] = slot.Tensors
+		}
 	}
 	if inner == nil {
 		return solvers.State{}
@@ -73,9 +93,28 @@ func nest(list []solverState) solvers.State {
 }
 
 const (
-	checkpointMagic = "ftprop checkpt 2"
+	checkpointMagic = "ftprop checkpt 3"
 	headerSize      = len(checkpointMagic) + 8
 )
+
+// head is a checkpoint without what is large.
+type head struct {
+	Checkpoint checkpoint // neither Weights nor Slots
+	Weights    int        // bytes
+	Slots      [][]slotHead
+}
+
+// slotHead is a slot of a solver whose tensors are elsewhere.
+type slotHead struct {
+	Name    string
+	Tensors []tensorHead
+}
+
+// tensorHead says how many elements a tensor has; one of the numbers is 0.
+type tensorHead struct {
+	Shape            []int
+	Float32, Float64 int
+}
 
 // statefulLayers returns the layers of a graph that remember something, in the order in which they were made.
 func statefulLayers(g *gorgonia.ExprGraph) []gorgonia.Op {
@@ -124,61 +163,223 @@ func setLayerStates(net *models.Net, states []layerState) error {
 	return nil
 }
 
-// encode returns the checkpoint as a file has it.
-func (c *checkpoint) encode() ([]byte, error) {
+// head returns what goes before the weights and tensors, and the latter in their order.
+func (c *checkpoint) head() (head, []solvers.Tensor) {
+	h := head{Checkpoint: *c, Weights: len(c.Weights), Slots: make([][]slotHead, len(c.Solver))}
+	h.Checkpoint.Weights, h.Checkpoint.Solver = nil, slices.Clone(c.Solver)
+	var tensors []solvers.Tensor
+	for i, s := range c.Solver {
+		h.Checkpoint.Solver[i].Slots = nil
+		for _, slot := range s.Slots {
+			head := slotHead{Name: slot.Name}
+			for _, t := range slot.Tensors {
+				head.Tensors = append(head.Tensors, tensorHead{t.Shape, len(t.Float32), len(t.Float64)})
+				tensors = append(tensors, t)
+			}
+			h.Slots[i] = append(h.Slots[i], head)
+		}
+	}
+	return h, tensors
+}
+
+// encode writes the checkpoint as a file has it.
+func (c *checkpoint) encode(w io.Writer) error {
+	h, tensors := c.head()
 	var buf bytes.Buffer
-	if err := gob.NewEncoder(&buf).Encode(c); err != nil {
-		return nil, errors.Wrap(err, "loop: checkpoint")
+	if err := gob.NewEncoder(&buf).Encode(&h); err != nil {
+		return errors.Wrap(err, "loop: checkpoint")
 	}
-	return seal(buf.Bytes()), nil
-}
-
-// seal puts header and checksum around a checkpoint's gob.
-func seal(payload []byte) []byte {
-	b := append(make([]byte, 0, headerSize+len(payload)+sha256.Size), checkpointMagic...)
-	b = binary.LittleEndian.AppendUint64(b, uint64(len(payload)))
-	b = append(b, payload...)
-	sum := sha256.Sum256(b)
-	return append(b, sum[:]...)
-}
-
-// write writes the checkpoint to a file: until it is whole, the one of that name before stays.
-func (c *checkpoint) write(path string) error {
-	b, err := c.encode()
-	if err != nil {
-		return err
+	size := uint64(8 + buf.Len() + len(c.Weights))
+	for _, t := range tensors {
+		size += 4*uint64(len(t.Float32)) + 8*uint64(len(t.Float64))
 	}
-	return atomicfile.Write(path, func(w io.Writer) error {
-		_, err := w.Write(b)
-		return err
+	return seal(w, size, func(w io.Writer) error {
+		if _, err := w.Write(binary.LittleEndian.AppendUint64(nil, uint64(buf.Len()))); err != nil {
+			return err
+		}
+		for _, b := range [][]byte{buf.Bytes(), c.Weights} {
+			if _, err := w.Write(b); err != nil {
+				return err
+			}
+		}
+		for _, t := range tensors {
+			if err := writeNumbers(w, t.Float32); err != nil {
+				return err
+			}
+			if err := writeNumbers(w, t.Float64); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
-func readCheckpoint(path string) (*checkpoint, error) {
-	const most = 1 << 32 // bytes: ten times what the largest network here has, with its solver
-	b, err := regular.Read(path, most)
+// seal puts header and checksum around the size bytes that payload writes.
+func seal(w io.Writer, size uint64, payload func(io.Writer) error) error {
+	sum := sha256.New()
+	both := io.MultiWriter(w, sum)
+	if _, err := both.Write(binary.LittleEndian.AppendUint64([]byte(checkpointMagic), size)); err != nil {
+		return err
+	}
+	if err := payload(both); err != nil {
+		return err
+	}
+	_, err := w.Write(sum.Sum(nil))
+	return err
+}
+
+// piece is the number of elements that are converted at a time.
+const piece = 1 << 13
+
+func writeNumbers[T float32 | float64](w io.Writer, x []T) error {
+	b := make([]byte, min(len(x), piece)*8)
+	for part := range slices.Chunk(x, piece) {
+		n, err := binary.Encode(b, binary.LittleEndian, part)
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(b[:n]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readNumbers reads n numbers, nil for none. The caller knows that there are so many.
+func readNumbers[T float32 | float64](r io.Reader, n int) ([]T, error) {
+	if n == 0 {
+		return nil, nil
+	}
+	x, b := make([]T, n), make([]byte, min(n, piece)*8)
+	for part := range slices.Chunk(x, piece) {
+		b := b[:binary.Size(part)]
+		if _, err := io.ReadFull(r, b); err != nil {
+			return nil, err
+		}
+		if _, err := binary.Decode(b, binary.LittleEndian, part); err != nil {
+			return nil, err
+		}
+	}
+	return x, nil
+}
+
+// write writes the checkpoint to a file: until it is whole, the one of that name before stays.
+func (c *checkpoint) write(path string) error { return atomicfile.Write(path, c.encode) }
+
+// mostBytes is what a checkpoint of the training may have, with room to spare: a weight and three numbers of a solver's take 35 bytes, an epoch
+// and its layers hundreds. The epochs may be more than those of the configuration.
+func (t *Trainer) mostBytes() int64 {
+	const beyond, epoch, weight = 1 << 24, 1 << 12, 64
+	n := beyond + epoch*int64(min(t.c.Epochs, 1<<20))
+	for _, p := range t.c.Net.Params() {
+		n += weight * int64(p.Shape().TotalSize())
+	}
+	return n
+}
+
+// readCheckpoint reads a file of at most most bytes.
+func readCheckpoint(path string, most int64) (*checkpoint, error) {
+	f, size, err := regular.Open(path, most)
 	if err != nil {
 		return nil, errors.Wrap(err, "loop: checkpoint")
 	}
-	c, err := decodeCheckpoint(b)
+	defer f.Close()
+	c, err := decodeCheckpoint(f, size)
 	return c, errors.WithMessagef(err, "loop: checkpoint %s", path)
 }
 
-func decodeCheckpoint(b []byte) (*checkpoint, error) {
-	if len(b) < headerSize || string(b[:len(checkpointMagic)]) != checkpointMagic {
+// decodeCheckpoint reads all of r twice: it decodes nothing of a file whose checksum is wrong.
+func decodeCheckpoint(r io.ReaderAt, size int64) (*checkpoint, error) {
+	header := make([]byte, headerSize)
+	if n, err := r.ReadAt(header, 0); n < headerSize && err != io.EOF {
+		return nil, errors.Wrap(err, "it cannot be read")
+	}
+	if string(header[:len(checkpointMagic)]) != checkpointMagic || size < int64(headerSize) {
 		return nil, errors.Errorf("it does not begin with %q: not a checkpoint of this program", checkpointMagic)
 	}
-	n := binary.LittleEndian.Uint64(b[len(checkpointMagic):])
-	if have := uint64(len(b) - headerSize); have < sha256.Size || n != have-sha256.Size {
-		return nil, errors.Errorf("it is %d bytes long and should be %d: cut short, or something was appended", len(b), uint64(headerSize)+n+sha256.Size)
+	n := binary.LittleEndian.Uint64(header[len(checkpointMagic):])
+	if have := uint64(size) - uint64(headerSize); have < sha256.Size || n != have-sha256.Size {
+		return nil, errors.Errorf("it is %d bytes long and should be %d: cut short, or something was appended", size, uint64(headerSize)+n+sha256.Size)
 	}
-	end := len(b) - sha256.Size
-	if sha256.Sum256(b[:end]) != [sha256.Size]byte(b[end:]) {
+	end := size - sha256.Size
+	want := make([]byte, sha256.Size)
+	if _, err := io.ReadFull(io.NewSectionReader(r, end, sha256.Size), want); err != nil {
+		return nil, errors.Wrap(err, "it cannot be read")
+	}
+	sum := sha256.New()
+	if _, err := io.Copy(sum, io.NewSectionReader(r, 0, end)); err != nil {
+		return nil, errors.Wrap(err, "it cannot be read")
+	}
+	if !bytes.Equal(sum.Sum(nil), want) {
 		return nil, errors.New("its checksum is wrong: the file is damaged")
 	}
-	c := new(checkpoint)
-	if err := gob.NewDecoder(bytes.NewReader(b[headerSize:end])).Decode(c); err != nil {
-		return nil, errors.Wrap(err, "it cannot be decoded")
+	c, err := decodePayload(bufio.NewReaderSize(io.NewSectionReader(r, int64(headerSize), int64(n)), 1<<16), n)
+	return c, errors.Wrap(err, "it cannot be decoded")
+}
+
+// decodePayload decodes what is between header and checksum, left bytes.
+func decodePayload(r io.Reader, left uint64) (*checkpoint, error) {
+	take := func(n uint64) error { // before anything of that size is allocated
+		if n > left {
+			return errors.Errorf("it speaks of %d bytes more than it has", n-left)
+		}
+		left -= n
+		return nil
+	}
+	var length [8]byte
+	if err := take(8); err != nil {
+		return nil, err
+	}
+	if _, err := io.ReadFull(r, length[:]); err != nil {
+		return nil, err
+	}
+	n := binary.LittleEndian.Uint64(length[:])
+	if err := take(n); err != nil {
+		return nil, err
+	}
+	b := make([]byte, n)
+	if _, err := io.ReadFull(r, b); err != nil {
+		return nil, err
+	}
+	var h head
+	if err := gob.NewDecoder(bytes.NewReader(b)).Decode(&h); err != nil {
+		return nil, err
+	}
+	c := &h.Checkpoint
+	if h.Weights < 0 || len(h.Slots) != len(c.Solver) {
+		return nil, errors.Errorf("it has %d bytes of weights and slots of %d solvers, of %d", h.Weights, len(h.Slots), len(c.Solver))
+	}
+	if err := take(uint64(h.Weights)); err != nil {
+		return nil, err
+	}
+	c.Weights = make([]byte, h.Weights)
+	if _, err := io.ReadFull(r, c.Weights); err != nil {
+		return nil, err
+	}
+	for i, slots := range h.Slots {
+		for _, s := range slots {
+			tensors := make([]solvers.Tensor, len(s.Tensors))
+			for k, t := range s.Tensors {
+				if t.Float32 < 0 || t.Float64 < 0 || uint64(t.Float32) > left/4 || uint64(t.Float64) > left/8 {
+					return nil, errors.Errorf("a tensor %s has %d and %d elements, more than it has", printable(s.Name), t.Float32, t.Float64)
+				}
+				if err := take(4*uint64(t.Float32) + 8*uint64(t.Float64)); err != nil {
+					return nil, err
+				}
+				var err error
+				tensors[k].Shape = t.Shape
+				if tensors[k].Float32, err = readNumbers[float32](r, t.Float32); err != nil {
+					return nil, err
+				}
+				if tensors[k].Float64, err = readNumbers[float64](r, t.Float64); err != nil {
+					return nil, err
+				}
+			}
+			c.Solver[i].Slots = append(c.Solver[i].Slots, slotState{s.Name, tensors})
+		}
+	}
+	if left > 0 {
+		return nil, errors.Errorf("%d bytes are left over", left)
 	}
 	return c, nil
 }
@@ -210,13 +411,16 @@ func (t *Trainer) suits(c *checkpoint) error {
 	}
 	params := t.c.Net.Params()
 	for _, s := range c.Solver {
-		for name, slot := range s.Slots {
-			if len(slot) != len(params) {
-				return errors.Errorf("its solver has %s for %d parameters, the network has %d", printable(name), len(slot), len(params))
+		for k, slot := range s.Slots {
+			if k > 0 && slot.Name <= s.Slots[k-1].Name {
+				return errors.Errorf("its solver has %s after %s, want names in order, each once", printable(slot.Name), printable(s.Slots[k-1].Name))
+			}
+			if len(slot.Tensors) != len(params) {
+				return errors.Errorf("its solver has %s for %d parameters, the network has %d", printable(slot.Name), len(slot.Tensors), len(params))
 			}
 			for i, p := range params {
-				if !slices.Equal(slot[i].Shape, p.Shape()) {
-					return errors.Errorf("its solver has %s of shape %v for %s, want %v", printable(name), slot[i].Shape, p.Name(), p.Shape())
+				if got := slot.Tensors[i].Shape; !slices.Equal(got, p.Shape()) {
+					return errors.Errorf("its solver has %s of shape %v for %s, want %v", printable(slot.Name), got, p.Name(), p.Shape())
 				}
 			}
 		}
@@ -240,7 +444,12 @@ func printable(s string) string {
 
 // state returns where training stands.
 func (t *Trainer) state() (*checkpoint, error) {
+	size := 1 << 16 // of names and running statistics; the buffer grows where they take more
+	for _, p := range t.c.Net.Params() {
+		size += 4 * p.Shape().TotalSize()
+	}
 	var weights bytes.Buffer
+	weights.Grow(size)
 	if err := t.c.Net.Save(&weights); err != nil {
 		return nil, err
 	}

@@ -3,10 +3,12 @@ package loop
 import (
 	"bytes"
 	"context"
-	"encoding/gob"
+	"encoding/binary"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -72,11 +74,25 @@ func stops(t testing.TB) []*checkpoint {
 
 func payload(t testing.TB, c *checkpoint) []byte {
 	t.Helper()
-	b, err := c.encode()
+	var b bytes.Buffer
+	if err := c.encode(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()[headerSize : b.Len()-32]
+}
+
+// sealed is a payload as a file has it.
+func sealed(t testing.TB, payload []byte) *bytes.Reader {
+	t.Helper()
+	var b bytes.Buffer
+	err := seal(&b, uint64(len(payload)), func(w io.Writer) error {
+		_, err := w.Write(payload)
+		return err
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b[headerSize : len(b)-32]
+	return bytes.NewReader(b.Bytes())
 }
 
 // Whatever a file says, it is taken whole, or refused and nothing has changed.
@@ -110,11 +126,15 @@ func TestResumeHostile(t *testing.T) {
 		"solver":             {middle, func(c *checkpoint) { c.Solver = nil }, "solver"},
 		"inner solver":       {middle, func(c *checkpoint) { c.Solver = c.Solver[:1] }, "solver"},
 		"solver's shape": {middle, func(c *checkpoint) {
-			s := nest(c.Solver)
-			slots := slices.Clone(s.Inner.Slots["momentum_buffer"])
-			slots[0].Shape = []int{1 << 40}
-			c.Solver = []solverState{{s.Solver, s.Step, nil}, {s.Inner.Solver, s.Inner.Step, map[string][]solvers.Tensor{"momentum_buffer": slots}}}
+			tensors := slices.Clone(c.Solver[1].Slots[0].Tensors)
+			tensors[0].Shape = []int{1 << 40}
+			c.Solver = slices.Clone(c.Solver)
+			c.Solver[1].Slots = []slotState{{c.Solver[1].Slots[0].Name, tensors}}
 		}, "shape"},
+		"solver's slot twice": {middle, func(c *checkpoint) {
+			c.Solver = slices.Clone(c.Solver)
+			c.Solver[1].Slots = slices.Repeat(c.Solver[1].Slots, 2)
+		}, "momentum_buffer after momentum_buffer"},
 		"network": {middle, func(c *checkpoint) { c.Network = "a\x1b[2Jb" }, `"a\x1b[2Jb"`},
 		"setup":   {middle, func(c *checkpoint) { c.Setup = "\r-data digits" }, `"\r-data digits"`},
 	} {
@@ -125,7 +145,7 @@ func TestResumeHostile(t *testing.T) {
 		if strings.ContainsAny(err.Error(), "\r\x1b") {
 			t.Errorf("%s: %q moves the cursor", name, err)
 		}
-		if !same(before, payload(t, must(t, tr))) {
+		if !same(t, before, payload(t, must(t, tr))) {
 			t.Errorf("%s: refused, and training stands elsewhere than before", name)
 		}
 	}
@@ -140,23 +160,28 @@ func must(t testing.TB, tr *Trainer) *checkpoint {
 	return c
 }
 
-// same compares what two gobs hold: the order of their maps is another each time.
-func same(a, b []byte) bool {
-	var x, y checkpoint
-	if gob.NewDecoder(bytes.NewReader(a)).Decode(&x) != nil || gob.NewDecoder(bytes.NewReader(b)).Decode(&y) != nil {
-		return false
+// same compares what two payloads hold: the order of a gob's maps is another each time.
+func same(t testing.TB, a, b []byte) bool {
+	t.Helper()
+	var x, y *checkpoint
+	for _, p := range []struct {
+		to      **checkpoint
+		payload []byte
+	}{{&x, a}, {&y, b}} {
+		r := sealed(t, p.payload)
+		var err error
+		if *p.to, err = decodeCheckpoint(r, r.Size()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return bytes.Equal(x.Weights, y.Weights) && x.Epoch == y.Epoch && x.Step == y.Step && x.Sum == y.Sum && len(x.History) == len(y.History) &&
 		slices.EqualFunc(x.Layers, y.Layers, func(a, b layerState) bool {
 			return slices.Equal(a.Mean, b.Mean) && slices.Equal(a.Variance, b.Variance) && a.Dropout == b.Dropout
 		}) &&
 		slices.EqualFunc(x.Solver, y.Solver, func(a, b solverState) bool {
-			for k, v := range a.Slots {
-				if !slices.EqualFunc(v, b.Slots[k], func(a, b solvers.Tensor) bool { return slices.Equal(a.Float32, b.Float32) }) {
-					return false
-				}
-			}
-			return a.Solver == b.Solver && a.Step == b.Step && len(a.Slots) == len(b.Slots)
+			return a.Solver == b.Solver && a.Step == b.Step && slices.EqualFunc(a.Slots, b.Slots, func(a, b slotState) bool {
+				return a.Name == b.Name && slices.EqualFunc(a.Tensors, b.Tensors, func(a, b solvers.Tensor) bool { return slices.Equal(a.Float32, b.Float32) })
+			})
 		})
 }
 
@@ -166,7 +191,7 @@ func checkRestored(t testing.TB, tr *Trainer, c *checkpoint) {
 	if err := tr.restore(c); err != nil {
 		t.Fatal(err)
 	}
-	if !same(payload(t, c), payload(t, must(t, tr))) {
+	if !same(t, payload(t, c), payload(t, must(t, tr))) {
 		t.Error("training stands elsewhere than the checkpoint")
 	}
 }
@@ -272,18 +297,100 @@ func TestCheckpointIsGone(t *testing.T) {
 	}
 }
 
-func FuzzDecodeCheckpoint(f *testing.F) {
-	for _, c := range stops(f)[:3] {
-		c.Weights = c.Weights[:8] // their bytes are not looked into here
-		f.Add(payload(f, c), true)
+// A file that no checkpoint of the training can be is refused unread.
+func TestCheckpointSize(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "checkpoint")
+	if err := os.WriteFile(path, []byte(checkpointMagic), 0o644); err != nil {
+		t.Fatal(err)
 	}
-	f.Add(seal([]byte("x")), false)
-	f.Add([]byte(checkpointMagic), false)
-	f.Fuzz(func(t *testing.T, b []byte, sealed bool) {
-		if sealed { // what is behind the checksum, which no mutation gets right
-			b = seal(b)
+	if err := os.Truncate(path, 1<<30); err != nil { // without taking room on the disk
+		t.Fatal(err)
+	}
+	tr := trained(t, small(t))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	err := tr.Resume(path)
+	runtime.ReadMemStats(&after)
+	gtest.WantError(t, "a gigabyte", err, path, "1073741824 bytes, want at most")
+	if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
+		t.Errorf("allocated %d kB", n>>10)
+	}
+}
+
+// gobUint reads a number as gob writes it: below 128 a byte, else the negated number of its bytes, and those.
+func gobUint(b []byte) (value, size int) {
+	if b[0] < 128 {
+		return int(b[0]), 1
+	}
+	n := -int(int8(b[0]))
+	for _, v := range b[1 : 1+n] {
+		value = value<<8 | int(v)
+	}
+	return value, 1 + n
+}
+
+// A count in a file asks for no memory that the file does not have: each byte in turn becomes the largest count that could pass.
+func TestCheckpointCounts(t *testing.T) {
+	if gtest.Race {
+		t.Skip("what it measures is memory")
+	}
+	whole := payload(t, stops(t)[1])
+	head := 8 + int(binary.LittleEndian.Uint64(whole))
+	b, rest := whole[8:head], whole[head:]
+	last := 0 // the message with the values; those before it describe types
+	for at := 0; at < len(b); {
+		last = at
+		n, size := gobUint(b[at:])
+		at += size + n
+	}
+	n, size := gobUint(b[last:])
+	values := b[last+size:]
+	if len(values) != n {
+		t.Fatalf("the last message has %d bytes, want %d", len(values), n)
+	}
+	most := uint64(0)
+	for at := range values {
+		hostile := slices.Concat(b[:last], []byte{0xfd, 0, 0, 0}, values[:at], []byte{0xfc, 0, 0x40, 0, 0}, values[at+1:])
+		n := len(hostile) - last - 4
+		copy(hostile[last+1:], []byte{byte(n >> 16), byte(n >> 8), byte(n)})
+		r := sealed(t, slices.Concat(binary.LittleEndian.AppendUint64(nil, uint64(len(hostile))), hostile, rest))
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := decodeCheckpoint(r, r.Size())
+		runtime.ReadMemStats(&after)
+		used := after.TotalAlloc - before.TotalAlloc
+		if most = max(most, used); used > 64<<20 {
+			t.Errorf("byte %d of %d is a count of 4 million: %d MB, %v", at, len(values), used>>20, err)
 		}
-		if c, err := decodeCheckpoint(b); (err == nil) == (c == nil) {
+	}
+	t.Logf("at most %d kB", most>>10)
+}
+
+func FuzzDecodeCheckpoint(f *testing.F) {
+	var bases [][]byte
+	for i, c := range stops(f)[:3] {
+		c.Weights = c.Weights[:8] // their bytes are not looked into here
+		whole, err := io.ReadAll(sealed(f, payload(f, c)))
+		if err != nil {
+			f.Fatal(err)
+		}
+		bases = append(bases, payload(f, c), whole)
+		f.Add(uint8(2*i), uint16(0), uint16(0), []byte{}, true)
+		f.Add(uint8(2*i+1), uint16(0), uint16(0), []byte{}, false)
+		f.Add(uint8(2*i+1), uint16(200), uint16(1), []byte("x"), false)
+	}
+	f.Add(uint8(0), uint16(0), uint16(math.MaxUint16), []byte("x"), true)
+	f.Add(uint8(0), uint16(0), uint16(math.MaxUint16), []byte(checkpointMagic), false)
+	f.Fuzz(func(t *testing.T, base uint8, at, drop uint16, patch []byte, whole bool) {
+		if len(patch) > 128 {
+			return
+		}
+		b := gtest.Splice(bases[int(base)%len(bases)], at, drop, patch)
+		r := bytes.NewReader(b)
+		if whole { // what is behind the checksum, which no mutation gets right
+			r = sealed(t, b)
+		}
+		if c, err := decodeCheckpoint(r, r.Size()); (err == nil) == (c == nil) {
 			t.Fatal("neither a checkpoint nor an error, or both")
 		}
 	})
@@ -292,31 +399,46 @@ func FuzzDecodeCheckpoint(f *testing.F) {
 // Whatever a whole checkpoint says, it is restored whole, and training can go on, or it is refused and nothing has changed.
 func FuzzResume(f *testing.F) {
 	all := stops(f)
-	for _, c := range all {
-		shape := c.Solver[1].Slots["momentum_buffer"]
+	for i, c := range all {
 		n := 0
-		if len(shape) > 0 {
-			n = shape[0].Shape[0]
+		if len(c.Solver[1].Slots) > 0 {
+			n = c.Solver[1].Slots[0].Tensors[0].Shape[0]
 		}
-		f.Add(c.Epoch, c.Step, c.Sum.Images, c.Sum.Top1, c.Sum.Top5, c.Sum.Loss, c.Seconds, c.Weights, c.Layers[0].Mean[0], c.Layers[0].Variance[1],
+		f.Add(c.Epoch, c.Step, c.Sum.Images, c.Sum.Top1, c.Sum.Top5, c.Sum.Loss, c.Seconds, uint8(i), uint16(0), uint16(0), []byte{}, c.Layers[0].Mean[0], c.Layers[0].Variance[1],
 			len(c.History), c.Solver[0].Step, c.Solver[1].Step, n, float32(0))
 	}
 	tr := trained(f, small(f))
 	start := must(f, tr)
-	var weights bytes.Buffer
-	f.Fuzz(func(t *testing.T, epoch, step, images, top1, top5 int, loss, seconds float64, file []byte, mean, variance float64, history, scheduled, steps, side int, momentum float32) {
+	var weights [][]float32
+	for _, p := range tr.c.Net.Params() {
+		weights = append(weights, slices.Clone(p.Value().Data().([]float32)))
+	}
+	untouched := func() bool { // as at the start, without the time that writing a file takes
+		for i, p := range tr.c.Net.Params() {
+			if !slices.Equal(p.Value().Data().([]float32), weights[i]) {
+				return false
+			}
+		}
+		return tr.epoch == 0 && tr.step == 0 && slices.EqualFunc(layerStates(tr.c.Net), start.Layers, func(a, b layerState) bool {
+			return slices.Equal(a.Mean, b.Mean) && slices.Equal(a.Variance, b.Variance)
+		})
+	}
+	f.Fuzz(func(t *testing.T, epoch, step, images, top1, top5 int, loss, seconds float64, file uint8, at, drop uint16, patch []byte, mean, variance float64, history, scheduled, steps, side int, momentum float32) {
+		if len(patch) > 128 {
+			return
+		}
 		c := *all[3]
-		c.Epoch, c.Step, c.Sum, c.Seconds, c.Weights = epoch, step, tally{loss, top1, top5, images}, seconds, file
+		c.Epoch, c.Step, c.Sum, c.Seconds = epoch, step, tally{loss, top1, top5, images}, seconds
+		c.Weights = gtest.Splice(all[int(file)%len(all)].Weights, at, drop, patch)
 		c.History = c.History[:min(max(history, 0), 2)]
 		c.Layers = []layerState{{Mean: []float64{mean, 0}, Variance: []float64{1, variance}}}
-		slots := slices.Clone(c.Solver[1].Slots["momentum_buffer"])
-		first := slices.Clone(slots[0].Float32)
+		tensors := slices.Clone(c.Solver[1].Slots[0].Tensors)
+		first := slices.Clone(tensors[0].Float32)
 		first[0] = momentum
-		slots[0] = solvers.Tensor{Shape: []int{side, slots[0].Shape[1]}, Float32: first}
-		c.Solver = []solverState{{c.Solver[0].Solver, scheduled, nil}, {c.Solver[1].Solver, steps, map[string][]solvers.Tensor{"momentum_buffer": slots}}}
+		tensors[0] = solvers.Tensor{Shape: []int{side, tensors[0].Shape[1]}, Float32: first}
+		c.Solver = []solverState{{c.Solver[0].Solver, scheduled, nil}, {c.Solver[1].Solver, steps, []slotState{{c.Solver[1].Slots[0].Name, tensors}}}}
 		if err := tr.restore(&c); err != nil {
-			weights.Reset()
-			if err := tr.c.Net.Save(&weights); err != nil || !bytes.Equal(weights.Bytes(), start.Weights) || tr.epoch != 0 || tr.step != 0 {
+			if !untouched() {
 				t.Fatalf("refused, and not as before: %v", err)
 			}
 			return

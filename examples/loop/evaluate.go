@@ -88,14 +88,18 @@ type runner struct {
 	vm gorgonia.VM
 }
 
+// DefaultEvalBatch is the number of images a batch in evaluation where none is given. A graph keeps the results of all its operations,
+// so that five times as many take five times the memory, and are hardly faster.
+const DefaultEvalBatch = 50
+
 // NewEvaluator returns an evaluator for a network that is in training, or not. loss nil means none: Metrics.Loss is 0.
-// batch 0 means 250. Close it after use.
+// batch 0 means DefaultEvalBatch. Close it after use.
 func NewEvaluator(net *models.Net, loss LossFunc, batch int) (*Evaluator, error) {
 	if batch < 0 {
 		return nil, errors.Errorf("loop: evaluation in batches of %d", batch)
 	}
 	if batch == 0 {
-		batch = 250
+		batch = DefaultEvalBatch
 	}
 	return &Evaluator{net: net, loss: loss, batch: batch, sized: map[int]*runner{}}, nil
 }

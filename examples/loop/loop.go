@@ -40,7 +40,7 @@ type Config struct {
 	Epochs int
 	Seed   uint64 // of the order of the images and of their augmentation
 
-	EvalBatch int // images a batch in evaluation; 0 means 250
+	EvalBatch int // images a batch in evaluation; 0 means DefaultEvalBatch
 	Workers   int // goroutines that read images; 0 means the loader's default
 	Inspect   int // images of the training set, evenly spaced, not augmented, on which the layers are looked at after each epoch; 0 means not at all
 
@@ -325,7 +325,7 @@ func (t *Trainer) finish(ctx context.Context) error {
 	}
 	if t.probe != nil {
 		var err error
-		if e.Layers, err = t.probe.look(); err != nil {
+		if e.Layers, err = t.probe.look(t.c.Workers); err != nil {
 			return err
 		}
 	}
@@ -386,7 +386,7 @@ func (t *Trainer) checkpoint() error {
 
 // Resume goes on from a checkpoint that a trainer with the same configuration has written; Epochs may differ. An error changes nothing.
 func (t *Trainer) Resume(path string) error {
-	c, err := readCheckpoint(path)
+	c, err := readCheckpoint(path, t.mostBytes())
 	if err != nil {
 		return err
 	}
@@ -402,11 +402,24 @@ type probe struct {
 	*graph
 	vm     gorgonia.VM
 	layers *diagnostics.Probe
+	images data.Source
+}
+
+// lookBatch returns the number of images that are looked at at a time, of n: the largest divisor up to 25, unless that is small. A
+// graph keeps the results of all its operations, and this one has gradients as well and stays beside those of training and evaluation.
+func lookBatch(n int) int {
+	const most, least = 25, 8
+	for batch := min(n, most); batch >= least; batch-- {
+		if n%batch == 0 {
+			return batch
+		}
+	}
+	return n
 }
 
 func newProbe(c *Config) (*probe, error) {
 	n := min(c.Inspect, c.Train.N())
-	net, err := c.Net.At(n)
+	net, err := c.Net.At(lookBatch(n))
 	if err != nil {
 		return nil, err
 	}
@@ -422,30 +435,38 @@ func newProbe(c *Config) (*probe, error) {
 	if p.layers, err = diagnostics.Watch(net.Hidden, net.HiddenNames()); err != nil {
 		return nil, err
 	}
-	some, err := data.Subset(c.Train, data.Spread(n, c.Train.N()))
-	if err != nil {
-		return nil, err
-	}
-	loader, err := data.NewLoader(some, data.LoaderOptions{Batch: n, Eval: true})
-	if err != nil {
-		return nil, err
-	}
-	defer loader.Close()
-	b, err := loader.Next(context.Background())
-	if err != nil && err != io.EOF {
-		return nil, err
-	}
-	if err := g.load(b.X, b.Y); err != nil {
+	if p.images, err = data.Subset(c.Train, data.Spread(n, c.Train.N())); err != nil {
 		return nil, err
 	}
 	p.vm = gorgonia.NewTapeMachine(net.Input.Graph(), gorgonia.EvalMode())
 	return p, nil
 }
 
-func (p *probe) look() ([]diagnostics.Layer, error) {
+func (p *probe) look(workers int) ([]diagnostics.Layer, error) {
+	loader, err := data.NewLoader(p.images, data.LoaderOptions{Batch: p.net.Input.Shape()[0], Eval: true, Workers: workers})
+	if err != nil {
+		return nil, err
+	}
+	defer loader.Close()
+	for b, err := range loader.Batches(context.Background()) {
+		if err != nil {
+			return nil, err
+		}
+		if err := p.one(b); err != nil {
+			return nil, errors.WithMessage(err, "loop: look at the layers")
+		}
+	}
+	return p.layers.Read()
+}
+
+// one looks at a part of the images.
+func (p *probe) one(b *data.Batch) error {
+	if err := p.load(b.X, b.Y); err != nil {
+		return err
+	}
 	if err := p.vm.RunAll(); err != nil {
-		return nil, errors.Wrap(err, "loop: look at the layers")
+		return err
 	}
 	defer p.vm.Reset()
-	return p.layers.Read()
+	return p.layers.Add()
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/ftprop/ftprop/examples/notebooks"
 	"github.com/ftprop/ftprop/examples/pictures"
-	"github.com/ftprop/ftprop/solvers"
+	"github.com/ftprop/ftprop/search"
 	"gorgonia.org/tensor"
 )
 
@@ -18,7 +18,7 @@ import (
 # 5. Algorithm 1 and certificates
 
 With targets for every hidden unit, training a threshold network falls apart into one small problem for each unit: are its targets
-linearly separable from its inputs? Algorithm 1 (`solvers.FullBatch`) searches for targets that all units can reach, on the
+linearly separable from its inputs? Algorithm 1 (`search.FullBatch`) searches for targets that all units can reach, on the
 whole data set. And whether a unit can reach its targets is not a matter of opinion: a certificate shows it, in exact arithmetic.
 
 The exclusive or of two inputs: no single sign unit has it. The proof is a positive multiplier for each sample, with which the
@@ -38,7 +38,7 @@ func vector(v ...float64) *tensor.Dense {
 func Example_fullBatchCertify() {
 	x := matrix(4, 2, -1, -1, +1, -1, -1, +1, +1, +1)
 	for _, t := range []*tensor.Dense{vector(-1, +1, +1, -1), vector(-1, +1, +1, +1)} {
-		c := notebooks.Must(solvers.Certify(context.Background(), solvers.Layer{}, x, t))
+		c := notebooks.Must(search.Certify(context.Background(), search.Layer{}, x, t))
 		fmt.Println("targets", t.Data(), "are", c)
 		fmt.Println("verified:", c.Verify(x, t) == nil)
 	}
@@ -73,14 +73,14 @@ func parity(n int) (x, y *tensor.Dense) {
 }
 
 // layers makes a network of random weights.
-func layers(sizes ...int) (out []solvers.Layer) {
+func layers(sizes ...int) (out []search.Layer) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for l := range len(sizes) - 1 {
 		w := make([]float64, sizes[l]*sizes[l+1])
 		for i := range w {
 			w[i] = rng.NormFloat64()
 		}
-		out = append(out, solvers.Layer{W: matrix(sizes[l+1], sizes[l], w...), B: vector(make([]float64, sizes[l+1])...)})
+		out = append(out, search.Layer{W: matrix(sizes[l+1], sizes[l], w...), B: vector(make([]float64, sizes[l+1])...)})
 	}
 	return out
 }
@@ -90,7 +90,7 @@ func Example_fullBatchParity() {
 	net := layers(5, 8, 1)
 	var missed pictures.Series
 	best := len(y.Float64s())
-	fit := solvers.FullBatch{Seed: 1, Progress: func(p solvers.Progress) {
+	fit := search.FullBatch{Seed: 1, Progress: func(p search.Progress) {
 		best = min(best, p.Missed)
 		missed.Y = append(missed.Y, float64(best))
 	}}
@@ -103,7 +103,7 @@ func Example_fullBatchParity() {
 	show(func(w io.Writer) error {
 		return pictures.Lines(w, "Parity of 5 inputs, 5-8-1 sign units", pictures.Panel{X: "Setting of the hidden layer's targets", Y: "Labels missed by the best so far (of 32)", Lines: []pictures.Series{missed}})
 	})
-	z := notebooks.Must(solvers.Forward(net, x)).Float64s()
+	z := notebooks.Must(search.Forward(net, x)).Float64s()
 	wrong := 0
 	for i, t := range y.Float64s() {
 		if (z[i] > 0) != (t > 0) {
@@ -124,7 +124,7 @@ And what no network can do: two samples with the same inputs and different label
 
 func Example_fullBatchInfeasible() {
 	x, y := matrix(3, 1, 0, 0.5, 0.5), vector(-1, +1, -1)
-	result := notebooks.Must(solvers.FullBatch{Seed: 1}.Fit(layers(1, 2, 1), x, y))
+	result := notebooks.Must(search.FullBatch{Seed: 1}.Fit(layers(1, 2, 1), x, y))
 	fmt.Println(result.Status)
 	fmt.Println(result.Layers[1].Certificates[0])
 	// Output:

@@ -42,7 +42,12 @@ import (
 func main() { command.Main("train", run) }
 
 // run is the program: tables go to out, progress and usage to log.
-func run(ctx context.Context, args []string, out, log io.Writer) error {
+func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
+	defer func() {
+		if errors.Is(err, data.ErrMaxPixels) {
+			err = errors.WithMessage(err, "-max-pixels")
+		}
+	}()
 	o := new(options)
 	flags := o.flags()
 	flags.SetOutput(log)

@@ -168,7 +168,7 @@ func TestKilled(t *testing.T) {
 	}
 	whole, dir := t.TempDir(), t.TempDir()
 	args := func(dir string, more ...string) []string {
-		return tiny(dir, append([]string{"-epochs", "40", "-checkpoint-every", "2", "-inspect", "0"}, more...)...)
+		return tiny(dir, append([]string{"-epochs", "16", "-checkpoint-every", "2", "-inspect", "0"}, more...)...)
 	}
 	if _, _, err := train(t, args(whole)...); err != nil {
 		t.Fatal(err)
@@ -177,7 +177,25 @@ func TestKilled(t *testing.T) {
 	t.Log("seed", seed)
 	rng := rand.New(rand.NewPCG(3, seed))
 	ck := filepath.Join(dir, loop.CheckpointFile)
-	killed, resumed := 0, 0
+	// How long a process takes until its first checkpoint depends on the machine and the race detector. It is killed at a
+	// random moment of twice that: as often before as after one.
+	began := time.Now()
+	first, out := start(t, args(dir))
+	for {
+		if _, err := os.Stat(ck); err == nil {
+			break
+		}
+		if time.Since(began) > time.Minute {
+			_ = first.Process.Kill()
+			_ = first.Wait()
+			t.Fatalf("no checkpoint after a minute\n%s", out)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	within := 2 * time.Since(began)
+	_ = first.Process.Kill()
+	_ = first.Wait()
+	killed, resumed := 1, 0
 	for again := false; killed < 20; {
 		a := args(dir)
 		if _, err := os.Stat(ck); again {
@@ -196,7 +214,7 @@ func TestKilled(t *testing.T) {
 				t.Fatalf("after %d kills: %v\n%s", killed, err, out)
 			}
 			again = true // it was faster than the killing: from the start, for more
-		case <-time.After(time.Duration(20+rng.IntN(300)) * time.Millisecond):
+		case <-time.After(time.Duration(rng.Int64N(int64(within)))):
 			_ = cmd.Process.Kill()
 			<-done
 			killed++
@@ -205,9 +223,9 @@ func TestKilled(t *testing.T) {
 	if _, err := os.Stat(ck); err != nil || resumed < 5 {
 		t.Fatalf("resumed only %d times, %v", resumed, err)
 	}
-	cmd, out := start(t, append(args(dir), "-resume"))
+	cmd, last := start(t, append(args(dir), "-resume"))
 	if err := cmd.Wait(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatalf("%v\n%s", err, last)
 	}
 	if !bytes.Equal(read(t, filepath.Join(whole, loop.LastFile)), read(t, filepath.Join(dir, loop.LastFile))) {
 		t.Error("the weights differ from those of a training that was left alone")
@@ -301,7 +319,7 @@ func TestSecondRun(t *testing.T) {
 func TestSetupHasAllThatWeightsDependOn(t *testing.T) {
 	same := map[string]string{ // flag, another value
 		"dir": "elsewhere", "download": "true", "workers": "3", "epochs": "7", "eval-batch": "9", "out": "elsewhere", "resume": "true", "overwrite": "true",
-		"checkpoint-every": "5", "inspect": "3", "tensorboard": "elsewhere", "eval": "file", "fixed-point": "true", "input-max": "3", "input-bits": "5",
+		"checkpoint-every": "5", "max-pixels": "99", "inspect": "3", "tensorboard": "elsewhere", "eval": "file", "fixed-point": "true", "input-max": "3", "input-bits": "5",
 		"recipe": "digits", // a name for other flags
 	}
 	differs := map[string]string{
@@ -381,13 +399,15 @@ func TestResumeWithOtherImages(t *testing.T) {
 	gtest.WantError(t, "crop", err, "it was written for", "-crop 8", "-crop 7")
 	_, _, err = train(t, args(folder(90), "8", "-resume")...)
 	gtest.WantError(t, "other images", err, "it was written for", "images")
+	_, _, err = train(t, args(dir, "8", "-resume", "-epochs", "3", "-max-pixels", "150")...)
+	gtest.WantError(t, "pixels", err, "-max-pixels", ".png", "want at most 150")
 }
 
 func TestCounts(t *testing.T) {
 	gtest.Counts(t, func(args ...string) error {
 		_, _, err := train(t, tiny(t.TempDir(), args...)...)
 		return err
-	}, "epochs", "batch", "eval-batch", "inspect", "limit", "checkpoint-every", "workers", "size", "crop", "channels", "hidden", "decay-at")
+	}, "epochs", "batch", "eval-batch", "inspect", "limit", "checkpoint-every", "workers", "size", "crop", "max-pixels", "channels", "hidden", "decay-at")
 	_, _, err := train(t, tiny(t.TempDir(), "-size", "1024", "-channels", "1024")...)
 	gtest.WantError(t, "all together", err, "-batch", "-size", "values")
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/ftprop/ftprop/examples/command"
+	"github.com/ftprop/ftprop/examples/data"
 	"github.com/ftprop/ftprop/examples/loop"
 	"github.com/ftprop/ftprop/examples/setup"
 	"github.com/ftprop/ftprop/nodes"
@@ -28,6 +29,7 @@ type options struct {
 	validation float64
 	workers    int
 	crop       int
+	maxPixels  int
 
 	net setup.Network
 
@@ -65,6 +67,7 @@ func (o *options) flags() *flag.FlagSet {
 	f.Float64Var(&o.validation, "validation", 0, "`share` of the training images set apart to choose the best weights")
 	f.IntVar(&o.workers, "workers", 0, "`goroutines` that read images (default one fewer than processors)")
 	f.IntVar(&o.crop, "crop", 224, "side of the crops of a folder of images, in `pixels`")
+	f.IntVar(&o.maxPixels, "max-pixels", 1<<20, fmt.Sprintf("most `pixels` of an image of a folder, as it is in its file: each takes up to 24 bytes of every goroutine that reads (ImageNet, whose recipes say so: %d)", data.ImageNetMaxPixels))
 
 	o.net.Flags(f)
 
@@ -79,7 +82,7 @@ func (o *options) flags() *flag.FlagSet {
 	f.IntVar(&o.epochs, "epochs", 10, "`epochs`")
 	f.IntVar(&o.batch, "batch", 64, "`images` a step")
 	f.IntVar(&o.limit, "limit", 0, "use only so many training `images`, evenly spaced")
-	f.IntVar(&o.evalBatch, "eval-batch", 0, "`images` a batch in evaluation (default 250, of 224 pixels 25)")
+	f.IntVar(&o.evalBatch, "eval-batch", 0, "`images` a batch in evaluation (default 50, of more than 64 pixels 25)")
 	f.Uint64Var(&o.seed, "seed", 1, "`seed` of weights, order, augmentation and dropout")
 
 	f.StringVar(&o.out, "out", "train-out", "`folder` for checkpoint, weights, log and curves")
@@ -141,7 +144,8 @@ func (o *options) check() error {
 		command.Count{Flag: "eval-batch", N: o.evalBatch, Least: 0, Most: setup.MostUnits}, command.Count{Flag: "inspect", N: o.inspect, Least: 0, Most: setup.MostUnits},
 		command.Count{Flag: "limit", N: o.limit, Least: 0, Most: 100_000_000}, command.Count{Flag: "checkpoint-every", N: o.every, Least: 0, Most: 100_000_000},
 		command.Count{Flag: "workers", N: o.workers, Least: 0, Most: 1024}, command.Count{Flag: "size", N: o.size, Least: 0, Most: 1024},
-		command.Count{Flag: "crop", N: o.crop, Least: 1, Most: 2048}, command.Count{Flag: "channels", N: o.channels, Least: 0, Most: 1024},
+		command.Count{Flag: "crop", N: o.crop, Least: 1, Most: 2048}, command.Count{Flag: "max-pixels", N: o.maxPixels, Least: 1, Most: 1 << 29},
+		command.Count{Flag: "channels", N: o.channels, Least: 0, Most: 1024},
 	)
 }
 

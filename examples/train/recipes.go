@@ -47,11 +47,11 @@ func recipes() []recipe {
 		{"convnet8-cifar10", "8 layers, CIFAR-10", "-arch convnet8 -bn true -dropout 0.5 -data cifar10 -augment true -opt adam -lr 1e-3 -wd 5e-4 -batch 64 -epochs 300 -decay-at 199/300,249/300", [3]string{}},
 		{"convnet8-fashion", "8 layers, Fashion-MNIST padded to 32 pixels, 3 channels", "-arch convnet8 -bn true -dropout 0.5 -data fashion-mnist -size 32 -channels 3 -opt adam -lr 1e-3 -wd 5e-4 -batch 64 -epochs 300 -decay-at 199/300,249/300", [3]string{}},
 		{"convnet8-svhn", "8 layers, SVHN at 40 pixels", "-arch convnet8 -bn true -dropout 0.5 -data svhn -size 40 -opt adam -lr 1e-3 -wd 5e-4 -batch 64 -epochs 300 -decay-at 199/300,249/300", [3]string{}},
-		{"alexnet-imagenet", "AlexNet (DoReFa), ImageNet at 224 pixels", "-arch alexnet -bn true -data folder -opt adam -lr 1e-4 -batch 128 -epochs 80 -decay-at 55/80,63/80", [3]string{"5e-6", "5e-5", "5e-4"}},
+		{"alexnet-imagenet", "AlexNet (DoReFa), ImageNet at 224 pixels", "-arch alexnet -bn true -data folder -max-pixels 67108864 -opt adam -lr 1e-4 -batch 128 -epochs 80 -decay-at 55/80,63/80", [3]string{"5e-6", "5e-5", "5e-4"}},
 		{"resnet18-cifar10", "ResNet-18, CIFAR-10", "-arch resnet18 -data cifar10 -augment true -opt sgd -lr 0.1 -momentum 0.9 -batch 256 -epochs 90 -decay-at 29/90,59/90", [3]string{"5e-7", "1e-5", "1e-4"}},
 		{"resnet18-cifar100", "ResNet-18, CIFAR-100", "-arch resnet18 -data cifar100 -augment true -opt sgd -lr 0.1 -momentum 0.9 -batch 256 -epochs 90 -decay-at 29/90,59/90", [3]string{"5e-7", "1e-5", "1e-4"}},
 		{"resnet18-fashion", "ResNet-18, Fashion-MNIST padded to 32 pixels, 3 channels", "-arch resnet18 -data fashion-mnist -size 32 -channels 3 -opt sgd -lr 0.1 -momentum 0.9 -batch 256 -epochs 90 -decay-at 29/90,59/90", [3]string{"5e-7", "1e-5", "1e-4"}},
-		{"resnet18-imagenet", "ResNet-18, ImageNet at 224 pixels", "-arch resnet18-imagenet -data folder -opt sgd -lr 0.1 -momentum 0.9 -batch 256 -epochs 90 -decay-at 29/90,59/90", [3]string{"5e-7", "1e-5", "1e-4"}},
+		{"resnet18-imagenet", "ResNet-18, ImageNet at 224 pixels", "-arch resnet18-imagenet -data folder -max-pixels 67108864 -opt sgd -lr 0.1 -momentum 0.9 -batch 256 -epochs 90 -decay-at 29/90,59/90", [3]string{"5e-7", "1e-5", "1e-4"}},
 	}
 	activations := []struct {
 		name, about, settings string

@@ -88,7 +88,7 @@ func (o *options) open(ctx context.Context, progress data.Progress) (s sets, err
 		train, test, err = data.SVHN(dir, data.SVHNOptions{Size: o.size})
 	case "folder":
 		s.norm = data.NormImageNet()
-		how := data.FolderOptions{Crop: o.crop, Resize: o.crop * 256 / 224}
+		how := data.FolderOptions{Crop: o.crop, Resize: o.crop * 256 / 224, MaxPixels: o.maxPixels}
 		train, err := data.ImageFolder(filepath.Join(dir, "train"), how)
 		if err != nil {
 			return s, err

@@ -79,7 +79,8 @@ func reference[T vec.Float](ta, tb bool, m, n, k int, alpha T, a []T, lda int, b
 	return out
 }
 
-func testCase[T vec.Float](t testing.TB, ks *kernels[T], seed uint64, ta, tb bool, m, n, k, pad int, alpha, beta T, parallel bool) {
+// testCases compares every set of kernels with the reference.
+func testCases[T vec.Float](t testing.TB, sets []*kernels[T], seed uint64, ta, tb bool, m, n, k, pad int, alpha, beta T, parallel bool) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 9))
 	size := func(rows, cols int, trans bool) (n, ld int) {
@@ -96,37 +97,40 @@ func testCase[T vec.Float](t testing.TB, ks *kernels[T], seed uint64, ta, tb boo
 	c, okC := guarded(fill[T](r, nc))
 	before := append([]T(nil), c...)
 	want := reference(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
-	if beta == 0 {
-		for i := range m { // what C held must not matter
-			for j := range n {
-				c[i*ldc+j] = T(math.NaN())
+	for _, ks := range sets {
+		copy(c, before)
+		if beta == 0 {
+			for i := range m { // what C held must not matter
+				for j := range n {
+					c[i*ldc+j] = T(math.NaN())
+				}
 			}
 		}
-	}
-	mul(ks, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, parallel)
-	what := fmt.Sprintf("%s %T: %dx%dx%d ta=%v tb=%v pad=%d alpha=%v beta=%v", ks.name, alpha, m, n, k, ta, tb, pad, alpha, beta)
-	if !okA() || !okB() || !okC() {
-		t.Fatalf("%s: wrote outside an operand", what)
-	}
-	eps := 1.2e-7
-	if _, ok := any(alpha).(float64); ok {
-		eps = 2.3e-16
-	}
-	tol := eps * (8 + float64(k)) * 4
-	for i := range m {
-		for j := range ldc {
-			if i*ldc+j >= nc {
-				break
-			}
-			got := float64(c[i*ldc+j])
-			if j >= n {
-				if c[i*ldc+j] != before[i*ldc+j] {
-					t.Fatalf("%s: wrote between the rows of C", what)
+		mul(ks, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, parallel)
+		what := fmt.Sprintf("%s %T: %dx%dx%d ta=%v tb=%v pad=%d alpha=%v beta=%v", ks.name, alpha, m, n, k, ta, tb, pad, alpha, beta)
+		if !okA() || !okB() || !okC() {
+			t.Fatalf("%s: wrote outside an operand", what)
+		}
+		eps := 1.2e-7
+		if _, ok := any(alpha).(float64); ok {
+			eps = 2.3e-16
+		}
+		tol := eps * (8 + float64(k)) * 4
+		for i := range m {
+			for j := range ldc {
+				if i*ldc+j >= nc {
+					break
 				}
-				continue
-			}
-			if d := math.Abs(got - want[i*n+j]); !(d <= tol*(1+math.Abs(want[i*n+j]))) {
-				t.Fatalf("%s: element (%d, %d): got %v, want %v", what, i, j, got, want[i*n+j])
+				got := float64(c[i*ldc+j])
+				if j >= n {
+					if c[i*ldc+j] != before[i*ldc+j] {
+						t.Fatalf("%s: wrote between the rows of C", what)
+					}
+					continue
+				}
+				if d := math.Abs(got - want[i*n+j]); !(d <= tol*(1+math.Abs(want[i*n+j]))) {
+					t.Fatalf("%s: element (%d, %d): got %v, want %v", what, i, j, got, want[i*n+j])
+				}
 			}
 		}
 	}
@@ -144,7 +148,7 @@ func testProducts[T vec.Float](t *testing.T) {
 				for _, ta := range []bool{false, true} {
 					for _, tb := range []bool{false, true} {
 						for _, ab := range [][2]T{{1, 0}, {1, 1}, {0.5, 2}, {0, 0.5}} {
-							testCase(t, ks, uint64(i), ta, tb, s[0], s[1], s[2], i%3, ab[0], ab[1], true)
+							testCases(t, []*kernels[T]{ks}, uint64(i), ta, tb, s[0], s[1], s[2], i%3, ab[0], ab[1], true)
 						}
 					}
 				}
@@ -205,12 +209,14 @@ func FuzzProducts(f *testing.F) {
 		if flags&32 != 0 {
 			alpha = 0.5
 		}
-		for _, ks := range kernelSets[float32]() {
-			testCase(t, ks, seed, ta, tb, int(m)+1, int(n)+1, int(k)+1, pad, alpha, beta, flags&64 != 0)
-		}
-		for _, ks := range kernelSets[float64]() {
-			testCase(t, ks, seed, ta, tb, int(m)+1, int(n)+1, int(k)+1, pad, float64(alpha), float64(beta), flags&64 != 0)
-		}
+		// Each size may be large, but not all at once: the reference takes as long as there are products.
+		const most = 1 << 11
+		rows := int(m) + 1
+		columns := min(int(n)+1, max(1, most/rows))
+		depth := min(int(k)+1, max(1, most/(rows*columns)))
+		parallel := flags&64 != 0
+		testCases(t, kernelSets[float32](), seed, ta, tb, rows, columns, depth, pad, alpha, beta, parallel)
+		testCases(t, kernelSets[float64](), seed, ta, tb, rows, columns, depth, pad, float64(alpha), float64(beta), parallel)
 	})
 }
 

@@ -13,7 +13,9 @@ type kernels struct {
 	threshold, window, mulWindow, sech2, mulSech2, exp, sigmoid, tanh, staircaseFew, staircase, finite,
 	negSign, mulAbs, mul, negMul, add, scale, affine, affineRest kernel
 
-	adam func(w, grad, m, v *float32, n int, c *float32) (left int)
+	adam     func(w, grad, m, v *float32, n int, c *float32) (left int)
+	copyRows func(dst *float32, dstStride int, src *float32, srcStride, rows, left, width, total int)
+	addRows  func(dst *float32, dstStride int, src *float32, srcStride, rows, width int)
 }
 
 var portable = kernels{name: "portable"}

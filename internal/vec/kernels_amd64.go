@@ -209,6 +209,16 @@ func sumDotAVX512(x *float32, y *float32, n int, shift float32, acc *float64)
 //go:noescape
 func momentsAVX512(x *float32, n int, center float64, acc *float64)
 
+// copyRowsAVX512 sets rows of total elements to left zeros, width elements of src and zeros, 4 <= total <= 64.
+//
+//go:noescape
+func copyRowsAVX512(dst *float32, dstStride int, src *float32, srcStride int, rows int, left int, width int, total int)
+
+// addRowsAVX512 adds to rows of width elements those of src, 4 <= width <= 64.
+//
+//go:noescape
+func addRowsAVX512(dst *float32, dstStride int, src *float32, srcStride int, rows int, width int)
+
 // adamAVX2 takes a step of Adam with the nine coefficients of AdamStep at c, and zeroes grad.
 //
 //go:noescape
@@ -223,3 +233,13 @@ func sumDotAVX2(x *float32, y *float32, n int, shift float32, acc *float64)
 //
 //go:noescape
 func momentsAVX2(x *float32, n int, center float64, acc *float64)
+
+// copyRowsAVX2 sets rows of total elements to left zeros, width elements of src and zeros, 4 <= total <= 32.
+//
+//go:noescape
+func copyRowsAVX2(dst *float32, dstStride int, src *float32, srcStride int, rows int, left int, width int, total int)
+
+// addRowsAVX2 adds to rows of width elements those of src, 4 <= width <= 32.
+//
+//go:noescape
+func addRowsAVX2(dst *float32, dstStride int, src *float32, srcStride int, rows int, width int)

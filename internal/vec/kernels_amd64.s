@@ -3321,6 +3321,283 @@ loop:
 	VZEROUPPER
 	RET
 
+// func copyRowsAVX512(dst *float32, dstStride int, src *float32, srcStride int, rows int, left int, width int, total int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·copyRowsAVX512(SB), NOSPLIT, $0-64
+	MOVQ  dst+0(FP), AX
+	MOVQ  dstStride+8(FP), CX
+	MOVQ  src+16(FP), DX
+	MOVQ  srcStride+24(FP), BX
+	MOVQ  rows+32(FP), SI
+	MOVQ  total+56(FP), DI
+	MOVQ  left+40(FP), R8
+	MOVQ  width+48(FP), R9
+	ADDQ  R8, R9
+	MOVQ  R8, R10
+	SHLQ  $0x02, R10
+	SUBQ  R10, DX
+	CMPQ  DI, $0x00000031
+	JGE   rows4
+	CMPQ  DI, $0x00000021
+	JGE   rows3
+	CMPQ  DI, $0x00000011
+	JGE   rows2
+	MOVQ  $-1, R10
+	BZHIQ R9, R10, R9
+	BZHIQ R8, R10, R10
+	XORQ  R10, R9
+	KMOVW R9, K1
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, DI
+	KMOVW DI, K2
+
+eachrows1:
+	VMOVUPS.Z (DX), K1, Z0
+	VMOVUPS   Z0, K2, (AX)
+	LEAQ      (AX)(CX*4), AX
+	LEAQ      (DX)(BX*4), DX
+	DECQ      SI
+	JNZ       eachrows1
+	VZEROUPPER
+	RET
+
+rows2:
+	MOVQ  $-1, R10
+	BZHIQ R9, R10, R11
+	BZHIQ R8, R10, R10
+	XORQ  R10, R11
+	KMOVW R11, K1
+	MOVQ  $-1, R10
+	BZHIQ R9, R10, R9
+	BZHIQ R8, R10, R10
+	XORQ  R10, R9
+	SHRQ  $0x10, R9
+	KMOVW R9, K2
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, DI
+	SHRQ  $0x10, DI
+	KMOVW DI, K3
+
+eachrows2:
+	VMOVUPS.Z (DX), K1, Z0
+	VMOVUPS.Z 64(DX), K2, Z1
+	VMOVUPS   Z0, (AX)
+	VMOVUPS   Z1, K3, 64(AX)
+	LEAQ      (AX)(CX*4), AX
+	LEAQ      (DX)(BX*4), DX
+	DECQ      SI
+	JNZ       eachrows2
+	VZEROUPPER
+	RET
+
+rows3:
+	MOVQ  $-1, R10
+	BZHIQ R9, R10, R11
+	BZHIQ R8, R10, R10
+	XORQ  R10, R11
+	KMOVW R11, K1
+	MOVQ  $-1, R10
+	BZHIQ R9, R10, R11
+	BZHIQ R8, R10, R10
+	XORQ  R10, R11
+	SHRQ  $0x10, R11
+	KMOVW R11, K2
+	MOVQ  $-1, R10
+	BZHIQ R9, R10, R9
+	BZHIQ R8, R10, R10
+	XORQ  R10, R9
+	SHRQ  $0x20, R9
+	KMOVW R9, K3
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, DI
+	SHRQ  $0x20, DI
+	KMOVW DI, K4
+
+eachrows3:
+	VMOVUPS.Z (DX), K1, Z0
+	VMOVUPS.Z 64(DX), K2, Z1
+	VMOVUPS.Z 128(DX), K3, Z2
+	VMOVUPS   Z0, (AX)
+	VMOVUPS   Z1, 64(AX)
+	VMOVUPS   Z2, K4, 128(AX)
+	LEAQ      (AX)(CX*4), AX
+	LEAQ      (DX)(BX*4), DX
+	DECQ      SI
+	JNZ       eachrows3
+	VZEROUPPER
+	RET
+
+rows4:
+	MOVQ  $-1, R10
+	BZHIQ R9, R10, R11
+	BZHIQ R8, R10, R10
+	XORQ  R10, R11
+	KMOVW R11, K1
+	MOVQ  $-1, R10
+	BZHIQ R9, R10, R11
+	BZHIQ R8, R10, R10
+	XORQ  R10, R11
+	SHRQ  $0x10, R11
+	KMOVW R11, K2
+	MOVQ  $-1, R10
+	BZHIQ R9, R10, R11
+	BZHIQ R8, R10, R10
+	XORQ  R10, R11
+	SHRQ  $0x20, R11
+	KMOVW R11, K3
+	MOVQ  $-1, R10
+	BZHIQ R9, R10, R9
+	BZHIQ R8, R10, R10
+	XORQ  R10, R9
+	SHRQ  $0x30, R9
+	KMOVW R9, K4
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, DI
+	SHRQ  $0x30, DI
+	KMOVW DI, K5
+
+eachrows4:
+	VMOVUPS.Z (DX), K1, Z0
+	VMOVUPS.Z 64(DX), K2, Z1
+	VMOVUPS.Z 128(DX), K3, Z2
+	VMOVUPS.Z 192(DX), K4, Z3
+	VMOVUPS   Z0, (AX)
+	VMOVUPS   Z1, 64(AX)
+	VMOVUPS   Z2, 128(AX)
+	VMOVUPS   Z3, K5, 192(AX)
+	LEAQ      (AX)(CX*4), AX
+	LEAQ      (DX)(BX*4), DX
+	DECQ      SI
+	JNZ       eachrows4
+	VZEROUPPER
+	RET
+
+// func addRowsAVX512(dst *float32, dstStride int, src *float32, srcStride int, rows int, width int)
+// Requires: AVX, AVX512F
+TEXT ·addRowsAVX512(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ dstStride+8(FP), CX
+	MOVQ src+16(FP), DX
+	MOVQ srcStride+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ width+40(FP), DI
+	CMPQ DI, $0x00000031
+	JGE  rows4
+	CMPQ DI, $0x00000021
+	JGE  rows3
+	CMPQ DI, $0x00000011
+	JGE  rows2
+	CMPQ DI, $0x00000010
+	JGE  rows1
+	CMPQ DI, $0x00000008
+	JGE  rowsY
+	LEAQ -4(DI), DI
+
+eachrowsX:
+	VMOVUPS (AX), X0
+	VADDPS  (DX), X0, X0
+	VMOVUPS (AX)(DI*4), X1
+	VADDPS  (DX)(DI*4), X1, X1
+	VMOVUPS X0, (AX)
+	VMOVUPS X1, (AX)(DI*4)
+	LEAQ    (AX)(CX*4), AX
+	LEAQ    (DX)(BX*4), DX
+	DECQ    SI
+	JNZ     eachrowsX
+	VZEROUPPER
+	RET
+
+rowsY:
+	LEAQ -8(DI), DI
+
+eachrowsY:
+	VMOVUPS (AX), Y0
+	VADDPS  (DX), Y0, Y0
+	VMOVUPS (AX)(DI*4), Y1
+	VADDPS  (DX)(DI*4), Y1, Y1
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, (AX)(DI*4)
+	LEAQ    (AX)(CX*4), AX
+	LEAQ    (DX)(BX*4), DX
+	DECQ    SI
+	JNZ     eachrowsY
+	VZEROUPPER
+	RET
+
+rows1:
+	LEAQ -16(DI), DI
+
+eachrows1:
+	VMOVUPS (AX)(DI*4), Z0
+	VADDPS  (DX)(DI*4), Z0, Z0
+	VMOVUPS Z0, (AX)(DI*4)
+	LEAQ    (AX)(CX*4), AX
+	LEAQ    (DX)(BX*4), DX
+	DECQ    SI
+	JNZ     eachrows1
+	VZEROUPPER
+	RET
+
+rows2:
+	LEAQ -16(DI), DI
+
+eachrows2:
+	VMOVUPS (AX), Z0
+	VADDPS  (DX), Z0, Z0
+	VMOVUPS (AX)(DI*4), Z1
+	VADDPS  (DX)(DI*4), Z1, Z1
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, (AX)(DI*4)
+	LEAQ    (AX)(CX*4), AX
+	LEAQ    (DX)(BX*4), DX
+	DECQ    SI
+	JNZ     eachrows2
+	VZEROUPPER
+	RET
+
+rows3:
+	LEAQ -16(DI), DI
+
+eachrows3:
+	VMOVUPS (AX), Z0
+	VADDPS  (DX), Z0, Z0
+	VMOVUPS 64(AX), Z1
+	VADDPS  64(DX), Z1, Z1
+	VMOVUPS (AX)(DI*4), Z2
+	VADDPS  (DX)(DI*4), Z2, Z2
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(DI*4)
+	LEAQ    (AX)(CX*4), AX
+	LEAQ    (DX)(BX*4), DX
+	DECQ    SI
+	JNZ     eachrows3
+	VZEROUPPER
+	RET
+
+rows4:
+	LEAQ -16(DI), DI
+
+eachrows4:
+	VMOVUPS (AX), Z0
+	VADDPS  (DX), Z0, Z0
+	VMOVUPS 64(AX), Z1
+	VADDPS  64(DX), Z1, Z1
+	VMOVUPS 128(AX), Z2
+	VADDPS  128(DX), Z2, Z2
+	VMOVUPS (AX)(DI*4), Z3
+	VADDPS  (DX)(DI*4), Z3, Z3
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, (AX)(DI*4)
+	LEAQ    (AX)(CX*4), AX
+	LEAQ    (DX)(BX*4), DX
+	DECQ    SI
+	JNZ     eachrows4
+	VZEROUPPER
+	RET
+
 // func adamAVX2(w *float32, grad *float32, m *float32, v *float32, n int, c *float32) (left int)
 // Requires: AVX, AVX2
 TEXT ·adamAVX2(SB), NOSPLIT, $0-56
@@ -3484,5 +3761,327 @@ loop:
 	VMOVUPD   Y5, 192(DX)
 	VMOVUPD   Y6, 96(DX)
 	VMOVUPD   Y7, 224(DX)
+	VZEROUPPER
+	RET
+
+// func copyRowsAVX2(dst *float32, dstStride int, src *float32, srcStride int, rows int, left int, width int, total int)
+// Requires: AVX, AVX2
+TEXT ·copyRowsAVX2(SB), NOSPLIT, $0-64
+	MOVQ         dst+0(FP), AX
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         src+16(FP), DX
+	MOVQ         srcStride+24(FP), BX
+	MOVQ         rows+32(FP), SI
+	MOVQ         total+56(FP), DI
+	MOVQ         left+40(FP), R8
+	MOVQ         width+48(FP), R9
+	ADDQ         R8, R9
+	MOVQ         R8, R10
+	SHLQ         $0x02, R10
+	SUBQ         R10, DX
+	CMPQ         DI, $0x00000019
+	JGE          rows4
+	CMPQ         DI, $0x00000011
+	JGE          rows3
+	CMPQ         DI, $0x00000009
+	JGE          rows2
+	CMPQ         DI, $0x00000008
+	JGE          rows1
+	LEAQ         -4(DI), DI
+	MOVQ         R9, R10
+	VMOVQ        R10, X0
+	VPBROADCASTD X0, X0
+	VPCMPGTD     iota<>+0(SB), X0, X0
+	MOVQ         R8, R10
+	VMOVQ        R10, X1
+	VPBROADCASTD X1, X1
+	VPCMPGTD     iota<>+0(SB), X1, X1
+	VPANDN       X0, X1, X0
+	SUBQ         DI, R9
+	VMOVQ        R9, X1
+	VPBROADCASTD X1, X2
+	VPCMPGTD     iota<>+0(SB), X2, X2
+	SUBQ         DI, R8
+	VMOVQ        R8, X1
+	VPBROADCASTD X1, X1
+	VPCMPGTD     iota<>+0(SB), X1, X1
+	VPANDN       X2, X1, X2
+
+eachrowsX:
+	VMASKMOVPS (DX), X0, X1
+	VMASKMOVPS (DX)(DI*4), X2, X3
+	VMOVUPS    X1, (AX)
+	VMOVUPS    X3, (AX)(DI*4)
+	LEAQ       (AX)(CX*4), AX
+	LEAQ       (DX)(BX*4), DX
+	DECQ       SI
+	JNZ        eachrowsX
+	VZEROUPPER
+	RET
+
+rows1:
+	LEAQ         -8(DI), DI
+	SUBQ         DI, R9
+	VMOVQ        R9, X0
+	VPBROADCASTD X0, Y0
+	VPCMPGTD     iota<>+0(SB), Y0, Y0
+	SUBQ         DI, R8
+	VMOVQ        R8, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     iota<>+0(SB), Y1, Y1
+	VPANDN       Y0, Y1, Y0
+
+eachrows1:
+	VMASKMOVPS (DX)(DI*4), Y0, Y1
+	VMOVUPS    Y1, (AX)(DI*4)
+	LEAQ       (AX)(CX*4), AX
+	LEAQ       (DX)(BX*4), DX
+	DECQ       SI
+	JNZ        eachrows1
+	VZEROUPPER
+	RET
+
+rows2:
+	LEAQ         -8(DI), DI
+	MOVQ         R9, R10
+	VMOVQ        R10, X0
+	VPBROADCASTD X0, Y0
+	VPCMPGTD     iota<>+0(SB), Y0, Y0
+	MOVQ         R8, R10
+	VMOVQ        R10, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     iota<>+0(SB), Y1, Y1
+	VPANDN       Y0, Y1, Y0
+	SUBQ         DI, R9
+	VMOVQ        R9, X1
+	VPBROADCASTD X1, Y2
+	VPCMPGTD     iota<>+0(SB), Y2, Y2
+	SUBQ         DI, R8
+	VMOVQ        R8, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     iota<>+0(SB), Y1, Y1
+	VPANDN       Y2, Y1, Y2
+
+eachrows2:
+	VMASKMOVPS (DX), Y0, Y1
+	VMASKMOVPS (DX)(DI*4), Y2, Y3
+	VMOVUPS    Y1, (AX)
+	VMOVUPS    Y3, (AX)(DI*4)
+	LEAQ       (AX)(CX*4), AX
+	LEAQ       (DX)(BX*4), DX
+	DECQ       SI
+	JNZ        eachrows2
+	VZEROUPPER
+	RET
+
+rows3:
+	LEAQ         -8(DI), DI
+	MOVQ         R9, R10
+	VMOVQ        R10, X0
+	VPBROADCASTD X0, Y0
+	VPCMPGTD     iota<>+0(SB), Y0, Y0
+	MOVQ         R8, R10
+	VMOVQ        R10, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     iota<>+0(SB), Y1, Y1
+	VPANDN       Y0, Y1, Y0
+	MOVQ         R9, R10
+	SUBQ         $0x08, R10
+	VMOVQ        R10, X1
+	VPBROADCASTD X1, Y2
+	VPCMPGTD     iota<>+0(SB), Y2, Y2
+	MOVQ         R8, R10
+	SUBQ         $0x08, R10
+	VMOVQ        R10, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     iota<>+0(SB), Y1, Y1
+	VPANDN       Y2, Y1, Y2
+	SUBQ         DI, R9
+	VMOVQ        R9, X1
+	VPBROADCASTD X1, Y4
+	VPCMPGTD     iota<>+0(SB), Y4, Y4
+	SUBQ         DI, R8
+	VMOVQ        R8, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     iota<>+0(SB), Y1, Y1
+	VPANDN       Y4, Y1, Y4
+
+eachrows3:
+	VMASKMOVPS (DX), Y0, Y1
+	VMASKMOVPS 32(DX), Y2, Y3
+	VMASKMOVPS (DX)(DI*4), Y4, Y5
+	VMOVUPS    Y1, (AX)
+	VMOVUPS    Y3, 32(AX)
+	VMOVUPS    Y5, (AX)(DI*4)
+	LEAQ       (AX)(CX*4), AX
+	LEAQ       (DX)(BX*4), DX
+	DECQ       SI
+	JNZ        eachrows3
+	VZEROUPPER
+	RET
+
+rows4:
+	LEAQ         -8(DI), DI
+	MOVQ         R9, R10
+	VMOVQ        R10, X0
+	VPBROADCASTD X0, Y0
+	VPCMPGTD     iota<>+0(SB), Y0, Y0
+	MOVQ         R8, R10
+	VMOVQ        R10, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     iota<>+0(SB), Y1, Y1
+	VPANDN       Y0, Y1, Y0
+	MOVQ         R9, R10
+	SUBQ         $0x08, R10
+	VMOVQ        R10, X1
+	VPBROADCASTD X1, Y2
+	VPCMPGTD     iota<>+0(SB), Y2, Y2
+	MOVQ         R8, R10
+	SUBQ         $0x08, R10
+	VMOVQ        R10, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     iota<>+0(SB), Y1, Y1
+	VPANDN       Y2, Y1, Y2
+	MOVQ         R9, R10
+	SUBQ         $0x10, R10
+	VMOVQ        R10, X1
+	VPBROADCASTD X1, Y4
+	VPCMPGTD     iota<>+0(SB), Y4, Y4
+	MOVQ         R8, R10
+	SUBQ         $0x10, R10
+	VMOVQ        R10, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     iota<>+0(SB), Y1, Y1
+	VPANDN       Y4, Y1, Y4
+	SUBQ         DI, R9
+	VMOVQ        R9, X1
+	VPBROADCASTD X1, Y6
+	VPCMPGTD     iota<>+0(SB), Y6, Y6
+	SUBQ         DI, R8
+	VMOVQ        R8, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     iota<>+0(SB), Y1, Y1
+	VPANDN       Y6, Y1, Y6
+
+eachrows4:
+	VMASKMOVPS (DX), Y0, Y1
+	VMASKMOVPS 32(DX), Y2, Y3
+	VMASKMOVPS 64(DX), Y4, Y5
+	VMASKMOVPS (DX)(DI*4), Y6, Y7
+	VMOVUPS    Y1, (AX)
+	VMOVUPS    Y3, 32(AX)
+	VMOVUPS    Y5, 64(AX)
+	VMOVUPS    Y7, (AX)(DI*4)
+	LEAQ       (AX)(CX*4), AX
+	LEAQ       (DX)(BX*4), DX
+	DECQ       SI
+	JNZ        eachrows4
+	VZEROUPPER
+	RET
+
+// func addRowsAVX2(dst *float32, dstStride int, src *float32, srcStride int, rows int, width int)
+// Requires: AVX
+TEXT ·addRowsAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ dstStride+8(FP), CX
+	MOVQ src+16(FP), DX
+	MOVQ srcStride+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ width+40(FP), DI
+	CMPQ DI, $0x00000019
+	JGE  rows4
+	CMPQ DI, $0x00000011
+	JGE  rows3
+	CMPQ DI, $0x00000009
+	JGE  rows2
+	CMPQ DI, $0x00000008
+	JGE  rows1
+	LEAQ -4(DI), DI
+
+eachrowsX:
+	VMOVUPS (AX), X0
+	VADDPS  (DX), X0, X0
+	VMOVUPS (AX)(DI*4), X1
+	VADDPS  (DX)(DI*4), X1, X1
+	VMOVUPS X0, (AX)
+	VMOVUPS X1, (AX)(DI*4)
+	LEAQ    (AX)(CX*4), AX
+	LEAQ    (DX)(BX*4), DX
+	DECQ    SI
+	JNZ     eachrowsX
+	VZEROUPPER
+	RET
+
+rows1:
+	LEAQ -8(DI), DI
+
+eachrows1:
+	VMOVUPS (AX)(DI*4), Y0
+	VADDPS  (DX)(DI*4), Y0, Y0
+	VMOVUPS Y0, (AX)(DI*4)
+	LEAQ    (AX)(CX*4), AX
+	LEAQ    (DX)(BX*4), DX
+	DECQ    SI
+	JNZ     eachrows1
+	VZEROUPPER
+	RET
+
+rows2:
+	LEAQ -8(DI), DI
+
+eachrows2:
+	VMOVUPS (AX), Y0
+	VADDPS  (DX), Y0, Y0
+	VMOVUPS (AX)(DI*4), Y1
+	VADDPS  (DX)(DI*4), Y1, Y1
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, (AX)(DI*4)
+	LEAQ    (AX)(CX*4), AX
+	LEAQ    (DX)(BX*4), DX
+	DECQ    SI
+	JNZ     eachrows2
+	VZEROUPPER
+	RET
+
+rows3:
+	LEAQ -8(DI), DI
+
+eachrows3:
+	VMOVUPS (AX), Y0
+	VADDPS  (DX), Y0, Y0
+	VMOVUPS 32(AX), Y1
+	VADDPS  32(DX), Y1, Y1
+	VMOVUPS (AX)(DI*4), Y2
+	VADDPS  (DX)(DI*4), Y2, Y2
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, (AX)(DI*4)
+	LEAQ    (AX)(CX*4), AX
+	LEAQ    (DX)(BX*4), DX
+	DECQ    SI
+	JNZ     eachrows3
+	VZEROUPPER
+	RET
+
+rows4:
+	LEAQ -8(DI), DI
+
+eachrows4:
+	VMOVUPS (AX), Y0
+	VADDPS  (DX), Y0, Y0
+	VMOVUPS 32(AX), Y1
+	VADDPS  32(DX), Y1, Y1
+	VMOVUPS 64(AX), Y2
+	VADDPS  64(DX), Y2, Y2
+	VMOVUPS (AX)(DI*4), Y3
+	VADDPS  (DX)(DI*4), Y3, Y3
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, (AX)(DI*4)
+	LEAQ    (AX)(CX*4), AX
+	LEAQ    (DX)(BX*4), DX
+	DECQ    SI
+	JNZ     eachrows4
 	VZEROUPPER
 	RET

@@ -51,3 +51,20 @@ func TestKernelsStayInside(t *testing.T) {
 		}
 	}
 }
+
+// TestRowsStayInside is TestKernelsStayInside of rows, whose zeros are read from nowhere.
+func TestRowsStayInside(t *testing.T) {
+	onSets(t, func(t *testing.T) {
+		for _, c := range rowsCases() {
+			n, m := c.lengths()
+			if max(n, m) > os.Getpagesize()/4 {
+				continue
+			}
+			for _, atEnd := range []bool{false, true} {
+				dst, src := walled(t, n, atEnd), walled(t, m, atEnd)
+				CopyRows(dst, c.dstStride, src, c.srcStride, c.rows, c.left, c.width, c.right)
+				AddRows(dst, c.dstStride, src, c.srcStride, c.rows, c.width)
+			}
+		}
+	})
+}

@@ -27,6 +27,8 @@ var kernelsAVX512 = kernels{
 	affine:       affineAVX512,
 	affineRest:   affineRestAVX512,
 	adam:         adamAVX512,
+	copyRows:     copyRowsAVX512,
+	addRows:      addRowsAVX512,
 }
 
 var kernelsAVX2 = kernels{
@@ -52,4 +54,6 @@ var kernelsAVX2 = kernels{
 	affine:       affineAVX2,
 	affineRest:   affineRestAVX2,
 	adam:         adamAVX2,
+	copyRows:     copyRowsAVX2,
+	addRows:      addRowsAVX2,
 }

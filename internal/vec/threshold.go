@@ -48,16 +48,24 @@ func Threshold[T Float](dst, z []T, lo, hi T) (finite bool) {
 // (b-a) + a. Where their distance is a number of the type (see StaircaseUnit) they are its multiples, a + k * unit, so that integers come out as integers.
 func StaircaseLevels[T Float](n int, a, b T) []T {
 	levels := make([]T, n+1)
-	inv := T(1 / float64(n))
 	unit, exact := StaircaseUnit(n, a, b)
 	for k := range levels {
-		if exact {
-			levels[k] = T(T(k)*unit) + a
-		} else {
-			levels[k] = T(T(T(k)*inv)*(b-a)) + a
-		}
+		levels[k] = staircaseLevel(k, n, a, b, unit, exact)
 	}
 	return levels
+}
+
+// StaircaseLevel returns StaircaseLevels(n, a, b)[k].
+func StaircaseLevel[T Float](k, n int, a, b T) T {
+	unit, exact := StaircaseUnit(n, a, b)
+	return staircaseLevel(k, n, a, b, unit, exact)
+}
+
+func staircaseLevel[T Float](k, n int, a, b, unit T, exact bool) T {
+	if exact {
+		return T(T(k)*unit) + a
+	}
+	return T(T(T(k)*T(1/float64(n)))*(b-a)) + a
 }
 
 // StaircaseUnit returns the distance (b-a)/n of a staircase's levels, and whether that is not rounded.

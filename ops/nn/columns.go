@@ -106,6 +106,10 @@ func im2col[T vec.Float](g *geometry, ch chunk, col, x []T) {
 					}
 					clear(row[:(y0-ch.y0)*g.ow])
 					clear(row[(y1-ch.y0)*g.ow:])
+					if g.stride[1] == 1 {
+						vec.CopyRows(row[(y0-ch.y0)*g.ow:], g.ow, plane[(y0*g.stride[0]+dy)*g.w+x0+dx:], g.stride[0]*g.w, y1-y0, x0, x1-x0, g.ow-x1)
+						continue
+					}
 					for y := y0; y < y1; y++ {
 						dst := row[(y-ch.y0)*g.ow : (y-ch.y0+1)*g.ow]
 						for i := range x0 {
@@ -115,10 +119,6 @@ func im2col[T vec.Float](g *geometry, ch chunk, col, x []T) {
 							dst[i] = 0
 						}
 						src := plane[(y*g.stride[0]+dy)*g.w:]
-						if g.stride[1] == 1 {
-							copy(dst[x0:x1], src[x0+dx:])
-							continue
-						}
 						for i := x0; i < x1; i++ {
 							dst[i] = src[i*g.stride[1]+dx]
 						}
@@ -145,19 +145,16 @@ func col2im[T vec.Float](g *geometry, ch chunk, x, col []T) {
 					r++
 					dx := kx*g.dilation[1] - g.pad[1]
 					x0, x1 := span(g.ow, g.w, dx, g.stride[1])
-					if x1 <= x0 {
+					if y1 <= y0 || x1 <= x0 {
+						continue
+					}
+					if g.stride[1] == 1 {
+						vec.AddRows(plane[(y0*g.stride[0]+dy)*g.w+x0+dx:], g.stride[0]*g.w, row[(y0-ch.y0)*g.ow+x0:], g.ow, y1-y0, x1-x0)
 						continue
 					}
 					for y := y0; y < y1; y++ {
 						src := row[(y-ch.y0)*g.ow+x0 : (y-ch.y0)*g.ow+x1]
 						dst := plane[(y*g.stride[0]+dy)*g.w:]
-						if g.stride[1] == 1 {
-							dst = dst[x0+dx : x1+dx]
-							for i, v := range src {
-								dst[i] += v
-							}
-							continue
-						}
 						for i, v := range src {
 							dst[(x0+i)*g.stride[1]+dx] += v
 						}
@@ -199,10 +196,7 @@ func scatter[T vec.Float](g *geometry, ch chunk, y, rows, bias []T) {
 				copy(dst, src)
 				continue
 			}
-			b := bias[o]
-			for i, v := range src {
-				dst[i] = v + b
-			}
+			vec.Affine(dst, src, 1, bias[o])
 		}
 	}
 }

@@ -236,9 +236,8 @@ func convBiasGrad[T vec.Float](g *geometry, db, dy []T) error {
 		for o := lo; o < hi; o++ {
 			sum := 0.0
 			for n := range g.n {
-				for _, v := range dy[(n*g.o+o)*q : (n*g.o+o+1)*q] {
-					sum += float64(v)
-				}
+				part, _ := vec.Moments(dy[(n*g.o+o)*q:(n*g.o+o+1)*q], 0)
+				sum += part
 			}
 			db[o] = T(sum)
 		}

@@ -8,7 +8,7 @@ import (
 	"math/rand/v2"
 	"text/tabwriter"
 
-	"github.com/ftprop/ftprop/solvers"
+	"github.com/ftprop/ftprop/search"
 	"github.com/pkg/errors"
 	"gorgonia.org/tensor"
 )
@@ -26,7 +26,7 @@ type Tally struct {
 // where exhaustive search shows the opposite.
 func Check(ctx context.Context, n, settings int, seed uint64, progress func(done int)) (tallies []Tally, feasible int, err error) {
 	rng := rand.New(rand.NewPCG(seed, 0xc4ec))
-	all := append([]Named{{"exhaustive", solvers.Exhaustive{}}}, Strategies()[:3]...)
+	all := append([]Named{{"exhaustive", search.Exhaustive{}}}, Strategies()[:3]...)
 	for _, s := range all {
 		tallies = append(tallies, Tally{Strategy: s.Name})
 	}
@@ -38,11 +38,11 @@ func Check(ctx context.Context, n, settings int, seed uint64, progress func(done
 		for range t.N {
 			t.Y = append(t.Y, float64(2*rng.IntN(2)-1))
 		}
-		var truth solvers.Status
+		var truth search.Status
 		for m, s := range all {
 			layers := newLayers(t, k)
 			x, y := t.tensors()
-			f := solvers.FullBatch{Strategy: s.Strategy, Seed: uint64(k), Budgets: []solvers.Budget{{Settings: settings}}}
+			f := search.FullBatch{Strategy: s.Strategy, Seed: uint64(k), Budgets: []search.Budget{{Settings: settings}}}
 			if m == 0 {
 				f.Budgets[0].Settings = math.MaxInt
 			}
@@ -56,25 +56,25 @@ func Check(ctx context.Context, n, settings int, seed uint64, progress func(done
 			if err := res.Verify(); err != nil {
 				return nil, 0, errors.WithMessagef(err, "%s, %s", t.Name, s.Name)
 			}
-			z, err := solvers.Forward(layers, tensor.New(tensor.WithShape(t.N, t.In), tensor.WithBacking(t.X)))
+			z, err := search.Forward(layers, tensor.New(tensor.WithShape(t.N, t.In), tensor.WithBacking(t.X)))
 			if err != nil {
 				return nil, 0, err
 			}
-			if right := wrong(t, z.Float64s(), nil) == 0; right != (res.Status == solvers.Feasible) {
+			if right := wrong(t, z.Float64s(), nil) == 0; right != (res.Status == search.Feasible) {
 				return nil, 0, errors.Errorf("%s, %s: %v, but all labels right: %v", t.Name, s.Name, res.Status, right)
 			}
 			if m == 0 {
-				if truth = res.Status; truth == solvers.Feasible {
+				if truth = res.Status; truth == search.Feasible {
 					feasible++
-				} else if truth != solvers.Infeasible {
+				} else if truth != search.Infeasible {
 					return nil, 0, errors.Errorf("%s: exhaustive search ends %v", t.Name, truth)
 				}
 			}
-			if (res.Status == solvers.Feasible || res.Status == solvers.Infeasible) && res.Status != truth {
+			if (res.Status == search.Feasible || res.Status == search.Infeasible) && res.Status != truth {
 				return nil, 0, errors.Errorf("%s: %s says %v, exhaustive search %v", t.Name, s.Name, res.Status, truth)
 			}
 			tallies[m].Settings += res.Settings
-			if res.Status == solvers.Feasible {
+			if res.Status == search.Feasible {
 				tallies[m].Feasible++
 			}
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/ops"
+	"github.com/ftprop/ftprop/search"
 	"github.com/ftprop/ftprop/solvers"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
@@ -44,7 +45,7 @@ type graph struct {
 	vm     gorgonia.VM
 }
 
-func newGraph(t Task, rule Rule, layers []solvers.Layer, batch int) (*graph, error) {
+func newGraph(t Task, rule Rule, layers []search.Layer, batch int) (*graph, error) {
 	g := gorgonia.NewGraph()
 	input := func(name string, v *tensor.Dense) *gorgonia.Node {
 		return gorgonia.NewTensor(g, tensor.Float64, v.Dims(), gorgonia.WithShape(v.Shape()...), gorgonia.WithName(name), gorgonia.WithValue(v))
@@ -105,7 +106,7 @@ func miniBatch(ctx context.Context, t Task, rule Rule, seed int, budget time.Dur
 	at := 0
 	// look judges the current weights by all training samples.
 	look := func() error {
-		z, err := solvers.Forward(layers, tensor.New(tensor.WithShape(t.N, t.In), tensor.WithBacking(t.X)))
+		z, err := search.Forward(layers, tensor.New(tensor.WithShape(t.N, t.In), tensor.WithBacking(t.X)))
 		if err != nil {
 			return err
 		}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ftprop/ftprop/solvers"
+	"github.com/ftprop/ftprop/search"
 	"github.com/pkg/errors"
 	"gorgonia.org/tensor"
 )
@@ -15,12 +15,12 @@ import (
 // Named is a strategy under the name that the command knows it by.
 type Named struct {
 	Name     string
-	Strategy solvers.Strategy
+	Strategy search.Strategy
 }
 
 // Strategies returns all strategies.
 func Strategies() []Named {
-	return []Named{{"local", solvers.LocalSearch{}}, {"beam", solvers.Beam{}}, {"gradient", solvers.GradientSign{}}, {"exhaustive", solvers.Exhaustive{}}}
+	return []Named{{"local", search.LocalSearch{}}, {"beam", search.Beam{}}, {"gradient", search.GradientSign{}}, {"exhaustive", search.Exhaustive{}}}
 }
 
 // StrategiesByName returns the strategies with the given names.
@@ -47,9 +47,9 @@ func StrategiesByName(names []string) ([]Named, error) {
 // unit at a time with several settings kept.
 func (s Named) Suits(t Task) bool {
 	switch s.Strategy.(type) {
-	case solvers.Exhaustive:
+	case search.Exhaustive:
 		return t.N <= 8 && len(t.Widths) == 1
-	case solvers.Beam:
+	case search.Beam:
 		return !t.Classes
 	}
 	return true
@@ -78,10 +78,10 @@ type Point struct {
 }
 
 // newLayers returns a network with weights as PyTorch initialises them, uniform on +-1/sqrt(inputs).
-func newLayers(t Task, seed int) []solvers.Layer {
+func newLayers(t Task, seed int) []search.Layer {
 	rng := rand.New(rand.NewPCG(uint64(seed), 0x1a7e))
 	sizes := append(append([]int{t.In}, t.Widths...), t.Out)
-	var layers []solvers.Layer
+	var layers []search.Layer
 	for d := range len(sizes) - 1 {
 		bound := 1 / math.Sqrt(float64(sizes[d]))
 		draw := func(n int) []float64 {
@@ -91,7 +91,7 @@ func newLayers(t Task, seed int) []solvers.Layer {
 			}
 			return v
 		}
-		layers = append(layers, solvers.Layer{
+		layers = append(layers, search.Layer{
 			W: tensor.New(tensor.WithShape(sizes[d+1], sizes[d]), tensor.WithBacking(draw(sizes[d+1]*sizes[d]))),
 			B: tensor.New(tensor.WithShape(sizes[d+1]), tensor.WithBacking(draw(sizes[d+1]))),
 		})
@@ -105,9 +105,9 @@ func Solve(ctx context.Context, t Task, s Named, seed int, budget time.Duration)
 	x, y := t.tensors()
 	run := &Run{Task: t.Name, Method: s.Name, Seed: seed}
 	best := math.MaxInt
-	f := solvers.FullBatch{Strategy: s.Strategy, Output: t.output(), Seed: uint64(seed),
-		Budgets: []solvers.Budget{{Time: budget}},
-		Progress: func(p solvers.Progress) {
+	f := search.FullBatch{Strategy: s.Strategy, Output: t.output(), Seed: uint64(seed),
+		Budgets: []search.Budget{{Time: budget}},
+		Progress: func(p search.Progress) {
 			if p.Infeasible < best || len(run.Curve) == 0 || p.Best < run.Curve[len(run.Curve)-1].Missed {
 				best = min(best, p.Infeasible)
 				run.Curve = append(run.Curve, Point{p.Settings, p.Elapsed.Seconds(), best, p.Best})
@@ -116,9 +116,9 @@ func Solve(ctx context.Context, t Task, s Named, seed int, budget time.Duration)
 	if t.Classes {
 		// Chosen on a fifth of the training images held out, among C = 0.003 to 0.1 and shares 0.5, 0.7, 1 (two seeds, 6 s a run).
 		f.C = 0.01
-		f.Budgets = []solvers.Budget{{Settings: 1}, {Time: budget}}
-		if _, ok := s.Strategy.(solvers.GradientSign); ok {
-			f.Strategy = solvers.GradientSign{Share: 0.5, Patience: 1000}
+		f.Budgets = []search.Budget{{Settings: 1}, {Time: budget}}
+		if _, ok := s.Strategy.(search.GradientSign); ok {
+			f.Strategy = search.GradientSign{Share: 0.5, Patience: 1000}
 		}
 	}
 	start := time.Now()
@@ -132,7 +132,7 @@ func Solve(ctx context.Context, t Task, s Named, seed int, budget time.Duration)
 	if err := res.Verify(); err != nil {
 		return nil, errors.WithMessagef(err, "%s, %s, seed %d", t.Name, s.Name, seed)
 	}
-	run.Certified = res.Status == solvers.Feasible
+	run.Certified = res.Status == search.Feasible
 	if run.Train, err = accuracy(t, layers, t.X, nil); err != nil {
 		return nil, err
 	}
@@ -145,9 +145,9 @@ func Solve(ctx context.Context, t Task, s Named, seed int, budget time.Duration)
 }
 
 // accuracy returns the share of samples, in percent, that have all labels right. classes nil means the training labels.
-func accuracy(t Task, layers []solvers.Layer, x []float64, classes []int) (float64, error) {
+func accuracy(t Task, layers []search.Layer, x []float64, classes []int) (float64, error) {
 	n := len(x) / t.In
-	z, err := solvers.Forward(layers, tensor.New(tensor.WithShape(n, t.In), tensor.WithBacking(append([]float64(nil), x...))))
+	z, err := search.Forward(layers, tensor.New(tensor.WithShape(n, t.In), tensor.WithBacking(append([]float64(nil), x...))))
 	if err != nil {
 		return 0, err
 	}

@@ -1,5 +1,5 @@
 // Package experiment trains small threshold networks on Boolean functions and on the embedded digits, by the full-batch search
-// solvers.FullBatch and by mini-batch training. The command examples/fullbatch is a front for it.
+// search.FullBatch and by mini-batch training. The command examples/fullbatch is a front for it.
 package experiment
 
 import (
@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/ftprop/ftprop/examples/data"
-	"github.com/ftprop/ftprop/solvers"
+	"github.com/ftprop/ftprop/search"
 	"github.com/pkg/errors"
 	"gorgonia.org/tensor"
 )
@@ -184,9 +184,9 @@ func (t Task) tensors() (x, y *tensor.Dense) {
 }
 
 // output is how the task's labels are fitted.
-func (t Task) output() solvers.Output {
+func (t Task) output() search.Output {
 	if t.Classes {
-		return solvers.CrossEntropyOutput
+		return search.CrossEntropyOutput
 	}
-	return solvers.HingeOutput
+	return search.HingeOutput
 }

@@ -56,6 +56,8 @@ func main() {
 		adam(s)
 		sums(s)
 		moments(s)
+		copyRows(s)
+		addRows(s)
 	}
 	if err := table("../kernels_table_amd64.go"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -658,7 +660,9 @@ func table(path string) error {
 		for _, k := range kernels {
 			fmt.Fprintf(&s, "\t%-*s %s%s,\n", width+1, k.name+":", k.name, set.name)
 		}
-		fmt.Fprintf(&s, "\t%-*s adam%s,\n", width+1, "adam:", set.name)
+		for _, name := range []string{"adam", "copyRows", "addRows"} {
+			fmt.Fprintf(&s, "\t%-*s %s%s,\n", width+1, name+":", name, set.name)
+		}
 		s.WriteString("}\n")
 	}
 	return os.WriteFile(path, []byte(s.String()), 0o644)

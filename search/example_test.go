@@ -1,10 +1,10 @@
-package solvers_test
+package search_test
 
 import (
 	"context"
 	"fmt"
 
-	"github.com/ftprop/ftprop/solvers"
+	"github.com/ftprop/ftprop/search"
 	"gorgonia.org/tensor"
 )
 
@@ -28,7 +28,7 @@ func ExampleCertify() {
 		vector(-1, +1, +1, +1), // targets of hidden unit 1
 		vector(+1, +1, +1, -1), // and 2
 	} {
-		c, err := solvers.Certify(context.Background(), solvers.Layer{}, x, t)
+		c, err := search.Certify(context.Background(), search.Layer{}, x, t)
 		if err != nil {
 			fmt.Println(err)
 			return
@@ -52,11 +52,11 @@ func ExampleCertify() {
 // Search finds such targets. The start is useless: all weights are zero.
 func ExampleFullBatch() {
 	x, y := matrix(4, 2, -1, -1, +1, -1, -1, +1, +1, +1), vector(-1, +1, +1, -1)
-	layers := []solvers.Layer{
+	layers := []search.Layer{
 		{W: matrix(2, 2, 0, 0, 0, 0), B: vector(0, 0)},
 		{W: matrix(1, 2, 0, 0), B: vector(0)},
 	}
-	result, err := solvers.FullBatch{Seed: 1}.Fit(layers, x, y)
+	result, err := search.FullBatch{Seed: 1}.Fit(layers, x, y)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -65,7 +65,7 @@ func ExampleFullBatch() {
 	for d, l := range result.Layers {
 		fmt.Printf("layer %d: %d of %d units separable\n", d+1, l.Separable, l.Units)
 	}
-	z, err := solvers.Forward(layers, x)
+	z, err := search.Forward(layers, x)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -83,11 +83,11 @@ func ExampleFullBatch() {
 // Two samples with the same inputs and different labels: no network has both, and the certificate says which.
 func ExampleCertificate_Pair() {
 	x, y := matrix(3, 1, 0, 0.5, 0.5), vector(-1, +1, -1)
-	layers := []solvers.Layer{
+	layers := []search.Layer{
 		{W: matrix(2, 1, 1, -1), B: vector(0, 0)},
 		{W: matrix(1, 2, 1, 1), B: vector(0)},
 	}
-	result, err := solvers.FullBatch{}.Fit(layers, x, y)
+	result, err := search.FullBatch{}.Fit(layers, x, y)
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -1,9 +1,11 @@
-package solvers
+package search
 
 import (
 	"cmp"
 	"hash/fnv"
 	"slices"
+
+	"github.com/ftprop/ftprop/internal/option"
 )
 
 // Beam keeps the Width best settings, and expands each by Branch neighbours, as LocalSearch draws them, before it
@@ -18,14 +20,14 @@ type Beam struct {
 var _ Strategy = Beam{}
 
 // Search implements Strategy.
-func (b Beam) Search(p Problem) (Search, error) {
+func (b Beam) Search(p Problem) (Proposer, error) {
 	for field, otherwise := range map[*int]int{&b.Width: 6, &b.Branch: 8, &b.Patience: 6} {
 		if *field < 1 {
 			*field = otherwise
 		}
 	}
-	b.Random = or(b.Random, 0.2)
-	if err := fraction("Random", b.Random); err != nil {
+	b.Random = cmp.Or(b.Random, 0.2)
+	if err := option.Fraction("Random", b.Random); err != nil {
 		return nil, err
 	}
 	s := &beam{Beam: b, mover: mover{p, b.Random}, best: p.Start.Loss}

@@ -1,4 +1,4 @@
-package solvers
+package search
 
 import (
 	"math"
@@ -24,7 +24,7 @@ type Exhaustive struct {
 var _ Strategy = Exhaustive{}
 
 // Search implements Strategy.
-func (e Exhaustive) Search(p Problem) (Search, error) {
+func (e Exhaustive) Search(p Problem) (Proposer, error) {
 	if e.Columns < 1 {
 		e.Columns = 1 << 16
 	}
@@ -104,7 +104,7 @@ func (e *exhaustive) Propose() (Proposal, bool) {
 	return Proposal{}, false
 }
 
-// Outcome implements Search: there is nothing to learn from it.
+// Outcome implements Proposer: there is nothing to learn from it.
 func (e *exhaustive) Outcome(*Setting) {}
 
 // Complete implements Completer.

@@ -1,8 +1,9 @@
-package solvers
+package search
 
 import (
 	"math"
 
+	"github.com/ftprop/ftprop/internal/levels"
 	"github.com/ftprop/ftprop/internal/separable"
 	"gonum.org/v1/gonum/optimize"
 )
@@ -31,13 +32,13 @@ type perceptron struct {
 //
 // The derivative is that of the minimum: by the envelope theorem, with w held. For the hinge loss, whose kinks many samples
 // sit at, it is the dual variable, which tells how much each sample matters.
-func (p perceptron) fit(act [][]float64, norms []float64, lv levels, q []int, weight, w, dual []float64) fitted {
+func (p perceptron) fit(act [][]float64, norms []float64, lv levels.Levels, q []int, weight, w, dual []float64) fitted {
 	if p.loss != nil {
 		return p.smooth(act, lv, q, weight, w)
 	}
 	n := len(act)
 	h := separable.Hinge{X: act, C: p.c, Epochs: p.epochs, Tol: p.tol}
-	if lv.steps == 1 {
+	if lv.Steps == 1 {
 		h.Sign = make([]float64, n)
 		for i, k := range q {
 			h.Sign[i] = float64(2*k - 1)
@@ -58,17 +59,17 @@ func (p perceptron) fit(act [][]float64, norms []float64, lv levels, q []int, we
 		// Row 2i holds sample i above the threshold below its level, row 2i+1 below the one above.
 		h.X = make([][]float64, 2*n)
 		h.Sign, h.Weight, h.Margin = make([]float64, 2*n), make([]float64, 2*n), make([]float64, 2*n)
-		m := lv.margin()
+		m := margin(lv)
 		wide := make([]float64, 2*n)
 		for i, k := range q {
 			h.X[2*i], h.X[2*i+1] = act[i], act[i]
 			h.Sign[2*i], h.Sign[2*i+1] = 1, -1
 			wide[2*i], wide[2*i+1] = norms[i], norms[i]
 			if k > 0 {
-				h.Weight[2*i], h.Margin[2*i] = weightOf(weight, i), m+lv.threshold(k-1)
+				h.Weight[2*i], h.Margin[2*i] = weightOf(weight, i), m+lv.Threshold(k-1)
 			}
-			if k != Ignore && k < lv.steps {
-				h.Weight[2*i+1], h.Margin[2*i+1] = weightOf(weight, i), m-lv.threshold(k)
+			if k != Ignore && k < lv.Steps {
+				h.Weight[2*i+1], h.Margin[2*i+1] = weightOf(weight, i), m-lv.Threshold(k)
 			}
 		}
 		norms = wide
@@ -106,7 +107,7 @@ func weightOf(weight []float64, i int) float64 {
 }
 
 // smooth fits by L-BFGS: any loss with a derivative, convex or not.
-func (p perceptron) smooth(act [][]float64, lv levels, q []int, weight, w []float64) fitted {
+func (p perceptron) smooth(act [][]float64, lv levels.Levels, q []int, weight, w []float64) fitted {
 	value := func(w, grad, dz []float64) float64 {
 		sum := dot(w, w) / (2 * p.c)
 		for k, v := range w {
@@ -120,12 +121,12 @@ func (p perceptron) smooth(act [][]float64, lv levels, q []int, weight, w []floa
 			z, g := dot(w, a), 0.0
 			wt := weightOf(weight, i)
 			if k > 0 {
-				u := z - lv.threshold(k-1)
+				u := z - lv.Threshold(k-1)
 				sum += wt * p.loss.Value(u, 1)
 				g += wt * p.loss.Grad(u, 1)
 			}
-			if k < lv.steps {
-				u := z - lv.threshold(k)
+			if k < lv.Steps {
+				u := z - lv.Threshold(k)
 				sum += wt * p.loss.Value(u, -1)
 				g += wt * p.loss.Grad(u, -1)
 			}

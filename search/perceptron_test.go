@@ -1,4 +1,4 @@
-package solvers
+package search
 
 import (
 	"math"
@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/ftprop/ftprop/internal/levels"
 	"github.com/ftprop/ftprop/ops"
 )
 
@@ -23,23 +24,23 @@ func rows(rng *rand.Rand, n, d int) (act [][]float64, norms []float64) {
 }
 
 // objective is J, as documented, written down once more.
-func objective(loss LayerLoss, c float64, act [][]float64, lv levels, q []int, weight, w []float64) float64 {
+func objective(loss LayerLoss, c float64, act [][]float64, lv levels.Levels, q []int, weight, w []float64) float64 {
 	sum := dot(w, w) / (2 * c)
 	for i, a := range act {
 		if q[i] == Ignore {
 			continue
 		}
 		z := dot(w, a)
-		for k := range lv.steps {
+		for k := range lv.Steps {
 			switch {
 			case loss != nil && k == q[i]-1:
-				sum += weight[i] * loss.Value(z-lv.threshold(k), 1)
+				sum += weight[i] * loss.Value(z-lv.Threshold(k), 1)
 			case loss != nil && k == q[i]:
-				sum += weight[i] * loss.Value(z-lv.threshold(k), -1)
+				sum += weight[i] * loss.Value(z-lv.Threshold(k), -1)
 			case loss == nil && k == q[i]-1:
-				sum += weight[i] * math.Max(0, lv.margin()-(z-lv.threshold(k)))
+				sum += weight[i] * math.Max(0, margin(lv)-(z-lv.Threshold(k)))
 			case loss == nil && k == q[i]:
-				sum += weight[i] * math.Max(0, lv.margin()+(z-lv.threshold(k)))
+				sum += weight[i] * math.Max(0, margin(lv)+(z-lv.Threshold(k)))
 			}
 		}
 	}
@@ -59,17 +60,17 @@ func TestPerceptronMinimum(t *testing.T) {
 		"logistic":   {c: 3, loss: logistic{}},
 		"SquareLoss": {c: 3, loss: soft},
 	} {
-		for _, lv := range []levels{{-1, 1, 1}, {0, 1, 3}} {
+		for _, lv := range []levels.Levels{{Lo: -1, Hi: 1, Steps: 1}, {Lo: 0, Hi: 1, Steps: 3}} {
 			act, norms := rows(rng, 25, 4)
 			q, weight := make([]int, len(act)), make([]float64, len(act))
 			for i := range q {
-				q[i] = rng.IntN(lv.steps+2) - 1 // Ignore among them
+				q[i] = rng.IntN(lv.Steps+2) - 1 // Ignore among them
 				weight[i] = rng.Float64()
 			}
 			f := p.fit(act, norms, lv, q, weight, make([]float64, 5), nil)
 			at := objective(p.loss, p.c, act, lv, q, weight, f.w)
 			if math.Abs(at-f.loss) > 1e-9*(1+at) {
-				t.Errorf("%s, %d steps: J = %v, fit says %v", what, lv.steps, at, f.loss)
+				t.Errorf("%s, %d steps: J = %v, fit says %v", what, lv.Steps, at, f.loss)
 			}
 			for range 200 {
 				w := slices.Clone(f.w)
@@ -77,7 +78,7 @@ func TestPerceptronMinimum(t *testing.T) {
 					w[k] += 0.05 * rng.NormFloat64()
 				}
 				if other := objective(p.loss, p.c, act, lv, q, weight, w); other < at-1e-3*(1+at) {
-					t.Errorf("%s, %d steps: J = %v at the solution, %v beside it", what, lv.steps, at, other)
+					t.Errorf("%s, %d steps: J = %v at the solution, %v beside it", what, lv.Steps, at, other)
 					break
 				}
 			}
@@ -101,7 +102,7 @@ func TestPerceptronSeparates(t *testing.T) {
 		}
 	}
 	p := perceptron{c: 1000, epochs: 2000, tol: 1e-3}
-	f := p.fit(act, norms, levels{-1, 1, 1}, q, nil, nil, nil)
+	f := p.fit(act, norms, levels.Levels{Lo: -1, Hi: 1, Steps: 1}, q, nil, nil, nil)
 	w, _, _ := p.softmax(act, classes, [][]float64{make([]float64, 4), make([]float64, 4), make([]float64, 4)})
 	for i, a := range act {
 		if (dot(f.w, a) > 0) != (q[i] == 1) {

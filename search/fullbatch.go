@@ -1,11 +1,14 @@
-package solvers
+package search
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"math/rand/v2"
+	"strconv"
 	"time"
 
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/pkg/errors"
 	"gorgonia.org/tensor"
 )
@@ -69,7 +72,7 @@ func (o Output) String() string {
 	case CrossEntropyOutput:
 		return "CrossEntropyOutput"
 	}
-	return "Output(" + itoa(int(o)) + ")"
+	return "Output(" + strconv.Itoa(int(o)) + ")"
 }
 
 // LayerLoss is how badly a unit with pre-activation z misses its target t = -1 or +1, and its derivative with respect to
@@ -80,8 +83,10 @@ type LayerLoss interface {
 }
 
 // Layer is one layer of a network: W (out, in), B (out), both float32 or both float64. Fit writes to them, so for it they must be
-// contiguous in row-major order; all other tensors, and these where they are only read, may have any layout. The levels of its units are Steps+1 equally spaced values from Lo to Hi, with thresholds as in package ops: at 0 for one step, equally
-// spaced from Lo to Hi for more.
+// contiguous in row-major order; all other tensors, and these where they are only read, may have any layout.
+//
+// The levels of its units are those of ops.Levels: Steps+1 equally spaced values from Lo to Hi, with a threshold at 0 for one step, equally
+// spaced ones from Lo to Hi for more. What they emit is what ops emits on float64, to the bit.
 //
 // Lo = Hi = 0 means -1 and +1 (sign units) for Steps 0 or 1 and [0, 1] for more. Steps 0 means 1.
 type Layer struct {
@@ -122,12 +127,12 @@ func (f FullBatch) Fit(layers []Layer, x, y *tensor.Dense) (Result, error) {
 func (f FullBatch) FitContext(ctx context.Context, layers []Layer, x, y *tensor.Dense) (Result, error) {
 	r, err := f.prepare(layers, x, y)
 	if err != nil {
-		return Result{}, errors.Wrap(err, "solvers: FullBatch")
+		return Result{}, errors.Wrap(err, "search: FullBatch")
 	}
 	r.ctx, r.start = ctx, time.Now()
 	res, err := r.fit()
 	if err != nil {
-		return Result{}, errors.Wrap(err, "solvers: FullBatch")
+		return Result{}, errors.Wrap(err, "search: FullBatch")
 	}
 	r.store(layers)
 	return res, nil
@@ -137,11 +142,11 @@ func (f FullBatch) FitContext(ctx context.Context, layers []Layer, x, y *tensor.
 func Forward(layers []Layer, x *tensor.Dense) (*tensor.Dense, error) {
 	n, err := newNet(layers)
 	if err != nil {
-		return nil, errors.Wrap(err, "solvers: Forward")
+		return nil, errors.Wrap(err, "search: Forward")
 	}
 	in, err := n.inputs(x)
 	if err != nil {
-		return nil, errors.Wrap(err, "solvers: Forward")
+		return nil, errors.Wrap(err, "search: Forward")
 	}
 	s := n.initial(in)
 	n.forward(s, 0)
@@ -162,10 +167,10 @@ func (f FullBatch) prepare(layers []Layer, x, y *tensor.Dense) (*run, error) {
 		return nil, err
 	}
 	for d, l := range layers {
-		if _, err := inPlace(l.W); err != nil {
+		if _, err := opkit.ValuesInPlace(l.W); err != nil {
 			return nil, errors.Wrapf(err, "layer %d: W, which Fit writes to", d+1)
 		}
-		if _, err := inPlace(l.B); err != nil {
+		if _, err := opkit.ValuesInPlace(l.B); err != nil {
 			return nil, errors.Wrapf(err, "layer %d: B, which Fit writes to", d+1)
 		}
 	}
@@ -173,7 +178,7 @@ func (f FullBatch) prepare(layers []Layer, x, y *tensor.Dense) (*run, error) {
 	if r.C < 0 || r.C-r.C != 0 {
 		return nil, errors.Errorf("C is %v: must be positive, or 0 for %v", r.C, float64(defaultC))
 	}
-	r.C = or(r.C, defaultC)
+	r.C = cmp.Or(r.C, defaultC)
 	if r.Strategy == nil {
 		r.Strategy = LocalSearch{}
 	}
@@ -216,16 +221,16 @@ func (f FullBatch) prepare(layers []Layer, x, y *tensor.Dense) (*run, error) {
 
 // labels reads y into target levels, or classes for softmax outputs.
 func (r *run) labels(y *tensor.Dense, samples int) error {
-	e, err := elementsOf(y)
+	e, err := opkit.ValuesOf(y)
 	if err != nil {
 		return errors.Wrap(err, "labels")
 	}
 	last := r.net.sizes[len(r.net.sizes)-1]
 	c := last.out
-	if ok := len(e.shape) == 2 && e.shape[0] == samples && e.shape[1] == c || len(e.shape) == 1 && c == 1 && e.shape[0] == samples; !ok {
-		return errors.Errorf("labels of shape %v: want (%d, %d), samples and outputs", e.shape, samples, c)
+	if ok := len(e.Shape) == 2 && e.Shape[0] == samples && e.Shape[1] == c || len(e.Shape) == 1 && c == 1 && e.Shape[0] == samples; !ok {
+		return errors.Errorf("labels of shape %v: want (%d, %d), samples and outputs", e.Shape, samples, c)
 	}
-	v := e.floats()
+	v := e.Floats()
 	switch r.Output {
 	case HingeOutput:
 	case CrossEntropyOutput:
@@ -249,8 +254,8 @@ func (r *run) labels(y *tensor.Dense, samples int) error {
 			}
 			return nil
 		}
-		if last.steps != 1 {
-			return errors.Errorf("cross entropy with one output needs 2 levels, the last layer has %d", last.steps+1)
+		if last.Steps != 1 {
+			return errors.Errorf("cross entropy with one output needs 2 levels, the last layer has %d", last.Steps+1)
 		}
 	default:
 		return errors.Errorf("unknown output %d: want HingeOutput or CrossEntropyOutput", r.Output)
@@ -259,9 +264,9 @@ func (r *run) labels(y *tensor.Dense, samples int) error {
 	for j := range c {
 		r.targets[j] = make([]int, samples)
 		for i := range samples {
-			q, ok := last.index(v[i*c+j])
+			q, ok := last.Find(v[i*c+j])
 			if !ok {
-				return errors.Errorf("label %v of sample %d, output %d is none of the last layer's levels: %s", v[i*c+j], i, j, last.names())
+				return errors.Errorf("label %v of sample %d, output %d is none of the last layer's levels: %s", v[i*c+j], i, j, names(last.Levels))
 			}
 			r.targets[j][i] = q
 		}

@@ -1,7 +1,10 @@
-package solvers
+package search
 
 import (
+	"cmp"
 	"math"
+
+	"github.com/ftprop/ftprop/internal/option"
 )
 
 // LocalSearch is guided random local search: a proposal changes the targets of one unit on a few samples, drawn at
@@ -28,12 +31,12 @@ type LocalSearch struct {
 var _ Strategy = LocalSearch{}
 
 // Search implements Strategy.
-func (l LocalSearch) Search(p Problem) (Search, error) {
-	l.Random, l.Temperature = or(l.Random, 0.2), or(l.Temperature, 0.02)
+func (l LocalSearch) Search(p Problem) (Proposer, error) {
+	l.Random, l.Temperature = cmp.Or(l.Random, 0.2), cmp.Or(l.Temperature, 0.02)
 	if l.Patience < 1 {
 		l.Patience = 60 + 10*p.Units
 	}
-	if err := firstError(fraction("Random", l.Random), nonNegative("Temperature", l.Temperature)); err != nil {
+	if err := cmp.Or(option.Fraction("Random", l.Random), option.NonNegative("Temperature", l.Temperature)); err != nil {
 		return nil, err
 	}
 	return &localSearch{LocalSearch: l, mover: mover{p, l.Random}, now: p.Start, best: p.Start.Loss}, nil

@@ -1,4 +1,4 @@
-package solvers
+package search
 
 import "math/rand/v2"
 
@@ -6,8 +6,8 @@ import "math/rand/v2"
 const Ignore = -1
 
 // Strategy searches for targets of one hidden layer such that the layer above becomes feasible. FullBatch holds one and
-// asks it for a Search whenever FTPROP(d) has to propose T_{d-1}. Implementations are plain configuration: all that
-// changes is in the Search.
+// asks it for a Proposer whenever FTPROP(d) has to propose T_{d-1}. Implementations are plain configuration: all that
+// changes is in the Proposer.
 //
 // Strategies look at whole columns of targets on the whole data set, and learn what became of them; target setters of
 // the mini-batch operations (ops.TargetSetter) decide each target once, from its own gradient, pre-activation and
@@ -15,19 +15,19 @@ const Ignore = -1
 // is ops' own default, ops.GradSign. LocalSearch, Beam and Exhaustive compare settings by fitting units to them, which
 // a mini-batch step cannot do: its samples are gone with the next step. They are therefore no target setters.
 type Strategy interface {
-	Search(p Problem) (Search, error)
+	Search(p Problem) (Proposer, error)
 }
 
-// Search is one search for targets: FullBatch calls Propose, tries the proposal and calls Outcome, in turn, until a
+// Proposer is one search for targets: FullBatch calls Propose, tries the proposal and calls Outcome, in turn, until a
 // setting is feasible, the budget is spent, or Propose returns false.
-type Search interface {
+type Proposer interface {
 	// Propose returns targets to try, or false if it has no more.
 	Propose() (Proposal, bool)
 	// Outcome tells what became of the last proposal.
 	Outcome(o *Setting)
 }
 
-// Completer is a Search that may cover all targets there are: Complete reports whether it has, after Propose returned
+// Completer is a Proposer that may cover all targets there are: Complete reports whether it has, after Propose returned
 // false. A search that says so without cause makes FullBatch call feasible problems Infeasible.
 type Completer interface {
 	Complete() bool

@@ -1,6 +1,7 @@
-package solvers
+package search
 
 import (
+	"cmp"
 	"math"
 	"slices"
 
@@ -26,11 +27,11 @@ type GradientSign struct {
 var _ Strategy = GradientSign{}
 
 // Search implements Strategy.
-func (g GradientSign) Search(p Problem) (Search, error) {
+func (g GradientSign) Search(p Problem) (Proposer, error) {
 	if g.Patience < 1 {
 		g.Patience = 5
 	}
-	g.Share = or(g.Share, 1)
+	g.Share = cmp.Or(g.Share, 1)
 	if !(g.Share > 0 && g.Share <= 1) {
 		return nil, errors.Errorf("GradientSign: Share is %v: must be in (0, 1], or 0 for 1", g.Share)
 	}

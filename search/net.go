@@ -1,110 +1,18 @@
-package solvers
+package search
 
 import (
-	"fmt"
-	"math"
 	"slices"
-	"strconv"
-	"strings"
 
+	"github.com/ftprop/ftprop/internal/levels"
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/pkg/errors"
 	"gorgonia.org/tensor"
 )
 
-func itoa(n int) string { return strconv.Itoa(n) }
-
-// levels is what a threshold unit can emit, as ops.Levels: level k of steps+1 is k/steps of the way from lo to hi.
-type levels struct {
-	lo, hi float64
-	steps  int
-}
-
-func (l levels) value(k int) float64 { return float64(k)/float64(l.steps)*(l.hi-l.lo) + l.lo }
-
-// threshold returns the pre-activation above which a unit is at level k+1 or higher.
-func (l levels) threshold(k int) float64 {
-	if l.steps == 1 {
-		return 0
-	}
-	return l.lo + (l.hi-l.lo)*float64(k)/float64(l.steps-1)
-}
-
-// level returns the level that pre-activation z maps to: ops.Levels.Quantize.
-func (l levels) level(z float64) int {
-	if l.steps == 1 {
-		if z > 0 {
-			return 1
-		}
-		return 0
-	}
-	k := 0
-	for k < l.steps && z > l.threshold(k) {
-		k++
-	}
-	return k
-}
-
-// margin is the distance from the thresholds that fits aim at: 1, but a quarter of the gap where thresholds are close.
-func (l levels) margin() float64 {
-	if l.steps == 1 {
-		return 1
-	}
-	return math.Min(1, (l.hi-l.lo)/float64(l.steps-1)/4)
-}
-
-// index returns the level with the given value. float32's rounding is forgiven.
-func (l levels) index(v float64) (int, bool) {
-	k := math.Round((v - l.lo) / (l.hi - l.lo) * float64(l.steps))
-	if !(k >= 0 && k <= float64(l.steps)) || math.Abs(l.value(int(k))-v) > 1e-6*(l.hi-l.lo) {
-		return 0, false
-	}
-	return int(k), true
-}
-
-// names lists the levels, for messages.
-func (l levels) names() string {
-	var s []string
-	for k := range min(l.steps+1, 9) {
-		s = append(s, fmt.Sprintf("%.4g", l.value(k)))
-	}
-	if l.steps > 8 {
-		s = append(s, "...", fmt.Sprintf("%.4g", l.hi))
-	}
-	return strings.Join(s, ", ")
-}
-
-func newLevels(lo, hi float64, steps int) (levels, error) {
-	if steps == 0 {
-		steps = 1
-	}
-	if lo == 0 && hi == 0 {
-		hi = 1
-		if steps == 1 {
-			lo = -1
-		}
-	}
-	switch {
-	case lo-lo != 0 || hi-hi != 0 || lo >= hi:
-		return levels{}, errors.Errorf("levels from %v to %v: both must be finite, Lo less than Hi", lo, hi)
-	case steps < 1 || steps > 1<<16-1:
-		return levels{}, errors.Errorf("%d steps: want 1 to 65535", steps)
-	}
-	l := levels{lo, hi, steps}
-	if hi-lo > math.MaxFloat64 {
-		return levels{}, errors.Errorf("levels from %v to %v: Hi - Lo is beyond float64", lo, hi)
-	}
-	for k := range steps {
-		if l.value(k) >= l.value(k+1) || k+1 < steps && l.threshold(k) >= l.threshold(k+1) {
-			return levels{}, errors.Errorf("%d steps from %v to %v: too close for float64", steps, lo, hi)
-		}
-	}
-	return l, nil
-}
-
 // size is the shape and the levels of a layer.
 type size struct {
 	in, out int
-	levels
+	levels.Levels
 	float32 bool
 }
 
@@ -134,30 +42,30 @@ func newNet(layers []Layer) (*net, error) {
 	}
 	n := &net{}
 	for d, l := range layers {
-		w, err := elementsOf(l.W)
+		w, err := opkit.ValuesOf(l.W)
 		if err != nil {
 			return nil, errors.Wrapf(err, "layer %d: W", d+1)
 		}
-		b, err := elementsOf(l.B)
+		b, err := opkit.ValuesOf(l.B)
 		if err != nil {
 			return nil, errors.Wrapf(err, "layer %d: B", d+1)
 		}
 		switch {
-		case len(w.shape) != 2:
-			return nil, errors.Errorf("layer %d: W has shape %v: want (out, in)", d+1, w.shape)
-		case len(b.shape) != 1 || b.shape[0] != w.shape[0]:
-			return nil, errors.Errorf("layer %d: B has shape %v: want (%d), one for each row of W %v", d+1, b.shape, w.shape[0], w.shape)
-		case b.dt != w.dt:
-			return nil, errors.Errorf("layer %d: W is a %v, B a %v: must be the same", d+1, w.dt, b.dt)
-		case d > 0 && w.shape[1] != n.sizes[d-1].out:
-			return nil, errors.Errorf("layer %d: W has shape %v, so takes %d inputs, but layer %d has %d units", d+1, w.shape, w.shape[1], d, n.sizes[d-1].out)
+		case len(w.Shape) != 2:
+			return nil, errors.Errorf("layer %d: W has shape %v: want (out, in)", d+1, w.Shape)
+		case len(b.Shape) != 1 || b.Shape[0] != w.Shape[0]:
+			return nil, errors.Errorf("layer %d: B has shape %v: want (%d), one for each row of W %v", d+1, b.Shape, w.Shape[0], w.Shape)
+		case b.Dtype != w.Dtype:
+			return nil, errors.Errorf("layer %d: W is a %v, B a %v: must be the same", d+1, w.Dtype, b.Dtype)
+		case d > 0 && w.Shape[1] != n.sizes[d-1].out:
+			return nil, errors.Errorf("layer %d: W has shape %v, so takes %d inputs, but layer %d has %d units", d+1, w.Shape, w.Shape[1], d, n.sizes[d-1].out)
 		}
-		lv, err := newLevels(l.Lo, l.Hi, l.Steps)
+		lv, err := l.levels()
 		if err != nil {
 			return nil, errors.Wrapf(err, "layer %d", d+1)
 		}
-		sz := size{w.shape[1], w.shape[0], lv, w.dt == tensor.Float32}
-		wv, bv := w.floats(), b.floats()
+		sz := size{w.Shape[1], w.Shape[0], lv, w.Dtype == tensor.Float32}
+		wv, bv := w.Floats(), b.Floats()
 		if err := allFinite("W", wv, sz.in); err != nil {
 			return nil, errors.Wrapf(err, "layer %d", d+1)
 		}
@@ -184,19 +92,19 @@ func allFinite(what string, v []float64, row int) error {
 
 // inputs returns the rows of x, each with a 1 behind it.
 func (n *net) inputs(x *tensor.Dense) ([][]float64, error) {
-	e, err := elementsOf(x)
+	e, err := opkit.ValuesOf(x)
 	if err != nil {
 		return nil, errors.Wrap(err, "inputs")
 	}
 	in := n.sizes[0].in
-	if len(e.shape) != 2 || e.shape[1] != in {
-		return nil, errors.Errorf("inputs of shape %v: want (N, %d), as layer 1 takes them", e.shape, in)
+	if len(e.Shape) != 2 || e.Shape[1] != in {
+		return nil, errors.Errorf("inputs of shape %v: want (N, %d), as layer 1 takes them", e.Shape, in)
 	}
-	v := e.floats()
+	v := e.Floats()
 	if err := allFinite("the inputs", v, in); err != nil {
 		return nil, err
 	}
-	rows := make([][]float64, e.shape[0])
+	rows := make([][]float64, e.Shape[0])
 	for i := range rows {
 		rows[i] = append(append(make([]float64, 0, in+1), v[i*in:(i+1)*in]...), 1)
 	}
@@ -231,7 +139,7 @@ func (n *net) respond(act [][]float64, d int, w []float64) ([]float64, []int) {
 	z, lev := make([]float64, len(act)), make([]int, len(act))
 	for i, a := range act {
 		z[i] = dot(w, a)
-		lev[i] = n.sizes[d].level(z[i])
+		lev[i] = n.sizes[d].Index(z[i])
 	}
 	return z, lev
 }
@@ -239,9 +147,9 @@ func (n *net) respond(act [][]float64, d int, w []float64) ([]float64, []int) {
 // emit sets the inputs of layer d+1 from the levels of layer d.
 func (n *net) emit(s *state, d int) {
 	sz := n.sizes[d]
-	vals := make([]float64, sz.steps+1)
+	vals := make([]float64, sz.Steps+1)
 	for k := range vals {
-		vals[k] = sz.value(k)
+		vals[k] = sz.Value(k)
 	}
 	act := make([][]float64, len(s.act[d]))
 	buf := make([]float64, len(act)*(sz.out+1))
@@ -262,4 +170,8 @@ func dot(a, b []float64) float64 {
 		sum += v * b[k]
 	}
 	return sum
+}
+
+func dense(v []float64, shape ...int) *tensor.Dense {
+	return tensor.New(tensor.WithShape(shape...), tensor.WithBacking(v))
 }

@@ -1,4 +1,4 @@
-package solvers
+package search
 
 import (
 	"context"
@@ -7,10 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/ftprop/ftprop/internal/par"
 	"github.com/ftprop/ftprop/internal/separable"
 	"github.com/pkg/errors"
-	"gorgonia.org/tensor"
 )
 
 // run is one Fit.
@@ -36,14 +34,6 @@ type run struct {
 
 // errStop ends a search when the budget's time or the context is over.
 var errStop = errors.New("stop")
-
-// layerFit is how a layer does on its targets.
-type layerFit struct {
-	loss   float64
-	missed int         // targets, or samples for classes
-	open   bool        // strict, but too large to decide
-	dz     [][]float64 // (units, samples)
-}
 
 func (r *run) fit() (Result, error) {
 	l := len(r.net.sizes)
@@ -130,7 +120,7 @@ func (r *run) ftprop(d int, targets [][]int, weights [][]float64, from *state, k
 		return s, false, false, nil
 	}
 	now := &Setting{state: s, Reached: s.lev[d-1], Z: s.z[d-1], Loss: fit.loss, Missed: fit.missed, Gradient: r.gradient(d, s, fit)}
-	search, err := r.Strategy.Search(r.problem(d, targets, now))
+	proposer, err := r.Strategy.Search(r.problem(d, targets, now))
 	if errors.Is(err, errStop) {
 		return s, false, false, errStop
 	}
@@ -150,9 +140,9 @@ func (r *run) ftprop(d int, targets [][]int, weights [][]float64, from *state, k
 			}
 			return bestSetting.state, false, false, nil
 		}
-		p, more := search.Propose()
+		p, more := proposer.Propose()
 		if !more {
-			c, ok := search.(Completer)
+			c, ok := proposer.(Completer)
 			return bestSetting.state, false, covered && ok && c.Complete(), nil
 		}
 		if err := r.checkProposal(d-1, p); err != nil {
@@ -166,7 +156,7 @@ func (r *run) ftprop(d int, targets [][]int, weights [][]float64, from *state, k
 		covered = covered && whole
 		if o != nil {
 			if last {
-				r.report(o, done, false)
+				r.report(o)
 			}
 			if done {
 				return o.state, true, false, nil
@@ -174,7 +164,7 @@ func (r *run) ftprop(d int, targets [][]int, weights [][]float64, from *state, k
 			if o.Missed < bestSetting.Missed || o.Missed == bestSetting.Missed && o.Loss < bestSetting.Loss {
 				bestSetting = o
 			}
-			search.Outcome(o)
+			proposer.Outcome(o)
 		}
 		if err == errStop {
 			return bestSetting.state, false, false, err
@@ -250,130 +240,10 @@ func (r *run) consider(s *state, fit layerFit) {
 	}
 }
 
-// fitLayer fits the units of layer d to targets, nil for classes, and sets what follows in s: weights and, for a hidden
-// layer, levels and the inputs of the layer above. Units whose targets equal keep stay as they are where nothing but the
-// layer's own weights matters, in the first layer. strict decides what the fit leaves open.
-func (r *run) fitLayer(d int, s *state, targets [][]int, weights [][]float64, keep [][]int, strict bool) (layerFit, error) {
-	sz, act := r.net.sizes[d], s.act[d]
-	last := d == len(r.net.sizes)-1
-	work := len(act) * sz.in
-	p := perceptron{loss: r.Loss, c: r.C, epochs: 100, tol: 1e-2}
-	if work > 1<<14 {
-		p.epochs, p.tol = 30, 3e-2
-	}
-	if last && targets != nil && r.Output == CrossEntropyOutput {
-		p.loss = logistic{}
-	}
-	if last && targets == nil {
-		return r.fitClasses(d, s, p, strict)
-	}
-	norms := make([]float64, len(act))
-	for i, a := range act {
-		norms[i] = dot(a, a)
-	}
-	units, open := make([]fitted, sz.out), make([]bool, sz.out)
-	w, dual := slices.Clone(s.w[d]), slices.Clone(s.dual[d])
-	z, lev := make([][]float64, sz.out), make([][]int, sz.out)
-	grain := max(1, 1<<16/max(work, 1))
-	err := par.Range(sz.out, grain, func(lo, hi int) error {
-		for j := lo; j < hi; j++ {
-			if d == 0 && !last && keep != nil && slices.Equal(targets[j], keep[j]) {
-				z[j], lev[j] = s.z[d][j], s.lev[d][j]
-				continue
-			}
-			units[j] = p.fit(act, norms, sz.levels, targets[j], at(weights, j), w[j], dual[j])
-			z[j], lev[j] = r.net.respond(act, d, units[j].w)
-			if strict && misses(targets[j], lev[j]) > 0 {
-				v, undecided, err := r.decide(act, sz.levels, targets[j], units[j].w)
-				if err != nil {
-					return err
-				}
-				open[j] = undecided
-				if v != nil {
-					units[j].w = v
-					z[j], lev[j] = r.net.respond(act, d, v)
-				}
-			}
-			w[j], dual[j] = units[j].w, units[j].dual
-		}
-		return nil
-	})
-	if err != nil {
-		return layerFit{}, err
-	}
-	f := layerFit{dz: make([][]float64, sz.out), open: slices.Contains(open, true)}
-	for j, u := range units {
-		f.loss += u.loss
-		f.dz[j] = u.dz
-		if n := misses(targets[j], lev[j]); n > 0 {
-			f.missed += n
-		}
-	}
-	s.w[d], s.dual[d] = w, dual
-	if !last {
-		s.z[d], s.lev[d] = z, lev
-		r.net.emit(s, d)
-	}
-	return f, nil
-}
-
-// fitClasses is fitLayer for softmax outputs.
-func (r *run) fitClasses(d int, s *state, p perceptron, strict bool) (layerFit, error) {
-	w, loss, dz := p.softmax(s.act[d], r.classes, s.w[d])
-	s.w[d] = w
-	f := layerFit{loss: loss, dz: dz, missed: r.misclassified(s.act[d], w)}
-	if strict && f.missed > 0 {
-		v, undecided, err := r.decideClasses(s.act[d], w)
-		if err != nil {
-			return f, err
-		}
-		f.open = undecided
-		if v != nil {
-			s.w[d] = v
-			f.missed = r.misclassified(s.act[d], v)
-		}
-	}
-	return f, nil
-}
-
-// misclassified counts samples whose class does not have the largest logit.
-func (r *run) misclassified(act, w [][]float64) int {
-	n := 0
-	for i, a := range act {
-		own := dot(w[r.classes[i]], a)
-		for k, u := range w {
-			if k != r.classes[i] && dot(u, a) >= own {
-				n++
-				break
-			}
-		}
-	}
-	return n
-}
-
-// gradient returns the derivative of layer d's loss with respect to its inputs, without that with the 1: (inputs, samples).
-func (r *run) gradient(d int, s *state, fit layerFit) [][]float64 {
-	g := make([][]float64, r.net.sizes[d].in)
-	for k := range g {
-		g[k] = make([]float64, len(s.act[d]))
-	}
-	for j, dz := range fit.dz {
-		for i, v := range dz {
-			if v == 0 {
-				continue
-			}
-			for k := range g {
-				g[k][i] += v * s.w[d][j][k]
-			}
-		}
-	}
-	return g
-}
-
 // problem describes the search for targets of layer d-1.
 func (r *run) problem(d int, targets [][]int, start *Setting) Problem {
 	sz := r.net.sizes[d-1]
-	p := Problem{Units: sz.out, Samples: len(start.state.act[0]), Steps: sz.steps, Start: start, Rand: r.rng, Groups: r.classes}
+	p := Problem{Units: sz.out, Samples: len(start.state.act[0]), Steps: sz.Steps, Start: start, Rand: r.rng, Groups: r.classes}
 	if targets != nil {
 		p.Groups = groups(targets, p.Samples)
 	}
@@ -382,7 +252,7 @@ func (r *run) problem(d int, targets [][]int, start *Setting) Problem {
 			if r.stopped(d-1, r.start) {
 				return false, errStop
 			}
-			v, open, err := r.decide(start.state.act[0], sz.levels, t, nil)
+			v, open, err := r.decide(start.state.act[0], sz.Levels, t, nil)
 			if open && err == nil {
 				err = separable.ErrUndecided
 			}
@@ -427,8 +297,8 @@ func (r *run) checkProposal(d int, p Proposal) error {
 			return errors.Errorf("strategy: %d targets for unit %d of layer %d: want one, and one weight if any, for each of %d samples", len(t), j, d+1, n)
 		}
 		for i, k := range t {
-			if k < Ignore || k > sz.steps {
-				return errors.Errorf("strategy: target %d for unit %d of layer %d, sample %d: want a level 0 to %d, or Ignore", k, j, d+1, i, sz.steps)
+			if k < Ignore || k > sz.Steps {
+				return errors.Errorf("strategy: target %d for unit %d of layer %d, sample %d: want a level 0 to %d, or Ignore", k, j, d+1, i, sz.Steps)
 			}
 			if p.Weights != nil && !(p.Weights[j][i] >= 0 && p.Weights[j][i] < math.Inf(1)) {
 				return errors.Errorf("strategy: weight %v for unit %d of layer %d, sample %d", p.Weights[j][i], j, d+1, i)
@@ -438,84 +308,6 @@ func (r *run) checkProposal(d int, p Proposal) error {
 	return nil
 }
 
-func at(x [][]float64, j int) []float64 {
-	if x == nil {
-		return nil
-	}
-	return x[j]
-}
-
-// misses counts the targets, not ignored, that levels differ from.
-func misses(targets, lev []int) int {
-	n := 0
-	for i, t := range targets {
-		if t != Ignore && t != lev[i] {
-			n++
-		}
-	}
-	return n
-}
-
 func same(a, b [][]int) bool {
 	return slices.EqualFunc(a, b, func(x, y []int) bool { return slices.Equal(x, y) })
-}
-
-// report calls the Progress callback after a setting.
-func (r *run) report(o *Setting, feasible, end bool) {
-	if r.Progress == nil || o.Skipped && r.tried[len(r.tried)-1]%64 != 0 {
-		return
-	}
-	r.Progress(Progress{Settings: r.tried[len(r.tried)-1], Starts: r.starts, Missed: o.Missed, Best: r.bestMissed,
-		Infeasible: o.Unreached + r.infeasible(o), Loss: o.Loss, Elapsed: time.Since(r.start)})
-}
-
-// infeasible counts the output units that miss a label in a setting; classes count as one unit each that loses a sample.
-func (r *run) infeasible(o *Setting) int {
-	last := len(r.net.sizes) - 1
-	n := 0
-	if r.targets == nil {
-		lost := make([]bool, len(o.state.w[last]))
-		for i, a := range o.state.act[last] {
-			own := dot(o.state.w[last][r.classes[i]], a)
-			for k, u := range o.state.w[last] {
-				if k != r.classes[i] && dot(u, a) >= own {
-					lost[r.classes[i]] = true
-				}
-			}
-		}
-		for _, l := range lost {
-			if l {
-				n++
-			}
-		}
-		return n
-	}
-	for j, w := range o.state.w[last] {
-		if _, lev := r.net.respond(o.state.act[last], last, w); misses(r.targets[j], lev) > 0 {
-			n++
-		}
-	}
-	return n
-}
-
-// store writes the best weights back.
-func (r *run) store(layers []Layer) {
-	for d, l := range layers {
-		sz := r.net.sizes[d]
-		for j, w := range r.best.w[d] {
-			if sz.float32 {
-				for k := range sz.in {
-					l.W.Float32s()[j*sz.in+k] = float32(w[k])
-				}
-				l.B.Float32s()[j] = float32(w[sz.in])
-			} else {
-				copy(l.W.Float64s()[j*sz.in:], w[:sz.in])
-				l.B.Float64s()[j] = w[sz.in]
-			}
-		}
-	}
-}
-
-func dense(v []float64, shape ...int) *tensor.Dense {
-	return tensor.New(tensor.WithShape(shape...), tensor.WithBacking(v))
 }

@@ -1,10 +1,11 @@
-package solvers
+package search
 
 import (
 	"context"
 	"math"
 	"math/big"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/ftprop/ftprop/internal/gtest"
@@ -12,36 +13,41 @@ import (
 	"gorgonia.org/tensor"
 )
 
-// Levels are ops' levels: same values, same thresholds, at them and beside them.
+// A network's units emit what ops' activations emit on float64, to the bit: at thresholds, beside them and elsewhere.
 func TestLevelsAreOps(t *testing.T) {
-	for _, l := range []Layer{{}, {Hi: 1, Steps: 1}, {Steps: 2}, {Steps: 3}, {Steps: 5}, {Lo: -1, Hi: 1, Steps: 4}, {Lo: -2, Hi: 6, Steps: 7}} {
-		lv, err := newLevels(l.Lo, l.Hi, l.Steps)
+	for _, l := range []Layer{{}, {Hi: 1, Steps: 1}, {Steps: 2}, {Steps: 3}, {Steps: 5}, {Steps: 7}, {Lo: -1, Hi: 1, Steps: 4}, {Lo: -2, Hi: 6, Steps: 7}, {Lo: 0.1, Hi: 0.7, Steps: 5}} {
+		lv, err := l.levels()
 		if err != nil {
 			t.Fatal(err)
 		}
-		o := ops.Levels{Lo: lv.lo, Hi: lv.hi, Steps: lv.steps}
-		if err := o.Validate(); err != nil {
-			t.Fatal(err)
+		var z []float64
+		for k := range lv.Steps {
+			at := lv.Threshold(k)
+			z = append(z, at, math.Nextafter(at, 9), math.Nextafter(at, -9))
 		}
 		for k := -400; k <= 400; k++ {
-			z := float64(k) / 50
-			if near := func() bool {
-				for m := range lv.steps {
-					if d := math.Abs(z - lv.threshold(m)); d > 0 && d < 1e-12 { // rounding decides
-						return true
-					}
-				}
-				return false
-			}(); near {
-				continue
-			}
-			if got, want := lv.value(lv.level(z)), o.Quantize(z); math.Abs(got-want) > 1e-12 {
-				t.Errorf("%+v: z = %v gives %v, ops %v", l, z, got, want)
-			}
+			z = append(z, float64(k)/50)
 		}
-		for k := range lv.steps + 1 {
-			if got, ok := lv.index(float64(float32(lv.value(k)))); !ok || got != k {
-				t.Errorf("%+v: level %d is not found by its value: %d, %v", l, k, got, ok)
+		var act ops.Activation = ops.Staircase{Lo: lv.Lo, Hi: lv.Hi, Steps: lv.Steps}
+		switch {
+		case lv.Steps == 1 && lv.Lo < 0:
+			act = ops.Sign{}
+		case lv.Steps == 1:
+			act = ops.Step01{}
+		}
+		h, err := act.Do(dense(slices.Clone(z), len(z)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		// One unit with weight 1 and bias 0, and one behind it that passes on what the first emits.
+		l.W, l.B = dense([]float64{1}, 1, 1), dense([]float64{0}, 1)
+		got, err := Forward([]Layer{l, {W: dense([]float64{1}, 1, 1), B: dense([]float64{0}, 1)}}, dense(z, len(z), 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range gtest.Floats(t, h) {
+			if got := got.Float64s()[i]; got != want {
+				t.Errorf("%+v: z = %v gives %v, %v %v", lv, z[i], got, act, want)
 			}
 		}
 	}
@@ -54,7 +60,7 @@ func TestCertify(t *testing.T) {
 	for range 300 {
 		kinds := []Layer{{}, {Hi: 1, Steps: 1}, {Steps: 2}, {Steps: 3}, {Lo: -1, Hi: 1, Steps: 4}}
 		l := kinds[rng.IntN(len(kinds))]
-		lv, _ := newLevels(l.Lo, l.Hi, l.Steps)
+		lv, _ := l.levels()
 		n, d := 1+rng.IntN(8), 1+rng.IntN(4)
 		xs, ts := make([]float64, n*d), make([]float64, n)
 		for i := range xs {
@@ -74,9 +80,9 @@ func TestCertify(t *testing.T) {
 			case rng.IntN(8) == 0:
 				ts[i] = math.NaN()
 			case planted:
-				ts[i] = lv.value(lv.level(z))
+				ts[i] = lv.Value(lv.Index(z))
 			default:
-				ts[i] = lv.value(rng.IntN(lv.steps + 1))
+				ts[i] = lv.Value(rng.IntN(lv.Steps + 1))
 			}
 		}
 		x, tt := dense(xs, n, d), dense(ts, n)
@@ -98,7 +104,7 @@ func TestCertify(t *testing.T) {
 				for k := range d {
 					z += c.Weights[k] * xs[i*d+k]
 				}
-				if ts[i] == ts[i] && math.Abs(lv.value(lv.level(z))-ts[i]) > 1e-9 {
+				if ts[i] == ts[i] && math.Abs(lv.Value(lv.Index(z))-ts[i]) > 1e-9 {
 					t.Fatalf("sample %d: z = %v does not give %v", i, z, ts[i])
 				}
 			}
@@ -171,9 +177,9 @@ func TestCertifyErrors(t *testing.T) {
 		words []string
 	}{
 		"levels":  {Layer{Lo: 3, Hi: 1}, x, y, []string{"3 to 1"}},
-		"span":    {Layer{Lo: -1.7e308, Hi: 1.7e308, Steps: 3}, x, y, []string{"beyond float64"}},
-		"close":   {Layer{Lo: 1, Hi: 1 + 0x1p-52, Steps: 3}, x, y, []string{"too close"}},
-		"tiny":    {Layer{Hi: 5e-324, Steps: 3}, x, y, []string{"too close"}},
+		"span":    {Layer{Lo: -1.7e308, Hi: 1.7e308, Steps: 3}, x, y, []string{"at most"}},
+		"close":   {Layer{Lo: 1, Hi: 1 + 0x1p-52, Steps: 3}, x, y, []string{"neighbours"}},
+		"tiny":    {Layer{Hi: 5e-324, Steps: 3}, x, y, []string{"apart"}},
 		"inputs":  {Layer{}, y.Clone().(*tensor.Dense), dense([]float64{1}, 1), []string{"shape"}},
 		"nil":     {Layer{}, nil, y, []string{"inputs"}},
 		"NaN":     {Layer{}, nan, y, []string{"NaN", "row 1"}},
@@ -181,7 +187,7 @@ func TestCertifyErrors(t *testing.T) {
 		"level":   {Layer{}, x, dense([]float64{1, 1, 0, 1}, 4), []string{"target 0 of sample 2"}},
 	} {
 		_, err := Certify(ctx, c.l, c.x, c.t)
-		gtest.WantError(t, what, err, append(c.words, "solvers: Certify")...)
+		gtest.WantError(t, what, err, append(c.words, "search: Certify")...)
 	}
 	done, cancel := context.WithCancel(ctx)
 	cancel()

@@ -1,4 +1,4 @@
-package solvers
+package search
 
 import (
 	"math"
@@ -73,18 +73,18 @@ type spying struct {
 	see func(p Proposal)
 }
 
-func (s spying) Search(p Problem) (Search, error) {
+func (s spying) Search(p Problem) (Proposer, error) {
 	in, err := s.Strategy.Search(p)
 	return spyingSearch{in, s.see}, err
 }
 
 type spyingSearch struct {
-	Search
+	Proposer
 	see func(p Proposal)
 }
 
 func (s spyingSearch) Propose() (Proposal, bool) {
-	p, more := s.Search.Propose()
+	p, more := s.Proposer.Propose()
 	if more {
 		s.see(p)
 	}
@@ -168,5 +168,5 @@ func TestExhaustiveProves(t *testing.T) {
 func TestStrategyError(t *testing.T) {
 	x, y := boolean(2, parity)
 	_, err := FullBatch{Strategy: Exhaustive{Columns: 2}}.Fit(network(1, tensor.Float64, Layer{}, 2, 2, 1), x, y)
-	gtest.WantError(t, "columns", err, "solvers: FullBatch", "exhaustive search")
+	gtest.WantError(t, "columns", err, "search: FullBatch", "exhaustive search")
 }

@@ -1,0 +1,129 @@
+package models
+
+import (
+	"strings"
+
+	"github.com/ftprop/ftprop/internal/opkit"
+	"github.com/ftprop/ftprop/ops"
+	"github.com/ftprop/ftprop/ops/nn"
+	"github.com/pkg/errors"
+	"gorgonia.org/gorgonia"
+)
+
+// Wrap makes a Net of a graph that was built by hand, from Gorgonia's operations or this library's: for Save and Load, Summary, ONNX and
+// packed bits. params are all the variables that the logits depend on beside the input. Their names are those in files, so each must have one
+// of its own (gorgonia.WithName).
+//
+//	input    a variable (N, C, H, W) or (N, features), float32 or float64
+//	logits   (N, classes)
+//	Hidden   the outputs of threshold activations, in order of execution
+//
+// Running statistics of nodes.BatchNorm are saved and loaded under the name of its scale, less ".weight". Gorgonia's own batch
+// normalisation hides its statistics, and is an error.
+//
+// What a graph by itself cannot give is the same network at another batch size, or with rounded weights: At and FixedPoint are errors, and so
+// is training by package train, which evaluates at a batch size of its own. They need a function that builds the graph: see Define.
+func Wrap(input, logits *gorgonia.Node, params ...*gorgonia.Node) (*Net, error) {
+	n, err := wrap(input, logits, params)
+	return n, errors.WithMessage(err, "models: Wrap")
+}
+
+func wrap(input, logits *gorgonia.Node, params gorgonia.Nodes) (*Net, error) {
+	if err := checkInput(input); err != nil {
+		return nil, err
+	}
+	if logits == nil || logits.Graph() != input.Graph() {
+		return nil, errors.New("the logits are not a node of the input's graph")
+	}
+	if s := logits.Shape(); len(s) != 2 || s[0] != input.Shape()[0] {
+		return nil, errors.Errorf("logits of shape %v, want (%d, classes) for an input of %v", s, input.Shape()[0], input.Shape())
+	}
+	n := &Net{
+		Input: input, Logits: logits, name: "Graph", config: Config{Classes: logits.Shape()[1]},
+		byName: map[string]*gorgonia.Node{},
+	}
+	for i, p := range params {
+		if err := n.adopt(p); err != nil {
+			return nil, errors.WithMessagef(err, "parameter %d", i)
+		}
+	}
+	used := map[*gorgonia.Node]bool{}
+	operations, err := walk(logits, func(x *gorgonia.Node) (bool, error) {
+		switch op := x.Op().(type) {
+		case nil:
+			used[x] = true
+			if x != input && n.byName[x.Name()] != x {
+				return true, errors.Errorf("%q is neither the input nor one of the parameters given", x.Name())
+			}
+			return true, nil
+		case *nn.Dropout:
+		case *nn.BatchNorm:
+			return false, n.remember(x, op)
+		case gorgonia.TrainModeOp:
+			if !strings.Contains(strings.ToLower(op.(gorgonia.Op).String()), "dropout") {
+				return true, errors.Errorf("%v hides its state, which Save could not write: use nodes.BatchNorm", op)
+			}
+		}
+		return false, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if !used[input] {
+		return nil, errors.Errorf("the logits do not depend on the input %q", input.Name())
+	}
+	for _, p := range params {
+		if !used[p] {
+			return nil, errors.Errorf("the logits do not depend on parameter %q", p.Name())
+		}
+	}
+	for _, x := range operations {
+		if _, ok := x.Op().(ops.Activation); ok {
+			n.Hidden = append(n.Hidden, x)
+			n.hiddenNames = append(n.hiddenNames, x.Name())
+			n.acts, n.single = append(n.acts, identity(gorgonia.Nodes{x})), append(n.single, true)
+		}
+	}
+	n.config.BatchNorm = len(n.norms) > 0
+	return n, nil
+}
+
+// adopt adds a parameter.
+func (n *Net) adopt(p *gorgonia.Node) error {
+	switch {
+	case p == nil:
+		return errors.New("it is nil")
+	case p.Graph() != n.Input.Graph():
+		return errors.Errorf("%q is of another graph than the input", p.Name())
+	case p == n.Input || p.Op() != nil:
+		return errors.Errorf("%q is not a variable beside the input", p.Name())
+	case p.Name() == "" || n.byName[p.Name()] != nil:
+		return errors.Errorf("%q names two, or none: want a name for each", p.Name())
+	case p.Dims() == 0:
+		return errors.Errorf("%q is a scalar, want a tensor", p.Name())
+	case p.Dtype() != n.Input.Dtype():
+		return errors.Errorf("%q is of %v, the input of %v", p.Name(), p.Dtype(), n.Input.Dtype())
+	}
+	if _, err := opkit.AnyInPlace(p.Value()); err != nil {
+		return errors.WithMessagef(err, "%q", p.Name())
+	}
+	n.params = append(n.params, p)
+	n.paramNames = append(n.paramNames, p.Name())
+	n.byName[p.Name()] = p
+	return nil
+}
+
+// remember adds the running statistics of a batch normalisation.
+func (n *Net) remember(x *gorgonia.Node, op *nn.BatchNorm) error {
+	name := x.Name()
+	if in := children(x); len(in) > 1 && in[1].Op() == nil {
+		name = strings.TrimSuffix(in[1].Name(), ".weight")
+	}
+	for _, other := range n.norms {
+		if other.name == name {
+			return errors.Errorf("two batch normalisations with the scale %q: want one each", name)
+		}
+	}
+	n.norms = append(n.norms, namedNorm{name, op, new(int64)})
+	return nil
+}
