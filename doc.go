@@ -26,8 +26,9 @@
 //     drop-in, and fast products for graphs that stay stock;
 //   - package solvers: Adam, SGD and RMSProp with PyTorch's arithmetic, schedules;
 //   - package search: FullBatch, the search for targets with a certificate for every unit;
-//   - package models: the paper's networks; weights that go to PyTorch and come from there, ONNX, fixed point, packed bits;
 //   - package train: training loops, metrics, exact checkpoints; package data: readers of labelled images, augmentation, batches;
+//   - package models: the paper's networks; weights that go to PyTorch and come from there;
+//   - package deploy: a trained graph, any, as ONNX, in fixed point, in packed bits, and what it costs to run;
 //   - package diagnostics: what happens inside threshold layers;
 //   - package tensorboard: event files that TensorBoard shows;
 //   - examples/compare: one command that compares target rules, the

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/ops"
 	"github.com/ftprop/ftprop/ops/nn"
@@ -50,7 +51,7 @@ func identity(operations gorgonia.Nodes) string {
 			names = append(names, fmt.Sprint(op))
 		default:
 			if op.Arity() != 0 { // what constants there are may depend on the batch size
-				names = append(names, kindOf(op))
+				names = append(names, opkit.Kind(op))
 			}
 		}
 	}

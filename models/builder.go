@@ -1,6 +1,7 @@
 package models
 
 import (
+	"github.com/ftprop/ftprop/deploy"
 	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/ops/nn"
@@ -27,14 +28,14 @@ type Builder struct {
 // another network unless from is nil.
 func lay(name string, x *gorgonia.Node, cfg Config, from *Net, build construction, layers func(b *Builder, x *gorgonia.Node) *gorgonia.Node) (*Net, error) {
 	b := &Builder{
-		net:   &Net{Input: x, name: name, config: cfg, build: build, byName: map[string]*gorgonia.Node{}, results: map[*gorgonia.Node]string{}},
+		net:   &Net{Input: x, name: name, config: cfg, build: build, byName: map[string]*gorgonia.Node{}},
 		from:  from,
 		named: map[string]bool{},
 	}
 	h := x
 	if from != nil && from.fixed != nil {
 		b.net.fixed = from.fixed
-		h = b.unlisted(x, func() (*gorgonia.Node, error) { return nodes.Round(x, from.fixed.input.unit, from.fixed.input.max) })
+		h = b.unlisted(x, func() (*gorgonia.Node, error) { return nodes.Round(x, from.fixed.input.Unit, from.fixed.input.Max) })
 	}
 	b.net.Logits = layers(b, h)
 	if b.err == nil {
@@ -129,10 +130,8 @@ func (b *Builder) layer(name, none string, x *gorgonia.Node, f func() (*gorgonia
 	}
 	kind := none
 	if y != x {
-		b.net.results[y] = name
-		if y.Op() != nil {
-			kind = kindOf(y.Op())
-		}
+		gorgonia.WithName(name)(y)
+		kind = deploy.TypeOf(y)
 	}
 	b.net.layers = append(b.net.layers, LayerInfo{Name: name, Type: kind, In: sample(x), Out: sample(y)})
 	return y
@@ -388,7 +387,7 @@ func (b *Builder) Activation(name string, x *gorgonia.Node, act nodes.Activation
 				}
 			}
 		}
-		b.net.acts = append(b.net.acts, identity(operations))
+		b.net.acts, b.net.single = append(b.net.acts, identity(operations)), append(b.net.single, len(operations) == 1)
 		return h, err
 	})
 	if b.err == nil {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/ftprop/ftprop/deploy"
 	"github.com/ftprop/ftprop/internal/gtest"
 	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/nodes"
@@ -60,7 +61,7 @@ func TestDefineIsTheConstructors(t *testing.T) {
 	}
 	var fixed [2][]float64
 	for i, n := range []*models.Net{own, paper} {
-		f, err := n.FixedPoint(models.FixedPointOptions{InputMax: 4})
+		f, err := n.FixedPoint(deploy.FixedPointOptions{InputMax: 4})
 		fixed[i] = logits(t, must(t, f, err), x)
 	}
 	if !slices.Equal(fixed[0], fixed[1]) {
@@ -120,7 +121,7 @@ func TestDefineFixedPointRejects(t *testing.T) {
 		return b.Linear("fc2", h, models.Dense{Out: 3})
 	})
 	net = must(t, net, err)
-	_, err = net.FixedPoint(models.FixedPointOptions{InputMax: 4})
+	_, err = net.FixedPoint(deploy.FixedPointOptions{InputMax: 4})
 	gtest.WantError(t, "activation of Layer", err, "models: Network", "Builder.Act")
 }
 

@@ -9,9 +9,9 @@
 // PyTorch loads into the reference's networks, and Net.Load reads what PyTorch has written. New weights are initialised as PyTorch
 // does by default. Net.At is the same network, on the same weights, for another batch size.
 //
-// What comes after training: Net.ExportONNX writes the network for any ONNX runtime, or as QONNX for quantisation tools; Net.Summary
-// counts parameters, multiply-adds and memory by the bits that operands take; Net.PackActivations and Net.PackSigns give those bits.
-// Net.FixedPoint rounds weights so that all of these compute the same, to the bit.
+// What comes after training, as package deploy has it for any graph: Net.ExportONNX writes the network for any ONNX runtime, or as QONNX for quantisation
+// tools; Net.Summary counts parameters, multiply-adds and memory by the bits that operands take; Net.PackActivations and Net.PackSigns give those
+// bits. Net.FixedPoint rounds weights so that all of these compute the same, to the bit. Net.Graph is the network as a deploy.Graph.
 //
 // What may run at the same time: a network, all that At has made of it, and the machines of their graphs share weights and statistics, so they
 // belong to one goroutine at a time. Run, Save, Load or evaluate them between the steps of training, not during one. To evaluate beside

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/ftprop/ftprop/deploy"
 	"github.com/ftprop/ftprop/internal/gtest"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/ops"
@@ -34,11 +35,11 @@ func TestWeightsOfEveryLayout(t *testing.T) {
 			keep("Save", func() (any, error) { var b bytes.Buffer; err := net.Save(&b); return b.String(), err })
 			keep("ExportONNX", func() (any, error) {
 				var b bytes.Buffer
-				err := net.ExportONNX(&b, ONNXOptions{})
+				err := net.ExportONNX(&b, deploy.ONNXOptions{})
 				return b.String(), err
 			})
 			keep("FixedPoint", func() (any, error) {
-				fixed, err := net.FixedPoint(FixedPointOptions{})
+				fixed, err := net.FixedPoint(deploy.FixedPointOptions{})
 				if err != nil {
 					return nil, err
 				}
@@ -75,14 +76,16 @@ func TestWeightsOfEveryLayout(t *testing.T) {
 		}
 		signs := []float64{1, -1, -1, 1, 1, -1}
 		all := gtest.Dense(dt, signs, 2, 3)
-		want2, err := PackLevels(all, ops.Sign{}.Threshold().Levels)
+		want2, err := deploy.PackLevels(all, ops.Sign{}.Threshold().Levels)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, l := range gtest.Layouts(t, dt, signs, 2, 3) {
-			for what, f := range map[string]func(gorgonia.Value) (*Bits, error){
-				"PackSigns":  PackSigns,
-				"PackLevels": func(v gorgonia.Value) (*Bits, error) { return PackLevels(v, ops.Sign{}.Threshold().Levels) },
+			for what, f := range map[string]func(gorgonia.Value) (*deploy.Bits, error){
+				"PackSigns": deploy.PackSigns,
+				"PackLevels": func(v gorgonia.Value) (*deploy.Bits, error) {
+					return deploy.PackLevels(v, ops.Sign{}.Threshold().Levels)
+				},
 			} {
 				got, err := f(l.Dense)
 				if !l.Plain {
@@ -93,6 +96,6 @@ func TestWeightsOfEveryLayout(t *testing.T) {
 			}
 		}
 	}
-	_, err := PackSigns((*tensor.Dense)(nil))
+	_, err := deploy.PackSigns((*tensor.Dense)(nil))
 	gtest.WantError(t, "nil", err, "nil")
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/bits"
 
+	"github.com/ftprop/ftprop/deploy"
 	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/nodes"
 	"gorgonia.org/gorgonia"
@@ -81,11 +82,11 @@ func ExampleNet_ExportONNX() {
 		return
 	}
 	var standard, qonnx bytes.Buffer
-	if err := net.ExportONNX(&standard, models.ONNXOptions{}); err != nil {
+	if err := net.ExportONNX(&standard, deploy.ONNXOptions{}); err != nil {
 		fmt.Println(err)
 		return
 	}
-	if err := net.ExportONNX(&qonnx, models.ONNXOptions{Thresholds: models.MultiThreshold}); err != nil {
+	if err := net.ExportONNX(&qonnx, deploy.ONNXOptions{Thresholds: deploy.MultiThreshold}); err != nil {
 		fmt.Println(err)
 		return
 	}
@@ -154,7 +155,7 @@ func ExampleNet_FixedPoint() {
 		fmt.Println(err)
 		return
 	}
-	fixed, err := net.FixedPoint(models.FixedPointOptions{InputMax: 1, InputBits: 4})
+	fixed, err := net.FixedPoint(deploy.FixedPointOptions{InputMax: 1, InputBits: 4})
 	if err != nil {
 		fmt.Println(err)
 		return

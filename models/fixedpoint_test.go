@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/ftprop/ftprop/deploy"
 	"github.com/ftprop/ftprop/internal/gtest"
 	"github.com/ftprop/ftprop/internal/ort"
 	"github.com/ftprop/ftprop/models"
@@ -49,7 +50,7 @@ func normalised(t testing.TB, name string, n int, act nodes.Activation) (net *mo
 	return net, x
 }
 
-func fixedPoint(t testing.TB, net *models.Net, o models.FixedPointOptions) *models.Net {
+func fixedPoint(t testing.TB, net *models.Net, o deploy.FixedPointOptions) *models.Net {
 	t.Helper()
 	fixed, err := net.FixedPoint(o)
 	return must(t, fixed, err)
@@ -87,12 +88,12 @@ func TestFixedPointIsExact(t *testing.T) {
 		for _, a := range thresholds() {
 			const n = 5
 			net, x := normalised(t, name, n, nodes.Act(a))
-			fixed := fixedPoint(t, net, models.FixedPointOptions{})
+			fixed := fixedPoint(t, net, deploy.FixedPointOptions{})
 			got := logits(t, fixed, x)
 			wide, err := build(tensor.Float64, n, nodes.Act(a))
 			wide = must(t, wide, err)
 			copyTo(t, wide, net)
-			want := logits(t, fixedPoint(t, wide, models.FixedPointOptions{}), x)
+			want := logits(t, fixedPoint(t, wide, deploy.FixedPointOptions{}), x)
 			if d := largest(got, want); d != 0 {
 				t.Errorf("%s, %v: float64 differs by %v", name, a, d)
 			}
@@ -105,7 +106,7 @@ func TestFixedPointIsExact(t *testing.T) {
 					break
 				}
 				rt.Plain = plain
-				out := rt.Run(t, onnxOf(t, fixed, models.ONNXOptions{}), single, fixed.Input.Shape(), 2)
+				out := rt.Run(t, onnxOf(t, fixed, deploy.ONNXOptions{}), single, fixed.Input.Shape(), 2)
 				// ResNets at these sizes have means over 1 or 2 elements: exact too.
 				if d := largest(got, float64s(out[0].Data)); d != 0 {
 					t.Errorf("%s, %v: ONNX Runtime differs by %v", name, a, d)
@@ -144,7 +145,7 @@ func TestFixedPointIsClose(t *testing.T) {
 				return z, index
 			}
 			want, before := run(net)
-			got, after := run(fixedPoint(t, net, models.FixedPointOptions{InputMax: 8, InputBits: 11}))
+			got, after := run(fixedPoint(t, net, deploy.FixedPointOptions{InputMax: 8, InputBits: 11}))
 			units, differ := 0, 0
 			for i := range before[0] { // the first layer: errors of others grow from layer to layer
 				units++
@@ -174,12 +175,12 @@ func TestFixedPointIsClose(t *testing.T) {
 func TestFixedPointInput(t *testing.T) {
 	net := bare(t, nodes.Act(ops.Staircase{Steps: 16, Lo: -8, Hi: 8}), 8)
 	for _, c := range []struct {
-		o    models.FixedPointOptions
+		o    deploy.FixedPointOptions
 		unit float64
 		max  float64
 	}{
-		{models.FixedPointOptions{}, 1. / 128, 4}, {models.FixedPointOptions{InputMax: 3, InputBits: 8}, 1. / 32, 3},
-		{models.FixedPointOptions{InputMax: 4.1, InputBits: 3}, 2, 4}, {models.FixedPointOptions{InputMax: 0.3, InputBits: 16}, 1. / 65536, 19660. / 65536},
+		{deploy.FixedPointOptions{}, 1. / 128, 4}, {deploy.FixedPointOptions{InputMax: 3, InputBits: 8}, 1. / 32, 3},
+		{deploy.FixedPointOptions{InputMax: 4.1, InputBits: 3}, 2, 4}, {deploy.FixedPointOptions{InputMax: 0.3, InputBits: 16}, 1. / 65536, 19660. / 65536},
 	} {
 		fixed := fixedPoint(t, net, c.o)
 		var op ops.Round
@@ -209,7 +210,7 @@ func TestFixedPointIsACopy(t *testing.T) {
 	if err := net.Save(&before); err != nil {
 		t.Fatal(err)
 	}
-	fixed := fixedPoint(t, net, models.FixedPointOptions{})
+	fixed := fixedPoint(t, net, deploy.FixedPointOptions{})
 	if err := net.Save(&after); err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +222,7 @@ func TestFixedPointIsACopy(t *testing.T) {
 	}
 	want := logits(t, fixed, x)
 	evaluation, err := net.At(2)
-	of, err := must(t, evaluation, err).FixedPoint(models.FixedPointOptions{})
+	of, err := must(t, evaluation, err).FixedPoint(deploy.FixedPointOptions{})
 	of, err = must(t, of, err).At(5)
 	if got := logits(t, must(t, of, err), x); largest(got, want) != 0 {
 		t.Error("made of the network in evaluation mode it computes something else")
@@ -233,7 +234,7 @@ func TestFixedPointIsACopy(t *testing.T) {
 	}
 	// A file of it fills the fixed-point form of an untrained network.
 	raw, err := exported["ConvNet8"](tensor.Float32, 5, nodes.Sign)
-	other := fixedPoint(t, must(t, raw, err), models.FixedPointOptions{})
+	other := fixedPoint(t, must(t, raw, err), deploy.FixedPointOptions{})
 	copyTo(t, other, fixed)
 	if got := logits(t, other, x); largest(got, want) != 0 {
 		t.Error("saved and loaded it computes something else")
@@ -245,7 +246,7 @@ func TestFixedPointErrors(t *testing.T) {
 		net, err := models.ConvNet4(input(tensor.Float64, 2, 1, 8, 8), models.Config{Act: act, Widths: []int{2, 2, 3}})
 		return must(t, net, err)
 	}
-	refuse := func(what string, net *models.Net, o models.FixedPointOptions, words ...string) {
+	refuse := func(what string, net *models.Net, o deploy.FixedPointOptions, words ...string) {
 		t.Helper()
 		_, err := net.FixedPoint(o)
 		gtest.WantError(t, what, err, append(words, "models: ConvNet4 in fixed point")...)
@@ -270,7 +271,7 @@ func TestFixedPointErrors(t *testing.T) {
 		}
 		return nodes.MaxPool2D(x, tensor.Shape{3, 3}, []int{1, 1}, []int{1, 1})
 	}
-	zero := models.FixedPointOptions{}
+	zero := deploy.FixedPointOptions{}
 	refuse("ReLU", build(nodes.ReLU), zero, "block1.nonlin1", "fixed-point form", "ReLU")
 	refuse("stock", build(gorgonia.Tanh), zero, "block1.nonlin1", "tanh")
 	refuse("nothing", build(func(x *gorgonia.Node) (*gorgonia.Node, error) { return x, nil }), zero, "block2.conv2", "fixed-point form")
@@ -280,10 +281,10 @@ func TestFixedPointErrors(t *testing.T) {
 	refuse("levels", build(nodes.Act(ops.Staircase{Steps: 6, Lo: -0.3, Hi: 1.7})), zero, "block1.nonlin1", "multiples of a common number")
 	good := build(nodes.Sign)
 	for _, m := range []float64{-1, math.NaN(), math.Inf(1), 1e-30} {
-		refuse("maximum", good, models.FixedPointOptions{InputMax: m}, "InputMax", fmt.Sprint(m))
+		refuse("maximum", good, deploy.FixedPointOptions{InputMax: m}, "InputMax", fmt.Sprint(m))
 	}
 	for _, b := range []int{-1, 1, 17} {
-		refuse("bits", good, models.FixedPointOptions{InputBits: b}, "InputBits", fmt.Sprint(b), "2 to 16")
+		refuse("bits", good, deploy.FixedPointOptions{InputBits: b}, "InputBits", fmt.Sprint(b), "2 to 16")
 	}
 	refuse("twice", fixedPoint(t, good, zero), zero, "already")
 	w := good.Params()[2].Value().Data().([]float64)
@@ -343,7 +344,7 @@ func FuzzFixedPoint(f *testing.F) {
 				}
 			}
 		}
-		o := models.FixedPointOptions{InputMax: top, InputBits: bits}
+		o := deploy.FixedPointOptions{InputMax: top, InputBits: bits}
 		net, err := single.FixedPoint(o)
 		if err != nil {
 			return

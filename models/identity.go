@@ -77,7 +77,8 @@ func (n *Net) Identity() Identity {
 		}
 	}
 	if n.fixed != nil {
-		id.FixedPoint = &ops.Round{Unit: n.fixed.input.unit, Max: n.fixed.input.max}
+		input := n.fixed.input
+		id.FixedPoint = &input
 	}
 	return id
 }
@@ -278,7 +279,7 @@ func (id *Identity) build(dt tensor.Dtype, batch int) (*Net, error) {
 		if !ok {
 			return nil, errors.Errorf("in fixed point with activation %q", id.Activation)
 		}
-		net.fixed = &fixedPoint{input: lattice{id.FixedPoint.Unit, id.FixedPoint.Max}, acts: slices.Repeat([]ops.Activation{a}, len(net.Hidden))}
+		net.fixed = &fixedPoint{input: *id.FixedPoint, acts: slices.Repeat([]ops.Activation{a}, len(net.Hidden))}
 	}
 	return net.At(batch)
 }

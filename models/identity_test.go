@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ftprop/ftprop/deploy"
 	"github.com/ftprop/ftprop/internal/gtest"
 	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/nodes"
@@ -141,12 +142,12 @@ func TestLoadFixedPoint(t *testing.T) {
 		return must(t, net, err)
 	}
 	net := build()
-	fixed := fixedPoint(t, net, models.FixedPointOptions{})
+	fixed := fixedPoint(t, net, deploy.FixedPointOptions{})
 	gtest.WantError(t, "fixed into ordinary", build().Load(bytes.NewReader(saved(t, fixed))), "in fixed point", "Net.FixedPoint", "Identity.New")
 	gtest.WantError(t, "ordinary into fixed", fixed.Load(bytes.NewReader(saved(t, net))), "is in fixed point, the file's is not", "Net.FixedPoint")
-	other := fixedPoint(t, build(), models.FixedPointOptions{InputMax: 2})
+	other := fixedPoint(t, build(), deploy.FixedPointOptions{InputMax: 2})
 	gtest.WantError(t, "other rounding", other.Load(bytes.NewReader(saved(t, fixed))), "fixed_point is Round{Unit: 0.0078125, Max: 4}", "Max: 2}")
-	if err := fixedPoint(t, build(), models.FixedPointOptions{}).Load(bytes.NewReader(saved(t, fixed))); err != nil {
+	if err := fixedPoint(t, build(), deploy.FixedPointOptions{}).Load(bytes.NewReader(saved(t, fixed))); err != nil {
 		t.Error(err)
 	}
 }
@@ -207,7 +208,7 @@ func TestIdentity(t *testing.T) {
 		for _, a := range thresholds() {
 			net, x := normalised(t, name, 3, nodes.Act(a))
 			check(fmt.Sprint(name, ", ", a), net, x)
-			check(fmt.Sprint(name, ", ", a, " in fixed point"), fixedPoint(t, net, models.FixedPointOptions{}), x)
+			check(fmt.Sprint(name, ", ", a, " in fixed point"), fixedPoint(t, net, deploy.FixedPointOptions{}), x)
 		}
 	}
 	named, others := identified()

@@ -20,10 +20,10 @@ type Net struct {
 	byName      map[string]*gorgonia.Node
 	hiddenNames []string
 	acts        []string // what the activations compute, in the order of Hidden
+	single      []bool   // whether they are one operation
 	norms       []namedNorm
 	layers      []LayerInfo
-	results     map[*gorgonia.Node]string // the nodes that layers return, to the layers' names
-	fixed       *fixedPoint               // how FixedPoint changed the graph; nil for other networks
+	fixed       *fixedPoint // how FixedPoint changed the graph; nil for other networks
 }
 
 // namedNorm is a batch normalisation with its running statistics.

@@ -6,6 +6,7 @@ import (
 	"math"
 	"testing"
 
+	"github.com/ftprop/ftprop/deploy"
 	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/ops"
@@ -53,7 +54,7 @@ func FuzzExportONNX(f *testing.F) {
 		}
 		cfg := models.Config{Act: act, BatchNorm: pick(2) == 1, Classes: 1 + pick(3), Seed: choice}
 		dt := []tensor.Dtype{tensor.Float32, tensor.Float64}[pick(2)]
-		o := models.ONNXOptions{Thresholds: forms()[pick(3)], Hidden: true}
+		o := deploy.ONNXOptions{Thresholds: forms()[pick(3)], Hidden: true}
 		var net *models.Net
 		var err error
 		switch pick(6) {
@@ -91,7 +92,7 @@ func FuzzExportONNX(f *testing.F) {
 			}
 		}
 		if pick(8) == 0 {
-			if fixed, err := net.FixedPoint(models.FixedPointOptions{InputBits: 2 + pick(15)}); err == nil {
+			if fixed, err := net.FixedPoint(deploy.FixedPointOptions{InputBits: 2 + pick(15)}); err == nil {
 				net = fixed
 			}
 		}
@@ -102,6 +103,6 @@ func FuzzExportONNX(f *testing.F) {
 			}
 			return
 		}
-		checkONNX(t, fmt.Sprint(net.Name(), " ", net.Identity().Activation), net, decodeONNX(t, b.Bytes()), hard && o.Thresholds != models.StandardOperators)
+		checkONNX(t, fmt.Sprint(net.Name(), " ", net.Identity().Activation), net, decodeONNX(t, b.Bytes()), hard && o.Thresholds != deploy.StandardOperators)
 	})
 }

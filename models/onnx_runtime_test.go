@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/ftprop/ftprop/deploy"
 	"github.com/ftprop/ftprop/internal/ort"
 	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/nodes"
@@ -33,7 +34,7 @@ func fullPrecision() map[string]nodes.Activation {
 	}
 }
 
-func onnxOf(t testing.TB, net *models.Net, o models.ONNXOptions) []byte {
+func onnxOf(t testing.TB, net *models.Net, o deploy.ONNXOptions) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	if err := net.ExportONNX(&b, o); err != nil {
@@ -79,7 +80,7 @@ func TestONNXRuntimeActivations(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := h.Data().([]float32)
-		got := rt.Run(t, onnxOf(t, net, models.ONNXOptions{Hidden: true}), one, []int{n, units}, n)
+		got := rt.Run(t, onnxOf(t, net, deploy.ONNXOptions{Hidden: true}), one, []int{n, units}, n)
 		for i, v := range got[1].Data {
 			if v != want[i] {
 				t.Errorf("%s(%v) is %v, here %v", name, one[i], v, want[i])
@@ -115,7 +116,7 @@ func TestONNXRuntimeExact(t *testing.T) {
 		}
 		want := logits(t, net, float64s(x))
 		for _, rt.Plain = range []bool{false, true} {
-			got := rt.Run(t, onnxOf(t, net, models.ONNXOptions{}), x, net.Input.Shape(), 7)
+			got := rt.Run(t, onnxOf(t, net, deploy.ONNXOptions{}), x, net.Input.Shape(), 7)
 			for i, v := range got[0].Data {
 				if float64(v) != want[i] {
 					t.Fatalf("%v: logit %d is %v, here %v", a, i, v, want[i])
@@ -156,7 +157,7 @@ func TestONNXRuntimeNetworks(t *testing.T) {
 			at, err := net.At(n)
 			at = must(t, at, err)
 			want := logits(t, at, float64s(x))
-			got := rt.Run(t, onnxOf(t, net, models.ONNXOptions{}), x, net.Input.Shape(), 2)
+			got := rt.Run(t, onnxOf(t, net, deploy.ONNXOptions{}), x, net.Input.Shape(), 2)
 			worst := 0.0
 			for i, v := range got[0].Data {
 				worst = max(worst, math.Abs(float64(v)-want[i]))

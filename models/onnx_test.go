@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ftprop/ftprop/deploy"
 	"github.com/ftprop/ftprop/internal/gtest"
 	pb "github.com/ftprop/ftprop/internal/onnxpb"
 	"github.com/ftprop/ftprop/models"
@@ -38,8 +39,8 @@ func float32sOf(b []byte) []float32 {
 	return x
 }
 
-func forms() []models.ThresholdForm {
-	return []models.ThresholdForm{models.StandardOperators, models.MultiThreshold, models.Quant}
+func forms() []deploy.ThresholdForm {
+	return []deploy.ThresholdForm{deploy.StandardOperators, deploy.MultiThreshold, deploy.Quant}
 }
 
 // Models are sound graphs with the weights under their names and a free batch size.
@@ -51,8 +52,8 @@ func TestONNXStructure(t *testing.T) {
 				net, err := build(dt, 3, f)
 				net = must(t, net, err)
 				for _, form := range forms() {
-					b := onnxOf(t, net, models.ONNXOptions{Thresholds: form, Hidden: true})
-					checkONNX(t, fmt.Sprintf("%s %s %v %v", name, act, dt, form), net, decodeONNX(t, b), form != models.StandardOperators && act != "relu")
+					b := onnxOf(t, net, deploy.ONNXOptions{Thresholds: form, Hidden: true})
+					checkONNX(t, fmt.Sprintf("%s %s %v %v", name, act, dt, form), net, decodeONNX(t, b), form != deploy.StandardOperators && act != "relu")
 				}
 			}
 		}
@@ -65,7 +66,7 @@ func checkONNX(t *testing.T, name string, net *models.Net, m *pb.ModelProto, qon
 	for _, d := range m.OpsetImport {
 		domains[d.GetDomain()] = d.GetVersion()
 	}
-	if len(domains) > 2 || domains[""] != models.ONNXOpset || m.GetIrVersion() != 7 || domains["qonnx.custom_op.general"] == 1 != qonnx {
+	if len(domains) > 2 || domains[""] != deploy.ONNXOpset || m.GetIrVersion() != 7 || domains["qonnx.custom_op.general"] == 1 != qonnx {
 		t.Errorf("%s: operator sets %v, IR %d", name, domains, m.GetIrVersion())
 	}
 	defined := map[string]bool{}
@@ -232,7 +233,7 @@ func elementwise(t testing.TB, n *pb.NodeProto, x float32, in [][]float32) float
 // In each form the operators give, by their definitions, the levels that the layer emits, next to each threshold too.
 func TestONNXActivations(t *testing.T) {
 	const units = 4
-	run := func(name string, act nodes.Activation, form models.ThresholdForm, z []float32) {
+	run := func(name string, act nodes.Activation, form deploy.ThresholdForm, z []float32) {
 		t.Helper()
 		for len(z)%units != 0 {
 			z = append(z, 0)
@@ -243,7 +244,7 @@ func TestONNXActivations(t *testing.T) {
 		var h gorgonia.Value
 		gorgonia.Read(at.Hidden[0], &h)
 		logits(t, at, float64s(z))
-		m := decodeONNX(t, onnxOf(t, net, models.ONNXOptions{Thresholds: form}))
+		m := decodeONNX(t, onnxOf(t, net, deploy.ONNXOptions{Thresholds: form}))
 		constants := map[string][]float32{}
 		for _, i := range m.Graph.Initializer {
 			constants[i.GetName()] = float32sOf(i.RawData)
@@ -277,7 +278,7 @@ func TestONNXActivations(t *testing.T) {
 		}
 	}
 	for name, act := range fullPrecision() {
-		run(name, act, models.StandardOperators, []float32{0, 0.25, -0.25, 0.3, -0.3, 1, -1, 1.5, -1.5, 100, -100, 0.99999994, -0.99999994})
+		run(name, act, deploy.StandardOperators, []float32{0, 0.25, -0.25, 0.3, -0.3, 1, -1, 1.5, -1.5, 100, -100, 0.99999994, -0.99999994})
 	}
 }
 
@@ -311,23 +312,24 @@ func TestONNXErrors(t *testing.T) {
 		net, err := models.ConvNet4(input(tensor.Float64, 2, 1, 8, 8), models.Config{Act: act, Widths: []int{2, 2, 3}})
 		return must(t, net, err)
 	}
-	gtest.WantError(t, "stock activation", build(gorgonia.Tanh).ExportONNX(io.Discard, models.ONNXOptions{}), "models: ConvNet4 as ONNX", "block1.nonlin1", "tanh")
+	sparsemax := func(x *gorgonia.Node) (*gorgonia.Node, error) { return gorgonia.Sparsemax(x) }
+	gtest.WantError(t, "stock activation", build(sparsemax).ExportONNX(io.Discard, deploy.ONNXOptions{}), "models: ConvNet4 as ONNX", "block1.nonlin1", "Sparsemax")
 	gtest.WantError(t, "composed activation", build(func(x *gorgonia.Node) (*gorgonia.Node, error) {
-		y, err := gorgonia.Neg(x)
+		y, err := sparsemax(x)
 		if err != nil {
 			return nil, err
 		}
 		return nodes.Sign(y)
-	}).ExportONNX(io.Discard, models.ONNXOptions{}), "block1.nonlin1", "neg")
+	}).ExportONNX(io.Discard, deploy.ONNXOptions{}), "block1.nonlin1", "Sparsemax")
 	net := build(nodes.Sign)
-	gtest.WantError(t, "form", net.ExportONNX(io.Discard, models.ONNXOptions{Thresholds: 7}), "ThresholdForm(7)", "MultiThreshold")
-	gtest.WantError(t, "writer", net.ExportONNX(refuses{}, models.ONNXOptions{}), "models: ", "no room")
+	gtest.WantError(t, "form", net.ExportONNX(io.Discard, deploy.ONNXOptions{Thresholds: 7}), "ThresholdForm(7)", "MultiThreshold")
+	gtest.WantError(t, "writer", net.ExportONNX(refuses{}, deploy.ONNXOptions{}), "models: ", "no room")
 	w := net.Params()[0].Value().Data().([]float64)
 	w[3] = math.NaN()
-	gtest.WantError(t, "NaN", net.ExportONNX(io.Discard, models.ONNXOptions{}), "conv1.weight", "element 3")
+	gtest.WantError(t, "NaN", net.ExportONNX(io.Discard, deploy.ONNXOptions{}), "conv1.weight", "element 3")
 	w[3] = 1e300
-	gtest.WantError(t, "large", net.ExportONNX(io.Discard, models.ONNXOptions{}), "conv1.weight", "float32")
-	gtest.WantError(t, "levels", build(nodes.Act(ops.Staircase{Steps: 2, Lo: 1, Hi: 1 + 1e-12})).ExportONNX(io.Discard, models.ONNXOptions{}), "nonlin1", "one in float32")
+	gtest.WantError(t, "large", net.ExportONNX(io.Discard, deploy.ONNXOptions{}), "conv1.weight", "float32")
+	gtest.WantError(t, "levels", build(nodes.Act(ops.Staircase{Steps: 2, Lo: 1, Hi: 1 + 1e-12})).ExportONNX(io.Discard, deploy.ONNXOptions{}), "nonlin1", "one in float32")
 }
 
 // Activations made of several of this library's operations, or of none, are exported too.
@@ -345,7 +347,7 @@ func TestONNXComposed(t *testing.T) {
 	} {
 		net, err := models.MLP(input(tensor.Float32, 2, 4), models.Config{Act: act, Widths: []int{3, 3}})
 		net = must(t, net, err)
-		checkONNX(t, name, net, decodeONNX(t, onnxOf(t, net, models.ONNXOptions{Hidden: true})), false)
+		checkONNX(t, name, net, decodeONNX(t, onnxOf(t, net, deploy.ONNXOptions{Hidden: true})), false)
 	}
 }
 
@@ -355,7 +357,7 @@ func TestONNXDeterministic(t *testing.T) {
 	net = must(t, net, err)
 	at, err := net.At(5)
 	at = must(t, at, err)
-	if !bytes.Equal(onnxOf(t, net, models.ONNXOptions{}), onnxOf(t, at, models.ONNXOptions{})) {
+	if !bytes.Equal(onnxOf(t, net, deploy.ONNXOptions{}), onnxOf(t, at, deploy.ONNXOptions{})) {
 		t.Error("the file depends on the batch size or on chance")
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ftprop/ftprop/internal/floats"
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/internal/vec"
 	"github.com/nlpodyssey/safetensors"
 	"github.com/pkg/errors"
@@ -36,7 +38,7 @@ func (n *Net) entries() []entry {
 	}
 	for i, p := range n.params {
 		name := n.paramNames[i]
-		data, _ := elements(p.Value()) // nil: neither finite nor got
+		data, _ := opkit.AnyElements(p.Value()) // nil: neither finite nor got
 		out = append(out, entry{
 			name: name, shape: p.Shape(), dtype: dt,
 			finite: func() bool {
@@ -49,20 +51,20 @@ func (n *Net) entries() []entry {
 			get: func() []byte {
 				switch x := data.(type) {
 				case []float32:
-					return floatBytes(x)
+					return floats.Bytes(x)
 				case []float64:
-					return doubleBytes(x)
+					return floats.Bytes(x)
 				}
 				return nil
 			},
 			accept: func(dt safetensors.DType, b []byte) (func(), error) {
-				to, err := memory(p.Value())
+				to, err := opkit.AnyInPlace(p.Value())
 				if err != nil {
 					return nil, err
 				}
 				x, err := readFloats(dt, b)
 				if _, single := data.([]float32); single && err == nil {
-					err = checkSingle(x)
+					err = floats.CheckSingle(x)
 				}
 				return func() {
 					switch to := to.(type) {
@@ -85,13 +87,9 @@ func (n *Net) entries() []entry {
 				finite: func() bool { return vec.Finite(x) },
 				get: func() []byte {
 					if dt == safetensors.F64 {
-						return doubleBytes(x)
+						return floats.Bytes(x)
 					}
-					f := make([]float32, len(x))
-					for i, v := range x {
-						f[i] = float32(v)
-					}
-					return floatBytes(f)
+					return floats.Bytes(floats.Single(x))
 				},
 				accept: func(dt safetensors.DType, b []byte) (func(), error) {
 					x, err := readFloats(dt, b)
@@ -341,22 +339,6 @@ func list(heading string, names []string) string {
 	return heading + strings.Join(names, ", ")
 }
 
-func floatBytes(x []float32) []byte {
-	b := make([]byte, 0, 4*len(x))
-	for _, v := range x {
-		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
-	}
-	return b
-}
-
-func doubleBytes(x []float64) []byte {
-	b := make([]byte, 0, 8*len(x))
-	for _, v := range x {
-		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(v))
-	}
-	return b
-}
-
 // readFloats decodes F32 or F64, all finite.
 func readFloats(dt safetensors.DType, b []byte) ([]float64, error) {
 	var x []float64
@@ -374,20 +356,5 @@ func readFloats(dt safetensors.DType, b []byte) ([]float64, error) {
 	default:
 		return nil, errors.Errorf("it is %v, want F32 or F64", dt)
 	}
-	for i, v := range x {
-		if v-v != 0 {
-			return nil, errors.Errorf("element %d is %v, want finite numbers", i, v)
-		}
-	}
-	return x, nil
-}
-
-// checkSingle returns an error unless float32 can hold all of x.
-func checkSingle(x []float64) error {
-	for i, v := range x {
-		if math.Abs(v) > math.MaxFloat32 {
-			return errors.Errorf("element %d is %v, too large for the network's float32", i, v)
-		}
-	}
-	return nil
+	return x, floats.CheckFinite(x)
 }

@@ -40,7 +40,7 @@ func wrap(input, logits *gorgonia.Node, params gorgonia.Nodes) (*Net, error) {
 	}
 	n := &Net{
 		Input: input, Logits: logits, name: "Graph", config: Config{Classes: logits.Shape()[1]},
-		byName: map[string]*gorgonia.Node{}, results: map[*gorgonia.Node]string{},
+		byName: map[string]*gorgonia.Node{},
 	}
 	for i, p := range params {
 		if err := n.adopt(p); err != nil {
@@ -81,7 +81,7 @@ func wrap(input, logits *gorgonia.Node, params gorgonia.Nodes) (*Net, error) {
 		if _, ok := x.Op().(ops.Activation); ok {
 			n.Hidden = append(n.Hidden, x)
 			n.hiddenNames = append(n.hiddenNames, x.Name())
-			n.acts = append(n.acts, identity(gorgonia.Nodes{x}))
+			n.acts, n.single = append(n.acts, identity(gorgonia.Nodes{x})), append(n.single, true)
 		}
 	}
 	n.config.BatchNorm = len(n.norms) > 0
@@ -104,7 +104,7 @@ func (n *Net) adopt(p *gorgonia.Node) error {
 	case p.Dtype() != n.Input.Dtype():
 		return errors.Errorf("%q is of %v, the input of %v", p.Name(), p.Dtype(), n.Input.Dtype())
 	}
-	if _, err := memory(p.Value()); err != nil {
+	if _, err := opkit.AnyInPlace(p.Value()); err != nil {
 		return errors.WithMessagef(err, "%q", p.Name())
 	}
 	n.params = append(n.params, p)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/ftprop/ftprop/deploy"
 	"github.com/ftprop/ftprop/internal/gtest"
 	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/nodes"
@@ -76,7 +77,7 @@ func TestWrapSavesAndLoads(t *testing.T) {
 
 		_, err = a.At(1)
 		gtest.WantError(t, "At", err, "models: Graph", "Define")
-		_, err = a.FixedPoint(models.FixedPointOptions{InputMax: 4})
+		_, err = a.FixedPoint(deploy.FixedPointOptions{InputMax: 4})
 		gtest.WantError(t, "FixedPoint", err, "models: Graph")
 	}
 }
@@ -131,13 +132,13 @@ func TestNetOfNoConstructor(t *testing.T) {
 	for _, net := range []*models.Net{nil, {}, {Input: n.x, Logits: n.logits}} {
 		var file bytes.Buffer
 		_, at := net.At(1)
-		_, fixed := net.FixedPoint(models.FixedPointOptions{InputMax: 1})
+		_, fixed := net.FixedPoint(deploy.FixedPointOptions{InputMax: 1})
 		_, summary := net.Summary()
 		_, signs := net.PackSigns()
 		_, activations := net.PackActivations(n.x.Value())
 		for name, err := range map[string]error{
 			"Save": net.Save(&file), "Load": net.Load(&file), "At": at, "FixedPoint": fixed, "Summary": summary, "PackSigns": signs, "PackActivations": activations,
-			"ExportONNX": net.ExportONNX(&file, models.ONNXOptions{}),
+			"ExportONNX": net.ExportONNX(&file, deploy.ONNXOptions{}),
 		} {
 			gtest.WantError(t, name, err, "models: ", "no constructor")
 		}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/ftprop/ftprop/data"
+	"github.com/ftprop/ftprop/deploy"
 	"github.com/ftprop/ftprop/examples/setup"
 	"github.com/ftprop/ftprop/internal/gtest"
 	"github.com/ftprop/ftprop/internal/ort"
@@ -124,7 +125,7 @@ func TestFashion(t *testing.T) {
 				a.inDouble(t, net, build(tensor.Float64), x)
 				t.Log(a)
 				a.check(t)
-				fixed, err := net.FixedPoint(models.FixedPointOptions{})
+				fixed, err := net.FixedPoint(deploy.FixedPointOptions{})
 				if !slices.Contains(hard, act) {
 					gtest.WantError(t, act, err, "fixed-point form")
 					return
@@ -148,7 +149,7 @@ func TestFashion(t *testing.T) {
 func exported(t *testing.T, net *models.Net, hidden bool) []byte {
 	t.Helper()
 	var model bytes.Buffer
-	if err := net.ExportONNX(&model, models.ONNXOptions{Hidden: hidden}); err != nil {
+	if err := net.ExportONNX(&model, deploy.ONNXOptions{Hidden: hidden}); err != nil {
 		t.Fatal(err)
 	}
 	return model.Bytes()

@@ -14,6 +14,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/ftprop/ftprop/deploy"
 	"github.com/ftprop/ftprop/examples/command"
 	"github.com/ftprop/ftprop/examples/setup"
 	"github.com/ftprop/ftprop/internal/atomicfile"
@@ -25,8 +26,8 @@ import (
 func main() { command.Short("export", run) }
 
 // forms are the values of -qonnx.
-func forms() map[string]models.ThresholdForm {
-	return map[string]models.ThresholdForm{"": models.StandardOperators, "multithreshold": models.MultiThreshold, "quant": models.Quant}
+func forms() map[string]deploy.ThresholdForm {
+	return map[string]deploy.ThresholdForm{"": deploy.StandardOperators, "multithreshold": deploy.MultiThreshold, "quant": deploy.Quant}
 }
 
 // run is the program: the table goes to out, usage to log.
@@ -90,14 +91,14 @@ func run(args []string, out, log io.Writer) error {
 		return err
 	}
 	if err := atomicfile.Write(*model, func(w io.Writer) error {
-		return net.ExportONNX(w, models.ONNXOptions{Thresholds: form, Hidden: *hidden})
+		return net.ExportONNX(w, deploy.ONNXOptions{Thresholds: form, Hidden: *hidden})
 	}); err != nil {
 		return err
 	}
 	if _, err := summary.WriteTo(out); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(out, "Wrote %s: opset %d, %q (N%s) to %q.\n", *model, models.ONNXOpset, models.ONNXInput, sizes(net), models.ONNXOutput)
+	_, err = fmt.Fprintf(out, "Wrote %s: opset %d, %q (N%s) to %q.\n", *model, deploy.ONNXOpset, models.ONNXInput, sizes(net), models.ONNXOutput)
 	return err
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/ftprop/ftprop/data"
+	"github.com/ftprop/ftprop/deploy"
 	"github.com/ftprop/ftprop/examples/setup"
 	"github.com/ftprop/ftprop/internal/atomicfile"
 	"github.com/ftprop/ftprop/internal/gtest"
@@ -97,7 +98,7 @@ func TestDigits(t *testing.T) {
 	r := compare(t, rt, net, model, x, 200)
 	t.Log(r)
 	r.check(t)
-	fixed, err := net.FixedPoint(models.FixedPointOptions{InputMax: 2})
+	fixed, err := net.FixedPoint(deploy.FixedPointOptions{InputMax: 2})
 	if err != nil {
 		t.Fatal(err)
 	}

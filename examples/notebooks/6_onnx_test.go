@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/ftprop/ftprop/deploy"
 	"github.com/ftprop/ftprop/examples/notebooks"
 	"github.com/ftprop/ftprop/examples/pictures"
 	"github.com/ftprop/ftprop/models"
@@ -64,9 +65,9 @@ func Example_onnxTrain() {
 func Example_onnxExport() {
 	net, _ := trained()
 	var file, weights bytes.Buffer
-	notebooks.Check(net.ExportONNX(&file, models.ONNXOptions{}))
+	notebooks.Check(net.ExportONNX(&file, deploy.ONNXOptions{}))
 	notebooks.Check(net.Save(&weights))
-	fmt.Println("opset", models.ONNXOpset)
+	fmt.Println("opset", deploy.ONNXOpset)
 	for _, operator := range []string{"Gemm", "Greater", "Where"} {
 		fmt.Println(operator, bytes.Contains(file.Bytes(), []byte("\x22"+string(rune(len(operator)))+operator))) // field 4 of a node: its operator
 	}
@@ -99,7 +100,7 @@ signs, from the first to the last and from the last to the first:
 
 func Example_onnxFixedPoint() {
 	net, _ := trained()
-	fixed := notebooks.Must(net.FixedPoint(models.FixedPointOptions{}))
+	fixed := notebooks.Must(net.FixedPoint(deploy.FixedPointOptions{}))
 	h := make([]float32, 128)
 	for k := range h {
 		h[k] = float32(1 - 2*(k/3%2)) // +1 or -1

@@ -3,6 +3,7 @@ package setup
 import (
 	"flag"
 
+	"github.com/ftprop/ftprop/deploy"
 	"github.com/ftprop/ftprop/models"
 	"github.com/pkg/errors"
 )
@@ -10,7 +11,7 @@ import (
 // FixedPoint is whether, and how, a trained network is put into fixed point.
 type FixedPoint struct {
 	On      bool
-	Options models.FixedPointOptions
+	Options deploy.FixedPointOptions
 }
 
 // Flags defines the flags -fixed-point, -input-max and -input-bits.
@@ -23,7 +24,7 @@ func (p *FixedPoint) Flags(f *flag.FlagSet) {
 // Apply returns the network as it is, or in fixed point.
 func (p *FixedPoint) Apply(net *models.Net) (*models.Net, error) {
 	if !p.On {
-		if p.Options != (models.FixedPointOptions{}) {
+		if p.Options != (deploy.FixedPointOptions{}) {
 			return nil, errors.New("-input-max and -input-bits are for -fixed-point")
 		}
 		return net, nil

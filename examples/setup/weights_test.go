@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ftprop/ftprop/deploy"
 	"github.com/ftprop/ftprop/examples/setup"
 	"github.com/ftprop/ftprop/internal/gtest"
 	"github.com/ftprop/ftprop/models"
@@ -102,7 +103,7 @@ func TestLoad(t *testing.T) {
 	gtest.WantError(t, "images", err, "input is 1,8,8, here 1,9,20")
 	_, err = load(b, "", setup.Images{Batch: 2, Shape: images.Shape, Classes: 100, Fixed: true})
 	gtest.WantError(t, "classes", err, "10 classes, want 100")
-	fixed := file("-hidden 4,3", func(n *models.Net) (*models.Net, error) { return n.FixedPoint(models.FixedPointOptions{}) })
+	fixed := file("-hidden 4,3", func(n *models.Net) (*models.Net, error) { return n.FixedPoint(deploy.FixedPointOptions{}) })
 	net, err := load(fixed, "", images)
 	if err != nil || net.Identity().FixedPoint == nil {
 		t.Errorf("in fixed point: %v", err)

@@ -5,6 +5,7 @@ package opkit
 import (
 	"fmt"
 	"hash/fnv"
+	"strings"
 
 	"github.com/chewxy/hm"
 	"github.com/ftprop/ftprop/internal/vec"
@@ -193,6 +194,15 @@ func BatchOf(v gorgonia.Value) int {
 		return s[0]
 	}
 	return 1
+}
+
+// Kind is the name of an operation without its parameters, as far as it prints them behind the name.
+func Kind(op any) string {
+	s := fmt.Sprint(op)
+	if i := strings.IndexAny(s, "{([ "); i > 0 {
+		return s[:i]
+	}
+	return s
 }
 
 func Hashcode(s string) uint32 {

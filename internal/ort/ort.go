@@ -4,7 +4,7 @@
 // dependency. Tests skip where it is missing. To install it, with a folder outside of the repository:
 //
 //	npm install --ignore-scripts --prefix <folder> onnxruntime-node@1.21.0
-//	FTPROP_ONNXRUNTIME_NODE=<folder> go test ./models ./examples/export
+//	FTPROP_ONNXRUNTIME_NODE=<folder> go test ./deploy ./models ./examples/export
 package ort
 
 import (

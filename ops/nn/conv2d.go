@@ -70,6 +70,11 @@ func NewDirectConv2d(pad, stride, dilation []int, bias bool) (*Conv2d, error) {
 	return op, nil
 }
 
+// Clone returns a convolution with the same settings and memory of its own, for another node.
+func (op *Conv2d) Clone() *Conv2d {
+	return &Conv2d{pad: op.pad, stride: op.stride, dilation: op.dilation, bias: op.bias, direct: op.direct}
+}
+
 // Pad returns the padding at each end of height and width.
 func (op *Conv2d) Pad() [2]int { return op.pad }
 

@@ -30,6 +30,9 @@ type Linear struct {
 // NewLinear returns a dense layer.
 func NewLinear(bias bool) *Linear { return &Linear{bias: bias} }
 
+// Clone returns a linear layer with the same settings and memory of its own, for another node.
+func (op *Linear) Clone() *Linear { return NewLinear(op.bias) }
+
 // String returns the layer's parameters.
 func (op *Linear) String() string { return fmt.Sprintf("Linear{Bias: %v}", op.bias) }
 

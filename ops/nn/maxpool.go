@@ -55,6 +55,11 @@ func NewMaxPool2D(kernel tensor.Shape, pad, stride []int) (*MaxPool2D, error) {
 	return op, nil
 }
 
+// Clone returns a max-pooling with the same settings and memory of its own, for another node.
+func (op *MaxPool2D) Clone() *MaxPool2D {
+	return &MaxPool2D{kernel: op.kernel, pad: op.pad, padEnd: op.padEnd, stride: op.stride}
+}
+
 // Kernel returns the height and width of a window.
 func (op *MaxPool2D) Kernel() [2]int { return op.kernel }
 

@@ -1,27 +1,31 @@
-package models
+package deploy
 
 import (
 	"math"
 
+	"github.com/ftprop/ftprop/internal/floats"
 	"github.com/ftprop/ftprop/internal/opkit"
+	"github.com/ftprop/ftprop/ops/nn"
 	"github.com/pkg/errors"
+	"gorgonia.org/gorgonia"
 )
 
 // sum is the layers whose outputs are added up, and the activations that are added to them.
 type sum struct {
-	layer     string
+	where     string // for messages
 	products  []*product
 	shortcuts []quantity
 }
 
 // product is a convolution or a linear layer, with the batch normalisation behind it.
 type product struct {
-	in     quantity
-	weight string // the parameters' names
-	bias   string // "" for none
-	norm   int    // in Net.norms; -1 for none
-	scale  string // of the normalisation, its parameters' names
-	shift  string
+	in           quantity
+	weight       *gorgonia.Node // (out, ...), or (in, out) where columns says so
+	columns      bool
+	out          int            // channels
+	bias         *gorgonia.Node // nil for none
+	norm         *nn.BatchNorm  // nil for none
+	scale, shift *gorgonia.Node // of the normalisation
 }
 
 // channel is the weights of one output channel of a product.
@@ -34,7 +38,7 @@ type channel struct {
 // round sets the weights of the layers of a sum, which is scale times as large as in the original network.
 func (r *rounder) round(s *sum, scale float64) error {
 	if len(s.products) == 0 {
-		return errors.Errorf("layer %s: a sum without weights", s.layer)
+		return errors.Errorf("%s: a sum without weights", s.where)
 	}
 	folded := make([][]channel, len(s.products))
 	inputs := make([]*lattice, len(s.products))
@@ -42,7 +46,7 @@ func (r *rounder) round(s *sum, scale float64) error {
 	for i, p := range s.products {
 		var err error
 		if folded[i], err = r.fold(p, scale); err != nil {
-			return errors.WithMessagef(err, "layer %s", s.layer)
+			return errors.WithMessage(err, s.where)
 		}
 		inputs[i] = p.in.on
 		exact = exact && p.in.on != nil
@@ -51,7 +55,7 @@ func (r *rounder) round(s *sum, scale float64) error {
 	finest := math.Inf(1)
 	for _, q := range s.shortcuts {
 		if q.scale != scale {
-			return errors.Errorf("layer %s: it adds activations of other levels than its own", s.layer)
+			return errors.Errorf("%s: it adds activations of other levels than its own", s.where)
 		}
 		constant += q.on.max
 		finest = math.Min(finest, q.on.unit)
@@ -62,7 +66,7 @@ func (r *rounder) round(s *sum, scale float64) error {
 			parts[i] = &folded[i][c]
 		}
 		if unit, ok := roundChannel(parts, inputs, constant); !ok || unit > finest {
-			return errors.Errorf("layer %s: the weights of channel %d are too large for exact sums", s.layer, c)
+			return errors.Errorf("%s: the weights of channel %d are too large for exact sums", s.where, c)
 		}
 	}
 	for i, p := range s.products {
@@ -130,15 +134,18 @@ func (r *rounder) fold(p *product, scale float64) ([]channel, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := make([]channel, r.net.byName[p.weight].Shape()[0])
+	out := make([]channel, p.out)
 	size := len(w) / len(out)
+	if p.columns {
+		w = transposed(w, size, p.out)
+	}
 	var bias, a, b []float64
-	if p.bias != "" {
+	if p.bias != nil {
 		if bias, err = r.read(p.bias); err != nil {
 			return nil, err
 		}
 	}
-	if p.norm >= 0 {
+	if p.norm != nil {
 		if a, b, err = r.normalisation(p.norm, p.scale, p.shift); err != nil {
 			return nil, err
 		}
@@ -168,7 +175,7 @@ func (r *rounder) fold(p *product, scale float64) ([]channel, error) {
 			o.w[k] *= by / p.in.scale
 		}
 	}
-	if p.in.affine != nil && p.bias == "" {
+	if p.in.affine != nil && p.bias == nil {
 		for c := range out {
 			if out[c].bias != 0 {
 				return nil, errors.New("batch normalisation before a layer without bias cannot be folded into it")
@@ -178,29 +185,48 @@ func (r *rounder) fold(p *product, scale float64) ([]channel, error) {
 	return out, nil
 }
 
-// set writes a product's weights into the new network.
+// transposed returns the transpose of a matrix.
+func transposed(x []float64, rows, columns int) []float64 {
+	y := make([]float64, len(x))
+	for i := range rows {
+		for j := range columns {
+			y[j*rows+i] = x[i*columns+j]
+		}
+	}
+	return y
+}
+
+// set notes a product's weights for the new graph.
 func (r *rounder) set(p *product, channels []channel) error {
 	bias, shift, sign := make([]float64, len(channels)), make([]float64, len(channels)), make([]float64, len(channels))
+	var weights []float64
 	for c, o := range channels {
-		if err := checkSingle(o.w); err != nil {
-			return errors.WithMessagef(err, "%s, channel %d", p.weight, c)
+		if err := floats.CheckSingle(o.w); err != nil {
+			return errors.WithMessagef(err, "%s, channel %d", p.weight.Name(), c)
 		}
-		r.write(p.weight, c*len(o.w), o.w)
+		weights = append(weights, o.w...)
 		bias[c], shift[c], sign[c] = o.bias, o.shift, o.sign
 	}
-	if p.bias != "" {
-		r.write(p.bias, 0, bias)
+	if p.columns {
+		weights = transposed(weights, p.out, len(weights)/p.out)
 	}
-	if p.norm >= 0 {
+	if err := r.write(p.weight, weights); err != nil {
+		return err
+	}
+	if p.bias != nil {
+		if err := r.write(p.bias, bias); err != nil {
+			return err
+		}
+	}
+	if p.norm != nil {
 		return r.setNorm(p.norm, p.scale, p.shift, sign, shift)
 	}
 	return nil
 }
 
 // normalisation returns what a batch normalisation does to a channel: a x + b.
-func (r *rounder) normalisation(i int, scale, shift string) (a, b []float64, err error) {
-	norm := r.net.norms[i]
-	mean, variance := norm.op.Running()
+func (r *rounder) normalisation(op *nn.BatchNorm, scale, shift *gorgonia.Node) (a, b []float64, err error) {
+	mean, variance := op.Running()
 	if a, err = r.read(scale); err != nil {
 		return nil, nil, err
 	}
@@ -208,47 +234,55 @@ func (r *rounder) normalisation(i int, scale, shift string) (a, b []float64, err
 		return nil, nil, err
 	}
 	for c := range a {
-		a[c] /= math.Sqrt(variance[c] + norm.op.Eps())
+		a[c] /= math.Sqrt(variance[c] + op.Eps())
 		b[c] -= a[c] * mean[c]
 	}
 	return a, b, nil
 }
 
 // setNorm makes a batch normalisation one that multiplies by sign, 1 or -1, and adds b, both exactly: against a variance of 2^60 eps vanishes.
-func (r *rounder) setNorm(i int, scale, shift string, sign, b []float64) error {
+func (r *rounder) setNorm(op *nn.BatchNorm, scale, shift *gorgonia.Node, sign, b []float64) error {
 	const root = 1 << 30
 	variance := make([]float64, len(sign))
 	gamma := make([]float64, len(sign))
 	for c := range sign {
 		variance[c], gamma[c] = root*root, root*sign[c]
 	}
-	r.write(scale, 0, gamma)
-	r.write(shift, 0, b)
-	return r.out.norms[i].op.SetRunning(make([]float64, len(sign)), variance)
-}
-
-// read returns a copy of a parameter's elements, which must be finite.
-func (r *rounder) read(name string) ([]float64, error) {
-	x, err := opkit.Floats(r.net.byName[name].Value())
+	if err := r.write(scale, gamma); err != nil {
+		return err
+	}
+	if err := r.write(shift, b); err != nil {
+		return err
+	}
+	norm, err := nn.NewBatchNorm(len(sign), op.Momentum(), op.Eps())
 	if err != nil {
-		return nil, errors.WithMessage(err, name)
+		return err
 	}
-	for i, f := range x {
-		if f-f != 0 {
-			return nil, errors.Errorf("%s: element %d is %v, want finite numbers", name, i, f)
-		}
-	}
-	return x, errors.WithMessage(checkSingle(x), name)
+	r.plan.norms[op] = norm
+	return norm.SetRunning(make([]float64, len(sign)), variance)
 }
 
-// write sets elements of a parameter of the new network, from one on.
-func (r *rounder) write(name string, from int, x []float64) {
-	switch data := r.out.byName[name].Value().Data().(type) {
-	case []float32:
-		for i, f := range x {
-			data[from+i] = float32(f)
-		}
-	case []float64:
-		copy(data[from:], x)
+// read returns a copy of the elements of a parameter, or of what is computed from parameters; they must be finite.
+func (r *rounder) read(x *gorgonia.Node) ([]float64, error) {
+	v, err := r.g.value(x)
+	if err != nil {
+		return nil, err
 	}
+	out, err := opkit.Floats(v)
+	if err == nil {
+		err = floats.CheckFinite(out)
+	}
+	if err == nil {
+		err = floats.CheckSingle(out)
+	}
+	return out, errors.WithMessage(err, x.Name())
+}
+
+// write notes the elements of a parameter for the new graph.
+func (r *rounder) write(p *gorgonia.Node, x []float64) error {
+	if r.plan.weights[p] != nil {
+		return errors.Errorf("%q is read by two layers, which may need it rounded in different ways", p.Name())
+	}
+	r.plan.weights[p] = x
+	return nil
 }

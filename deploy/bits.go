@@ -1,8 +1,9 @@
-package models
+package deploy
 
 import (
 	"math"
 
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/internal/vec"
 	"github.com/ftprop/ftprop/ops"
 	"github.com/pkg/errors"
@@ -32,32 +33,34 @@ type Bits struct {
 // the levels is an error.
 func PackLevels(v gorgonia.Value, lv ops.Levels) (*Bits, error) {
 	if err := lv.Validate(); err != nil {
-		return nil, errors.WithMessage(err, "models: packing levels")
+		return nil, errors.WithMessage(err, "deploy: packing levels")
 	}
 	b, err := pack(v, lv, func(x []float32) func(int) int { return indexer(x, lv) }, func(x []float64) func(int) int { return indexer(x, lv) })
-	return b, errors.WithMessage(err, "models: packing levels")
+	return b, errors.WithMessage(err, "deploy: packing levels")
 }
 
 // PackSigns packs the signs of any numbers as 1 for x > 0 and 0 for x <= 0, as ops.Sign has it. NaN is an error.
 func PackSigns(v gorgonia.Value) (*Bits, error) {
-	b, err := pack(v, ops.Sign{}.Threshold().Levels, signer[float32], signer[float64])
-	return b, errors.WithMessage(err, "models: packing signs")
+	b, err := packSigns(v)
+	return b, errors.WithMessage(err, "deploy: packing signs")
 }
 
-// PackSigns packs the signs of the named parameters.
-func (n *Net) PackSigns(params ...string) ([]*Bits, error) {
-	if err := n.made(); err != nil {
-		return nil, errors.WithMessage(err, "models: packing signs")
-	}
+func packSigns(v gorgonia.Value) (*Bits, error) {
+	return pack(v, ops.Sign{}.Threshold().Levels, signer[float32], signer[float64])
+}
+
+// PackSigns packs the signs of the named parameters: names as Params has them.
+func (g *Graph) PackSigns(params ...string) ([]*Bits, error) {
 	var out []*Bits
 	for _, name := range params {
-		p := n.byName[name]
-		if p == nil {
-			return nil, errors.Errorf("models: packing signs of %s: no parameter %q", n.name, name)
+		p, err := g.param(name)
+		var b *Bits
+		if err == nil {
+			b, err = packSigns(p.Value())
+			err = errors.WithMessage(err, name)
 		}
-		b, err := PackSigns(p.Value())
 		if err != nil {
-			return nil, errors.WithMessagef(err, "%s of %s", name, n.name)
+			return nil, errors.WithMessagef(err, "deploy: packing signs of %s", g.Name)
 		}
 		b.Name = name
 		out = append(out, b)
@@ -65,58 +68,42 @@ func (n *Net) PackSigns(params ...string) ([]*Bits, error) {
 	return out, nil
 }
 
-// PackActivations runs the network in evaluation mode on x, of the input's shape for any number of samples, and returns what
-// its threshold layers emit, packed, in the order of Hidden. A network without threshold layers is an error.
-func (n *Net) PackActivations(x gorgonia.Value) ([]*Bits, error) {
-	out, err := n.packActivations(x)
-	return out, errors.WithMessagef(err, "models: packing the activations of %s", n.Name())
+// PackActivations runs the graph in evaluation mode on x, of the input's shape for any number of samples, and returns what
+// its threshold layers emit, packed, in the order of Hidden. A graph without threshold layers is an error.
+func (g *Graph) PackActivations(x gorgonia.Value) ([]*Bits, error) {
+	out, err := g.packActivations(x)
+	return out, errors.WithMessagef(err, "deploy: packing the activations of %s", g.Name)
 }
 
-func (n *Net) packActivations(x gorgonia.Value) (_ []*Bits, err error) {
-	if err := n.made(); err != nil {
-		return nil, err
+func (g *Graph) packActivations(x gorgonia.Value) ([]*Bits, error) {
+	want := g.Input.Shape()
+	if x == nil || opkit.DtypeOf(x) != g.Input.Dtype() || len(x.Shape()) != len(want) || !x.Shape()[1:].Eq(want[1:]) {
+		return nil, errors.Errorf("the input is not %v of any number of samples of %v", g.Input.Dtype(), want[1:])
 	}
-	want := n.Input.Shape()
-	if x == nil || x.Dtype() != n.Input.Dtype() || len(x.Shape()) != len(want) || !x.Shape()[1:].Eq(want[1:]) {
-		return nil, errors.Errorf("the input is not %v of any number of samples of %v", n.Input.Dtype(), want[1:])
-	}
-	at, err := n.At(x.Shape()[0])
+	at, err := g.rebuild(plan{batch: x.Shape()[0]})
 	if err != nil {
 		return nil, err
 	}
-	if err := gorgonia.Let(at.Input, x); err != nil {
-		return nil, errors.Wrap(err, "input")
-	}
-	var values []gorgonia.Value
-	var layers []int
-	var levels []ops.Levels
-	for i, h := range at.Hidden {
-		if a, ok := h.Op().(ops.Activation); ok {
-			layers, levels = append(layers, i), append(levels, a.Threshold().Levels)
+	var layers []Named
+	var nodes gorgonia.Nodes
+	for _, h := range at.Hidden {
+		if _, ok := h.Node.Op().(ops.Activation); ok {
+			layers, nodes = append(layers, h), append(nodes, h.Node)
 		}
 	}
 	if len(layers) == 0 {
 		return nil, errors.New("it has no threshold layers")
 	}
-	values = make([]gorgonia.Value, len(layers))
-	for k, i := range layers {
-		gorgonia.Read(at.Hidden[i], &values[k])
-	}
-	vm := gorgonia.NewTapeMachine(at.Input.Graph())
-	defer func() {
-		if e := vm.Close(); err == nil && e != nil {
-			err = e
-		}
-	}()
-	if err := vm.RunAll(); err != nil {
+	values, err := at.run(x, nodes...)
+	if err != nil {
 		return nil, err
 	}
 	out := make([]*Bits, len(layers))
-	for k, i := range layers {
-		if out[k], err = PackLevels(values[k], levels[k]); err != nil {
-			return nil, errors.WithMessagef(err, "layer %s", n.hiddenNames[i])
+	for k, h := range layers {
+		if out[k], err = PackLevels(values[k], h.Node.Op().(ops.Activation).Threshold().Levels); err != nil {
+			return nil, errors.WithMessagef(err, "layer %s", h.Name)
 		}
-		out[k].Name = n.hiddenNames[i]
+		out[k].Name = h.Name
 	}
 	return out, nil
 }
@@ -126,7 +113,7 @@ func pack(v gorgonia.Value, lv ops.Levels, f32 func([]float32) func(int) int, f6
 	if v == nil {
 		return nil, errors.New("no value")
 	}
-	data, err := memory(v) // views are refused
+	data, err := opkit.AnyInPlace(v) // views are refused
 	if err != nil {
 		return nil, err
 	}
@@ -209,7 +196,7 @@ func (b *Bits) At(i int) int {
 // Unpack returns the levels as a tensor of float32 or float64, equal to what was packed. Bits that contradict themselves are an error.
 func (b *Bits) Unpack(dt tensor.Dtype) (*tensor.Dense, error) {
 	t, err := b.unpack(dt)
-	return t, errors.WithMessage(err, "models: unpacking bits")
+	return t, errors.WithMessage(err, "deploy: unpacking bits")
 }
 
 func (b *Bits) unpack(dt tensor.Dtype) (*tensor.Dense, error) {

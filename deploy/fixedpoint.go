@@ -1,4 +1,4 @@
-package models
+package deploy
 
 import (
 	"math"
@@ -9,7 +9,7 @@ import (
 	"gorgonia.org/gorgonia"
 )
 
-// FixedPointOptions is what Net.FixedPoint leaves open. Its zero value suits normalised images.
+// FixedPointOptions is what FixedPoint leaves open. Its zero value suits normalised images.
 type FixedPointOptions struct {
 	// InputMax is the largest magnitude of the inputs, beyond which they are clipped; 0 means 4. The smaller it is, the finer are the
 	// weights of the first layer.
@@ -17,6 +17,29 @@ type FixedPointOptions struct {
 	// InputBits is the number of bits of an input, with its sign, from 2 to 16; 0 means 10. The next power of two above InputMax is
 	// 2^(InputBits-1) steps.
 	InputBits int
+}
+
+// Rounding returns how inputs are rounded.
+func (o FixedPointOptions) Rounding() (ops.Round, error) {
+	if o.InputMax == 0 {
+		o.InputMax = 4
+	}
+	if o.InputBits == 0 {
+		o.InputBits = 10
+	}
+	if !(o.InputMax >= 1e-9 && o.InputMax <= 1e9) {
+		return ops.Round{}, errors.Errorf("InputMax %v, want a number from 1e-9 to 1e9", o.InputMax)
+	}
+	if o.InputBits < 2 || o.InputBits > 16 {
+		return ops.Round{}, errors.Errorf("InputBits %d, want 2 to 16", o.InputBits)
+	}
+	// The power of two above InputMax has 2^(InputBits-1) units.
+	f, e := math.Frexp(o.InputMax)
+	if f == 0.5 {
+		e--
+	}
+	unit := math.Ldexp(1, e-o.InputBits+1)
+	return ops.Round{Unit: unit, Max: math.Floor(o.InputMax/unit) * unit}, nil
 }
 
 // FixedPoint returns a copy of a network of threshold units that computes the same outputs everywhere, to the bit: what a unit adds up are
@@ -41,17 +64,12 @@ type FixedPointOptions struct {
 // The copy is in evaluation mode and has weights of its own, under the same names: batch normalisations stay as layers that add a
 // constant, with scales of 2^30 or -2^30 and a variance of 2^60. Loading other weights into it, or training it, ends what it is good for.
 //
-// Full-precision activations, activations that are more than one operation, and staircases whose levels are not multiples of a common
+// Products are convolutions, linear layers and stock products of a matrix by weights; a bias may be added to them by an addition of its own.
+// Full-precision activations, weights that two layers read, and staircases whose levels are not multiples of a common
 // number are errors that name the layer. Source of folding and of scales by channel: Krishnamoorthi (2018), arXiv:1806.08342.
-func (n *Net) FixedPoint(o FixedPointOptions) (*Net, error) {
-	out, err := n.fixedPoint(o)
-	return out, errors.WithMessagef(err, "models: %s in fixed point", n.Name())
-}
-
-// fixedPoint is what the graph of such a network has in place of others.
-type fixedPoint struct {
-	input lattice
-	acts  []ops.Activation // of the hidden layers, in order
+func (g *Graph) FixedPoint(o FixedPointOptions) (*Graph, error) {
+	out, err := g.fixedPoint(o)
+	return out, errors.WithMessagef(err, "deploy: %s in fixed point", g.Name)
 }
 
 // mantissa is how many units the sums of float32 can have: beyond, odd numbers are missing.
@@ -76,83 +94,37 @@ func lowestBit(x float64) float64 {
 	return math.Ldexp(float64(m&-m), e-53)
 }
 
-func (n *Net) fixedPoint(o FixedPointOptions) (*Net, error) {
-	if err := n.made(); err != nil {
-		return nil, err
-	}
-	if n.fixed != nil {
+func (g *Graph) fixedPoint(o FixedPointOptions) (*Graph, error) {
+	if g.fixed {
 		return nil, errors.New("it is in fixed point already")
 	}
-	if o.InputMax == 0 {
-		o.InputMax = 4
-	}
-	if o.InputBits == 0 {
-		o.InputBits = 10
-	}
-	if !(o.InputMax >= 1e-9 && o.InputMax <= 1e9) {
-		return nil, errors.Errorf("InputMax %v, want a number from 1e-9 to 1e9", o.InputMax)
-	}
-	if o.InputBits < 2 || o.InputBits > 16 {
-		return nil, errors.Errorf("InputBits %d, want 2 to 16", o.InputBits)
-	}
-	// The power of two above InputMax has 2^(InputBits-1) units.
-	f, e := math.Frexp(o.InputMax)
-	if f == 0.5 {
-		e--
-	}
-	unit := math.Ldexp(1, e-o.InputBits+1)
-	input := lattice{unit, math.Floor(o.InputMax/unit) * unit}
-
-	steps, err := n.steps()
-	if err != nil {
-		return nil, err
-	}
-	if n.build == nil {
-		return nil, errors.New("a graph that Wrap was given cannot be built anew, want Define")
-	}
-	shape := n.Input.Shape().Clone()
-	shape[0] = 1
-	x := gorgonia.NewTensor(gorgonia.NewGraph(), n.Input.Dtype(), len(shape), gorgonia.WithName(n.Input.Name()), gorgonia.WithShape(shape...))
-	out, err := n.build(x, n.config, nil)
+	round, err := o.Rounding()
 	if err != nil {
 		return nil, err
 	}
 	r := &rounder{
-		net: n, out: out, norms: map[*nn.BatchNorm]int{},
-		values: map[*gorgonia.Node]quantity{n.Input: {on: &input, scale: 1}},
-		acts:   map[*gorgonia.Node]ops.Activation{},
+		g: g, values: map[*gorgonia.Node]quantity{g.Input: {on: &lattice{round.Unit, round.Max}, scale: 1}},
+		plan: plan{
+			batch: g.Input.Shape()[0], round: &round, own: true, weights: map[*gorgonia.Node][]float64{},
+			norms: map[*nn.BatchNorm]*nn.BatchNorm{}, acts: map[*gorgonia.Node]ops.Activation{},
+		},
 	}
-	for i, b := range n.norms {
-		r.norms[b.op] = i
-	}
-	for _, s := range steps {
+	for _, s := range g.steps {
 		if err := r.step(s); err != nil {
 			return nil, err
 		}
 	}
-	if err := r.logits(); err != nil {
+	if err := r.outputs(); err != nil {
 		return nil, err
 	}
-	if len(r.acts) != len(n.Hidden) {
-		return nil, errors.Errorf("%d threshold activations, of which Hidden lists %d: want all of them made by Builder.Act or Activation", len(r.acts), len(n.Hidden))
-	}
-	out.fixed = &fixedPoint{input: input}
-	for i, h := range n.Hidden {
-		a, ok := r.acts[h]
-		if !ok {
-			return nil, errors.Errorf("layer %s: its activation is not one operation", n.hiddenNames[i])
-		}
-		out.fixed.acts = append(out.fixed.acts, a)
-	}
-	return out.At(n.Input.Shape()[0])
+	return g.rebuild(r.plan)
 }
 
 // rounder walks the graph from the input on, and rounds the weights of the layers before an activation when it comes to that.
 type rounder struct {
-	net, out *Net
-	norms    map[*nn.BatchNorm]int // to their place in Net.norms
-	values   map[*gorgonia.Node]quantity
-	acts     map[*gorgonia.Node]ops.Activation
+	g      *Graph
+	values map[*gorgonia.Node]quantity
+	plan   plan // what the copy is made with
 }
 
 // quantity is what is known of the values of a node: numbers on a lattice, or a sum of products whose weights are still to be rounded, or
@@ -178,36 +150,26 @@ func (r *rounder) step(s step) error {
 		in[i] = r.values[x]
 	}
 	var q quantity
-	switch op := s.node.Op().(type) {
+	switch op := s.op.(type) {
 	case *nn.Conv2d, *nn.Linear:
-		p := &product{in: in[0], weight: r.name(s.in[1]), norm: -1}
+		p := &product{in: in[0], weight: s.in[1]}
 		if len(s.in) > 2 {
-			p.bias = r.name(s.in[2])
+			p.bias = s.in[2]
 		}
-		if in[0].sum != nil || p.weight == "" || len(s.in) > 2 && p.bias == "" {
-			return s.unknown("there is no fixed-point form, without a threshold activation before it,")
+		_, conv := op.(*nn.Conv2d)
+		var err error
+		if q, err = r.product(s, p, conv); err != nil {
+			return err
 		}
-		if _, ok := op.(*nn.Conv2d); ok && in[0].affine != nil {
-			return s.unknown("there is no fixed-point form, with batch normalisation between an activation and it,")
-		}
-		q = quantity{sum: &sum{layer: s.layer, products: []*product{p}}}
 	case *nn.BatchNorm:
 		var err error
 		if q, err = r.batchNorm(s, op, in[0]); err != nil {
 			return err
 		}
 	case *nn.Add:
-		q.sum = &sum{layer: s.layer}
-		for _, t := range in {
-			switch {
-			case t.sum != nil:
-				q.sum.products = append(q.sum.products, t.sum.products...)
-				q.sum.shortcuts = append(q.sum.shortcuts, t.sum.shortcuts...)
-			case t.on != nil && t.affine == nil:
-				q.sum.shortcuts = append(q.sum.shortcuts, t)
-			default:
-				return s.unknown("there is no fixed-point form")
-			}
+		var err error
+		if q, err = r.add(s, in); err != nil {
+			return err
 		}
 	case *nn.MaxPool2D:
 		if in[0].affine != nil { // whose scale may be negative
@@ -235,6 +197,11 @@ func (r *rounder) step(s step) error {
 		if q, err = r.activation(s, op, in[0]); err != nil {
 			return err
 		}
+	case fixable:
+		var err error
+		if q, err = op.fix(r, s, in); err != nil {
+			return err
+		}
 	default:
 		return s.unknown("there is no fixed-point form")
 	}
@@ -242,24 +209,69 @@ func (r *rounder) step(s step) error {
 	return nil
 }
 
-// name is a parameter's.
-func (r *rounder) name(x *gorgonia.Node) string {
-	if r.net.byName[x.Name()] != x {
-		return ""
+// fixable is an operation of stock.go that has a fixed-point form.
+type fixable interface {
+	fix(r *rounder, s step, in []quantity) (quantity, error)
+}
+
+// product begins a sum.
+func (r *rounder) product(s step, p *product, conv bool) (quantity, error) {
+	if p.in.sum != nil {
+		return quantity{}, s.unknown("there is no fixed-point form, without a threshold activation before it,")
 	}
-	return x.Name()
+	if conv && p.in.affine != nil {
+		return quantity{}, s.unknown("there is no fixed-point form, with batch normalisation between an activation and it,")
+	}
+	p.out = p.weight.Shape()[0]
+	if p.columns {
+		p.out = p.weight.Shape()[1]
+	}
+	return quantity{sum: &sum{where: s.where(), products: []*product{p}}}, nil
+}
+
+// add adds sums up, with activations, and with a bias.
+func (r *rounder) add(s step, in []quantity) (quantity, error) {
+	q := quantity{sum: &sum{where: s.where()}}
+	for i, t := range in {
+		switch {
+		case r.g.static[s.in[i]]:
+			p := in[1-i].sum
+			if p == nil || len(p.products) != 1 || len(p.shortcuts) > 0 || p.products[0].bias != nil || p.products[0].norm != nil || !isBias(s.in[i], s.node, p.products[0].out) {
+				return q, s.unknown("there is no fixed-point form, but for a number for each channel of one product,")
+			}
+			p.products[0].bias = s.in[i]
+		case t.sum != nil:
+			q.sum.products = append(q.sum.products, t.sum.products...)
+			q.sum.shortcuts = append(q.sum.shortcuts, t.sum.shortcuts...)
+		case t.on != nil && t.affine == nil:
+			q.sum.shortcuts = append(q.sum.shortcuts, t)
+		default:
+			return q, s.unknown("there is no fixed-point form")
+		}
+	}
+	return q, nil
+}
+
+// isBias says whether b has one number for each channel of y, which are its second dimension.
+func isBias(b, y *gorgonia.Node, channels int) bool {
+	shape := b.Shape()
+	if shape.TotalSize() != channels || len(shape) > y.Dims() || y.Dims() < 2 {
+		return false
+	}
+	at := 1 - (y.Dims() - len(shape))
+	return at >= 0 && shape[at] == channels
 }
 
 func (r *rounder) batchNorm(s step, op *nn.BatchNorm, in quantity) (quantity, error) {
-	i, scale, shift := r.norms[op], r.name(s.in[1]), r.name(s.in[2])
+	scale, shift := s.in[1], s.in[2]
 	switch {
-	case in.sum != nil && len(in.sum.products) == 1 && len(in.sum.shortcuts) == 0 && in.sum.products[0].norm < 0:
+	case in.sum != nil && len(in.sum.products) == 1 && len(in.sum.shortcuts) == 0 && in.sum.products[0].norm == nil && in.sum.products[0].out == s.in[1].Shape().TotalSize():
 		p := in.sum.products[0]
-		p.norm, p.scale, p.shift = i, scale, shift
+		p.norm, p.scale, p.shift = op, scale, shift
 		return in, nil
 	case in.on != nil && in.affine == nil: // behind an activation
 		x := s.in[0].Shape()
-		a, b, err := r.normalisation(i, scale, shift)
+		a, b, err := r.normalisation(op, scale, shift)
 		if err != nil {
 			return in, err
 		}
@@ -268,7 +280,7 @@ func (r *rounder) batchNorm(s step, op *nn.BatchNorm, in quantity) (quantity, er
 		for c := range ones {
 			ones[c] = 1
 		}
-		return in, r.setNorm(i, scale, shift, ones, zeros)
+		return in, r.setNorm(op, scale, shift, ones, zeros)
 	}
 	return in, s.unknown("there is no fixed-point form")
 }
@@ -278,10 +290,10 @@ func (r *rounder) activation(s step, op ops.Activation, in quantity) (quantity, 
 	l := op.Threshold()
 	lv := l.Levels
 	if err := lv.Validate(); err != nil {
-		return in, errors.WithMessagef(err, "layer %s", s.layer)
+		return in, errors.WithMessage(err, s.where())
 	}
-	if before := s.in[0]; in.sum == nil || r.net.results[before] == "" && !isAdd(before) {
-		return in, s.unknown("there is no fixed-point form, but for activations of one operation behind weights,")
+	if in.sum == nil {
+		return in, s.unknown("there is no fixed-point form, but for activations behind weights,")
 	}
 	for _, p := range in.sum.products {
 		if p.in.on == nil {
@@ -301,9 +313,8 @@ func (r *rounder) activation(s step, op ops.Activation, in quantity) (quantity, 
 		on, ok = latticeOf(lv.Lo, 1, math.Max(math.Abs(lv.Lo), math.Abs(lv.Hi)))
 	}
 	if !ok {
-		return in, errors.Errorf("layer %s: the levels of %v are not multiples of a common number", s.layer, op)
+		return in, errors.Errorf("%s: the levels of %v are not multiples of a common number", s.where(), op)
 	}
-	// Made anew: the graph's own keeps its output in memory that belongs to its node.
 	var a ops.Activation
 	switch lv {
 	case ops.Sign{}.Threshold().Levels:
@@ -312,24 +323,19 @@ func (r *rounder) activation(s step, op ops.Activation, in quantity) (quantity, 
 		a = ops.Step01{Rule: l.Rule, Targets: l.Targets, Unweighted: l.Unweighted}
 	default:
 		if lv.Steps == 1 {
-			return in, errors.Errorf("layer %s: levels %v and %v: want -1 and 1, or 0 and 1", s.layer, lv.Lo, lv.Hi)
+			return in, errors.Errorf("%s: levels %v and %v: want -1 and 1, or 0 and 1", s.where(), lv.Lo, lv.Hi)
 		}
 		a = ops.Staircase{Steps: lv.Steps, Lo: lv.Lo, Hi: lv.Hi, Rule: l.Rule, Targets: l.Targets, Unweighted: l.Unweighted}
 	}
-	r.acts[s.node] = a
+	r.plan.acts[s.node] = a
 	return quantity{on: &on, scale: scale}, r.round(in.sum, scale)
 }
 
-func isAdd(x *gorgonia.Node) bool {
-	_, ok := x.Op().(*nn.Add)
-	return ok
-}
-
-// logits rounds the weights of the last layer.
-func (r *rounder) logits() error {
-	q := r.values[r.net.Logits]
+// outputs rounds the weights of the last layer.
+func (r *rounder) outputs() error {
+	q := r.values[r.g.Output]
 	if q.sum == nil {
-		return errors.New("the logits are not the output of a linear layer")
+		return errors.Errorf("the output %q is not that of a linear layer", r.g.Output.Name())
 	}
 	return r.round(q.sum, 1)
 }

@@ -1,4 +1,4 @@
-package models
+package deploy
 
 import (
 	"fmt"
@@ -8,14 +8,14 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/ops"
 	"github.com/ftprop/ftprop/ops/nn"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
-	"gorgonia.org/tensor"
 )
 
-// Summary is what a network costs to run, one sample at a time, where every number takes as many bits as it needs. See Net.Summary.
+// Summary is what a network costs to run, one sample at a time, where every number takes as many bits as it needs. See Graph.Summary.
 type Summary struct {
 	Network    string
 	FloatBits  int            // of the network's own numbers: 32 or 64
@@ -31,7 +31,7 @@ type Summary struct {
 
 // LayerSummary is a layer of a Summary.
 type LayerSummary struct {
-	Name       string // as in the reference; "" for what it computes outside of its modules
+	Name       string // the node's (of a models.Net as in the reference); "" for nodes without
 	Type       string // Conv2d, Linear, MaxPool2D, BatchNorm, Sign, Staircase, ReLU, ...
 	In, Out    []int  // shapes of one sample
 	Params     int
@@ -53,89 +53,163 @@ type Operations struct {
 //	             else computes in floating point (a sum, a mean, a normalisation between activation and convolution)
 //
 // Zeros that pad the map of a sign layer are a third value, which is not counted. Weights are floating-point numbers but for the
-// parameters that are named, of which a deployment uses the signs alone (see Net.PackSigns).
+// parameters that are named, of which a deployment uses the signs alone (see Graph.PackSigns), and for what a threshold activation makes of
+// a parameter, as in Linear(x, Sign(w)): those take the bits of its levels. Products count as convolutions and linear layers do. In a graph whose
+// samples are mixed (see ExportONNX), what is counted behind the mixing is of all samples together.
 //
-//	s, err := net.Summary()
+//	s, err := g.Summary()
 //	fmt.Print(s)
-func (n *Net) Summary(signWeights ...string) (*Summary, error) {
-	s, err := n.summary(signWeights)
-	return s, errors.WithMessagef(err, "models: summary of %s", n.Name())
+func (g *Graph) Summary(signWeights ...string) (*Summary, error) {
+	s, err := g.summary(signWeights)
+	return s, errors.WithMessagef(err, "deploy: summary of %s", g.Name)
 }
 
-func (n *Net) summary(signWeights []string) (*Summary, error) {
-	if err := n.made(); err != nil {
-		return nil, err
-	}
-	s := &Summary{Network: n.name, FloatBits: 32}
-	if n.Input.Dtype() == tensor.Float64 {
+func (g *Graph) summary(signWeights []string) (*Summary, error) {
+	s := &Summary{Network: g.Name, FloatBits: 32}
+	if g.double() {
 		s.FloatBits = 64
 	}
-	weightBits := map[*gorgonia.Node]int{}
-	for _, p := range n.params {
-		weightBits[p] = s.FloatBits
-	}
+	signs := map[*gorgonia.Node]bool{}
 	for _, name := range signWeights {
-		p := n.byName[name]
-		if p == nil {
-			return nil, errors.Errorf("no parameter %q", name)
+		p, err := g.param(name)
+		if err != nil {
+			return nil, err
 		}
-		weightBits[p] = 1
+		signs[p] = true
 	}
-	steps, err := n.steps()
+	hidden, err := g.hidden()
 	if err != nil {
 		return nil, err
 	}
-	hidden := map[*gorgonia.Node]bool{}
-	for _, h := range n.Hidden {
-		hidden[h] = true
-	}
-	outBits := map[*gorgonia.Node]int{n.Input: s.FloatBits}
+	outBits := map[*gorgonia.Node]int{g.Input: s.FloatBits}
 	counted := map[*gorgonia.Node]bool{}
-	for _, st := range steps {
-		if len(st.in) == 0 || weightBits[st.in[0]] > 0 || st.in[0].Dims() == 0 || st.node.Dims() == 0 {
-			return nil, st.unknown("there is no count")
+	bitsOf := func(x *gorgonia.Node) int {
+		if bits, ok := outBits[x]; ok {
+			return bits
 		}
-		l := LayerSummary{
-			Name: st.name, Type: kindOf(st.node.Op()), In: sample(st.in[0]), Out: sample(st.node), OutBits: s.FloatBits,
+		return g.staticBits(x, signs, s.FloatBits)
+	}
+	for _, st := range g.steps {
+		data := st.in[0]
+		for _, x := range st.in {
+			if !g.static[x] {
+				data = x
+				break
+			}
 		}
-		in := outBits[st.in[0]]
-		size := int64(st.node.Shape()[1:].TotalSize())
-		switch op := st.node.Op().(type) {
+		l := LayerSummary{Name: st.name, Type: opkit.Kind(st.op), In: g.sample(data), Out: g.sample(st.node), OutBits: s.FloatBits}
+		size := 1
+		for _, d := range l.Out {
+			size *= d
+		}
+		switch op := st.op.(type) {
 		case *nn.Conv2d, *nn.Linear:
 			w := st.in[1]
-			l.Operations = Operations{weightBits[w], in, size * int64(w.Shape()[1:].TotalSize())}
-			s.count(l.Operations)
+			l.Operations = Operations{bitsOf(w), bitsOf(data), int64(size) * int64(w.Shape()[1:].TotalSize())}
 		case *nn.MaxPool2D, *nn.Reshape, *nn.Dropout: // dropout is not there in evaluation
-			l.OutBits = in
+			l.OutBits = bitsOf(data)
 		case ops.Activation:
 			l.OutBits = levelBits(op.Threshold().Levels)
 		case ops.Round:
 			l.OutBits = bits.Len(uint(2*op.Max/op.Unit - 1))
+		case summarised:
+			op.summarise(&l, st, size, bitsOf)
+		}
+		if l.MultiplyAdds > 0 {
+			s.count(l.Operations)
 		}
 		outBits[st.node] = l.OutBits
-		for _, p := range st.in[1:] {
-			if bits, ok := weightBits[p]; ok && !counted[p] {
+		for _, x := range st.in {
+			if !g.static[x] {
+				continue
+			}
+			width := bitsOf(x)
+			for _, p := range g.leaves(x) {
+				if counted[p] {
+					continue
+				}
 				counted[p] = true
-				params := p.Shape().TotalSize()
+				params, bits := p.Shape().TotalSize(), s.FloatBits
+				if signs[p] {
+					bits = 1
+				} else if params == x.Shape().TotalSize() {
+					bits = width
+				}
 				l.Params += params
 				s.WeightBytes += bytesFor(params, s.FloatBits)
 				s.QuantizedWeightBytes += bytesFor(params, bits)
 			}
 		}
-		if hidden[st.node] {
-			s.ActivationBytes += bytesFor(int(size), s.FloatBits)
-			s.QuantizedActivationBytes += bytesFor(int(size), l.OutBits)
+		if _, ok := hidden[st.node]; ok {
+			s.activations(size, l.OutBits)
 		}
 		s.Params += l.Params
 		s.Layers = append(s.Layers, l)
 	}
-	for _, b := range n.norms {
-		mean, _ := b.op.Running()
+	for _, b := range g.Norms() {
+		mean, _ := b.Op.Running()
 		bytes := bytesFor(2*len(mean), s.FloatBits)
 		s.WeightBytes += bytes
 		s.QuantizedWeightBytes += bytes
 	}
 	return s, nil
+}
+
+// summarised is an operation of stock.go that says more of itself than shapes.
+type summarised interface {
+	summarise(l *LayerSummary, s step, size int, bitsOf func(*gorgonia.Node) int)
+}
+
+// activations counts the outputs of an activation.
+func (s *Summary) activations(size, bits int) {
+	s.ActivationBytes += bytesFor(size, s.FloatBits)
+	s.QuantizedActivationBytes += bytesFor(size, bits)
+}
+
+// staticBits is the number of bits of the elements of what is computed from parameters.
+func (g *Graph) staticBits(x *gorgonia.Node, signs map[*gorgonia.Node]bool, float int) int {
+	if signs[x] {
+		return 1
+	}
+	if x.Op() == nil {
+		return float
+	}
+	if a, ok := x.Op().(ops.Activation); ok {
+		return levelBits(a.Threshold().Levels)
+	}
+	switch typeName(x.Op()) {
+	case stockReshape, stockTranspose, stockRepeat, "*nn.Reshape":
+		if all, err := children(x); err == nil {
+			return g.staticBits(all[0], signs, float)
+		}
+	}
+	return float
+}
+
+// leaves returns the parameters that a static value is computed from.
+func (g *Graph) leaves(x *gorgonia.Node) gorgonia.Nodes {
+	var out gorgonia.Nodes
+	seen := map[*gorgonia.Node]bool{}
+	var visit func(x *gorgonia.Node)
+	visit = func(x *gorgonia.Node) {
+		if seen[x] {
+			return
+		}
+		seen[x] = true
+		if x.Op() == nil {
+			out = append(out, x)
+			return
+		}
+		if typeName(x.Op()) == stockSize {
+			return
+		}
+		all, _ := children(x) // the tracer has seen them
+		for _, c := range all {
+			visit(c)
+		}
+	}
+	visit(x)
+	return out
 }
 
 // bytesFor is the memory of n numbers that are packed together.
@@ -220,7 +294,7 @@ func (s *Summary) WriteTo(w io.Writer) (int64, error) {
 	_ = t.Flush()
 	fmt.Fprintf(c, "weights: %s as float%d, %s quantised\n", size(s.WeightBytes), s.FloatBits, size(s.QuantizedWeightBytes))
 	fmt.Fprintf(c, "activations of a sample: %s as float%d, %s quantised\n", size(s.ActivationBytes), s.FloatBits, size(s.QuantizedActivationBytes))
-	return c.n, errors.Wrap(c.err, "models: writing a summary")
+	return c.n, errors.Wrap(c.err, "deploy: writing a summary")
 }
 
 // by prints a shape.

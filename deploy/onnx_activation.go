@@ -1,9 +1,8 @@
-package models
+package deploy
 
 import (
 	"fmt"
 	"math"
-	"strings"
 
 	pb "github.com/ftprop/ftprop/internal/onnxpb"
 	"github.com/ftprop/ftprop/internal/vec"
@@ -11,7 +10,6 @@ import (
 	"github.com/ftprop/ftprop/ops/nn"
 	"github.com/pkg/errors"
 	"google.golang.org/protobuf/proto"
-	"gorgonia.org/gorgonia"
 )
 
 // ThresholdForm is how ExportONNX writes sign, step01 and staircase.
@@ -22,7 +20,7 @@ import (
 type ThresholdForm int
 
 const (
-	// StandardOperators is ONNX alone: see Net.ExportONNX.
+	// StandardOperators is ONNX alone: see Graph.ExportONNX.
 	StandardOperators ThresholdForm = iota
 	// MultiThreshold counts thresholds passed, one node a layer. Its comparison is z >= threshold and this library's z > threshold,
 	// so each threshold is the smallest float32 that passes: for sign and step01 1.4e-45. Sign is 2 count - 1 and step01 the
@@ -55,15 +53,6 @@ func (f ThresholdForm) check() error {
 
 // levelBits is the number of bits that tell the levels of an activation apart.
 func levelBits(lv ops.Levels) int { return lv.Bits() }
-
-// kindOf is the name of an operation without its parameters.
-func kindOf(op gorgonia.Op) string {
-	s := fmt.Sprint(op)
-	if i := strings.IndexAny(s, "{([ "); i > 0 {
-		return s[:i]
-	}
-	return s
-}
 
 // chain writes operations one after the other on a value. The last has the layer's name.
 type chain struct {
@@ -119,11 +108,11 @@ func (e *onnxWriter) activation(s step, name, out string, in []string) error {
 	}
 	c := &chain{e: e, name: name, out: out, now: in[0]}
 	clip := func(lo, hi float32) *chain { return c.then("Clip", "clip", e.scalar(lo), e.scalar(hi)) }
-	switch op := s.node.Op().(type) {
+	switch op := s.op.(type) {
 	case ops.Activation:
 		lv := op.Threshold().Levels
 		if err := lv.Validate(); err != nil {
-			return errors.WithMessagef(err, "layer %s", s.layer)
+			return errors.WithMessagef(err, "%s", s.where())
 		}
 		if err := c.threshold(lv, s); err != nil {
 			return err
@@ -163,14 +152,14 @@ func (e *onnxWriter) activation(s step, name, out string, in []string) error {
 func (c *chain) threshold(lv ops.Levels, s step) error {
 	e, lo, hi := c.e, float32(lv.Lo), float32(lv.Hi)
 	if !(lo < hi) || math.IsInf(float64(hi-lo), 0) {
-		return errors.Errorf("layer %s: levels from %v to %v are one in float32, or too far apart", s.layer, lv.Lo, lv.Hi)
+		return errors.Errorf("%s: levels from %v to %v are one in float32, or too far apart", s.where(), lv.Lo, lv.Hi)
 	}
 	if lv.Steps > 1 {
 		return c.staircase(lv)
 	}
 	bipolar, binary := lo == -1 && hi == 1, lo == 0 && hi == 1
 	if !bipolar && !binary && e.form != StandardOperators {
-		return errors.Errorf("layer %s: levels %v and %v: in QONNX one step has levels -1 and 1, or 0 and 1", s.layer, lv.Lo, lv.Hi)
+		return errors.Errorf("%s: levels %v and %v: in QONNX one step has levels -1 and 1, or 0 and 1", s.where(), lv.Lo, lv.Hi)
 	}
 	switch e.form {
 	case StandardOperators:

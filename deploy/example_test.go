@@ -1,0 +1,126 @@
+package deploy_test
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/ftprop/ftprop/deploy"
+	"github.com/ftprop/ftprop/nodes"
+	"gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
+)
+
+// perceptron is a network of Gorgonia's own operations, but for its 2-bit units.
+func perceptron() (x, logits *gorgonia.Node, err error) {
+	g := gorgonia.NewGraph()
+	weights := func(name string, shape ...int) *gorgonia.Node {
+		return gorgonia.NewMatrix(g, tensor.Float32, gorgonia.WithName(name), gorgonia.WithShape(shape...), gorgonia.WithInit(gorgonia.GlorotN(1)))
+	}
+	x = gorgonia.NewMatrix(g, tensor.Float32, gorgonia.WithName("x"), gorgonia.WithShape(32, 64))
+	z, err := gorgonia.Mul(x, weights("fc1.weight", 64, 16))
+	if err != nil {
+		return nil, nil, err
+	}
+	if z, err = gorgonia.BroadcastAdd(z, weights("fc1.bias", 1, 16), nil, []byte{0}); err != nil {
+		return nil, nil, err
+	}
+	h, err := nodes.QReLU(z, 2)
+	if err != nil {
+		return nil, nil, err
+	}
+	gorgonia.WithName("units")(h)
+	if logits, err = gorgonia.Mul(h, weights("fc2.weight", 16, 10)); err != nil {
+		return nil, nil, err
+	}
+	gorgonia.WithName("logits")(logits)
+	return x, logits, nil
+}
+
+// Any graph is read as it is; what it was trained with may be in it.
+func ExampleTrace() {
+	x, logits, err := perceptron()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	g, err := deploy.Trace(x, logits)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	g.Name = "perceptron"
+	s, err := g.Summary()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, l := range s.Layers { // fmt.Print(s) prints all of it
+		fmt.Println(l.Type, l.In, l.Out, l.Params, l.MultiplyAdds)
+	}
+	fmt.Printf("%s: %d parameters, %d of %d bytes of activations\n", s.Network, s.Params, s.QuantizedActivationBytes, s.ActivationBytes)
+	var model bytes.Buffer
+	if err := g.ExportONNX(&model, deploy.ONNXOptions{}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, name := range []string{"MatMul", "Ceil", "fc1.weight", "logits"} {
+		fmt.Println(name, bytes.Contains(model.Bytes(), []byte(name)))
+	}
+	// Output:
+	// MatMul [64] [16] 1024 1024
+	// Add [16] [16] 16 0
+	// Staircase [16] [16] 0 0
+	// MatMul [16] [10] 160 160
+	// perceptron: 1200 parameters, 4 of 64 bytes of activations
+	// MatMul true
+	// Ceil true
+	// fc1.weight true
+	// logits true
+}
+
+// One image at a time, on the weights that are trained with 32.
+func ExampleGraph_At() {
+	x, logits, err := perceptron()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	g, err := deploy.Trace(x, logits)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	one, err := g.At(1)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(g.Output.Shape(), one.Output.Shape(), g.Params()[0].Node.Value() == one.Params()[0].Node.Value())
+	// Output: (32, 10) (1, 10) true
+}
+
+// A rounded copy computes the same bits in every program.
+func ExampleGraph_FixedPoint() {
+	x, logits, err := perceptron()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	g, err := deploy.Trace(x, logits)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fixed, err := g.FixedPoint(deploy.FixedPointOptions{InputMax: 1, InputBits: 5})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	s, err := fixed.Summary()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(s.MultiplyAdds(32, 5), "with inputs of 5 bits,", s.MultiplyAdds(32, 2), "with inputs of 2")
+	// Output: 1024 with inputs of 5 bits, 160 with inputs of 2
+}
