@@ -143,6 +143,39 @@ func (s *Set) Normalize(mean, std []float32) error {
 	return nil
 }
 
+// Standardize normalises a training set, in place, by the mean and the standard
+// deviation of each channel's pixels in it (the square root of the unbiased
+// variance), and other sets by the same numbers. A channel whose pixels are all
+// equal is an error, as is a set of another number of channels: those before it are
+// normalised then.
+func Standardize(train *Set, others ...*Set) error {
+	if err := train.checkLayout(); err != nil {
+		return errors.Wrap(err, "data: Standardize")
+	}
+	n, plane := train.N()*train.Height*train.Width, train.Height*train.Width
+	mean, std := make([]float32, train.Channels), make([]float32, train.Channels)
+	for c := range train.Channels {
+		over := func(f func(x float64)) {
+			for i := range train.N() {
+				for _, x := range train.Image(i)[c*plane : (c+1)*plane] {
+					f(float64(x))
+				}
+			}
+		}
+		sum, squares := 0.0, 0.0
+		over(func(x float64) { sum += x })
+		m := sum / float64(n)
+		over(func(x float64) { squares += (x - m) * (x - m) })
+		mean[c], std[c] = float32(m), float32(math.Sqrt(squares/float64(n-1)))
+	}
+	for _, s := range append([]*Set{train}, others...) {
+		if err := s.Normalize(mean, std); err != nil {
+			return errors.WithMessage(err, "data: Standardize")
+		}
+	}
+	return nil
+}
+
 // Subset returns a copy of the images named by indices, in that order; an index
 // may repeat. It returns an error when an index is outside [0, N).
 func (s *Set) Subset(indices []int) (*Set, error) {
