@@ -11,7 +11,6 @@ import (
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/ops"
 	"github.com/pkg/errors"
-	"gorgonia.org/gorgonia"
 )
 
 // Config is what is compared, and how each network is trained: a multi-layer perceptron by Adam with L2
@@ -90,7 +89,7 @@ func Methods(acts, rules []string) ([]Method, error) {
 	for _, a := range acts {
 		switch name := strings.ToLower(strings.TrimSpace(a)); name {
 		case "relu":
-			full = append(full, Method{Group: baselines, Name: "ReLU", Act: gorgonia.Rectify})
+			full = append(full, Method{Group: baselines, Name: "ReLU", Act: nodes.ReLU})
 			continue
 		case "threshold-relu":
 			full = append(full, Method{Group: baselines, Name: "Threshold ReLU", Act: nodes.ThresholdReLU})
