@@ -3,8 +3,9 @@
 //
 //   - [Digits] (embedded), [MNIST], [CIFAR10], [CIFAR100], [SVHN] and [ImageFolder]
 //     read; [Download] fetches.
-//   - A [Source] is what they all are: images of one shape, by index. [Split] and
-//     [Subset] are views of one, [Transform] pads, crops, flips and normalises.
+//   - A [Source] is what they all are: images of one shape, by index. A [Set] has
+//     them as float32, [Images] as bytes, a [Folder] as files. [Split] and [Subset]
+//     are views of one, [Transform] pads, crops, flips and normalises.
 //   - A [Loader] makes batches of a source ahead of their use, in an order and with
 //     an augmentation that depend on seed and epoch alone.
 //
@@ -21,6 +22,8 @@
 //	for b, err := range loader.Batches(ctx) {
 //		... // b.X, b.Y
 //	}
+//
+// [Standardize] normalises whole sets by the pixels of the first.
 //
 // A [Set] also stands alone, its epoch a shuffled list of indices cut into batches:
 //

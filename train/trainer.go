@@ -292,8 +292,8 @@ func (t *Trainer) one(b *data.Batch, last bool) (loss float64, err error) {
 
 // failed adds to an error what is left to go on from.
 func (t *Trainer) failed(err error) error {
-	if err == nil {
-		return nil
+	if err == nil || t.c.Dir == "" && t.saved == "" {
+		return err
 	}
 	if t.saved == "" {
 		return errors.WithMessage(err, noCheckpoint)

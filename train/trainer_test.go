@@ -234,6 +234,17 @@ func TestFloat64(t *testing.T) {
 	}
 }
 
+// Without a folder there are no checkpoints, and an error does not speak of them.
+func TestLossNotFiniteWithoutDir(t *testing.T) {
+	c := digits(t, nodes.ReLU)
+	c.Solver = &solvers.SGD{LearnRate: 1e30}
+	err := trained(t, c).Run(context.Background())
+	gtest.WantError(t, "loss", err, "train: epoch 1")
+	if strings.Contains(err.Error(), "checkpoint") {
+		t.Error(err)
+	}
+}
+
 func TestCheckpointOfAnother(t *testing.T) {
 	c := digits(t, nodes.Sign)
 	c.Dir, c.Epochs = t.TempDir(), 1
