@@ -127,38 +127,47 @@ func New(c Config) (*Trainer, error) {
 		}
 	}
 	t := &Trainer{c: c}
-	var err error
+	if err := t.build(); err != nil {
+		t.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// build makes graphs and machines, and takes the folder.
+func (t *Trainer) build() (err error) {
+	c := &t.c
 	if t.stateful, err = stateful(c.Solver); err != nil && c.Dir != "" {
-		return nil, errors.WithMessage(err, "train: checkpoints in Dir")
+		return errors.WithMessage(err, "train: checkpoints in Dir")
 	}
 	t.stepper, err = newStepper(StepperConfig{Input: c.Net.Input, Logits: c.Net.Logits, Params: c.Net.Params(), Loss: c.Loss, Solver: c.Solver})
 	if errors.Is(err, errInTraining) {
-		return nil, errors.WithMessagef(err, "train: %s is in training already", c.Net.Name())
+		return errors.WithMessagef(err, "train: %s is in training already", c.Net.Name())
 	}
 	if err != nil {
-		return nil, errors.WithMessagef(err, "train: %s", c.Net.Name())
+		return errors.WithMessagef(err, "train: %s", c.Net.Name())
 	}
 	if t.eval, err = NewEvaluator(c.Net, c.Loss, c.EvalBatch); err != nil {
-		return nil, err
+		return err
 	}
 	for _, src := range []data.Source{c.Validation, c.Test} {
 		if src != nil {
 			if err := t.eval.prepare(src.N()); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
 	if c.Inspect > 0 {
-		if t.probe, err = newProbe(&c); err != nil {
-			return nil, err
+		if t.probe, err = newProbe(c); err != nil {
+			return err
 		}
 	}
 	if c.Dir != "" && !c.Locked {
 		if t.lock, err = LockFolder(c.Dir); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return t, nil
+	return nil
 }
 
 // stateful returns the solver as one that can save its state, or an error.
@@ -177,11 +186,16 @@ func stateful(solver gorgonia.Solver) (solvers.Stateful, error) {
 
 // Close ends the machines, and frees the folder.
 func (t *Trainer) Close() error {
-	t.stepper.Close()
+	var err error
+	if t.stepper != nil {
+		err = t.stepper.Close()
+	}
 	if t.probe != nil {
 		t.probe.vm.Close()
 	}
-	err := t.eval.Close()
+	if t.eval != nil {
+		t.eval.Close()
+	}
 	if t.lock != nil {
 		if unlock := t.lock.Close(); err == nil {
 			err = unlock
