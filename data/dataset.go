@@ -3,8 +3,9 @@
 //
 //   - [Digits] (embedded), [MNIST], [CIFAR10], [CIFAR100], [SVHN] and [ImageFolder]
 //     read; [Download] fetches.
-//   - A [Source] is what they all are: images of one shape, by index. [Split] and
-//     [Subset] are views of one, [Transform] pads, crops, flips and normalises.
+//   - A [Source] is what they all are: images of one shape, by index. A [Set] has
+//     them as float32, [Images] as bytes, a [Folder] as files. [Split] and [Subset]
+//     are views of one, [Transform] pads, crops, flips and normalises.
 //   - A [Loader] makes batches of a source ahead of their use, in an order and with
 //     an augmentation that depend on seed and epoch alone.
 //
@@ -21,6 +22,8 @@
 //	for b, err := range loader.Batches(ctx) {
 //		... // b.X, b.Y
 //	}
+//
+// [Standardize] normalises whole sets by the pixels of the first.
 //
 // A [Set] also stands alone, its epoch a shuffled list of indices cut into batches:
 //
@@ -138,6 +141,39 @@ func (s *Set) Normalize(mean, std []float32) error {
 		x := s.X[p*plane : (p+1)*plane]
 		for i := range x {
 			x[i] = (x[i] - m) / d
+		}
+	}
+	return nil
+}
+
+// Standardize normalises a training set, in place, by the mean and the standard
+// deviation of each channel's pixels in it (the square root of the unbiased
+// variance), and other sets by the same numbers. A channel whose pixels are all
+// equal is an error, as is a set of another number of channels: those before it are
+// normalised then.
+func Standardize(train *Set, others ...*Set) error {
+	if err := train.checkLayout(); err != nil {
+		return errors.Wrap(err, "data: Standardize")
+	}
+	n, plane := train.N()*train.Height*train.Width, train.Height*train.Width
+	mean, std := make([]float32, train.Channels), make([]float32, train.Channels)
+	for c := range train.Channels {
+		over := func(f func(x float64)) {
+			for i := range train.N() {
+				for _, x := range train.Image(i)[c*plane : (c+1)*plane] {
+					f(float64(x))
+				}
+			}
+		}
+		sum, squares := 0.0, 0.0
+		over(func(x float64) { sum += x })
+		m := sum / float64(n)
+		over(func(x float64) { squares += (x - m) * (x - m) })
+		mean[c], std[c] = float32(m), float32(math.Sqrt(squares/float64(n-1)))
+	}
+	for _, s := range append([]*Set{train}, others...) {
+		if err := s.Normalize(mean, std); err != nil {
+			return errors.WithMessage(err, "data: Standardize")
 		}
 	}
 	return nil

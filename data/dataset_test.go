@@ -172,3 +172,33 @@ func TestNormalizeAndValidate(t *testing.T) {
 	gtest.WantError(t, "pixels", bad.Validate(), "3 pixels")
 	gtest.WantError(t, "empty", (&Set{}).Validate(), "empty")
 }
+
+// The training set has mean 0 and variance 1 in each channel, and the other sets are shifted and scaled with it.
+func TestStandardize(t *testing.T) {
+	train := &Set{X: []float32{0, 2, 10, 10, 4, 6, 20, 40}, Y: []int{0, 0}, Channels: 2, Height: 1, Width: 2, Classes: 1}
+	test := &Set{X: []float32{3, 3, 20, 20}, Y: []int{0}, Channels: 2, Height: 1, Width: 2, Classes: 1}
+	if err := Standardize(train, test); err != nil {
+		t.Fatal(err)
+	}
+	for c := range 2 {
+		var sum, squares float64
+		for i := range 2 {
+			for _, x := range train.Image(i)[2*c : 2*c+2] {
+				sum += float64(x)
+				squares += float64(x) * float64(x)
+			}
+		}
+		if math.Abs(sum) > 1e-6 || math.Abs(squares/3-1) > 1e-6 {
+			t.Errorf("channel %d: sum %v, squares %v", c, sum, squares)
+		}
+	}
+	for i, x := range test.X { // the means
+		if math.Abs(float64(x)) > 1e-6 {
+			t.Errorf("test pixel %d is %v, want 0", i, x)
+		}
+	}
+	even := &Set{X: []float32{1, 1}, Y: []int{0, 0}, Channels: 1, Height: 1, Width: 1, Classes: 1}
+	gtest.WantError(t, "all equal", Standardize(even), "data: Standardize", "standard deviation of channel 0 is 0")
+	gtest.WantError(t, "channels", Standardize(train, even), "data: Standardize", "2 means")
+	gtest.WantError(t, "layout", Standardize(&Set{}), "data: Standardize")
+}

@@ -22,7 +22,8 @@ import (
 // normalisation hides its statistics, and is an error.
 //
 // What a graph by itself cannot give is the same network at another batch size, or with rounded weights: At and FixedPoint are errors, and so
-// is training by package train, which evaluates at a batch size of its own. They need a function that builds the graph: see Define.
+// is a train.Trainer that is to evaluate, which it does at a batch size of its own. They need a function that builds the graph: see Define.
+// A train.Stepper takes any graph.
 func Wrap(input, logits *gorgonia.Node, params ...*gorgonia.Node) (*Net, error) {
 	n, err := wrap(input, logits, params)
 	return n, opkit.In("models", errors.WithMessage(err, "Wrap"))

@@ -454,7 +454,7 @@ func (t *Trainer) state() (*checkpoint, error) {
 		return nil, err
 	}
 	return &checkpoint{
-		Setup: t.c.Setup, Network: t.c.Net.Name(), Weights: weights.Bytes(), Layers: layerStates(t.c.Net), Solver: flatten(t.c.Solver.State()),
+		Setup: t.c.Setup, Network: t.c.Net.Name(), Weights: weights.Bytes(), Layers: layerStates(t.c.Net), Solver: flatten(t.stateful.State()),
 		Epoch: t.epoch, Step: t.step, Sum: t.sum, Seconds: t.seconds, GradNorm: t.gradNorm, History: t.history,
 	}, nil
 }
@@ -485,7 +485,7 @@ func (t *Trainer) set(c *checkpoint) error {
 	if err := setLayerStates(t.c.Net, c.Layers); err != nil {
 		return err
 	}
-	if err := t.c.Solver.SetState(nest(c.Solver)); err != nil {
+	if err := t.stateful.SetState(nest(c.Solver)); err != nil {
 		return errors.WithMessage(err, "solver")
 	}
 	t.epoch, t.step, t.sum, t.seconds, t.gradNorm, t.history = c.Epoch, c.Step, c.Sum, c.Seconds, c.GradNorm, c.History

@@ -446,15 +446,15 @@ func FuzzResume(f *testing.F) {
 		if at := must(t, tr); at.Epoch != epoch || at.Step != step || at.Sum != c.Sum || !slices.Equal(at.Layers[0].Mean, c.Layers[0].Mean) {
 			t.Fatalf("restored as %+v", at)
 		}
-		if err := tr.graph.load(make([]float32, 16), []int{0, 1, 0, 1}); err != nil {
+		if err := tr.stepper.graph.load(make([]float32, 16), []int{0, 1, 0, 1}); err != nil {
 			t.Fatal(err)
 		}
-		if err := tr.vm.RunAll(); err == nil { // or the numbers in the file are too large to go on with, and it says so
-			if err := tr.c.Solver.Step(tr.model); err != nil {
+		if err := tr.stepper.vm.RunAll(); err == nil { // or the numbers in the file are too large to go on with, and it says so
+			if err := tr.c.Solver.Step(tr.stepper.model); err != nil {
 				t.Log(err)
 			}
 		}
-		tr.vm.Reset()
+		tr.stepper.vm.Reset()
 		if err := tr.restore(start); err != nil {
 			t.Fatal(err)
 		}

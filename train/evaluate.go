@@ -5,70 +5,9 @@ import (
 	"io"
 
 	"github.com/ftprop/ftprop/data"
-	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/models"
 	"github.com/pkg/errors"
-	"gorgonia.org/gorgonia"
-	"gorgonia.org/tensor"
 )
-
-// LossFunc makes the loss of a batch, a scalar, of logits (N, classes) and one-hot labels (N, classes): nodes.CrossEntropy and
-// its like.
-type LossFunc = func(logits, labels *gorgonia.Node) (*gorgonia.Node, error)
-
-// graph is a network with a loss and the tensors that take a batch.
-type graph struct {
-	net          *models.Net
-	cost         *gorgonia.Node
-	x, y         []float32
-	loss, logits gorgonia.Value
-	classes      int
-}
-
-// labelsName is no name that a program would give to a node of its own.
-const labelsName = "labels of package train"
-
-// newGraph adds a loss to a network and binds its inputs.
-func newGraph(net *models.Net, lossOf LossFunc) (*graph, error) {
-	if net.Input.Dtype() != tensor.Float32 {
-		return nil, errors.Errorf("train: a network of %v: training is in float32", net.Input.Dtype())
-	}
-	batch, classes := net.Logits.Shape()[0], net.Logits.Shape()[1]
-	in := net.Input.Shape()
-	g := &graph{net: net, classes: classes, x: make([]float32, in.TotalSize()), y: make([]float32, batch*classes)}
-	labels, err := opkit.NewVariable(net.Input.Graph(), labelsName, tensor.New(tensor.WithShape(batch, classes), tensor.WithBacking(g.y)))
-	if err != nil {
-		return nil, errors.WithMessagef(err, "train: %s is in training already: go on with its trainer, or load its weights into a network of a new graph", net.Name())
-	}
-	if err := gorgonia.Let(net.Input, tensor.New(tensor.WithShape(in.Clone()...), tensor.WithBacking(g.x))); err != nil {
-		return nil, errors.Wrap(err, "train: input")
-	}
-	if g.cost, err = lossOf(net.Logits, labels); err != nil {
-		return nil, errors.WithMessage(err, "train: loss")
-	}
-	gorgonia.Read(g.cost, &g.loss)
-	gorgonia.Read(net.Logits, &g.logits)
-	return g, nil
-}
-
-// load copies a batch to the inputs.
-func (g *graph) load(x []float32, labels []int) error {
-	if len(x) != len(g.x) || len(labels)*g.classes != len(g.y) {
-		return errors.Errorf("train: a batch of %d values and %d labels, want %d and %d", len(x), len(labels), len(g.x), len(g.y)/g.classes)
-	}
-	copy(g.x, x)
-	return errors.WithMessage(oneHot(g.y, g.classes, labels), "train")
-}
-
-// outcome returns what the last run has left.
-func (g *graph) outcome() (loss float64, logits []float32, err error) {
-	l, err := opkit.Elements[float32](g.loss)
-	if err != nil || len(l) != 1 {
-		return 0, nil, errors.Errorf("train: the loss is a %v of shape %v: want one float32", g.loss.Dtype(), g.loss.Shape())
-	}
-	logits, err = opkit.Elements[float32](g.logits)
-	return float64(l[0]), logits, errors.Wrap(err, "train: logits")
-}
 
 // Evaluator runs a network on whole data sets, in evaluation mode and on the same weights, in batches of its own.
 //
@@ -80,19 +19,14 @@ type Evaluator struct {
 	net   *models.Net
 	loss  LossFunc
 	batch int
-	sized map[int]*runner // by batch size: all but the last batch of a set, and the rest
-}
-
-type runner struct {
-	*graph
-	vm gorgonia.VM
+	sized map[int]*Stepper // by batch size: all but the last batch of a set, and the rest
 }
 
 // DefaultEvalBatch is the number of images a batch in evaluation where none is given. A graph keeps the results of all its operations,
 // so that five times as many take five times the memory, and are hardly faster.
 const DefaultEvalBatch = 50
 
-// NewEvaluator returns an evaluator for a network that is in training, or not. loss nil means none: Metrics.Loss is 0.
+// NewEvaluator returns an evaluator for a network that is in training, or not. loss nil means nodes.CrossEntropy,
 // batch 0 means DefaultEvalBatch. Close it after use.
 func NewEvaluator(net *models.Net, loss LossFunc, batch int) (*Evaluator, error) {
 	if batch < 0 {
@@ -101,40 +35,49 @@ func NewEvaluator(net *models.Net, loss LossFunc, batch int) (*Evaluator, error)
 	if batch == 0 {
 		batch = DefaultEvalBatch
 	}
-	return &Evaluator{net: net, loss: loss, batch: batch, sized: map[int]*runner{}}, nil
+	return &Evaluator{net: net, loss: loss, batch: batch, sized: map[int]*Stepper{}}, nil
 }
 
 // Close ends the machines.
 func (e *Evaluator) Close() error {
-	for _, r := range e.sized {
-		r.vm.Close()
+	for _, s := range e.sized {
+		s.Close()
 	}
 	clear(e.sized)
 	return nil
 }
 
-func (e *Evaluator) runner(batch int) (*runner, error) {
-	if r := e.sized[batch]; r != nil {
-		return r, nil
+// prepare builds all that it takes to evaluate a set of n images.
+func (e *Evaluator) prepare(n int) error {
+	batch := min(e.batch, n)
+	if _, err := e.at(batch); err != nil || n%batch == 0 {
+		return err
+	}
+	_, err := e.at(n % batch)
+	return err
+}
+
+// at returns what runs a batch of that size.
+func (e *Evaluator) at(batch int) (*Stepper, error) {
+	if s := e.sized[batch]; s != nil {
+		return s, nil
 	}
 	net, err := e.net.At(batch)
 	if err != nil {
 		return nil, err
 	}
-	g, err := newGraph(net, e.loss)
+	s, err := newStepper(StepperConfig{Input: net.Input, Logits: net.Logits, Loss: e.loss})
 	if err != nil {
-		return nil, err
+		return nil, errors.WithMessage(err, "train: evaluation")
 	}
-	r := &runner{g, gorgonia.NewTapeMachine(net.Input.Graph(), gorgonia.EvalMode())}
-	e.sized[batch] = r
-	return r, nil
+	e.sized[batch] = s
+	return s, nil
 }
 
 // Evaluate returns the metrics of the network as it is now on all images of src, without augmentation. A cancelled context
 // ends it with the context's error. workers is the number of goroutines that read images; 0 means the loader's default.
 func (e *Evaluator) Evaluate(ctx context.Context, src data.Source, workers int) (Metrics, error) {
-	batch := min(e.batch, src.N())
-	loader, err := data.NewLoader(src, data.LoaderOptions{Batch: batch, Eval: true, Workers: workers})
+	loader, err := data.NewLoader(src, data.LoaderOptions{Batch: min(e.batch, src.N()), Eval: true, Workers: workers})
 	if err != nil {
 		return Metrics{}, err
 	}
@@ -148,21 +91,27 @@ func (e *Evaluator) Evaluate(ctx context.Context, src data.Source, workers int) 
 		if err != nil {
 			return Metrics{}, err
 		}
-		r, err := e.runner(b.N())
+		s, err := e.at(b.N())
 		if err != nil {
 			return Metrics{}, err
 		}
-		if err := r.load(b.X, b.Y); err != nil {
-			return Metrics{}, err
+		if err := s.evaluate(&sum, b); err != nil {
+			return Metrics{}, errors.WithMessage(err, "train: evaluation")
 		}
-		if err := r.vm.RunAll(); err != nil {
-			return Metrics{}, errors.Wrap(err, "train: evaluation")
-		}
-		loss, logits, err := r.outcome()
-		if err != nil {
-			return Metrics{}, err
-		}
-		sum.add(loss, logits, r.classes, b.Y)
-		r.vm.Reset()
 	}
+}
+
+// evaluate adds a batch to a sum.
+func (s *Stepper) evaluate(sum *tally, b *data.Batch) error {
+	if err := s.graph.load(b.X, b.Y); err != nil {
+		return err
+	}
+	loss, err := s.run()
+	if err != nil {
+		return err
+	}
+	if err := s.graph.tally(sum, loss, b.Y); err != nil {
+		return err
+	}
+	return s.update()
 }

@@ -49,3 +49,22 @@ func TestOneTrainerANetwork(t *testing.T) {
 		t.Errorf("%.2f %% beside others, %.2f alone", got, want)
 	}
 }
+
+// Without a loss given, evaluation's is training's default.
+func TestEvaluatorDefaultLoss(t *testing.T) {
+	c := digits(t, nodes.Sign)
+	var got [2]Metrics
+	for i, loss := range []LossFunc{nil, nodes.CrossEntropy} {
+		e, err := NewEvaluator(c.Net, loss, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close()
+		if got[i], err = e.Evaluate(context.Background(), c.Test, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got[0] != got[1] {
+		t.Errorf("%+v without a loss, %+v with cross entropy", got[0], got[1])
+	}
+}

@@ -14,7 +14,7 @@ import (
 )
 
 // Ten epochs on the embedded digits, and what the layers look like then.
-func ExampleNew() {
+func ExampleTrainer() {
 	digits, err := data.Digits()
 	if err != nil {
 		fmt.Println(err)
@@ -52,4 +52,48 @@ func ExampleNew() {
 	// more than 90 % of the test images: true
 	// nonlin1: more than half of the units agree with their targets: true
 	// nonlin2: more than half of the units agree with their targets: true
+}
+
+// A loop of one's own around a graph of Gorgonia's operations, with Gorgonia's solver: the exclusive or, until all four are right.
+func ExampleStepper() {
+	g := gorgonia.NewGraph()
+	matrix := func(name string, rows, cols int, v ...float64) *gorgonia.Node {
+		return gorgonia.NewMatrix(g, tensor.Float64, gorgonia.WithName(name), gorgonia.WithShape(rows, cols),
+			gorgonia.WithValue(tensor.New(tensor.WithShape(rows, cols), tensor.WithBacking(v))))
+	}
+	x := gorgonia.NewMatrix(g, tensor.Float64, gorgonia.WithName("x"), gorgonia.WithShape(4, 3)) // the third input is 1
+	w1 := matrix("w1", 3, 4, 0.5, -0.4, 0.3, 0.6, 0.2, 0.7, -0.5, -0.1, 0.1, -0.2, 0.3, 0.2)
+	w2 := matrix("w2", 4, 2, 0.3, -0.2, 0.1, 0.4, -0.5, 0.2, 0.4, -0.3)
+	hidden := gorgonia.Must(nodes.Sign(gorgonia.Must(gorgonia.Mul(x, w1))))
+	stepper, err := train.NewStepper(train.StepperConfig{
+		Input: x, Logits: gorgonia.Must(gorgonia.Mul(hidden, w2)), Params: gorgonia.Nodes{w1, w2},
+		Solver: gorgonia.NewAdamSolver(gorgonia.WithLearnRate(0.05)),
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer stepper.Close()
+	copy(stepper.X.Float64s(), []float64{-1, -1, 1, -1, 1, 1, 1, -1, 1, 1, 1, 1})
+	if err := stepper.SetLabels([]int{0, 1, 1, 0}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	for range 200 {
+		if _, err := stepper.Step(); err != nil {
+			fmt.Println(err)
+			return
+		}
+		m, err := stepper.Metrics()
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		if m.Top1 == 100 {
+			fmt.Println("all four are right")
+			return
+		}
+	}
+	fmt.Println("not within 200 steps")
+	// Output: all four are right
 }

@@ -4,8 +4,10 @@ import (
 	"math"
 
 	"github.com/ftprop/ftprop/internal/opkit"
+	"github.com/ftprop/ftprop/internal/vec"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
 )
 
 // Metrics is how well a network does on some images.
@@ -23,8 +25,8 @@ type tally struct {
 	Images     int
 }
 
-// add counts the first n samples of a batch with the given mean loss. Of equal logits the first counts as the larger.
-func (t *tally) add(loss float64, logits []float32, classes int, labels []int) {
+// add counts a batch with the given mean loss. Of equal logits the first counts as the larger.
+func add[T vec.Float](t *tally, loss float64, logits []T, classes int, labels []int) {
 	for i, label := range labels {
 		row := logits[i*classes : (i+1)*classes]
 		larger := 0
@@ -50,7 +52,7 @@ func (t *tally) metrics() Metrics {
 }
 
 // oneHot sets rows of y, which it clears first, to the labels.
-func oneHot(y []float32, classes int, labels []int) error {
+func oneHot[T vec.Float](y []T, classes int, labels []int) error {
 	clear(y)
 	for i, label := range labels {
 		if label < 0 || label >= classes {
@@ -69,13 +71,22 @@ func norm(model []gorgonia.ValueGrad, of func(gorgonia.ValueGrad) (gorgonia.Valu
 		if err != nil {
 			return 0, errors.Wrap(err, "train: norm")
 		}
-		x, err := opkit.Elements[float32](v)
+		if opkit.DtypeOf(v) == tensor.Float64 {
+			err = addSquares[float64](&sum, v)
+		} else {
+			err = addSquares[float32](&sum, v)
+		}
 		if err != nil {
 			return 0, errors.Wrap(err, "train: norm")
 		}
-		for _, e := range x {
-			sum += float64(e) * float64(e)
-		}
 	}
 	return math.Sqrt(sum), nil
+}
+
+func addSquares[T vec.Float](sum *float64, v gorgonia.Value) error {
+	x, err := opkit.Elements[T](v)
+	for _, e := range x {
+		*sum += float64(e) * float64(e)
+	}
+	return err
 }

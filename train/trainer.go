@@ -1,11 +1,8 @@
-// Package loop trains networks of package models: epochs of shuffled batches, validation, metrics of the layers, checkpoints
-// that training goes on from as if it had never stopped. Programs and notebooks share it.
 package train
 
 import (
 	"context"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -14,30 +11,22 @@ import (
 	"github.com/ftprop/ftprop/diagnostics"
 	"github.com/ftprop/ftprop/internal/atomicfile"
 	"github.com/ftprop/ftprop/models"
-	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/solvers"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
 )
 
-// Solver is a solver that can be stopped and taken up again: those of package solvers.
-type Solver interface {
-	gorgonia.Solver
-	State() solvers.State
-	SetState(solvers.State) error
-}
-
 // Config is what to train on what, and how. Net, Solver, Train and Epochs must be given.
 type Config struct {
-	Net    *models.Net // in training mode; the first dimension of its input is the batch size
-	Loss   LossFunc    // nil means nodes.CrossEntropy
-	Solver Solver
+	Net    *models.Net     // in training mode; the first dimension of its input is the batch size
+	Loss   LossFunc        // nil means nodes.CrossEntropy
+	Solver gorgonia.Solver // of Gorgonia or of package solvers; with Dir one that can save its state, a solvers.Stateful
 
 	Train      data.Source // with augmentation; what is left of an epoch after whole batches sits that epoch out
 	Validation data.Source // decides which weights are the best; nil means none, then the last are
 	Test       data.Source // nil means none
 
-	Epochs int
+	Epochs int    // 1 or more
 	Seed   uint64 // of the order of the images and of their augmentation
 
 	EvalBatch int // images a batch in evaluation; 0 means DefaultEvalBatch
@@ -45,15 +34,15 @@ type Config struct {
 	Inspect   int // images of the training set, evenly spaced, not augmented, on which the layers are looked at after each epoch; 0 means not at all
 
 	// Dir is the folder of checkpoint and best weights; "" means none are written. New makes it and locks it until Close (see
-	// LockFolder), unless the caller has Locked it: what two trainings write to one folder would be of neither. Files that an earlier training has left there are an error of Run, unless
-	// training goes on from its checkpoint, or Overwrite says that Run may remove them.
+	// LockFolder), unless the caller has Locked it: what two trainings write to one folder would be of neither. Files that an earlier
+	// training has left there are an error of Run, unless training goes on from its checkpoint, or Overwrite says that Run may remove them.
 	Dir       string
 	Locked    bool
 	Overwrite bool
 
 	Every int // steps between checkpoints within an epoch; 0 means only after each epoch
 	// Setup says in words what training on from a checkpoint must have in common with what wrote it: activation, solver,
-	// data. Resuming with another Setup is an error.
+	// data. Resuming with another Setup is an error; "" is one like any other.
 	Setup string
 
 	OnStep  func(Step)   // after each step; nil means nothing
@@ -90,12 +79,11 @@ type Epoch struct {
 
 // Trainer trains one network.
 type Trainer struct {
-	c     Config
-	graph *graph
-	vm    gorgonia.VM
-	model []gorgonia.ValueGrad
-	eval  *Evaluator
-	probe *probe
+	c        Config
+	stepper  *Stepper
+	stateful solvers.Stateful // Config.Solver, nil if that cannot save its state
+	eval     *Evaluator
+	probe    *probe
 
 	// What a checkpoint holds.
 	epoch, step int
@@ -111,7 +99,8 @@ type Trainer struct {
 }
 
 // New prepares training from the network's weights as they are. It returns an error for a configuration that cannot work.
-// Close the trainer after use.
+// Close the trainer after use. It builds all graphs and machines that Run takes: trainings that share no network may run at the same time,
+// each on one goroutine, when their trainers have been made one after the other.
 func New(c Config) (*Trainer, error) {
 	switch {
 	case c.Net == nil || c.Solver == nil || c.Train == nil:
@@ -120,9 +109,6 @@ func New(c Config) (*Trainer, error) {
 		return nil, errors.Errorf("train: %d epochs, want 1 or more", c.Epochs)
 	case c.Every < 0 || c.Inspect < 0 || c.Workers < 0:
 		return nil, errors.Errorf("train: Every %d, Inspect %d, Workers %d: none may be negative", c.Every, c.Inspect, c.Workers)
-	}
-	if c.Loss == nil {
-		c.Loss = nodes.CrossEntropy
 	}
 	classes, features := c.Net.Logits.Shape()[1], c.Net.Input.Shape().TotalSize()/c.Net.Input.Shape()[0]
 	for _, s := range []struct {
@@ -141,39 +127,75 @@ func New(c Config) (*Trainer, error) {
 		}
 	}
 	t := &Trainer{c: c}
-	var err error
-	if t.graph, err = newGraph(c.Net, c.Loss); err != nil {
+	if err := t.build(); err != nil {
+		t.Close()
 		return nil, err
 	}
-	params := c.Net.Params()
-	if _, err := gorgonia.Grad(t.graph.cost, params...); err != nil {
-		return nil, errors.Wrap(err, "train: gradients")
+	return t, nil
+}
+
+// build makes graphs and machines, and takes the folder.
+func (t *Trainer) build() (err error) {
+	c := &t.c
+	if t.stateful, err = stateful(c.Solver); err != nil && c.Dir != "" {
+		return errors.WithMessage(err, "train: checkpoints in Dir")
+	}
+	t.stepper, err = newStepper(StepperConfig{Input: c.Net.Input, Logits: c.Net.Logits, Params: c.Net.Params(), Loss: c.Loss, Solver: c.Solver})
+	if errors.Is(err, errInTraining) {
+		return errors.WithMessagef(err, "train: %s is in training already", c.Net.Name())
+	}
+	if err != nil {
+		return errors.WithMessagef(err, "train: %s", c.Net.Name())
 	}
 	if t.eval, err = NewEvaluator(c.Net, c.Loss, c.EvalBatch); err != nil {
-		return nil, err
+		return err
+	}
+	for _, src := range []data.Source{c.Validation, c.Test} {
+		if src != nil {
+			if err := t.eval.prepare(src.N()); err != nil {
+				return err
+			}
+		}
 	}
 	if c.Inspect > 0 {
-		if t.probe, err = newProbe(&c); err != nil {
-			return nil, err
+		if t.probe, err = newProbe(c); err != nil {
+			return err
 		}
 	}
 	if c.Dir != "" && !c.Locked {
 		if t.lock, err = LockFolder(c.Dir); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	t.vm = gorgonia.NewTapeMachine(c.Net.Input.Graph(), gorgonia.BindDualValues(params...))
-	t.model = gorgonia.NodesToValueGrads(params)
-	return t, nil
+	return nil
+}
+
+// stateful returns the solver as one that can save its state, or an error.
+func stateful(solver gorgonia.Solver) (solvers.Stateful, error) {
+	for at := solver; ; {
+		if _, ok := at.(solvers.Stateful); !ok {
+			return nil, errors.Errorf("a %T cannot save its state: want one of package solvers", at)
+		}
+		scheduled, ok := at.(*solvers.Scheduled)
+		if !ok {
+			return solver.(solvers.Stateful), nil
+		}
+		at = scheduled.Solver
+	}
 }
 
 // Close ends the machines, and frees the folder.
 func (t *Trainer) Close() error {
-	t.vm.Close()
+	var err error
+	if t.stepper != nil {
+		err = t.stepper.Close()
+	}
 	if t.probe != nil {
 		t.probe.vm.Close()
 	}
-	err := t.eval.Close()
+	if t.eval != nil {
+		t.eval.Close()
+	}
 	if t.lock != nil {
 		if unlock := t.lock.Close(); err == nil {
 			err = unlock
@@ -207,7 +229,7 @@ func (t *Trainer) Run(ctx context.Context) error {
 	}
 	defer loader.Close()
 	for t.epoch < t.c.Epochs {
-		if err := t.train(ctx, loader); err != nil {
+		if err := t.steps(ctx, loader); err != nil {
 			if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 				if saveErr := t.checkpoint(); saveErr != nil {
 					return saveErr
@@ -230,8 +252,8 @@ func (t *Trainer) saveLast() error {
 	return t.failed(atomicfile.Write(t.file(LastFile), t.c.Net.Save))
 }
 
-// train does the rest of the epoch's steps.
-func (t *Trainer) train(ctx context.Context, loader *data.Loader) error {
+// steps does the rest of the epoch's steps.
+func (t *Trainer) steps(ctx context.Context, loader *data.Loader) error {
 	start, before := time.Now(), t.seconds
 	defer func() { t.seconds = before + time.Since(start).Seconds() }()
 	for t.step < loader.Steps() {
@@ -262,36 +284,30 @@ func (t *Trainer) train(ctx context.Context, loader *data.Loader) error {
 
 // one takes a step, the last of its epoch or not.
 func (t *Trainer) one(b *data.Batch, last bool) (loss float64, err error) {
-	if err := t.graph.load(b.X, b.Y); err != nil {
-		return 0, err
+	at := func(err error) error {
+		return t.failed(errors.WithMessagef(err, "train: epoch %d, step %d", t.epoch+1, t.step+1))
 	}
-	if err := t.vm.RunAll(); err != nil {
-		return 0, t.failed(errors.Wrapf(err, "train: epoch %d, step %d", t.epoch+1, t.step+1))
+	if err := t.stepper.graph.load(b.X, b.Y); err != nil {
+		return 0, at(err)
 	}
-	loss, logits, err := t.graph.outcome()
-	if err != nil {
-		return 0, err
+	if loss, err = t.stepper.run(); err != nil {
+		return 0, at(err)
 	}
-	if math.IsNaN(loss) || math.IsInf(loss, 0) {
-		return 0, t.failed(errors.Errorf("train: epoch %d, step %d: the loss is %v: try a lower learning rate", t.epoch+1, t.step+1, loss))
+	if err := t.stepper.graph.tally(&t.sum, loss, b.Y); err != nil {
+		return 0, at(err)
 	}
-	t.sum.add(loss, logits, t.graph.classes, b.Y)
 	if last {
-		if t.gradNorm, err = norm(t.model, gorgonia.ValueGrad.Grad); err != nil {
+		if t.gradNorm, err = norm(t.stepper.model, gorgonia.ValueGrad.Grad); err != nil {
 			return 0, err
 		}
 	}
-	if err := t.c.Solver.Step(t.model); err != nil {
-		return 0, t.failed(errors.Wrapf(err, "train: epoch %d, step %d", t.epoch+1, t.step+1))
-	}
-	t.vm.Reset()
-	return loss, nil
+	return loss, at(t.stepper.update())
 }
 
 // failed adds to an error what is left to go on from.
 func (t *Trainer) failed(err error) error {
-	if err == nil {
-		return nil
+	if err == nil || t.c.Dir == "" && t.saved == "" {
+		return err
 	}
 	if t.saved == "" {
 		return errors.WithMessage(err, noCheckpoint)
@@ -334,7 +350,7 @@ func (t *Trainer) finish(ctx context.Context) error {
 	}
 	e.GradNorm = t.gradNorm
 	var err error
-	if e.ParamNorm, err = norm(t.model, func(p gorgonia.ValueGrad) (gorgonia.Value, error) { return p.Value(), nil }); err != nil {
+	if e.ParamNorm, err = norm(t.stepper.model, func(p gorgonia.ValueGrad) (gorgonia.Value, error) { return p.Value(), nil }); err != nil {
 		return err
 	}
 	e.Best = t.c.Validation == nil || !t.beaten(e.Validation)
@@ -386,6 +402,10 @@ func (t *Trainer) checkpoint() error {
 
 // Resume goes on from a checkpoint that a trainer with the same configuration has written; Epochs may differ. An error changes nothing.
 func (t *Trainer) Resume(path string) error {
+	if t.stateful == nil {
+		_, err := stateful(t.c.Solver)
+		return errors.WithMessage(err, "train: checkpoint "+path)
+	}
 	c, err := readCheckpoint(path, t.mostBytes())
 	if err != nil {
 		return err
@@ -399,7 +419,8 @@ func (t *Trainer) Resume(path string) error {
 
 // probe looks at the layers on a graph of its own, in evaluation mode.
 type probe struct {
-	*graph
+	graph  *graph
+	batch  int
 	vm     gorgonia.VM
 	layers *diagnostics.Probe
 	images data.Source
@@ -423,15 +444,15 @@ func newProbe(c *Config) (*probe, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := newGraph(net, c.Loss)
+	g, err := newGraph(net.Input, net.Logits, c.Loss)
 	if err != nil {
-		return nil, err
+		return nil, errors.WithMessage(err, "train: look at the layers")
 	}
 	// All hidden layers lie on the way to the first parameter.
 	if _, err := gorgonia.Grad(g.cost, net.Params()[0]); err != nil {
-		return nil, errors.Wrap(err, "train: gradients for the look at the layers")
+		return nil, errors.Wrap(err, "train: look at the layers: gradients")
 	}
-	p := &probe{graph: g}
+	p := &probe{graph: g, batch: net.Input.Shape()[0]}
 	if p.layers, err = diagnostics.Watch(net.Hidden, net.HiddenNames()); err != nil {
 		return nil, err
 	}
@@ -443,7 +464,7 @@ func newProbe(c *Config) (*probe, error) {
 }
 
 func (p *probe) look(workers int) ([]diagnostics.LayerStats, error) {
-	loader, err := data.NewLoader(p.images, data.LoaderOptions{Batch: p.net.Input.Shape()[0], Eval: true, Workers: workers})
+	loader, err := data.NewLoader(p.images, data.LoaderOptions{Batch: p.batch, Eval: true, Workers: workers})
 	if err != nil {
 		return nil, err
 	}
@@ -461,7 +482,7 @@ func (p *probe) look(workers int) ([]diagnostics.LayerStats, error) {
 
 // one looks at a part of the images.
 func (p *probe) one(b *data.Batch) error {
-	if err := p.load(b.X, b.Y); err != nil {
+	if err := p.graph.load(b.X, b.Y); err != nil {
 		return err
 	}
 	if err := p.vm.RunAll(); err != nil {

@@ -27,12 +27,12 @@ func (w weights) Grad() (gorgonia.Value, error) { return w.v, nil }
 
 func TestMetrics(t *testing.T) {
 	var sum tally
-	sum.add(2, []float32{
+	add(&sum, 2, []float32{
 		1, 2, 3, 4, 5, 6, // label 5: largest
 		6, 6, 0, 0, 0, 0, // label 1: second of equals
 		1, 2, 3, 4, 5, 6, // label 0: sixth
 	}, 6, []int{5, 1, 0})
-	sum.add(4, []float32{9, 0, 0, 0, 0, 0}, 6, []int{0})
+	add(&sum, 4, []float32{9, 0, 0, 0, 0, 0}, 6, []int{0})
 	m := sum.metrics()
 	if m != (Metrics{Loss: 2.5, Top1: 50, Top5: 75, Images: 4}) {
 		t.Errorf("%+v", m)
@@ -170,6 +170,77 @@ func TestLossNotFinite(t *testing.T) {
 	tr := trained(t, c)
 	gtest.WantError(t, "loss", tr.Run(context.Background()), "epoch 2", "last good checkpoint", CheckpointFile)
 	if _, err := readCheckpoint(filepath.Join(c.Dir, CheckpointFile), tr.mostBytes()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A solver that cannot save its state trains, but not into a folder: what goes on from there would be another training.
+func TestSolverWithoutState(t *testing.T) {
+	stock := func() gorgonia.Solver { return gorgonia.NewAdamSolver(gorgonia.WithLearnRate(1e-3)) }
+	for name, solver := range map[string]func() gorgonia.Solver{
+		"stock": stock,
+		"scheduled": func() gorgonia.Solver {
+			return &solvers.Scheduled{Solver: stock(), Schedule: func(int) float64 { return 1e-3 }}
+		},
+	} {
+		c := digits(t, nodes.Sign)
+		c.Solver, c.Inspect, c.Dir = solver(), 0, t.TempDir()
+		_, err := New(c)
+		gtest.WantError(t, name, err, "train: ", "AdamSolver", "cannot save its state", "Dir")
+		c = digits(t, nodes.Sign)
+		c.Solver, c.Inspect = solver(), 0
+		tr := trained(t, c)
+		gtest.WantError(t, name, tr.Resume("checkpoint"), "train: ", "cannot save its state")
+		if err := tr.Run(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if top1 := tr.History()[2].Test.Top1; top1 < 70 {
+			t.Errorf("%s: %.2f %% after three epochs", name, top1)
+		}
+	}
+}
+
+// Networks of either dtype are trained.
+func TestFloat64(t *testing.T) {
+	c := digits(t, nodes.Sign)
+	c.Epochs, c.Dir = 1, t.TempDir()
+	double := func(c Config) Config {
+		x := gorgonia.NewTensor(gorgonia.NewGraph(), tensor.Float64, 4, gorgonia.WithName("x"), gorgonia.WithShape(32, 1, 8, 8))
+		var err error
+		if c.Net, err = models.MLP(x, c.Net.Config()); err != nil {
+			t.Fatal(err)
+		}
+		c.Solver = &solvers.Adam{LearnRate: 1e-3}
+		return c
+	}
+	first := trained(t, double(c))
+	if err := first.Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	first.Close()
+	c.Locked = true // nobody writes
+	second := trained(t, double(c))
+	if err := second.Resume(filepath.Join(c.Dir, CheckpointFile)); err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range first.c.Net.Params() {
+		if !slices.Equal(gtest.Floats(t, p.Value()), gtest.Floats(t, second.c.Net.Params()[i].Value())) {
+			t.Errorf("%s is another from the checkpoint", p.Name())
+		}
+	}
+	m := first.History()[0]
+	if m.Test.Top1 < 50 || m.Test.Images != c.Test.N() || !(m.GradNorm > 0) || !(m.ParamNorm > 0) || len(m.Layers) != 2 {
+		t.Errorf("%+v", m)
+	}
+}
+
+// Without a folder there are no checkpoints, and an error does not speak of them.
+func TestLossNotFiniteWithoutDir(t *testing.T) {
+	c := digits(t, nodes.ReLU)
+	c.Solver = &solvers.SGD{LearnRate: 1e30}
+	err := trained(t, c).Run(context.Background())
+	gtest.WantError(t, "loss", err, "train: epoch 1")
+	if strings.Contains(err.Error(), "checkpoint") {
 		t.Error(err)
 	}
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/ftprop/ftprop/internal/gemm"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/solvers"
+	"github.com/ftprop/ftprop/train"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -140,35 +141,28 @@ func (r *result) measure(ctx context.Context, n *net, m model, solver gorgonia.S
 	for i := range xs {
 		xs[i] = float32(n.rng.NormFloat64())
 	}
-	ys := make([]float32, r.Batch*10)
-	for i := range r.Batch {
-		ys[i*10+n.rng.IntN(10)] = 1
+	labels := make([]int, r.Batch)
+	for i := range labels {
+		labels[i] = n.rng.IntN(10)
 	}
-	shape := append([]int{r.Batch}, m.input...)
-	x := gorgonia.NewTensor(n.g, tensor.Float32, 4, gorgonia.WithName("x"), gorgonia.WithShape(shape...),
-		gorgonia.WithValue(tensor.New(tensor.WithShape(shape...), tensor.WithBacking(xs))))
-	y := gorgonia.NewMatrix(n.g, tensor.Float32, gorgonia.WithName("y"), gorgonia.WithShape(r.Batch, 10),
-		gorgonia.WithValue(tensor.New(tensor.WithShape(r.Batch, 10), tensor.WithBacking(ys))))
+	x := gorgonia.NewTensor(n.g, tensor.Float32, 4, gorgonia.WithName("x"), gorgonia.WithShape(append([]int{r.Batch}, m.input...)...))
 	logits := m.build(n, x)
 	if n.err != nil {
 		return n.err
 	}
-	cost, err := nodes.CrossEntropy(logits, y)
+	stepper, err := train.NewStepper(train.StepperConfig{Input: x, Logits: logits, Params: n.params, Solver: solver})
 	if err != nil {
 		return err
 	}
-	if _, err := gorgonia.Grad(cost, n.params...); err != nil {
+	defer stepper.Close()
+	copy(stepper.X.Float32s(), xs)
+	if err := stepper.SetLabels(labels); err != nil {
 		return err
 	}
-	var loss gorgonia.Value
-	gorgonia.Read(cost, &loss)
-	vm := gorgonia.NewTapeMachine(n.g, gorgonia.BindDualValues(n.params...))
-	defer vm.Close()
 
 	const warmUp = 3
 	var times []time.Duration
 	var before, after runtime.MemStats
-	model := gorgonia.NodesToValueGrads(n.params)
 	for s := range r.Steps + warmUp {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -177,17 +171,14 @@ func (r *result) measure(ctx context.Context, n *net, m model, solver gorgonia.S
 			runtime.ReadMemStats(&before)
 		}
 		start := time.Now()
-		if err := vm.RunAll(); err != nil {
+		loss, err := stepper.Step()
+		if err != nil {
 			return err
 		}
-		if err := solver.Step(model); err != nil {
-			return err
-		}
-		vm.Reset()
 		if s >= warmUp {
 			times = append(times, time.Since(start))
 		}
-		r.LossLast = float64(loss.Data().(float32))
+		r.LossLast = loss
 		if s == 0 {
 			r.LossFirst = r.LossLast
 		}

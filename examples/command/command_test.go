@@ -214,6 +214,14 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+func TestFields(t *testing.T) {
+	for list, want := range map[string]string{"": "[]", "a": "[a]", " a, ,b b,": "[a|b b]", ",": "[]"} {
+		if got := "[" + strings.Join(Fields(list), "|") + "]"; got != want {
+			t.Errorf("%q: %s, want %s", list, got, want)
+		}
+	}
+}
+
 // However narrow the terminal, a bar has one line of it.
 func TestBar(t *testing.T) {
 	for _, width := range []int{1, 10, 40, 60, 80, 200} {

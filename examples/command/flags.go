@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/pkg/errors"
 )
@@ -42,4 +43,15 @@ func Check(counts ...Count) error {
 		}
 	}
 	return nil
+}
+
+// Fields splits a flag's value at commas. Spaces around what is between do not count, nor does what is empty.
+func Fields(list string) []string {
+	var out []string
+	for _, s := range strings.Split(list, ",") {
+		if s = strings.TrimSpace(s); s != "" {
+			out = append(out, s)
+		}
+	}
+	return out
 }

@@ -27,11 +27,8 @@ import (
 	"github.com/ftprop/ftprop/internal/atomicfile"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/ops"
-	"github.com/ftprop/ftprop/ops/nn"
 	"github.com/pkg/errors"
 	"github.com/schollz/progressbar/v3"
-	"gonum.org/v1/gonum/stat"
-	"gorgonia.org/gorgonia"
 )
 
 func main() { command.Main("compare", run) }
@@ -92,7 +89,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if c.Hidden, err = ints(*hidden); err != nil {
 		return errors.WithMessage(err, "-hidden")
 	}
-	if c.Methods, err = experiment.Methods(fields(*acts), fields(*rules)); err != nil {
+	if c.Methods, err = experiment.Methods(command.Fields(*acts), command.Fields(*rules)); err != nil {
 		return err
 	}
 	if err := command.Check(command.Count{Flag: "batch", N: c.Batch, Least: 1, Most: setup.MostBatch}); err != nil {
@@ -118,14 +115,13 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 			return errors.WithMessage(err, "-out")
 		}
 	}
-	if err := standardise(c); err != nil {
+	if err := data.Standardize(c.Train, c.Test); err != nil {
 		return err
 	}
 
-	sizes := strings.Join(append(append([]string{strconv.Itoa(c.Train.Features())}, fields(*hidden)...), strconv.Itoa(c.Train.Classes)), "-")
+	sizes := strings.Join(append(append([]string{strconv.Itoa(c.Train.Features())}, command.Fields(*hidden)...), strconv.Itoa(c.Train.Classes)), "-")
 	fmt.Fprintf(out, "%s, %d for training and %d for testing: network %s, %d epochs, %d seeds, batch %d, Adam %g, weight decay %g\n\n",
 		title, c.Train.N(), c.Test.N(), sizes, c.Epochs, c.Seeds, c.Batch, c.LearnRate, c.WeightDecay)
-	gorgonia.Use(nn.BLAS{}) // the networks are stock Gorgonia, but for their activations; their products need not be slow
 	start := time.Now()
 	runs, err := experiment.Compare(ctx, c, newProgress(log, c))
 	if len(runs) == 0 {
@@ -168,38 +164,14 @@ func report(out io.Writer, c *experiment.Config, runs []*experiment.Run, dir, ti
 	if err := experiment.AgreementTable(out, c, runs); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "\nShare of units already on the side of zero that their target asks for, in the last epoch.\n\n")
+	fmt.Fprintf(out, "\nShare of units already on the side of zero that their target asks for, after the last epoch, on at most %d training images.\n\n", experiment.AgreementImages)
 	fmt.Fprintf(out, "Wrote %s and %s. ", png, csv)
 	return nil
 }
 
-// standardise shifts and scales both sets by the mean and the standard deviation of the training pixels.
-func standardise(c *experiment.Config) error {
-	x := make([]float64, len(c.Train.X))
-	for i, v := range c.Train.X {
-		x[i] = float64(v)
-	}
-	m, sd := stat.MeanStdDev(x, nil)
-	mean, std := []float32{float32(m)}, []float32{float32(sd)}
-	if err := c.Train.Normalize(mean, std); err != nil {
-		return err
-	}
-	return c.Test.Normalize(mean, std)
-}
-
-func fields(list string) []string {
-	var out []string
-	for _, s := range strings.Split(list, ",") {
-		if s = strings.TrimSpace(s); s != "" {
-			out = append(out, s)
-		}
-	}
-	return out
-}
-
 func ints(list string) ([]int, error) {
 	var out []int
-	for _, s := range fields(list) {
+	for _, s := range command.Fields(list) {
 		n, err := strconv.Atoi(s)
 		if err != nil {
 			return nil, errors.Errorf("%q is not a whole number", s)

@@ -18,7 +18,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/ftprop/ftprop/examples/command"
@@ -65,10 +64,10 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	}
 	c := &experiment.Config{Seeds: *seeds, Budget: *budget, Workers: *workers}
 	var err error
-	if c.Tasks, err = experiment.Tasks(fields(*tasks)); err != nil {
+	if c.Tasks, err = experiment.Tasks(command.Fields(*tasks)); err != nil {
 		return errors.WithMessage(err, "-task")
 	}
-	if c.Strategies, err = experiment.StrategiesByName(fields(*strategy)); err != nil {
+	if c.Strategies, err = experiment.StrategiesByName(command.Fields(*strategy)); err != nil {
 		return errors.WithMessage(err, "-strategy")
 	}
 	if err := c.Validate(); err != nil {
@@ -128,14 +127,4 @@ func report(out io.Writer, c *experiment.Config, runs []*experiment.Run, dir str
 		"Settings: of targets tried, or training steps of FTP-SH (feasible target propagation, SoftHinge) and SSTE\n(saturating straight-through estimator). Means over seeds.\n\n")
 	fmt.Fprintf(out, "Wrote %s. ", png)
 	return nil
-}
-
-func fields(list string) []string {
-	var out []string
-	for _, s := range strings.Split(list, ",") {
-		if s = strings.TrimSpace(s); s != "" {
-			out = append(out, s)
-		}
-	}
-	return out
 }

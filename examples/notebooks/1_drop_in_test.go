@@ -39,8 +39,8 @@ func network(act func(*gorgonia.Node) (*gorgonia.Node, error)) notebooks.Model {
 }
 
 /*
-`notebooks.Train` is a training loop as one writes it for Gorgonia: cross entropy, `gorgonia.Grad`, a tape machine, Gorgonia's
-Adam. It has never heard of thresholds. The data are 1797 handwritten digits of 8x8 pixels that come with the library; 359 of
+`notebooks.Train` is a training loop around a `train.Stepper`: cross entropy, `gorgonia.Grad`, a tape machine, and here Gorgonia's
+own Adam. It has never heard of thresholds. The data are 1797 handwritten digits of 8x8 pixels that come with the library; 359 of
 them are for testing.
 */
 

@@ -9,8 +9,6 @@ import (
 
 	"github.com/ftprop/ftprop/examples/compare/experiment"
 	"github.com/ftprop/ftprop/examples/notebooks"
-	"github.com/ftprop/ftprop/ops/nn"
-	"gorgonia.org/gorgonia"
 )
 
 /*
@@ -41,7 +39,6 @@ both methods begin with the same weights, so it is their differences that are av
 */
 
 func Example_compareSeeds() {
-	gorgonia.Use(nn.BLAS{}) // fast products for stock graphs
 	c := comparison()
 	runs := notebooks.Must(experiment.Compare(context.Background(), c, notebooks.Quiet{}))
 	report(func(w io.Writer) error { return experiment.Table(w, c, runs) })
@@ -63,7 +60,6 @@ the layer above asks for.
 */
 
 func Example_compareAgreement() {
-	gorgonia.Use(nn.BLAS{})
 	c := comparison()
 	c.Methods, c.Seeds, c.Epochs = c.Methods[:2], 3, 10
 	runs := notebooks.Must(experiment.Compare(context.Background(), c, notebooks.Quiet{}))

@@ -13,9 +13,7 @@ import (
 	"github.com/ftprop/ftprop/examples/pictures"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/ops"
-	"github.com/ftprop/ftprop/ops/nn"
 	"github.com/pkg/errors"
-	"gorgonia.org/gorgonia"
 )
 
 /*
@@ -119,7 +117,6 @@ they are.
 */
 
 func Example_ruleTrain() {
-	gorgonia.Use(nn.BLAS{})
 	train, test, err := notebooks.Digits()
 	notebooks.Check(err)
 	method := func(name string, act ops.Sign) experiment.Method {

@@ -9,10 +9,8 @@ import (
 
 	"github.com/ftprop/ftprop/data"
 	"github.com/ftprop/ftprop/examples/compare/experiment"
-	"github.com/ftprop/ftprop/internal/opkit"
-	"github.com/ftprop/ftprop/nodes"
+	"github.com/ftprop/ftprop/train"
 	"github.com/pkg/errors"
-	"gonum.org/v1/gonum/stat"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
@@ -40,17 +38,7 @@ func Digits() (train, test *data.Set, err error) {
 	if train, test, err = all.Split(0.2, 1); err != nil {
 		return nil, nil, err
 	}
-	x := make([]float64, len(train.X))
-	for i, v := range train.X {
-		x[i] = float64(v)
-	}
-	m, sd := stat.MeanStdDev(x, nil)
-	for _, s := range []*data.Set{train, test} {
-		if err := s.Normalize([]float32{float32(m)}, []float32{float32(sd)}); err != nil {
-			return nil, nil, err
-		}
-	}
-	return train, test, nil
+	return train, test, data.Standardize(train, test)
 }
 
 // GlorotU initialises weights like gorgonia.GlorotU(1), uniform on +-sqrt(6/(in+out)), but from a seed: Gorgonia's draws begin with
@@ -75,114 +63,69 @@ type Model func(x *gorgonia.Node) (logits *gorgonia.Node, params gorgonia.Nodes)
 
 // Train trains a model by Gorgonia's own Adam on its own tape machine, in batches of 64, and returns the share of test images
 // in their class after each epoch, in percent. It knows nothing of thresholds.
-func Train(m Model, train, test *data.Set, epochs int) (accuracy []float64, err error) {
+func Train(m Model, images, test *data.Set, epochs int) (accuracy []float64, err error) {
 	const batch = 64
-	fit, err := newRun(m, train, batch, nil)
+	fit, params, err := stepper(m, images, batch, nil)
 	if err != nil {
 		return nil, err
 	}
-	defer fit.vm.Close()
-	eval, err := newRun(m, test, test.N(), fit.params)
+	defer fit.Close()
+	eval, _, err := stepper(m, test, test.N(), params)
 	if err != nil {
 		return nil, err
 	}
-	defer eval.vm.Close()
+	defer eval.Close()
 	all := make([]int, test.N())
 	for i := range all {
 		all[i] = i
 	}
-	solver := gorgonia.NewAdamSolver(gorgonia.WithLearnRate(1e-3))
 	for epoch := range epochs {
-		order := data.EpochOrder(train.N(), 1, epoch)
+		order := data.EpochOrder(images.N(), 1, epoch)
 		for from := 0; from+batch <= len(order); from += batch {
-			if err := fit.batch(order[from : from+batch]); err != nil {
-				return nil, err
-			}
-			if err := solver.Step(gorgonia.NodesToValueGrads(fit.params)); err != nil {
+			if err := step(fit, images, order[from:from+batch]); err != nil {
 				return nil, err
 			}
 		}
-		if err := eval.batch(all); err != nil {
+		if err := step(eval, test, all); err != nil {
 			return nil, err
 		}
-		accuracy = append(accuracy, eval.accuracy())
+		result, err := eval.Metrics()
+		if err != nil {
+			return nil, err
+		}
+		accuracy = append(accuracy, result.Top1)
 	}
 	return accuracy, nil
 }
 
-// run is a graph of a model with all it needs.
-type run struct {
-	set    *data.Set
-	params gorgonia.Nodes
-	vm     gorgonia.VM
-	x, y   []float32
-	labels []int
-	logits gorgonia.Value
-}
-
-// newRun builds a graph to train, or to test with the weights of another.
-func newRun(m Model, set *data.Set, batch int, weights gorgonia.Nodes) (*run, error) {
-	g := gorgonia.NewGraph()
-	r := &run{set: set, x: make([]float32, batch*set.Features()), y: make([]float32, batch*set.Classes), labels: make([]int, batch)}
-	x, err := opkit.NewVariable(g, "x", tensor.New(tensor.WithShape(batch, set.Features()), tensor.WithBacking(r.x)))
-	if err != nil {
-		return nil, err
-	}
+// stepper builds a graph to train, or to test with the weights of another.
+func stepper(m Model, set *data.Set, batch int, weights gorgonia.Nodes) (*train.Stepper, gorgonia.Nodes, error) {
+	x := gorgonia.NewMatrix(gorgonia.NewGraph(), tensor.Float32, gorgonia.WithName("x"), gorgonia.WithShape(batch, set.Features()))
 	logits, params := m(x)
-	r.params = params
-	gorgonia.Read(logits, &r.logits)
-	if weights != nil {
-		for i, p := range params {
-			if err := gorgonia.Let(p, weights[i].Value()); err != nil {
-				return nil, err
-			}
+	c := train.StepperConfig{Input: x, Logits: logits}
+	if weights == nil {
+		c.Params, c.Solver = params, gorgonia.NewAdamSolver(gorgonia.WithLearnRate(1e-3))
+	}
+	for i, w := range weights {
+		if err := gorgonia.Let(params[i], w.Value()); err != nil {
+			return nil, nil, err
 		}
-		r.vm = gorgonia.NewTapeMachine(g)
-		return r, nil
 	}
-	y, err := opkit.NewVariable(g, "y", tensor.New(tensor.WithShape(batch, set.Classes), tensor.WithBacking(r.y)))
-	if err != nil {
-		return nil, err
-	}
-	cost, err := nodes.CrossEntropy(logits, y)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := gorgonia.Grad(cost, params...); err != nil {
-		return nil, err
-	}
-	r.vm = gorgonia.NewTapeMachine(g, gorgonia.BindDualValues(params...))
-	return r, nil
+	s, err := train.NewStepper(c)
+	return s, params, err
 }
 
-// batch runs the graph on images.
-func (r *run) batch(images []int) error {
-	if err := r.set.Batch(r.x, r.labels, images); err != nil {
+// step runs a graph on images.
+func step(s *train.Stepper, set *data.Set, images []int) error {
+	labels := make([]int, len(images))
+	if err := set.Batch(s.X.Float32s(), labels, images); err != nil {
 		return err
 	}
-	clear(r.y)
-	for i, label := range r.labels {
-		r.y[i*r.set.Classes+label] = 1
+	if err := s.SetLabels(labels); err != nil {
+		return err
 	}
-	r.vm.Reset()
-	return errors.Wrap(r.vm.RunAll(), "notebooks")
-}
-
-// accuracy is that of the last batch, in percent.
-func (r *run) accuracy() float64 {
-	logits, right := r.logits.Data().([]float32), 0
-	for i, label := range r.labels {
-		best := 0
-		for c, v := range logits[i*r.set.Classes : (i+1)*r.set.Classes] {
-			if v > logits[i*r.set.Classes+best] {
-				best = c
-			}
-		}
-		if best == label {
-			right++
-		}
-	}
-	return 100 * float64(right) / float64(len(r.labels))
+	_, err := s.Step()
+	return err
 }
 
 // Quiet is told how an experiment gets on, and keeps it to itself.

@@ -14,6 +14,7 @@ import (
 	"github.com/ftprop/ftprop/solvers"
 	"github.com/ftprop/ftprop/train"
 	"github.com/pkg/errors"
+	"gorgonia.org/gorgonia"
 )
 
 // options is the command line.
@@ -166,7 +167,7 @@ func lossNames() []string {
 }
 
 // solver makes the solver with its schedule, for epochs of the given number of steps.
-func (o *options) solver(steps int) (train.Solver, error) {
+func (o *options) solver(steps int) (gorgonia.Solver, error) {
 	at, err := decaySteps(o.decayAt, o.epochs, steps)
 	if err != nil {
 		return nil, err

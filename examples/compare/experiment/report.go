@@ -65,7 +65,7 @@ func plusMinus(mean, half float64, digits int) string {
 // Table writes the outcome in the shape of the paper's Table 1: a group of columns for each activation, in it
 // a column for each rule; mean and 95 % interval over seeds of the test accuracy after the last epoch, the
 // same of the best epoch (optimistic, since it is the test set that tells which that is), and the mean seconds
-// a run took.
+// that a run has trained.
 func Table(w io.Writer, c *Config, runs []*Run) error {
 	const columns = 6 // that fit beside each other
 	ms := methods(c.Methods, runs)
@@ -116,8 +116,8 @@ func maximum(x []float64) float64 {
 	return m
 }
 
-// AgreementTable writes, for every threshold method and hidden layer, the share of units whose sign(z) was their
-// target in the last epoch: how far the targets that a layer is set are feasible for the weights below it.
+// AgreementTable writes, for every threshold method and hidden layer, the share of units whose sign(z) is their
+// target after the last epoch: how far the targets that a layer is set are feasible for the weights below it.
 func AgreementTable(w io.Writer, c *Config, runs []*Run) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	head := ""

@@ -35,12 +35,12 @@ func Compare(ctx context.Context, c *Config, p Progress) ([]*Run, error) {
 			for i := range next {
 				m, seed := c.Methods[i%len(c.Methods)], i/len(c.Methods)+1
 				building.Lock()
-				t, err := newTrainer(c, m, seed)
+				t, err := newTrainer(c, m, seed, p.Step)
 				building.Unlock()
 				var r *Run
 				if err == nil {
-					r, err = t.train(ctx, p.Step)
-					t.close()
+					r, err = fit(ctx, t, m, seed)
+					t.Close()
 				}
 				if err != nil {
 					cancel(errors.WithMessagef(err, "%v, seed %d", m, seed))

@@ -11,6 +11,7 @@ import (
 	"github.com/ftprop/ftprop/ops"
 	"github.com/ftprop/ftprop/search"
 	"github.com/ftprop/ftprop/solvers"
+	"github.com/ftprop/ftprop/train"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -38,51 +39,35 @@ func MiniBatch(ctx context.Context, t Task, rule Rule, seed int, budget time.Dur
 	return run, errors.WithMessagef(err, "%s, %s, seed %d", t.Name, rule.Name, seed)
 }
 
-// graph is a network in Gorgonia with all that training it takes.
-type graph struct {
-	xs, ys []float64 // the batch
-	params gorgonia.Nodes
-	vm     gorgonia.VM
-}
-
-func newGraph(t Task, rule Rule, layers []search.Layer, batch int) (*graph, error) {
+// newStepper builds the network of a task on the weights of layers, with their output loss and Adam.
+func newStepper(t Task, rule Rule, layers []search.Layer, batch int, rate float64) (*train.Stepper, gorgonia.Nodes, error) {
 	g := gorgonia.NewGraph()
-	input := func(name string, v *tensor.Dense) *gorgonia.Node {
-		return gorgonia.NewTensor(g, tensor.Float64, v.Dims(), gorgonia.WithShape(v.Shape()...), gorgonia.WithName(name), gorgonia.WithValue(v))
+	param := func(name string, d int, v *tensor.Dense) *gorgonia.Node {
+		return gorgonia.NewTensor(g, tensor.Float64, v.Dims(), gorgonia.WithShape(v.Shape()...), gorgonia.WithName(fmt.Sprint(name, d+1)), gorgonia.WithValue(v))
 	}
-	xs, ys := make([]float64, batch*t.In), make([]float64, batch*t.Out)
-	x := input("x", tensor.New(tensor.WithShape(batch, t.In), tensor.WithBacking(xs)))
-	y := input("y", tensor.New(tensor.WithShape(batch, t.Out), tensor.WithBacking(ys)))
-	h := x
+	x := gorgonia.NewMatrix(g, tensor.Float64, gorgonia.WithName("x"), gorgonia.WithShape(batch, t.In))
 	var params gorgonia.Nodes
+	h := x
 	for d, l := range layers {
-		w, b := input(fmt.Sprint("w", d+1), l.W), input(fmt.Sprint("b", d+1), l.B)
+		w, b := param("w", d, l.W), param("b", d, l.B)
 		params = append(params, w, b)
 		z, err := nodes.Linear(h, w, b)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		h = z
 		if d < len(layers)-1 {
 			if h, err = nodes.Act(ops.Sign{Rule: rule.Rule})(z); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 	}
-	var cost *gorgonia.Node
-	var err error
-	if t.Classes {
-		cost, err = nodes.CrossEntropy(h, y)
-	} else {
-		cost, err = hinge(g, h, y, batch, t.Out)
+	c := train.StepperConfig{Input: x, Logits: h, Params: params, Solver: &solvers.Adam{LearnRate: rate}}
+	if !t.Classes {
+		c.Loss = hinge
 	}
-	if err != nil {
-		return nil, err
-	}
-	if _, err = gorgonia.Grad(cost, params...); err != nil {
-		return nil, err
-	}
-	return &graph{xs, ys, params, gorgonia.NewTapeMachine(g, gorgonia.BindDualValues(params...))}, nil
+	s, err := train.NewStepper(c)
+	return s, params, err
 }
 
 func miniBatch(ctx context.Context, t Task, rule Rule, seed int, budget time.Duration, building *sync.Mutex) (*Run, error) {
@@ -93,13 +78,13 @@ func miniBatch(ctx context.Context, t Task, rule Rule, seed int, budget time.Dur
 	}
 	building.Lock()
 	start := time.Now() // with the building, but not with the waiting for it
-	g, err := newGraph(t, rule, layers, batch)
+	stepper, _, err := newStepper(t, rule, layers, batch, rate)
 	building.Unlock()
 	if err != nil {
 		return nil, err
 	}
-	defer g.vm.Close()
-	solver := &solvers.Adam{LearnRate: rate}
+	defer stepper.Close()
+	xs, ys := stepper.X.Float64s(), stepper.Y.Float64s()
 	rng := rand.New(rand.NewPCG(uint64(seed), 0xba7c))
 	run := &Run{Task: t.Name, Method: rule.Name, Seed: seed, Missed: t.N*t.Out + 1}
 	order := rng.Perm(t.N)
@@ -130,25 +115,21 @@ func miniBatch(ctx context.Context, t Task, rule Rule, seed int, budget time.Dur
 	}
 	for run.Missed > 0 && time.Since(start) < budget && ctx.Err() == nil {
 		if batch == t.N {
-			copy(g.xs, t.X)
-			copy(g.ys, t.Y)
+			copy(xs, t.X)
+			copy(ys, t.Y)
 		} else {
 			if at+batch > t.N {
 				order, at = rng.Perm(t.N), 0
 			}
 			for k, i := range order[at : at+batch] {
-				copy(g.xs[k*t.In:(k+1)*t.In], t.X[i*t.In:])
-				copy(g.ys[k*t.Out:(k+1)*t.Out], t.Y[i*t.Out:])
+				copy(xs[k*t.In:(k+1)*t.In], t.X[i*t.In:])
+				copy(ys[k*t.Out:(k+1)*t.Out], t.Y[i*t.Out:])
 			}
 			at += batch
 		}
-		if err := g.vm.RunAll(); err != nil {
+		if _, err := stepper.Step(); err != nil {
 			return nil, err
 		}
-		if err := solver.Step(gorgonia.NodesToValueGrads(g.params)); err != nil {
-			return nil, err
-		}
-		g.vm.Reset()
 		run.Settings++
 		if batch == t.N || at+batch > t.N {
 			if err := look(); err != nil {
@@ -161,7 +142,8 @@ func miniBatch(ctx context.Context, t Task, rule Rule, seed int, budget time.Dur
 }
 
 // hinge returns mean max(0, 1 - y z), summed over outputs. ops.Hinge is one against all on one-hot labels; these are of any kind.
-func hinge(g *gorgonia.ExprGraph, z, y *gorgonia.Node, n, c int) (*gorgonia.Node, error) {
+func hinge(z, y *gorgonia.Node) (*gorgonia.Node, error) {
+	n, c := z.Shape()[0], z.Shape()[1]
 	yz, err := gorgonia.HadamardProd(y, z)
 	if err != nil {
 		return nil, err
@@ -170,7 +152,7 @@ func hinge(g *gorgonia.ExprGraph, z, y *gorgonia.Node, n, c int) (*gorgonia.Node
 	for i := range v {
 		v[i] = 1
 	}
-	one := gorgonia.NewMatrix(g, tensor.Float64, gorgonia.WithShape(n, c), gorgonia.WithName("one"), gorgonia.WithValue(tensor.New(tensor.WithShape(n, c), tensor.WithBacking(v))))
+	one := gorgonia.NewMatrix(z.Graph(), tensor.Float64, gorgonia.WithShape(n, c), gorgonia.WithName("one"), gorgonia.WithValue(tensor.New(tensor.WithShape(n, c), tensor.WithBacking(v))))
 	slack, err := gorgonia.Sub(one, yz)
 	if err != nil {
 		return nil, err
