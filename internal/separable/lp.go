@@ -1,60 +1,113 @@
 package separable
 
 import (
+	"context"
+	"math"
+
 	"github.com/pkg/errors"
-	"gonum.org/v1/gonum/mat"
-	"gonum.org/v1/gonum/optimize/convex/lp"
 )
 
-// maxProgram is the largest linear program, in elements of its matrix, that contradiction hands to gonum.
+// maxProgram is the largest linear program, in elements of its tableau, that contradiction solves.
 const maxProgram = 400_000
 
-// contradiction asks gonum's simplex method which rows contradict each other: in
+// contradiction says which rows contradict each other, by the simplex method in floating point: phase one of
 //
-//	minimise sum p + q   with   sum_i lambda_i a_i - p + q = 0,  sum_i lambda_i = 1,  lambda, p, q >= 0
+//	lambda >= 0,  sum_i lambda_i a_i = 0,  sum_i lambda_i = 1
 //
-// the optimum is 0 exactly where multipliers exist. It has full row rank whatever the rows, and lambda = (1, 0, ...) to
-// start from. The result is the support of lambda if the optimum looks like 0, nil if it does not: a guess either
-// way, in floating point.
-func contradiction(rows [][]float64) (support []int, err error) {
+// as exact has it. The result is the support of lambda if the artificial variables seem to reach 0, nil if they do not: a guess
+// either way.
+//
+// All right-hand sides but one are 0, so many pivots gain nothing, and the choice of the steepest column can go round in circles: rounded
+// numbers spoil Bland's rule, too, which never does so in exact ones. So it takes over after some pivots without gain, and there is a most
+// of all pivots, beyond which there is an error. (gonum's lp.Simplex has no such bound, and was seen to cycle for good.)
+func contradiction(ctx context.Context, rows [][]float64) (support []int, err error) {
 	n, d := len(rows), len(rows[0])
-	if (d+1)*(n+2*d) > maxProgram {
+	m, cols := d+1, n+1 // the artificials' own columns are never entered again, so they are left out
+	if (m+1)*cols > maxProgram {
 		return nil, errors.New("separable: too large for a dense linear program")
 	}
-	defer func() { // gonum panics on matrices that are too ill conditioned
-		if r := recover(); r != nil {
-			support, err = nil, errors.Errorf("separable: linear program: %v", r)
-		}
-	}()
-	a := mat.NewDense(d+1, n+2*d, nil)
-	cost := make([]float64, n+2*d)
-	for i, r := range rows {
-		for k, v := range r {
-			a.Set(k, i, v)
-		}
-		a.Set(d, i, 1)
+	const zero = 1e-10
+	t, basis := make([][]float64, m+1), make([]int, m)
+	for r := range t {
+		t[r] = make([]float64, cols)
 	}
-	basis := []int{0}
-	for k := range d {
-		p, q := n+2*k, n+2*k+1
-		a.Set(k, p, -1)
-		a.Set(k, q, 1)
-		cost[p], cost[q] = 1, 1
-		if rows[0][k] < 0 {
-			basis = append(basis, q)
-		} else {
-			basis = append(basis, p)
+	for i, row := range rows {
+		largest := 0.0
+		for _, v := range row {
+			largest = math.Max(largest, math.Abs(v))
+		}
+		if largest == 0 {
+			return []int{i}, nil // 0 > 0 contradicts itself
+		}
+		for k, v := range row { // scaled rows contradict each other just the same
+			t[k][i] = v / largest
+		}
+		t[d][i] = 1
+	}
+	t[d][n] = 1
+	for r := range m {
+		basis[r] = n + r
+		for c := range cols { // reduced costs
+			t[m][c] -= t[r][c]
 		}
 	}
-	b := make([]float64, d+1)
-	b[d] = 1
-	opt, x, err := lp.Simplex(cost, a, b, 1e-10, basis)
-	if err != nil || opt > 1e-9 {
-		return nil, err
+	idle, most := 0, 50*(m+n)
+	for pivots := 0; ; pivots++ {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if pivots == most {
+			return nil, errors.Errorf("separable: linear program not solved in %d pivots", most)
+		}
+		enter := -1
+		for c := range n {
+			if t[m][c] < -zero && (enter < 0 || idle < m && t[m][c] < t[m][enter]) {
+				enter = c
+			}
+		}
+		if enter < 0 || -t[m][n] < zero {
+			break
+		}
+		leave := -1
+		for r := range m {
+			if t[r][enter] <= zero {
+				continue
+			}
+			if leave < 0 {
+				leave = r
+				continue
+			}
+			a, b := t[r][n]*t[leave][enter], t[leave][n]*t[r][enter]
+			if a < b || a == b && basis[r] < basis[leave] {
+				leave = r
+			}
+		}
+		if leave < 0 {
+			return nil, errors.New("separable: linear program: rounded beyond use")
+		}
+		if idle++; t[leave][n] > zero {
+			idle = 0
+		}
+		pivot := t[leave][enter]
+		for c := range cols {
+			t[leave][c] /= pivot
+		}
+		for r := range t {
+			if f := t[r][enter]; r != leave && f != 0 {
+				for c := range cols {
+					t[r][c] -= f * t[leave][c]
+				}
+				t[r][enter] = 0
+			}
+		}
+		basis[leave] = enter
 	}
-	for i := range n {
-		if x[i] > 1e-12 {
-			support = append(support, i)
+	if -t[m][n] > 1e-9 {
+		return nil, nil
+	}
+	for r, c := range basis {
+		if c < n && t[r][n] > 1e-12 {
+			support = append(support, c)
 		}
 	}
 	return support, nil

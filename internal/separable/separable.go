@@ -76,7 +76,7 @@ func Decide(ctx context.Context, rows [][]float64, guess []float64, limit int) (
 		return Answer{V: fit}, nil
 	}
 	// The rows that matter: those the linear program says contradict each other, or those nearest to the fit.
-	active, err := contradiction(rows)
+	active, err := contradiction(ctx, rows)
 	if err != nil || len(active) == 0 {
 		active = nearest(rows, fit, 2*d)
 	}
