@@ -1,0 +1,241 @@
+//go:build !race
+
+package ftprop_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// What the documents say is compiled, run and followed. Not under the race detector, which nothing here would be seen by: the code
+// runs in processes of its own.
+
+// documents are the files that people read.
+func documents(t *testing.T) map[string]string {
+	t.Helper()
+	files, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := map[string]string{}
+	for _, f := range append(files, "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/notebooks/README.md") {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text[f] = string(b)
+	}
+	return text
+}
+
+// fenced is a block of a document.
+type fenced struct {
+	where          string
+	language, body string
+	comment        string // an HTML comment in the line before
+}
+
+func blocks(t *testing.T) []fenced {
+	t.Helper()
+	re := regexp.MustCompile("(?m)^(?:<!-- *(.*?) *-->\n)?```([a-z]*)\n((?s:.*?))^```$")
+	var out []fenced
+	texts := documents(t)
+	for _, f := range slices.Sorted(maps.Keys(texts)) {
+		text := texts[f]
+		for _, m := range re.FindAllStringSubmatchIndex(text, -1) {
+			b := fenced{where: fmt.Sprintf("%s:%d", f, 1+strings.Count(text[:m[0]], "\n")), language: text[m[4]:m[5]], body: text[m[6]:m[7]]}
+			if m[2] >= 0 {
+				b.comment = text[m[2]:m[3]]
+			}
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
+// TestGoInDocuments compiles every block of Go, and runs those that are whole programs. A block without a package clause is the body of a function
+// that returns an error; the comment before it, "go: x *gorgonia.Node", is what it takes. A block of text after a program is what it prints.
+func TestGoInDocuments(t *testing.T) {
+	root, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := blocks(t)
+	replace, programs, dir := map[string]string{}, map[string]string{}, t.TempDir()
+	n := 0
+	for i, b := range all {
+		if b.language != "go" {
+			continue
+		}
+		n++
+		code := b.body
+		if !strings.HasPrefix(code, "package ") {
+			code = function(b)
+		}
+		name := fmt.Sprintf("block%d", i)
+		real := filepath.Join(dir, name+".go")
+		if err := os.WriteFile(real, []byte(fmt.Sprintf("//line %s:%d\n%s", filepath.Join(root, strings.Split(b.where, ":")[0]), 1, code)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		replace[filepath.Join(root, "documents", name, "x.go")] = real
+		if strings.HasPrefix(code, "package main") {
+			want := ""
+			if i+1 < len(all) && all[i+1].language == "text" {
+				want = all[i+1].body
+			}
+			programs[name] = want
+		}
+	}
+	if n < 8 {
+		t.Fatalf("only %d blocks of Go", n)
+	}
+	overlay := filepath.Join(dir, "overlay.json")
+	b, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(overlay, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	// Packages without a main function are compiled and left at that.
+	if out, err := exec.Command("go", "build", "-overlay", overlay, "-o", dir+string(filepath.Separator), "./documents/...").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for name, want := range programs {
+		cmd := exec.Command(filepath.Join(dir, name))
+		cmd.Dir = t.TempDir()
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		out, err := cmd.Output()
+		if err != nil || want != "" && string(out) != want {
+			t.Errorf("%s: %v, prints\n%swant\n%s%s", all[number(name)].where, err, out, want, stderr.String())
+		}
+	}
+}
+
+func number(name string) (i int) {
+	_, _ = fmt.Sscanf(name, "block%d", &i)
+	return i
+}
+
+// function makes a function of statements.
+func function(b fenced) string {
+	takes, _ := strings.CutPrefix(b.comment, "go:")
+	imports := ""
+	for name, path := range map[string]string{
+		"gorgonia": "gorgonia.org/gorgonia", "tensor": "gorgonia.org/tensor", "nodes": "nodes", "ops": "ops", "nn": "ops/nn", "models": "models",
+		"solvers": "solvers", "search": "search", "deploy": "deploy", "train": "train", "data": "data", "diagnostics": "diagnostics",
+		"os": "os", "io": "io", "fmt": "fmt", "context": "context", "math": "math",
+	} {
+		if regexp.MustCompile(`\b` + name + `\.[A-Z]`).MatchString(b.body + takes) {
+			if _, err := os.Stat(path); err == nil {
+				path = "github.com/ftprop/ftprop/" + path
+			}
+			imports += fmt.Sprintf("import %q\n", path)
+		}
+	}
+	end := "return nil\n"
+	lines := strings.Split(strings.TrimSpace(b.body), "\n")
+	if strings.HasPrefix(lines[len(lines)-1], "return") {
+		end = ""
+	}
+	return "package documents\n" + imports + "func _(" + takes + ") error {\n" + b.body + end + "}\n"
+}
+
+// TestCommandsInDocuments knows every command in the documents: which test runs it, or why none does.
+func TestCommandsInDocuments(t *testing.T) {
+	// The command, and "folder TestName", or what speaks against a test.
+	known := map[string]string{
+		"go run ./examples/compare":            "examples/compare TestRun",
+		"go test ./...":                        "it is the tests themselves",
+		"go run ./examples/train":              "examples/train TestDigits",
+		"go run ./examples/train -help":        "examples/train TestBadInput",
+		"go run ./examples/train -recipe list": "examples/train TestRecipes",
+		"go run ./examples/train -recipe convnet4-fashion-sign -epochs 3 -download": "it takes minutes, and a download of 30 MB",
+		"go run ./examples/train -eval train-out/best.safetensors -fixed-point":     "examples/export TestDigits",
+		"go run ./examples/export -eval train-out/best.safetensors":                 "examples/export TestDigits",
+		"go run ./examples/export -eval train-out/best.safetensors -fixed-point":    "examples/export TestDigits",
+		"go run ./examples/fullbatch":                                               "examples/fullbatch TestRun",
+	}
+	seen := map[string]bool{}
+	for _, b := range blocks(t) {
+		if b.language != "" && b.language != "sh" {
+			continue
+		}
+		for line := range strings.Lines(b.body) {
+			command, _, _ := strings.Cut(line, "#")
+			command = strings.TrimSpace(command)
+			if !strings.HasPrefix(command, "go ") {
+				continue
+			}
+			seen[command] = true
+			if _, ok := known[command]; !ok {
+				t.Errorf("%s: %q is run by no test that is known", b.where, command)
+			}
+		}
+	}
+	for command, by := range known {
+		if !seen[command] {
+			t.Errorf("%q is in no document", command)
+		}
+		folder, test, ok := strings.Cut(by, " ")
+		if !ok || !strings.HasPrefix(test, "Test") {
+			continue
+		}
+		if out, err := exec.Command("grep", "-rq", "func "+test+"(", "--include=*_test.go", folder).CombinedOutput(); err != nil {
+			t.Errorf("%q: %s has no %s: %v %s", command, folder, test, err, out)
+		}
+	}
+}
+
+// TestLinksInDocuments follows the links to files of the repository, and to headings in them.
+func TestLinksInDocuments(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	texts := documents(t)
+	for f, text := range texts {
+		for _, m := range link.FindAllStringSubmatch(text, -1) {
+			if strings.HasPrefix(m[1], "http") {
+				continue
+			}
+			path, anchor, _ := strings.Cut(m[1], "#")
+			to := filepath.Join(filepath.Dir(f), path)
+			if path == "" {
+				to = f
+			}
+			if _, err := os.Stat(to); err != nil {
+				t.Errorf("%s: %v", f, err)
+				continue
+			}
+			if anchor != "" && !slices.Contains(anchors(texts[to]), anchor) {
+				t.Errorf("%s: %s has no heading #%s", f, to, anchor)
+			}
+		}
+	}
+}
+
+// anchors are the names that GitHub gives to headings.
+func anchors(text string) []string {
+	var out []string
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(text, -1) {
+		name := strings.ToLower(m[1])
+		name = regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(name, "")
+		out = append(out, strings.ReplaceAll(name, " ", "-"))
+	}
+	return out
+}
+
+// TestREADME is short enough to be read.
+func TestREADME(t *testing.T) {
+	if n := len(documents(t)["README.md"]); n > 8<<10 {
+		t.Errorf("README.md has %d bytes, want 8 KiB at most", n)
+	}
+}
