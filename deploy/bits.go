@@ -3,6 +3,7 @@ package deploy
 import (
 	"math"
 
+	"github.com/ftprop/ftprop/internal/levels"
 	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/internal/vec"
 	"github.com/ftprop/ftprop/ops"
@@ -117,7 +118,7 @@ func pack(v gorgonia.Value, lv ops.Levels, f32 func([]float32) func(int) int, f6
 	if err != nil {
 		return nil, err
 	}
-	b := &Bits{Shape: append([]int{}, v.Shape()...), Levels: lv, Width: levelBits(lv)}
+	b := &Bits{Shape: append([]int{}, v.Shape()...), Levels: lv, Width: lv.Bits()}
 	var n int
 	var number func(int) int
 	var at func(int) any
@@ -152,7 +153,7 @@ func signer[T vec.Float](x []T) func(int) int {
 
 // indexer returns the number of the level that an element is, or -1.
 func indexer[T vec.Float](x []T, lv ops.Levels) func(int) int {
-	table := levelTable[T](lv)
+	table := levels.Table[T](levels.Levels(lv))
 	lo, n := table[0], len(table)-1
 	scale := float64(n) / float64(table[n]-lo)
 	return func(i int) int {
@@ -162,14 +163,6 @@ func indexer[T vec.Float](x []T, lv ops.Levels) func(int) int {
 		}
 		return int(k)
 	}
-}
-
-// levelTable is the levels as a layer emits them.
-func levelTable[T vec.Float](lv ops.Levels) []T {
-	if lv.Steps == 1 {
-		return []T{T(lv.Lo), T(lv.Hi)}
-	}
-	return vec.StaircaseLevels(lv.Steps, T(lv.Lo), T(lv.Hi))
 }
 
 func (b *Bits) set(i, k int) {
@@ -203,8 +196,8 @@ func (b *Bits) unpack(dt tensor.Dtype) (*tensor.Dense, error) {
 	if err := b.Levels.Validate(); err != nil {
 		return nil, err
 	}
-	if b.Width != levelBits(b.Levels) {
-		return nil, errors.Errorf("%d bits an element, want %d for %d levels", b.Width, levelBits(b.Levels), b.Levels.Steps+1)
+	if b.Width != b.Levels.Bits() {
+		return nil, errors.Errorf("%d bits an element, want %d for %d levels", b.Width, b.Levels.Bits(), b.Levels.Steps+1)
 	}
 	n := 1
 	for _, d := range b.Shape {
@@ -218,9 +211,9 @@ func (b *Bits) unpack(dt tensor.Dtype) (*tensor.Dense, error) {
 	}
 	switch dt {
 	case tensor.Float32:
-		return unpackInto(b, n, levelTable[float32](b.Levels))
+		return unpackInto(b, n, levels.Table[float32](levels.Levels(b.Levels)))
 	case tensor.Float64:
-		return unpackInto(b, n, levelTable[float64](b.Levels))
+		return unpackInto(b, n, levels.Table[float64](levels.Levels(b.Levels)))
 	}
 	return nil, errors.Errorf("into %v, want float32 or float64", dt)
 }

@@ -160,19 +160,6 @@ func isActivation(op any) bool {
 	return false
 }
 
-// children returns the nodes that a node reads.
-func children(n *gorgonia.Node) (gorgonia.Nodes, error) {
-	var out gorgonia.Nodes
-	for it := n.Graph().From(n.ID()); it.Next(); {
-		c, ok := it.Node().(*gorgonia.Node)
-		if !ok {
-			return nil, errors.Errorf("%T in the graph", it.Node())
-		}
-		out = append(out, c)
-	}
-	return out, nil
-}
-
 // ownName is the name that a node has been given. Gorgonia makes one of operation and children for nodes without.
 func ownName(n *gorgonia.Node) string {
 	if name := n.Name(); n.Op() == nil || !strings.HasPrefix(name, fmt.Sprintf("%s(", n.Op())) {
@@ -192,7 +179,7 @@ func (g *Graph) isStatic(n *gorgonia.Node) bool {
 	}
 	static = true
 	if typeName(n.Op()) != stockSize {
-		all, err := children(n)
+		all, err := opkit.InputsOf(n)
 		static = err == nil
 		for _, c := range all {
 			static = g.isStatic(c) && static
@@ -221,7 +208,7 @@ func (t *tracer) visit(n *gorgonia.Node, layer string) error {
 		layer = name
 	}
 	s := step{node: n, name: name, layer: layer}
-	in, err := children(n)
+	in, err := opkit.InputsOf(n)
 	if err != nil {
 		return errors.WithMessage(err, s.where())
 	}
@@ -281,7 +268,7 @@ func (t *tracer) visitStatic(n *gorgonia.Node, layer string) error {
 	case isStateful(op):
 		return errors.Errorf("%s reads %q, %v (%T), computed from parameters: what is random or has a state is not supported there", where, n.Name(), op, op)
 	}
-	all, err := children(n)
+	all, err := opkit.InputsOf(n)
 	if err != nil {
 		return errors.WithMessage(err, where)
 	}

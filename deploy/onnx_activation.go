@@ -51,9 +51,6 @@ func (f ThresholdForm) check() error {
 	return nil
 }
 
-// levelBits is the number of bits that tell the levels of an activation apart.
-func levelBits(lv ops.Levels) int { return lv.Bits() }
-
 // chain writes operations one after the other on a value. The last has the layer's name.
 type chain struct {
 	e              *onnxWriter
@@ -192,12 +189,12 @@ func (c *chain) staircase(lv ops.Levels) error {
 		integers()
 		c.then("Ceil", "ceil").then("Clip", "index", e.scalar(0), e.scalar(float32(n)))
 	case MultiThreshold:
-		c.multiThreshold(firstAbove(lv), 1, 0, fmt.Sprintf("UINT%d", levelBits(lv)))
+		c.multiThreshold(firstAbove(lv), 1, 0, fmt.Sprintf("UINT%d", lv.Bits()))
 	case Quant:
 		integers()
 		// Clipped here: Quant clips at a power of 2 less 1.
 		c.then("Clip", "clipped", e.scalar(0), e.scalar(float32(n)))
-		c.then("Quant", "index", e.scalar(1), e.scalar(0), e.scalar(float32(levelBits(lv)))).with(c.custom(
+		c.then("Quant", "index", e.scalar(1), e.scalar(0), e.scalar(float32(lv.Bits()))).with(c.custom(
 			integer("signed", 0), integer("narrow", 0), text("rounding_mode", "CEIL")))
 	}
 	// As vec.StaircaseLevels rounds.

@@ -50,7 +50,7 @@ func compute(n *gorgonia.Node, known map[*gorgonia.Node]gorgonia.Value) (v gorgo
 	if size, ok := sizeOf(n); ok { // of what may depend on the input
 		return scalar(n.Dtype(), float64(size)), nil
 	}
-	all, err := children(n)
+	all, err := opkit.InputsOf(n)
 	if err != nil {
 		return nil, err
 	}
@@ -148,6 +148,6 @@ func isConstant(n *gorgonia.Node) bool {
 	if n.Op() == nil || typeName(n.Op()) == stockRandom {
 		return false
 	}
-	in, err := children(n)
+	in, err := opkit.InputsOf(n)
 	return err == nil && len(in) == 0
 }

@@ -118,7 +118,7 @@ func (t *tracer) stock(s step, in gorgonia.Nodes) (any, gorgonia.Nodes, error) {
 // repeated returns what an elementwise operation reads: where that is repeated along dimensions of size 1, what is repeated.
 func repeated(x *gorgonia.Node) *gorgonia.Node {
 	for {
-		in, err := children(x)
+		in, err := opkit.InputsOf(x)
 		if err != nil || len(in) == 0 {
 			return x
 		}
@@ -191,7 +191,7 @@ func rectified(n *gorgonia.Node, in gorgonia.Nodes) *gorgonia.Node {
 	if fmt.Sprint(n.Op()) != "⊙ false" || typeName(in[1].Op()) != stockBinary || fmt.Sprint(in[1].Op()) != ">= true" {
 		return nil
 	}
-	compared, err := children(in[1])
+	compared, err := opkit.InputsOf(in[1])
 	if err != nil || compared[0] != in[0] || compared[1].Op() == nil || compared[1].Op().Arity() != 0 || compared[1].Dims() > 0 {
 		return nil
 	}
@@ -224,7 +224,7 @@ func (t *tracer) convolution(n *gorgonia.Node, p []int) (*nn.Conv2d, gorgonia.No
 		if x == nil || typeName(x.Op()) != kind {
 			return nil
 		}
-		in, err := children(x)
+		in, err := opkit.InputsOf(x)
 		if err != nil || len(in) == 0 {
 			return nil
 		}
@@ -234,7 +234,7 @@ func (t *tracer) convolution(n *gorgonia.Node, p []int) (*nn.Conv2d, gorgonia.No
 	if product == nil || typeName(product.Op()) != stockProduct || fmt.Sprint(product.Op()) != "A × Bᵀ" {
 		return nil, nil, false
 	}
-	factors, err := children(product)
+	factors, err := opkit.InputsOf(product)
 	if err != nil || len(factors) != 2 {
 		return nil, nil, false
 	}
@@ -299,7 +299,7 @@ func TypeOf(n *gorgonia.Node) string {
 		return ""
 	}
 	if typeName(n.Op()) == stockBinary {
-		if in, err := children(n); err == nil && rectified(n, in) != nil {
+		if in, err := opkit.InputsOf(n); err == nil && rectified(n, in) != nil {
 			return opkit.Kind(nn.ReLU())
 		}
 	}

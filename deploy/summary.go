@@ -109,7 +109,7 @@ func (g *Graph) summary(signWeights []string) (*Summary, error) {
 		case *nn.MaxPool2D, *nn.Reshape, *nn.Dropout: // dropout is not there in evaluation
 			l.OutBits = bitsOf(data)
 		case ops.Activation:
-			l.OutBits = levelBits(op.Threshold().Levels)
+			l.OutBits = op.Threshold().Levels.Bits()
 		case ops.Round:
 			l.OutBits = bits.Len(uint(2*op.Max/op.Unit - 1))
 		case summarised:
@@ -175,11 +175,11 @@ func (g *Graph) staticBits(x *gorgonia.Node, signs map[*gorgonia.Node]bool, floa
 		return float
 	}
 	if a, ok := x.Op().(ops.Activation); ok {
-		return levelBits(a.Threshold().Levels)
+		return a.Threshold().Levels.Bits()
 	}
 	switch typeName(x.Op()) {
 	case stockReshape, stockTranspose, stockRepeat, "*nn.Reshape":
-		if all, err := children(x); err == nil {
+		if all, err := opkit.InputsOf(x); err == nil {
 			return g.staticBits(all[0], signs, float)
 		}
 	}
@@ -203,7 +203,7 @@ func (g *Graph) leaves(x *gorgonia.Node) gorgonia.Nodes {
 		if typeName(x.Op()) == stockSize {
 			return
 		}
-		all, _ := children(x) // the tracer has seen them
+		all, _ := opkit.InputsOf(x) // the tracer has seen them
 		for _, c := range all {
 			visit(c)
 		}
