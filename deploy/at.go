@@ -134,22 +134,17 @@ func (r *rebuilder) node(x *gorgonia.Node) (*gorgonia.Node, error) {
 		if !r.g.double() {
 			v = dense(floats.Single(w), x.Shape())
 		}
-	} else if _, err := opkit.AnyInPlace(v); r.own || r.plain[x] && err != nil {
+	} else if _, err := opkit.ValuesInPlace(v); r.own || r.plain[x] && err != nil {
 		if v, err = plain(v, x.Shape()); err != nil {
 			return nil, errors.WithMessage(err, name)
 		}
 	}
 	if !sameShape(v.Shape(), x.Shape()) || r.plain[x] && isView(v) { // the same memory as a plain tensor; stock reshapes may have left another shape
-		data, err := opkit.AnyInPlace(v)
+		data, err := opkit.ValuesInPlace(v)
 		if err != nil {
 			return nil, errors.WithMessage(err, name)
 		}
-		switch data := data.(type) {
-		case []float32:
-			v = dense(data, x.Shape())
-		case []float64:
-			v = dense(data, x.Shape())
-		}
+		v = shaped(data, x.Shape())
 	}
 	var n *gorgonia.Node
 	if t, ok := v.(tensor.Tensor); ok && x.Dims() > 0 {

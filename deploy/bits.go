@@ -114,19 +114,18 @@ func pack(v gorgonia.Value, lv ops.Levels, f32 func([]float32) func(int) int, f6
 	if v == nil {
 		return nil, errors.New("no value")
 	}
-	data, err := opkit.AnyInPlace(v) // views are refused
+	x, err := opkit.ValuesInPlace(v) // views are refused
 	if err != nil {
 		return nil, err
 	}
 	b := &Bits{Shape: append([]int{}, v.Shape()...), Levels: lv, Width: lv.Bits()}
-	var n int
+	n := x.Size()
 	var number func(int) int
 	var at func(int) any
-	switch x := data.(type) {
-	case []float32:
-		n, number, at = len(x), f32(x), func(i int) any { return x[i] }
-	case []float64:
-		n, number, at = len(x), f64(x), func(i int) any { return x[i] }
+	if x.Float32 != nil {
+		number, at = f32(x.Float32), func(i int) any { return x.Float32[i] }
+	} else {
+		number, at = f64(x.Float64), func(i int) any { return x.Float64[i] }
 	}
 	b.Data = make([]byte, bytesFor(n, b.Width))
 	for i := range n {

@@ -259,7 +259,7 @@ func (t *tracer) visitStatic(n *gorgonia.Node, layer string) error {
 		if n.Value() == nil {
 			return errors.Errorf("%s reads %q, which is neither the input nor has it a value", where, n.Name())
 		}
-		if _, err := opkit.AnyElements(n.Value()); err != nil {
+		if _, err := opkit.ValuesOf(n.Value()); err != nil {
 			return errors.WithMessagef(err, "%s reads %q", where, n.Name())
 		}
 		v := Named{unique(t.taken, n.Name()), n}

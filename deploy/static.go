@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/ops/nn"
@@ -94,27 +95,23 @@ func scalar(dt tensor.Dtype, x float64) gorgonia.Value {
 
 // plain returns a copy of a value in row-major order, in a shape.
 func plain(v gorgonia.Value, shape tensor.Shape) (gorgonia.Value, error) {
-	data, err := opkit.AnyElements(v)
+	x, err := opkit.ValuesOf(v)
 	if err != nil {
 		return nil, err
 	}
-	size := 0
-	switch x := data.(type) {
-	case []float32:
-		size = len(x)
-	case []float64:
-		size = len(x)
-	}
-	if want := max(1, shape.TotalSize()); size != want {
+	if want := max(1, shape.TotalSize()); x.Size() != want {
 		return nil, errors.Errorf("a value of shape %v, want %v", v.Shape(), shape)
 	}
-	switch x := data.(type) {
-	case []float32:
-		return dense(append([]float32(nil), x...), shape), nil
-	case []float64:
-		return dense(append([]float64(nil), x...), shape), nil
+	x.Float32, x.Float64 = slices.Clone(x.Float32), slices.Clone(x.Float64)
+	return shaped(x, shape), nil
+}
+
+// shaped returns elements as a value of a shape, in the memory that they have.
+func shaped(x opkit.Values, shape tensor.Shape) gorgonia.Value {
+	if x.Float32 != nil {
+		return dense(x.Float32, shape)
 	}
-	return nil, errors.Errorf("elements %T", data)
+	return dense(x.Float64, shape)
 }
 
 func dense[T float32 | float64](x []T, shape tensor.Shape) gorgonia.Value {

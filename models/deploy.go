@@ -184,27 +184,18 @@ func assign(p *gorgonia.Node, from gorgonia.Value) error {
 	if p == nil {
 		return errors.New("no such parameter")
 	}
-	x, err := opkit.AnyElements(from)
+	x, err := opkit.ValuesOf(from)
 	if err != nil {
 		return err
 	}
-	to, err := opkit.AnyInPlace(p.Value())
+	to, err := opkit.ValuesInPlace(p.Value())
 	if err != nil {
 		return err
 	}
-	n := -1
-	switch to := to.(type) {
-	case []float32:
-		if x, ok := x.([]float32); ok && len(x) == len(to) {
-			n = copy(to, x)
-		}
-	case []float64:
-		if x, ok := x.([]float64); ok && len(x) == len(to) {
-			n = copy(to, x)
-		}
-	}
-	if n < 0 {
+	if x.Dtype != to.Dtype || x.Size() != to.Size() {
 		return errors.Errorf("%s for %s", fmt.Sprint(from.Dtype(), from.Shape()), fmt.Sprint(p.Dtype(), p.Shape()))
 	}
+	copy(to.Float32, x.Float32)
+	copy(to.Float64, x.Float64)
 	return nil
 }

@@ -38,43 +38,30 @@ func (n *Net) entries() []entry {
 	}
 	for i, p := range n.params {
 		name := n.paramNames[i]
-		data, _ := opkit.AnyElements(p.Value()) // nil: neither finite nor got
+		data, unread := opkit.ValuesOf(p.Value()) // which makes it neither finite nor got
 		out = append(out, entry{
 			name: name, shape: p.Shape(), dtype: dt,
-			finite: func() bool {
-				if x, ok := data.([]float32); ok {
-					return vec.Finite(x)
-				}
-				x, ok := data.([]float64)
-				return ok && vec.Finite(x)
-			},
+			finite: func() bool { return unread == nil && vec.Finite(data.Float32) && vec.Finite(data.Float64) },
 			get: func() []byte {
-				switch x := data.(type) {
-				case []float32:
-					return floats.Bytes(x)
-				case []float64:
-					return floats.Bytes(x)
+				if data.Float32 != nil {
+					return floats.Bytes(data.Float32)
 				}
-				return nil
+				return floats.Bytes(data.Float64)
 			},
 			accept: func(dt safetensors.DType, b []byte) (func(), error) {
-				to, err := opkit.AnyInPlace(p.Value())
+				to, err := opkit.ValuesInPlace(p.Value())
 				if err != nil {
 					return nil, err
 				}
 				x, err := readFloats(dt, b)
-				if _, single := data.([]float32); single && err == nil {
+				if data.Dtype == tensor.Float32 && err == nil {
 					err = floats.CheckSingle(x)
 				}
 				return func() {
-					switch to := to.(type) {
-					case []float32:
-						for i, v := range x {
-							to[i] = float32(v)
-						}
-					case []float64:
-						copy(to, x)
+					for i := range to.Float32 {
+						to.Float32[i] = float32(x[i])
 					}
+					copy(to.Float64, x)
 				}, err
 			},
 		})

@@ -105,7 +105,7 @@ func (n *Net) adopt(p *gorgonia.Node) error {
 	case p.Dtype() != n.Input.Dtype():
 		return errors.Errorf("%q is of %v, the input of %v", p.Name(), p.Dtype(), n.Input.Dtype())
 	}
-	if _, err := opkit.AnyInPlace(p.Value()); err != nil {
+	if _, err := opkit.ValuesInPlace(p.Value()); err != nil {
 		return errors.WithMessagef(err, "%q", p.Name())
 	}
 	n.params = append(n.params, p)

@@ -91,27 +91,6 @@ func Floats(v gorgonia.Value) ([]float64, error) {
 	return out, nil
 }
 
-// AnyElements is Elements of a value whose dtype only running shows: a []float32 or a []float64.
-func AnyElements(v gorgonia.Value) (any, error) {
-	return anyOf(v, Elements[float32], Elements[float64])
-}
-
-// AnyInPlace is InPlace likewise.
-func AnyInPlace(v gorgonia.Value) (any, error) {
-	return anyOf(v, InPlace[float32], InPlace[float64])
-}
-
-func anyOf(v gorgonia.Value, f32 func(gorgonia.Value) ([]float32, error), f64 func(gorgonia.Value) ([]float64, error)) (any, error) {
-	switch dt := DtypeOf(v); dt {
-	case tensor.Float32:
-		return f32(v)
-	case tensor.Float64, tensor.Dtype{}: // of a nil value f64 says that it is nil
-		return f64(v)
-	default:
-		return nil, errors.Errorf("elements of type %v, want float32 or float64", dt)
-	}
-}
-
 // DtypeOf returns the dtype of a value, none of a nil one.
 func DtypeOf(v gorgonia.Value) tensor.Dtype {
 	switch v := v.(type) {
