@@ -240,19 +240,14 @@ func (s *Set) gather(dstX []float32, dstY []int, idx []int) {
 // gives the same split. It returns an error unless 0 < share < 1 and both parts
 // get at least one image.
 func (s *Set) Split(share float64, seed uint64) (train, test *Set, err error) {
-	if !(share > 0 && share < 1) {
-		return nil, nil, errors.Errorf("data: Split: share %v, want more than 0 and less than 1", share)
+	rest, held, err := parts(s.N(), share, seed)
+	if err != nil {
+		return nil, nil, err
 	}
-	n := int(math.Round(share * float64(s.N())))
-	if n < 1 || n >= s.N() {
-		return nil, nil, errors.Errorf("data: Split: a share of %v of %d images leaves one part empty, want at least one image in each",
-			share, s.N())
-	}
-	order := Permutation(s.N(), seed)
-	if train, err = s.Subset(order[n:]); err != nil {
+	if train, err = s.Subset(rest); err != nil {
 		return nil, nil, errors.Wrap(err, "data: Split")
 	}
-	if test, err = s.Subset(order[:n]); err != nil {
+	if test, err = s.Subset(held); err != nil {
 		return nil, nil, errors.Wrap(err, "data: Split")
 	}
 	return train, test, nil

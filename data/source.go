@@ -163,14 +163,22 @@ func Split(src Source, share float64, seed uint64) (rest, held Source, err error
 	if src == nil {
 		return nil, nil, errors.New("data: Split: no source")
 	}
+	r, h, err := parts(src.N(), share, seed)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &view{src: src, index: r}, &view{src: src, index: h}, nil
+}
+
+// parts shuffles n images and returns the indices of both parts of a split.
+func parts(n int, share float64, seed uint64) (rest, held []int, err error) {
 	if !(share > 0 && share < 1) {
 		return nil, nil, errors.Errorf("data: Split: share %v, want more than 0 and less than 1", share)
 	}
-	n := int(math.Round(share * float64(src.N())))
-	if n < 1 || n >= src.N() {
-		return nil, nil, errors.Errorf("data: Split: a share of %v of %d images leaves one part empty, want at least one image in each",
-			share, src.N())
+	k := int(math.Round(share * float64(n)))
+	if k < 1 || k >= n {
+		return nil, nil, errors.Errorf("data: Split: a share of %v of %d images leaves one part empty, want at least one image in each", share, n)
 	}
-	order := Permutation(src.N(), seed)
-	return &view{src: src, index: order[n:]}, &view{src: src, index: order[:n]}, nil
+	order := Permutation(n, seed)
+	return order[k:], order[:k], nil
 }

@@ -61,12 +61,18 @@ func (b *Builder) finish() error {
 	if b.from != nil && len(n.params) != len(b.from.params) {
 		return errors.Errorf("%d parameters at another batch size, %d before: layers must not depend on it, or on anything that changes", len(n.params), len(b.from.params))
 	}
-	return b.known()
+	operations, err := b.known()
+	if err == nil && n.fixed != nil { // exact
+		for _, x := range operations {
+			opkit.SetDirect(x.Op())
+		}
+	}
+	return err
 }
 
-// known returns an error for what the logits depend on and no method of the builder has made: leaves that are no parameter, and
-// operations with a state.
-func (b *Builder) known() error {
+// known returns the operations that the logits depend on, and an error for what no method of the builder has made: leaves that are no
+// parameter, and operations with a state.
+func (b *Builder) known() (gorgonia.Nodes, error) {
 	n := b.net
 	mine := map[any]bool{}
 	for _, norm := range n.norms {
@@ -75,7 +81,7 @@ func (b *Builder) known() error {
 	for _, op := range b.dropped {
 		mine[op] = true
 	}
-	operations, err := walk(n.Logits, func(x *gorgonia.Node) (bool, error) {
+	return walk(n.Logits, func(x *gorgonia.Node) (bool, error) {
 		op := x.Op()
 		_, modal := op.(gorgonia.TrainModeOp)
 		switch {
@@ -88,12 +94,6 @@ func (b *Builder) known() error {
 		}
 		return false, nil
 	})
-	for _, x := range operations {
-		if n.fixed != nil { // exact
-			opkit.SetDirect(x.Op())
-		}
-	}
-	return err
 }
 
 // walk returns the operations that lead to a node, each after its inputs. Where f says that it is at an end it goes no further.

@@ -2,7 +2,6 @@ package ops_test
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"testing"
 
 	"github.com/ftprop/ftprop/internal/gtest"
@@ -91,22 +90,6 @@ func TestLossesAreFinite(t *testing.T) {
 	})
 }
 
-// randoms returns n pre-activations and gradients, zeros and equal values among them.
-func randoms(n int) (z, g []float64) {
-	r := rand.New(rand.NewPCG(3, 4))
-	for i := range n {
-		z = append(z, float64(float32(r.NormFloat64()*1.5)))
-		g = append(g, float64(float32(r.NormFloat64()*0.1)))
-		if i%7 == 0 {
-			g[i] = 0
-		}
-		if i%11 == 0 {
-			z[i] = 0
-		}
-	}
-	return z, g
-}
-
 // The backward pass is w dl/dz(z, t) with the documented targets and weights, on both machines, in both
 // dtypes, weighted and not, for every pair and setter; this covers the fast paths, which never call Grad.
 func TestBackwardIsTheLayerLossDerivative(t *testing.T) {
@@ -120,7 +103,7 @@ func TestBackwardIsTheLayerLossDerivative(t *testing.T) {
 
 // Scalars, vectors, matrices and more: forward and backward do not depend on the rank.
 func TestAnyRank(t *testing.T) {
-	z, g := randoms(24)
+	z, g := gtest.Units(24)
 	for _, a := range activations() {
 		act := nodes.Act(a.make(ops.SoftHinge{}, false, nil))
 		eachRun(t, func(t *testing.T, m gtest.Machine, dt tensor.Dtype) {
@@ -150,7 +133,7 @@ func TestAnyRank(t *testing.T) {
 
 // An operation reads slices, transposes and column-major tensors in logical order.
 func TestNonContiguousInputs(t *testing.T) {
-	z, _ := randoms(24)
+	z, _ := gtest.Units(24)
 	for _, dt := range gtest.Dtypes() {
 		full := func() *tensor.Dense { return gtest.Dense(dt, z, 4, 6) }
 		slice, err := full().Slice(nil, tensor.S(1, 4))
@@ -213,7 +196,7 @@ func TestNonContiguousInputs(t *testing.T) {
 // where they are split.
 func TestLargeTensorsAgreeWithSmall(t *testing.T) {
 	n := 1<<16 + 123
-	z, g := randoms(n)
+	z, g := gtest.Units(n)
 	for _, a := range activations() {
 		act := nodes.Act(a.make(ops.TruncWtHinge{}, true, nil))
 		h, d, err := gtest.Backward(t, gtest.Tape, tensor.Float32, act, z, g, 1, n)

@@ -3,7 +3,6 @@ package opstest
 import (
 	"fmt"
 	"math"
-	"math/rand/v2"
 
 	"github.com/ftprop/ftprop/internal/gtest"
 	"github.com/ftprop/ftprop/ops"
@@ -103,7 +102,7 @@ func checkLoss(t TB, what string, loss ops.Loss) {
 
 func checkSlices(t TB, what string, loss ops.SliceLoss) {
 	t.Helper()
-	z, _ := randomUnits(40)
+	z, _ := gtest.Units(40)
 	z32, t32, d32 := make([]float32, len(z)), make([]float32, len(z)), make([]float32, len(z))
 	targets, d64, want := make([]float64, len(z)), make([]float64, len(z)), make([]float64, len(z))
 	for i, v := range z {
@@ -131,7 +130,7 @@ func Activation(t TB, act ops.Activation) {
 		return
 	}
 	shape := []int{2, 3, 4, 5}
-	z, g := randomUnits(2 * 3 * 4 * 5)
+	z, g := gtest.Units(2 * 3 * 4 * 5)
 	h, dz := make([]float64, len(z)), make([]float64, len(z))
 	for i := range z {
 		h[i] = units.Levels.Quantize(z[i])
@@ -158,20 +157,4 @@ func Activation(t TB, act ops.Activation) {
 			}
 		}
 	}
-}
-
-// randomUnits returns n pre-activations and gradients that float32 holds, zeros among them, always the same.
-func randomUnits(n int) (z, g []float64) {
-	r := rand.New(rand.NewPCG(3, 4))
-	for i := range n {
-		z = append(z, float64(float32(r.NormFloat64()*1.5)))
-		g = append(g, float64(float32(r.NormFloat64()*0.1)))
-		if i%7 == 0 {
-			g[i] = 0
-		}
-		if i%11 == 0 {
-			z[i] = 0
-		}
-	}
-	return z, g
 }

@@ -1,0 +1,19 @@
+package gtest
+
+import "math/rand/v2"
+
+// Units returns n pre-activations and gradients that float32 holds, zeros among them, always the same.
+func Units(n int) (z, g []float64) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for i := range n {
+		z = append(z, float64(float32(r.NormFloat64()*1.5)))
+		g = append(g, float64(float32(r.NormFloat64()*0.1)))
+		if i%7 == 0 {
+			g[i] = 0
+		}
+		if i%11 == 0 {
+			z[i] = 0
+		}
+	}
+	return z, g
+}
