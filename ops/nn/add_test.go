@@ -16,7 +16,7 @@ func TestAdd(t *testing.T) {
 	for _, shape := range [][]int{{1}, {7}, {3, 5}, {2, 3, 40, 50}} {
 		n := tensor.Shape(shape).TotalSize()
 		rng := rand.New(rand.NewPCG(1, 1))
-		a, b, u := randoms(n, rng.Uint64()), randoms(n, rng.Uint64()), randoms(n, rng.Uint64())
+		a, b, u := gtest.Normals(n, rng.Uint64()), gtest.Normals(n, rng.Uint64()), gtest.Normals(n, rng.Uint64())
 		for _, m := range gtest.Machines() {
 			for _, dt := range gtest.Dtypes() {
 				g := gorgonia.NewGraph()

@@ -81,7 +81,7 @@ func TestAveragePool2DGradient(t *testing.T) {
 func TestAveragePool2DLarge(t *testing.T) {
 	const n, c, h, w, k, p, s = 16, 8, 21, 17, 3, 1, 2
 	const oh, ow = (h+2*p-k)/s + 1, (w+2*p-k)/s + 1
-	x := randoms(n*c*h*w, 1)
+	x := gtest.Normals(n*c*h*w, 1)
 	var want []float64
 	for nc := range n * c {
 		for o := range oh * ow {
@@ -125,7 +125,7 @@ func TestAveragePool2DErrors(t *testing.T) {
 }
 
 func BenchmarkAveragePool2D(b *testing.B) {
-	x := gtest.Dense(tensor.Float32, randoms(64*32*32*32, 1), 64, 32, 32, 32)
+	x := gtest.Dense(tensor.Float32, gtest.Normals(64*32*32*32, 1), 64, 32, 32, 32)
 	y := gtest.Dense(tensor.Float32, make([]float64, 64*32*16*16), 64, 32, 16, 16)
 	op := averagePool(b, []int{2, 2}, []int{0, 0}, []int{2, 2})
 	b.SetBytes(1 << 23)

@@ -46,7 +46,7 @@ func TestDropoutForwardAndGradient(t *testing.T) {
 			for _, m := range gtest.Machines() {
 				for _, dt := range gtest.Dtypes() {
 					shape := []int{4, 5, 3, 3}
-					x, u := randoms(180, 1), randoms(180, 2)
+					x, u := gtest.Normals(180, 1), gtest.Normals(180, 2)
 					op := build(t, p, 7)
 					what := fmt.Sprintf("%v %s %v", op, m, dt)
 					y, dx := gradient(t, m, dt, with(op), x, u, shape, false)
@@ -72,7 +72,7 @@ func TestDropoutForwardAndGradient(t *testing.T) {
 
 // Used together with other uses of the same input, the gradient adds up.
 func TestDropoutGradientAccumulates(t *testing.T) {
-	x, u := randoms(12, 1), randoms(12, 2)
+	x, u := gtest.Normals(12, 1), gtest.Normals(12, 2)
 	for _, m := range gtest.Machines() {
 		g := gorgonia.NewGraph()
 		in := gtest.Input(g, "x", tensor.Float64, x, 12)
@@ -257,7 +257,7 @@ func TestDropoutIsDeterministic(t *testing.T) {
 func TestDropoutModes(t *testing.T) {
 	for _, build := range []func(testing.TB, float64, uint64) *nn.Dropout{dropout, dropout2D} {
 		g := gorgonia.NewGraph()
-		x := randoms(64, 1)
+		x := gtest.Normals(64, 1)
 		in := gtest.Input(g, "x", tensor.Float64, x, 4, 16, 1, 1)
 		op := build(t, 0.5, 1)
 		y := gorgonia.Must(gorgonia.ApplyOp(op, in))
@@ -310,7 +310,7 @@ func TestDropoutModes(t *testing.T) {
 // The Lisp machine sets the mode, too.
 func TestDropoutEvalOnLispMachine(t *testing.T) {
 	g := gorgonia.NewGraph()
-	x := randoms(16, 1)
+	x := gtest.Normals(16, 1)
 	in := gtest.Input(g, "x", tensor.Float64, x, 16)
 	y := gorgonia.Must(gorgonia.ApplyOp(dropout(t, 0.5, 1), in))
 	gorgonia.Must(gorgonia.Sum(y))
@@ -384,7 +384,7 @@ func TestStockDropoutDiffers(t *testing.T) {
 }
 
 func BenchmarkDropout(b *testing.B) {
-	x := gtest.Dense(tensor.Float32, randoms(1<<21, 1), 1<<21)
+	x := gtest.Dense(tensor.Float32, gtest.Normals(1<<21, 1), 1<<21)
 	y := gtest.Dense(tensor.Float32, make([]float64, 1<<21), 1<<21)
 	op := dropout(b, 0.5, 1)
 	b.SetBytes(1 << 23)

@@ -66,7 +66,7 @@ func TestGlobalAveragePool2DErrors(t *testing.T) {
 // GlobalAveragePool2D is to be changed.
 func TestStockGlobalAveragePool2DHasNoGradient(t *testing.T) {
 	g := gorgonia.NewGraph()
-	x := gtest.Input(g, "x", tensor.Float64, randoms(12, 1), 1, 2, 2, 3)
+	x := gtest.Input(g, "x", tensor.Float64, gtest.Normals(12, 1), 1, 2, 2, 3)
 	y := gorgonia.Must(gorgonia.GlobalAveragePool2D(x))
 	ours := gorgonia.Must(gorgonia.ApplyOp(nn.GlobalAveragePool2D{}, x))
 	if !y.Shape().Eq(ours.Shape()) {

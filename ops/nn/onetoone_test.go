@@ -1,8 +1,6 @@
 package nn_test
 
 import (
-	"math"
-	"math/rand/v2"
 	"testing"
 
 	"github.com/ftprop/ftprop/internal/gtest"
@@ -17,18 +15,6 @@ type build = func(x *gorgonia.Node) (*gorgonia.Node, error)
 // with is the build of an operation.
 func with(op gorgonia.Op) build {
 	return func(x *gorgonia.Node) (*gorgonia.Node, error) { return gorgonia.ApplyOp(op, x) }
-}
-
-// randoms returns n normal numbers, none within 0.01 of zero.
-func randoms(n int, seed uint64) []float64 {
-	rng := rand.New(rand.NewPCG(seed, 0))
-	x := make([]float64, n)
-	for i := range x {
-		for math.Abs(x[i]) < 0.01 {
-			x[i] = rng.NormFloat64()
-		}
-	}
-	return x
 }
 
 func multiply(a, b *gorgonia.Node) *gorgonia.Node {
@@ -85,7 +71,7 @@ func checkMemory(t *testing.T, op interface {
 	gorgonia.UsePreallocDoer
 }, shape ...int) {
 	t.Helper()
-	x := gtest.Dense(tensor.Float32, randoms(tensor.Shape(shape).TotalSize(), 3), shape...)
+	x := gtest.Dense(tensor.Float32, gtest.Normals(tensor.Shape(shape).TotalSize(), 3), shape...)
 	before := gtest.Floats(t, x)
 	y, err := op.Do(x)
 	if err != nil {
@@ -94,7 +80,7 @@ func checkMemory(t *testing.T, op interface {
 	if y.Uintptr() == x.Uintptr() {
 		t.Errorf("%v: the result is the input's memory", op)
 	}
-	to := gtest.Dense(tensor.Float32, randoms(y.Shape().TotalSize(), 4), y.Shape()...)
+	to := gtest.Dense(tensor.Float32, gtest.Normals(y.Shape().TotalSize(), 4), y.Shape()...)
 	z, err := op.UsePreallocDo(to, x)
 	if err != nil {
 		t.Fatal(err)

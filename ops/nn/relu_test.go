@@ -75,7 +75,7 @@ func TestRectifierSizes(t *testing.T) {
 		gtest.Compare(t, "scalar", append(y, dx...), []float64{-0.5, 0.75})
 	}
 	n := 1<<16 + 13
-	x := randoms(n, 1)
+	x := gtest.Normals(n, 1)
 	y, dx, err := gtest.Backward(t, gtest.Tape, tensor.Float32, with(nn.ReLU()), x, x, n)
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +111,7 @@ func TestRectifierMerging(t *testing.T) {
 }
 
 func BenchmarkReLU(b *testing.B) {
-	x := gtest.Dense(tensor.Float32, randoms(1<<21, 1), 1<<21)
+	x := gtest.Dense(tensor.Float32, gtest.Normals(1<<21, 1), 1<<21)
 	y := gtest.Dense(tensor.Float32, make([]float64, 1<<21), 1<<21)
 	op := nn.ReLU()
 	b.SetBytes(1 << 23)

@@ -34,7 +34,7 @@ func TestReshape(t *testing.T) {
 		if !c.to.Eq(to) {
 			t.Errorf("the caller's shape %v has become %v", to, c.to)
 		}
-		x := randoms(c.from.TotalSize(), 1)
+		x := gtest.Normals(c.from.TotalSize(), 1)
 		v, err := op.Do(gtest.Dense(tensor.Float64, x, c.from...))
 		if err != nil {
 			t.Fatal(err)

@@ -3,7 +3,6 @@ package opstest
 import (
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"slices"
 
 	"github.com/ftprop/ftprop/internal/gtest"
@@ -35,7 +34,7 @@ func Gradients(t TB, build func(in ...*gorgonia.Node) (*gorgonia.Node, error), i
 	in = slices.Clone(in)
 	for i := range in {
 		if in[i].Values == nil {
-			in[i].Values = randoms(max(tensor.Shape(in[i].Shape).TotalSize(), 1), uint64(i))
+			in[i].Values = gtest.Normals(max(tensor.Shape(in[i].Shape).TotalSize(), 1), uint64(i))
 		}
 	}
 	for _, twice := range []bool{false, true} {
@@ -68,7 +67,7 @@ func (c gradientCheck) graph(dt tensor.Dtype) (cost, out *gorgonia.Node, x gorgo
 	if out, err = c.build(x...); err != nil {
 		return nil, nil, nil, err
 	}
-	u := gtest.Input(g, "u", dt, randoms(max(out.Shape().TotalSize(), 1), 99), out.Shape()...)
+	u := gtest.Input(g, "u", dt, gtest.Normals(max(out.Shape().TotalSize(), 1), 99), out.Shape()...)
 	if cost, err = dot(out, u); err != nil || !c.twice {
 		return cost, out, x, err
 	}
@@ -195,16 +194,4 @@ func (c gradientCheck) compare(t TB, m gtest.Machine, dt tensor.Dtype, values []
 			n++
 		}
 	}
-}
-
-// randoms returns n normally distributed numbers, none within 0.01 of 0.
-func randoms(n int, seed uint64) []float64 {
-	r := rand.New(rand.NewPCG(seed, 0))
-	x := make([]float64, n)
-	for i := range x {
-		for math.Abs(x[i]) < 0.01 {
-			x[i] = r.NormFloat64()
-		}
-	}
-	return x
 }

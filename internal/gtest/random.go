@@ -1,6 +1,9 @@
 package gtest
 
-import "math/rand/v2"
+import (
+	"math"
+	"math/rand/v2"
+)
 
 // Units returns n pre-activations and gradients that float32 holds, zeros among them, always the same.
 func Units(n int) (z, g []float64) {
@@ -16,4 +19,16 @@ func Units(n int) (z, g []float64) {
 		}
 	}
 	return z, g
+}
+
+// Normals returns n normally distributed numbers, none within 0.01 of 0.
+func Normals(n int, seed uint64) []float64 {
+	r := rand.New(rand.NewPCG(seed, 0))
+	x := make([]float64, n)
+	for i := range x {
+		for math.Abs(x[i]) < 0.01 {
+			x[i] = r.NormFloat64()
+		}
+	}
+	return x
 }
