@@ -118,10 +118,7 @@ func im2col[T vec.Float](g *geometry, ch chunk, col, x []T) {
 						for i := x1; i < g.ow; i++ {
 							dst[i] = 0
 						}
-						src := plane[(y*g.stride[0]+dy)*g.w:]
-						for i := x0; i < x1; i++ {
-							dst[i] = src[i*g.stride[1]+dx]
-						}
+						every(dst[x0:x1], plane[(y*g.stride[0]+dy)*g.w+x0*g.stride[1]+dx:], g.stride[1])
 					}
 				}
 			}
@@ -153,15 +150,43 @@ func col2im[T vec.Float](g *geometry, ch chunk, x, col []T) {
 						continue
 					}
 					for y := y0; y < y1; y++ {
-						src := row[(y-ch.y0)*g.ow+x0 : (y-ch.y0)*g.ow+x1]
-						dst := plane[(y*g.stride[0]+dy)*g.w:]
-						for i, v := range src {
-							dst[(x0+i)*g.stride[1]+dx] += v
-						}
+						addEvery(plane[(y*g.stride[0]+dy)*g.w+x0*g.stride[1]+dx:], row[(y-ch.y0)*g.ow+x0:(y-ch.y0)*g.ow+x1], g.stride[1])
 					}
 				}
 			}
 		}
+	}
+}
+
+// every sets dst to the elements of src that are stride apart. Networks halve their maps, so a stride of 2 has a loop of its own, which
+// needs fewer checks of indices.
+func every[T vec.Float](dst, src []T, stride int) {
+	if stride == 2 {
+		for len(dst) >= 4 && len(src) >= 8 {
+			d, s := (*[4]T)(dst), (*[8]T)(src)
+			d[0], d[1], d[2], d[3] = s[0], s[2], s[4], s[6]
+			dst, src = dst[4:], src[8:]
+		}
+	}
+	for i := range dst {
+		dst[i] = src[i*stride]
+	}
+}
+
+// addEvery adds src to the elements of dst that are stride apart.
+func addEvery[T vec.Float](dst, src []T, stride int) {
+	if stride == 2 {
+		for len(src) >= 4 && len(dst) >= 8 {
+			d, s := (*[8]T)(dst), (*[4]T)(src)
+			d[0] += s[0]
+			d[2] += s[1]
+			d[4] += s[2]
+			d[6] += s[3]
+			dst, src = dst[8:], src[4:]
+		}
+	}
+	for i, v := range src {
+		dst[i*stride] += v
 	}
 }
 

@@ -157,11 +157,13 @@ func TestConvBiasGradPrecision(t *testing.T) {
 	}
 }
 
-// BenchmarkColumns is of the convolutions of ConvNet4, at a batch of 64.
+// BenchmarkColumns is of the convolutions of ConvNet4, at a batch of 64, and of two of ResNet-18's that halve the maps, at 16.
 func BenchmarkColumns(b *testing.B) {
 	for _, g := range []geometry{
 		testGeometry(64, 3, 32, 32, 5, 5, [2]int{3, 3}, [2]int{1, 1}, [2]int{1, 1}),
 		testGeometry(64, 32, 17, 17, 5, 5, [2]int{2, 2}, [2]int{1, 1}, [2]int{1, 1}),
+		testGeometry(16, 64, 32, 32, 3, 3, [2]int{1, 1}, [2]int{2, 2}, [2]int{1, 1}),
+		testGeometry(16, 256, 8, 8, 1, 1, [2]int{}, [2]int{2, 2}, [2]int{1, 1}),
 	} {
 		shape := fmt.Sprintf("/%dx%dx%dx%d", g.n, g.c, g.h, g.w)
 		samples, rows := g.chunking()

@@ -242,11 +242,14 @@ func convFilterGrad[T vec.Float](g *geometry, df, dy, x []T) error {
 	if err != nil {
 		return err
 	}
-	return par.Range(g.o, 16, func(lo, hi int) error {
-		for o := lo; o < hi; o++ {
-			row := df[o*r : (o+1)*r]
-			for p := range row {
-				row[p] = parts.total[p*g.o+o]
+	const side = 16 // of the squares that are transposed at a time: what a cache line holds is read from it at once
+	return par.Range(g.o, side, func(lo, hi int) error {
+		for from := 0; from < r; from += side {
+			to := min(from+side, r)
+			for o := lo; o < hi; o++ {
+				for p, row := from, df[o*r:(o+1)*r]; p < to; p++ {
+					row[p] = parts.total[p*g.o+o]
+				}
 			}
 		}
 		return nil
