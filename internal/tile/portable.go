@@ -1,0 +1,86 @@
+package tile
+
+import (
+	"math/bits"
+	"unsafe"
+)
+
+// portable is in Go, for processors without kernels of their own, and what kernels are compared with.
+var portable = Set{
+	Name: "portable", Wide: true,
+	pixels: [2][MaxVectors + 1][]int{{nil, {1}, {1}, {1}, {1}}, {nil, {1}, {1}, {1}, {1}}},
+	kernel: func(op Op, vectors, pixels int) Kernel {
+		return func(t *Tile) { t.run(op, vectors, pixels) }
+	},
+}
+
+// list is n elements at p.
+func list[T any](p unsafe.Pointer, n int) []T { return unsafe.Slice((*T)(p), n) }
+
+func (t *Tile) run(op Op, vectors, pixels int) {
+	n := vectors * Lanes
+	w := list[[4]uint8](t.W, int(t.Segments*t.Words)*n)
+	offsets := list[int64](t.Offsets, int(t.Segments))
+	for p := range pixels {
+		var sums [MaxVectors * Lanes]int32
+		at := 0
+		for _, from := range offsets {
+			x := list[[4]uint8](unsafe.Add(t.X[p], from), int(t.Words))
+			for _, x := range x {
+				weights := w[at : at+n]
+				at += n
+				if op == Bits {
+					word := uint32(x[0]) | uint32(x[1])<<8 | uint32(x[2])<<16 | uint32(x[3])<<24
+					for o, w := range weights {
+						sums[o] -= int32(bits.OnesCount32(word ^ (uint32(w[0]) | uint32(w[1])<<8 | uint32(w[2])<<16 | uint32(w[3])<<24)))
+					}
+					continue
+				}
+				a, b, c, d := int32(x[0]), int32(x[1]), int32(x[2]), int32(x[3])
+				for o, w := range weights {
+					sums[o] += a*int32(int8(w[0])) + b*int32(int8(w[1])) + c*int32(int8(w[2])) + d*int32(int8(w[3]))
+				}
+			}
+		}
+		t.finish(p, sums[:n])
+	}
+}
+
+// finish makes results of a pixel's sums.
+func (t *Tile) finish(p int, sums []int32) {
+	n := len(sums)
+	if t.Mul != nil {
+		for o, m := range list[int32](t.Mul, n) {
+			sums[o] *= m
+		}
+	}
+	if t.Add[p] != nil {
+		for o, a := range list[int32](t.Add[p], n) {
+			sums[o] += a
+		}
+	}
+	switch t.Mode {
+	case Sums:
+		copy(list[int32](t.Out[p], n), sums)
+	case Levels:
+		out := list[uint8](t.Out[p], n)
+		for o := range out {
+			out[o] = uint8(t.Base)
+		}
+		for k := range int(t.Steps) {
+			for o, threshold := range list[int32](unsafe.Add(t.T[p], 4*k*n), n) {
+				if sums[o] >= threshold {
+					out[o] += uint8(t.Step)
+				}
+			}
+		}
+	case Signs:
+		out := list[uint8](t.Out[p], n/8)
+		clear(out)
+		for o, threshold := range list[int32](t.T[p], n) {
+			if sums[o] >= threshold {
+				out[o/8] |= 1 << (o % 8)
+			}
+		}
+	}
+}

@@ -1,0 +1,86 @@
+// Package tile has the inner loop of networks in small integers: sums of products for a few pixels (rows) by up to 64 outputs (columns), in
+// registers, to which thresholds are applied before they leave them.
+//
+// A tile is pixels by vectors of 16 outputs. A pixel's inputs are words of 4 bytes in memory, in segments: the rows of a filter's
+// window on a map whose channels lie side by side. So a convolution needs no copies. Weights are packed as they are read: for each word
+// of the inputs, one word for each output. What a word is, is a tile's Op.
+package tile
+
+import "unsafe"
+
+const (
+	Lanes      = 16 // outputs of a vector
+	MaxVectors = 4  // vectors of a tile
+	MaxPixels  = 8  // pixels of a tile
+)
+
+// Op is what is summed up over the words of a pixel's inputs and of an output's weights.
+type Op uint8
+
+const (
+	// Bytes is the sum of the products of 4 inputs of uint8 and 4 weights of int8. It is exact while 2 x |w| <= 32767 for all inputs x and
+	// weights w: for inputs up to MaxInput whatever the weights, and up to 255 with a set that is Wide.
+	Bytes Op = iota
+	// Bits is -1 for each of 32 bits in which inputs and weights differ.
+	Bits
+)
+
+// MaxInput is the largest input of Bytes for which every set of kernels is exact.
+const MaxInput = 128
+
+// Mode is what becomes of the sums.
+type Mode uint64
+
+const (
+	// Sums stores them: int32, Lanes for each vector.
+	Sums Mode = iota
+	// Levels stores uint8, Base + Step times the number of thresholds that a sum reaches: Lanes bytes for each vector.
+	Levels
+	// Signs stores a bit, lowest first, whether the sum reaches the one threshold: Lanes/8 bytes for each vector.
+	Signs
+)
+
+// Tile is the work of a kernel. The assembly reads it by the offsets of its fields, and checks nothing.
+type Tile struct {
+	X   [MaxPixels]unsafe.Pointer // the first byte of each pixel's window
+	Out [MaxPixels]unsafe.Pointer // where the first result of each pixel goes
+	// T is for each pixel, that its place in the map may have thresholds of its own: int32 (Steps, vectors*Lanes).
+	T [MaxPixels]unsafe.Pointer
+	// Add is numbers to be added to the sums, after the multiplication, int32 (vectors*Lanes) for each pixel. All are nil, or none.
+	Add [MaxPixels]unsafe.Pointer
+	// Mul is numbers to multiply the sums by, int32 (vectors*Lanes), or nil.
+	Mul unsafe.Pointer
+	// W is the weights: (words, vectors*Lanes) of 4 bytes.
+	W unsafe.Pointer
+	// Offsets is the distance in bytes of each segment from the start of the window, int64 (Segments).
+	Offsets  unsafe.Pointer
+	Segments int64 // 1 or more
+	Words    int64 // of a segment, 1 or more
+	Steps    int64 // thresholds of an output, 1 or more, and 1 for Signs
+	Mode     Mode
+	Base     uint64 // 0 to 255
+	Step     uint64 // 0 to 255, Base + Steps Step too
+	// Flush is how many words' products of Bytes may be added up in 16 bits: Flush 2 x |w| <= 32767. It is 1 or more.
+	Flush int64
+}
+
+// Kernel does the work of a tile.
+type Kernel func(t *Tile)
+
+// Set is the kernels of an instruction set. All have the same results.
+type Set struct {
+	Name string
+	Wide bool // Bytes is exact for all inputs up to 255
+	// pixels says for which numbers of pixels there is a kernel, by op and vectors, the largest first; the last is 1.
+	pixels [2][MaxVectors + 1][]int
+	kernel func(op Op, vectors, pixels int) Kernel
+}
+
+// Pixels returns the numbers of pixels for which there are kernels, the largest first. The last is 1.
+func (s *Set) Pixels(op Op, vectors int) []int { return s.pixels[op][vectors] }
+
+// Kernel returns the kernel for a number of vectors, and a number of pixels among Pixels.
+func (s *Set) Kernel(op Op, vectors, pixels int) Kernel { return s.kernel(op, vectors, pixels) }
+
+// Sets returns the sets that this processor can run, the fastest first. The last is the portable one.
+func Sets() []*Set { return append(available(), &portable) }
