@@ -29,15 +29,20 @@ func (n *Network) RunReal(dst, images []float32) error {
 
 // Round sets dst to what the real numbers x become, and returns the index of the first that is not a number, or -1.
 func (r *Rounding) Round(dst []uint8, x []float32) int {
-	most := float64(r.Max)
 	for i, v := range x {
 		if v != v {
 			return i
 		}
-		k := math.RoundToEven(float64(v) / float64(r.Unit)) // a power of two: the division is exact, or its result beyond most
-		dst[i] = uint8(realZero + math.Min(math.Max(k, -most), most))
+		dst[i] = r.One(v)
 	}
 	return -1
+}
+
+// One returns what a real number becomes. It must be a number.
+func (r *Rounding) One(x float32) uint8 {
+	most := float64(r.Max)
+	k := math.RoundToEven(float64(x) / float64(r.Unit)) // a power of two: the division is exact, or its result beyond most
+	return uint8(realZero + math.Min(math.Max(k, -most), most))
 }
 
 func (n *Network) run(dst []float32, images []uint8) error {

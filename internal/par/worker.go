@@ -52,8 +52,8 @@ func free() *worker {
 	return w
 }
 
-func (w *worker) give(task func()) {
-	w.task.Store(&task)
+func (w *worker) give(task *func()) {
+	w.task.Store(task)
 	if w.asleep.Load() {
 		select {
 		case w.wake <- struct{}{}:
@@ -93,18 +93,27 @@ type group struct {
 // start runs task on a worker, or if all are busy (nested and concurrent loops) on a goroutine of its own. The task must not
 // panic.
 func (g *group) start(task func()) {
-	g.pending.Add(1)
-	g.done.Add(1)
 	run := func() {
 		task()
-		g.pending.Add(-1)
-		g.done.Done()
+		g.finished()
 	}
+	g.begin(&run)
+}
+
+// begin is start for a task that calls finished itself, at its end.
+func (g *group) begin(task *func()) {
+	g.pending.Add(1)
+	g.done.Add(1)
 	if w := free(); w != nil {
-		w.give(run)
+		w.give(task)
 		return
 	}
-	go run()
+	go (*task)()
+}
+
+func (g *group) finished() {
+	g.pending.Add(-1)
+	g.done.Done()
 }
 
 // wait returns when all tasks are done.

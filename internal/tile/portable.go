@@ -9,41 +9,41 @@ import (
 var portable = Set{
 	Name: "portable", Wide: true,
 	pixels: [2][MaxVectors + 1][]int{{nil, {1}, {1}, {1}, {1}}, {nil, {1}, {1}, {1}, {1}}},
-	kernel: func(op Op, vectors, pixels int) Kernel {
-		return func(t *Tile) { t.run(op, vectors, pixels) }
-	},
+	kernel: func(op Op, vectors, _ int) Kernel { return portableKernels[op][vectors] },
+}
+
+// portableKernels are for one pixel, by op and vectors. Functions that are made where they are asked for would be allocated.
+var portableKernels = [2][MaxVectors + 1]Kernel{
+	Bytes: {nil, func(t *Tile) { t.run(Bytes, 1) }, func(t *Tile) { t.run(Bytes, 2) }, func(t *Tile) { t.run(Bytes, 3) }, func(t *Tile) { t.run(Bytes, 4) }},
+	Bits:  {nil, func(t *Tile) { t.run(Bits, 1) }, func(t *Tile) { t.run(Bits, 2) }, func(t *Tile) { t.run(Bits, 3) }, func(t *Tile) { t.run(Bits, 4) }},
 }
 
 // list is n elements at p.
 func list[T any](p unsafe.Pointer, n int) []T { return unsafe.Slice((*T)(p), n) }
 
-func (t *Tile) run(op Op, vectors, pixels int) {
+func (t *Tile) run(op Op, vectors int) {
 	n := vectors * Lanes
 	w := list[[4]uint8](t.W, int(t.Segments*t.Words)*n)
-	offsets := list[int64](t.Offsets, int(t.Segments))
-	for p := range pixels {
-		var sums [MaxVectors * Lanes]int32
-		at := 0
-		for _, from := range offsets {
-			x := list[[4]uint8](unsafe.Add(t.X[p], from), int(t.Words))
-			for _, x := range x {
-				weights := w[at : at+n]
-				at += n
-				if op == Bits {
-					word := uint32(x[0]) | uint32(x[1])<<8 | uint32(x[2])<<16 | uint32(x[3])<<24
-					for o, w := range weights {
-						sums[o] -= int32(bits.OnesCount32(word ^ (uint32(w[0]) | uint32(w[1])<<8 | uint32(w[2])<<16 | uint32(w[3])<<24)))
-					}
-					continue
-				}
-				a, b, c, d := int32(x[0]), int32(x[1]), int32(x[2]), int32(x[3])
+	var sums [MaxVectors * Lanes]int32
+	at := 0
+	for _, from := range list[int64](t.Offsets, int(t.Segments)) {
+		for _, x := range list[[4]uint8](unsafe.Add(t.X[0], from), int(t.Words)) {
+			weights := w[at : at+n]
+			at += n
+			if op == Bits {
+				word := uint32(x[0]) | uint32(x[1])<<8 | uint32(x[2])<<16 | uint32(x[3])<<24
 				for o, w := range weights {
-					sums[o] += a*int32(int8(w[0])) + b*int32(int8(w[1])) + c*int32(int8(w[2])) + d*int32(int8(w[3]))
+					sums[o] -= int32(bits.OnesCount32(word ^ (uint32(w[0]) | uint32(w[1])<<8 | uint32(w[2])<<16 | uint32(w[3])<<24)))
 				}
+				continue
+			}
+			a, b, c, d := int32(x[0]), int32(x[1]), int32(x[2]), int32(x[3])
+			for o, w := range weights {
+				sums[o] += a*int32(int8(w[0])) + b*int32(int8(w[1])) + c*int32(int8(w[2])) + d*int32(int8(w[3]))
 			}
 		}
-		t.finish(p, sums[:n])
 	}
+	t.finish(0, sums[:n])
 }
 
 // finish makes results of a pixel's sums.

@@ -90,6 +90,9 @@ func Network(k Kind, seed uint64) *intnet.Network {
 			d = m.lay(&intnet.SumPool{Name: m.name(), Of: d, Kernel: [2]int{v.H, v.W}, Stride: one})
 		}
 	}
+	if m.IntN(3) == 0 {
+		d = m.units(intnet.Term{From: d, Mul: m.multipliers(m.value(d).C)})
+	}
 	d = m.units(m.linear(d, 1+m.IntN(100)))
 	m.logits(m.linear(d, 1+m.IntN(12)))
 	return m.net
@@ -197,8 +200,11 @@ func (m *maker) units(terms ...intnet.Term) int {
 	for _, r := range reach {
 		t := make([]int32, l.Steps)
 		for i := range t {
-			// Sums of many terms are mostly small.
-			t[i] = int32(float64(r) * m.NormFloat64() / (2 + math.Sqrt(float64(r)/float64(max(m.Weights, 1)))))
+			spread := 0.5
+			if terms[0].Product != nil { // sums of many terms are mostly small
+				spread = 1 / (2 + math.Sqrt(float64(r)/float64(max(m.Weights, 1))))
+			}
+			t[i] = int32(float64(r) * spread * min(m.NormFloat64(), 1.9))
 		}
 		slices.Sort(t)
 		switch m.IntN(20) {

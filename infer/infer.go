@@ -1,0 +1,283 @@
+// Package infer runs networks of threshold units in integers, from the file that deploy's Integer.WriteTo writes.
+//
+//	net, err := infer.Load(file)
+//	logits := make([]float32, images*net.Classes())
+//	err = net.Run(logits, pixels)
+//
+// It needs neither Gorgonia nor the rest of this library. The logits have the same bits on every processor, with every number of
+// threads and in every batch, and they are those that ONNX Runtime computes from the same file.
+package infer
+
+import (
+	"runtime"
+	"sync"
+
+	"github.com/ftprop/ftprop/internal/intnet"
+	"github.com/ftprop/ftprop/internal/par"
+	"github.com/ftprop/ftprop/internal/tile"
+	"github.com/pkg/errors"
+)
+
+// Options is how a network runs. Results do not depend on it.
+type Options struct {
+	// Threads is how many goroutines a call of Run takes; 0 means GOMAXPROCS. A batch is shared out image by image, and a few images
+	// inside of layers.
+	Threads int
+	// Kernels is the instruction set, one of those that Kernels returns; "" means the first.
+	Kernels string
+}
+
+// Network is a network that was loaded. Its methods may be called by several goroutines at the same time.
+type Network struct {
+	net     *intnet.Network
+	plan    *plan
+	set     *tile.Set
+	threads int
+	chunk   int // images that are computed together
+
+	mu   sync.Mutex
+	free []*session
+}
+
+// Kernels returns the instruction sets that this processor has kernels for, the fastest first. The last is "portable".
+func Kernels() []string {
+	var names []string
+	for _, s := range tile.Sets() {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
+func (o Options) network(net *intnet.Network) (*Network, error) {
+	n := &Network{net: net, threads: o.Threads}
+	if n.threads == 0 {
+		n.threads = runtime.GOMAXPROCS(0)
+	}
+	if n.threads < 1 || n.threads > mostThreads {
+		return nil, errors.Errorf("%d threads, want 1 to %d, or 0", o.Threads, mostThreads)
+	}
+	for _, s := range tile.Sets() {
+		if n.set == nil && (o.Kernels == "" || o.Kernels == s.Name) {
+			n.set = s
+		}
+	}
+	if n.set == nil {
+		return nil, errors.Errorf("no kernels %q on this processor: want one of %q", o.Kernels, Kernels())
+	}
+	var err error
+	if n.plan, err = newPlan(n.set, net); err != nil {
+		return nil, err
+	}
+	n.chunk = n.plan.chunk()
+	return n, nil
+}
+
+const mostThreads = 1024
+
+// Classes is the number of logits of an image.
+func (n *Network) Classes() int { return n.net.Classes() }
+
+// Shape is the shape of an image: (channels, height, width), or (features).
+func (n *Network) Shape() []int {
+	s := n.net.Input.Shape
+	if n.net.Input.Flat {
+		return []int{s.C}
+	}
+	return []int{s.C, s.H, s.W}
+}
+
+// Name is the network's.
+func (n *Network) Name() string { return n.net.Name }
+
+// Run sets dst, (N, classes), to the logits of N images of uint8, each in the order of channels, rows and columns. After the first calls it
+// allocates nothing, but for more calls at the same time than ever before.
+//
+// Lengths that do not fit, and a network that takes real numbers, are errors.
+func (n *Network) Run(dst []float32, images []uint8) error {
+	if n.net.Input.Real != nil {
+		return errors.New("infer: the network takes real numbers, not uint8: want RunReal")
+	}
+	return n.run(dst, images, nil)
+}
+
+// RunReal is Run for a network that takes real numbers. They are rounded to those that the network knows, and clipped. NaN is an error.
+func (n *Network) RunReal(dst, images []float32) error {
+	if n.net.Input.Real == nil {
+		return errors.New("infer: the network takes uint8, not real numbers: want Run")
+	}
+	for i, x := range images {
+		if x != x {
+			return errors.Errorf("infer: input %d is not a number", i)
+		}
+	}
+	return n.run(dst, nil, images)
+}
+
+func (n *Network) run(dst []float32, images []uint8, reals []float32) error {
+	size, classes, given := n.net.Input.Shape.Size(), n.Classes(), len(images)+len(reals)
+	count := given / size
+	if given != count*size || len(dst) != count*classes {
+		return errors.Errorf("infer: inputs of %d elements for %d logits, want a multiple of %d and %d logits for each image", given, len(dst), size, classes)
+	}
+	if count == 0 {
+		return nil
+	}
+	s := n.take()
+	s.dst, s.images, s.reals, s.count = dst, images, reals, count
+	err := s.run()
+	s.forget()
+	n.mu.Lock()
+	n.free = append(n.free, s)
+	n.mu.Unlock()
+	return errors.WithMessage(err, "infer")
+}
+
+// take returns a session that is the caller's.
+func (n *Network) take() *session {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if last := len(n.free) - 1; last >= 0 {
+		s := n.free[last]
+		n.free = n.free[:last]
+		return s
+	}
+	return newSession(n)
+}
+
+// worker is the memory of a goroutine of a session.
+type worker struct {
+	tile           tile.Tile
+	scratch        [tile.MaxPixels][tile.MaxVectors * tile.Lanes]int32
+	images, pixels [tile.MaxPixels]int // of a tile
+	memory         []byte              // of values
+	pixelsIn       []uint8
+	reals          []float32
+}
+
+// session is what a call of Run needs.
+type session struct {
+	n      *Network
+	alone  []*worker // each has images and memory of its own
+	joint  []*worker // all work on the same images, in the memory of the first of alone
+	apart  *par.Loop
+	shared *par.Loop
+	// What the loops work on.
+	dst       []float32
+	images    []uint8
+	reals     []float32
+	count     int
+	operation operation
+	at, now   int // the images of a shared step: from at, now of them
+}
+
+func newSession(n *Network) *session {
+	s := &session{n: n}
+	for range n.threads {
+		s.alone, s.joint = append(s.alone, &worker{}), append(s.joint, &worker{})
+	}
+	s.apart = par.NewLoop(n.threads, func(part int) error { s.imagesOf(part); return nil })
+	s.shared = par.NewLoop(n.threads, func(part int) error { s.part(part); return nil })
+	return s
+}
+
+// ready gives a worker memory.
+func (s *session) ready(w *worker) {
+	if w.memory != nil {
+		return
+	}
+	total := 0
+	for _, l := range s.n.plan.layouts {
+		total = max(total, l.base+s.n.chunk*l.size)
+	}
+	w.memory = make([]byte, total)
+	for _, l := range s.n.plan.layouts {
+		for i := range s.n.chunk {
+			l.blank(l.bytes(w.memory, i))
+		}
+	}
+}
+
+func (s *session) run() error {
+	if s.n.threads == 1 || s.count >= s.n.threads {
+		for i := range min(s.n.threads, s.count) {
+			s.ready(s.alone[i])
+		}
+		return s.apart.Run()
+	}
+	s.ready(s.alone[0])
+	for s.at = 0; s.at < s.count; s.at += s.now {
+		s.now = min(s.n.chunk, s.count-s.at)
+		for _, w := range s.joint {
+			w.memory = s.alone[0].memory
+			s.give(w, s.at, s.now)
+		}
+		for _, s.operation = range s.n.plan.operations {
+			if err := s.shared.Run(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// give gives a worker images.
+func (s *session) give(w *worker, at, count int) {
+	size := s.n.net.Input.Shape.Size()
+	if s.reals != nil {
+		w.reals = s.reals[at*size : (at+count)*size]
+	} else {
+		w.pixelsIn = s.images[at*size : (at+count)*size]
+	}
+}
+
+// logits are those of images.
+func (s *session) logits(at, count int) []float32 {
+	classes := s.n.Classes()
+	return s.dst[at*classes : (at+count)*classes]
+}
+
+// imagesOf does a part of the images.
+func (s *session) imagesOf(part int) {
+	w := s.alone[part]
+	for at, end := s.count*part/s.n.threads, s.count*(part+1)/s.n.threads; at < end; {
+		rounds := (end - at + s.n.chunk - 1) / s.n.chunk
+		count := (end - at + rounds - 1) / rounds
+		s.give(w, at, count)
+		for _, o := range s.n.plan.operations {
+			o.run(w, count, 0, o.shares(count), s.logits(at, count))
+		}
+		at += count
+	}
+}
+
+// forget lets go of what a call was given.
+func (s *session) forget() {
+	s.dst, s.images, s.reals = nil, nil, nil
+	for i, w := range s.alone {
+		w.pixelsIn, w.reals = nil, nil
+		s.joint[i].pixelsIn, s.joint[i].reals = nil, nil
+	}
+}
+
+// part does a part of an operation.
+func (s *session) part(part int) {
+	n := s.operation.shares(s.now)
+	s.operation.run(s.joint[part], s.now, n*part/s.n.threads, n*(part+1)/s.n.threads, s.logits(s.at, s.now))
+}
+
+// chunk returns how many images are computed together, and places values in memory: so many that small maps fill tiles and weights are used
+// more than once, and so few that values stay in a core's cache.
+func (p *plan) chunk() int {
+	const cache = 512 << 10
+	total := 0
+	for _, l := range p.layouts {
+		total += l.size
+	}
+	chunk := max(1, min(16, 2*cache/max(1, total)))
+	at := 0
+	for _, l := range p.layouts {
+		l.base = at
+		at += chunk * l.size
+	}
+	return chunk
+}
