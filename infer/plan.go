@@ -18,8 +18,8 @@ type operation interface {
 // plan is what a network needs to run.
 type plan struct {
 	operations []operation
-	layouts    []*layout // of all values in all their encodings
-	input      *input
+	layouts    []*layout  // of all values in all their encodings
+	rows       []tableRow // of the layers
 }
 
 // forms is how a value is stored, by encoding; nil where it is not.
@@ -180,11 +180,11 @@ func (p *planner) arrange() {
 
 // build makes the operations.
 func (p *planner) build() error {
-	p.plan.input = &input{rounding: p.net.Input.Real, out: p.forms[0][plain]}
-	p.add(p.plan.input)
+	p.add(&input{rounding: p.net.Input.Real, out: p.forms[0][plain]})
 	p.splitOf(0)
 	for i, l := range p.net.Layers {
 		to := &p.forms[i+1]
+		var sum *units
 		switch l := l.(type) {
 		case *intnet.Units:
 			u, err := p.units(&l.Sum)
@@ -197,6 +197,7 @@ func (p *planner) build() error {
 					u.put(to[e])
 				}
 			}
+			sum = u
 			p.add(u)
 		case *intnet.Logits:
 			u, err := p.units(&l.Sum)
@@ -204,6 +205,7 @@ func (p *planner) build() error {
 				return errors.WithMessagef(err, "layer %s", l.Name)
 			}
 			u.logits = l
+			sum = u
 			p.add(u)
 		case *intnet.MaxPool:
 			for _, e := range []encoding{plain, bits} {
@@ -221,6 +223,7 @@ func (p *planner) build() error {
 			p.add(c)
 		}
 		p.splitOf(i + 1)
+		p.plan.rows = append(p.plan.rows, p.describe(i, sum))
 	}
 	return nil
 }
@@ -253,4 +256,16 @@ func (p *planner) units(s *intnet.Sum) (*units, error) {
 		known, in = append(known, p.known[t.From]), append(in, l)
 	}
 	return newUnits(p.set, s, known, in)
+}
+
+// multiplyAdds is those of an image.
+func (p *plan) multiplyAdds() (n int64) {
+	for _, o := range p.operations {
+		if u, ok := o.(*units); ok {
+			for _, q := range u.products {
+				n += q.multiplyAdds
+			}
+		}
+	}
+	return n
 }
