@@ -6,6 +6,8 @@
 // of the inputs, one word for each output. What a word is, is a tile's Op.
 package tile
 
+//go:generate sh -c "cd asm && go run . -out ../kernels_amd64.s -pkg tile"
+
 import "unsafe"
 
 const (
