@@ -69,12 +69,19 @@ func (j job) build(mem memory) (t *Tile, outs [][]byte) {
 	if j.op == Bytes && j.maxInput <= MaxInput {
 		t.Flush = int64(max(1, maxFlush(j.maxInput)-j.flushBelow))
 	}
+	// one is 1 for most bytes if flip is 1, else for few.
+	one := func(b, flip byte) byte { return b&(b>>1)&(b>>2)&(b>>3)&(b>>4)&1 ^ flip }
+	flip := byte(r.IntN(2))
+
 	w := mem(j.segments * j.words * n * 4)
 	random(r, w)
 	if j.extremes {
-		flip := byte(r.IntN(2)) // mostly one of them
-		for i := range w {
-			w[i] = 127 + (w[i]>>3&w[i]>>2&w[i]>>1&1 ^ flip)
+		for i, b := range w {
+			if j.op == Bits {
+				w[i] = -one(b, flip)
+			} else {
+				w[i] = 127 + one(b, flip)
+			}
 		}
 	}
 	t.W = pointer(w)
@@ -101,12 +108,14 @@ func (j job) build(mem memory) (t *Tile, outs [][]byte) {
 	for p := range j.pixels {
 		x := mem((j.segments-1)*distance + 4*j.words)
 		random(r, x)
-		if j.op == Bytes {
-			for i, b := range x {
+		for i, b := range x {
+			switch {
+			case j.op == Bits && j.extremes:
+				x[i] = -one(b, 1^flip)
+			case j.op == Bytes && j.extremes:
+				x[i] = one(b, 1) * byte(j.maxInput)
+			case j.op == Bytes:
 				x[i] = byte(int(b) * (j.maxInput + 1) >> 8)
-				if j.extremes {
-					x[i] = byte(min(1, int(b)>>3) * j.maxInput)
-				}
 			}
 		}
 		t.X[p] = pointer(x[start:])
