@@ -1,3 +1,5 @@
+//go:build !amd64
+
 package tile
 
 func available() []*Set { return nil }

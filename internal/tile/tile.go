@@ -6,6 +6,8 @@
 // of the inputs, one word for each output. What a word is, is a tile's Op.
 package tile
 
+//go:generate sh -c "cd asm && go run . -out ../kernels_amd64.s -pkg tile"
+
 import "unsafe"
 
 const (
@@ -18,14 +20,16 @@ const (
 type Op uint8
 
 const (
-	// Bytes is the sum of the products of 4 inputs of uint8 and 4 weights of int8. It is exact while 2 x |w| <= 32767 for all inputs x and
-	// weights w: for inputs up to MaxInput whatever the weights, and up to 255 with a set that is Wide.
+	// Bytes is the sum of the products of 4 inputs of uint8 and 4 weights of int8. A set that is Wide is exact for all. The others are
+	// while two products fit in 16 bits, -32768 <= 2 x w <= 32767, for all inputs x and weights w: for inputs up to MaxInput whatever
+	// the weights, and further with smaller weights.
 	Bytes Op = iota
 	// Bits is -1 for each of 32 bits in which inputs and weights differ.
 	Bits
 )
 
-// MaxInput is the largest input of Bytes for which every set of kernels is exact.
+// MaxInput is the largest input of Bytes for which every set of kernels is exact with all weights: 2 x 128 x -128 is the least number of
+// 16 bits, 2 x 128 x 127 is less than the largest.
 const MaxInput = 128
 
 // Mode is what becomes of the sums.
@@ -60,7 +64,8 @@ type Tile struct {
 	Mode     Mode
 	Base     uint64 // 0 to 255
 	Step     uint64 // 0 to 255, Base + Steps Step too
-	// Flush is how many words' products of Bytes may be added up in 16 bits: Flush 2 x |w| <= 32767. It is 1 or more.
+	// Flush is how many words' products of Bytes may be added up in 16 bits: -32768 <= Flush 2 x w <= 32767 for all inputs x and
+	// weights w. It is 1 or more, and sets that are Wide do not need it.
 	Flush int64
 }
 
@@ -70,7 +75,7 @@ type Kernel func(t *Tile)
 // Set is the kernels of an instruction set. All have the same results.
 type Set struct {
 	Name string
-	Wide bool // Bytes is exact for all inputs up to 255
+	Wide bool // Bytes is exact for all inputs and weights, whatever Flush is
 	// pixels says for which numbers of pixels there is a kernel, by op and vectors, the largest first; the last is 1.
 	pixels [2][MaxVectors + 1][]int
 	kernel func(op Op, vectors, pixels int) Kernel

@@ -1,0 +1,291 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// avx2Pixels is for which numbers of pixels there are kernels: as many as 16 registers hold narrow and wide sums for.
+var avx2Pixels = map[op][]int{bytes: {3, 2, 1}, bits: {2, 1}}
+
+func avx2Name(op op, pixels int) string { return fmt.Sprintf("%sAVX2_%d", op.name, pixels) }
+
+// wordsOfBits is how many words' differing bits are counted in 8 bits: 8 of each word.
+const wordsOfBits = 255 / 8
+
+// constants of 32 bytes.
+var (
+	byteOnes Mem // int8 1
+	wordOnes Mem // int16 1
+	nibble   Mem // 0x0f
+	counts   Mem // of the bits in a nibble, for each of both lanes
+)
+
+func constant(name string, lane [2]uint64) Mem {
+	m := GLOBL(name, RODATA|NOPTR)
+	for i := range 4 {
+		DATA(8*i, U64(lane[i%2]))
+	}
+	return m
+}
+
+func avx2Constants() {
+	byteOnes = constant("byteOnes", [2]uint64{0x0101010101010101, 0x0101010101010101})
+	wordOnes = constant("wordOnes", [2]uint64{0x0001000100010001, 0x0001000100010001})
+	nibble = constant("nibble", [2]uint64{0x0f0f0f0f0f0f0f0f, 0x0f0f0f0f0f0f0f0f})
+	counts = constant("counts", [2]uint64{0x0302020102010100, 0x0403030203020201})
+}
+
+// half of a vector's outputs are in a register.
+const halves = 2
+
+// avx2 writes a kernel that passes the inputs once for each vector. It adds up narrow sums, 16 bits for Bytes and 8 for Bits, over as many
+// words as they hold, before it adds them to the wide ones.
+func avx2(op op, pixels int) {
+	TEXT(avx2Name(op, pixels), NOSPLIT, "func(t *byte, vectors int)")
+	t := tile{Load(Param("t"), GP64())}
+	row := Load(Param("vectors"), GP64()) // bytes of weights for a word
+	SHLQ(U8(6), row)
+	at := GP64() // the vector's place in a row
+	XORQ(at, at)
+
+	x := make([]reg.Register, pixels)
+	for p := range x {
+		x[p] = load(t.of(fieldX, p))
+	}
+	var table, mask reg.VecVirtual
+	if op == bits {
+		table, mask = YMM(), YMM()
+		VMOVDQU(counts, table)
+		VMOVDQU(nibble, mask)
+	}
+	narrow, wide := zeroed(pixels), zeroed(pixels)
+	w, i, n, run, room := GP64(), GP64(), GP64(), GP64(), GP64()
+
+	Label("vector")
+	zero(narrow)
+	zero(wide)
+	MOVQ(t.at(fieldW), w)
+	ADDQ(at, w)
+	offsets, segments := load(t.at(fieldOffsets)), load(t.at(fieldSegments))
+	refill := func() {
+		if op == bytes {
+			MOVQ(t.at(fieldFlush), room)
+		} else {
+			MOVQ(U32(wordsOfBits), room)
+		}
+	}
+	refill()
+
+	Label("segment")
+	MOVQ(Mem{Base: offsets}, i)
+	ADDQ(U8(8), offsets)
+	MOVQ(t.at(fieldWords), n)
+	Label("run")
+	MOVQ(n, run)
+	CMPQ(room, run)
+	CMOVQLT(room, run)
+	SUBQ(run, n)
+	SUBQ(run, room)
+	Label("word")
+	var weights [halves]reg.VecVirtual
+	if op == bytes {
+		for h := range weights {
+			weights[h] = YMM()
+			VMOVDQU(Mem{Base: w, Disp: 32 * h}, weights[h])
+		}
+	}
+	for p := range x {
+		input := YMM()
+		VPBROADCASTD(Mem{Base: x[p], Index: i, Scale: 1}, input)
+		for h := range halves {
+			if op == bytes {
+				product := YMM()
+				VPMADDUBSW(weights[h], input, product)
+				VPADDW(product, narrow[p][h], narrow[p][h])
+				continue
+			}
+			low, high := YMM(), YMM()
+			VPXOR(Mem{Base: w, Disp: 32 * h}, input, low)
+			VPSRLW(U8(4), low, high)
+			VPAND(mask, low, low)
+			VPAND(mask, high, high)
+			VPSHUFB(low, table, low)
+			VPSHUFB(high, table, high)
+			VPADDB(low, narrow[p][h], narrow[p][h])
+			VPADDB(high, narrow[p][h], narrow[p][h])
+		}
+	}
+	ADDQ(U8(4), i)
+	ADDQ(row, w)
+	DECQ(run)
+	JNZ(LabelRef("word"))
+	TESTQ(room, room)
+	JNZ(LabelRef("fits"))
+	widen(op, narrow, wide)
+	zero(narrow)
+	refill()
+	Label("fits")
+	TESTQ(n, n)
+	JNZ(LabelRef("run"))
+	DECQ(segments)
+	JNZ(LabelRef("segment"))
+	widen(op, narrow, wide)
+
+	finishAVX2(t, at, row, wide)
+	ADDQ(U8(64), at)
+	CMPQ(at, row)
+	JNE(LabelRef("vector"))
+	VZEROUPPER()
+	RET()
+}
+
+type halfVectors [][halves]reg.VecVirtual // for each pixel
+
+func zeroed(pixels int) halfVectors {
+	v := make(halfVectors, pixels)
+	for p := range v {
+		for h := range v[p] {
+			v[p][h] = YMM()
+		}
+	}
+	return v
+}
+
+func zero(vs halfVectors) {
+	for _, v := range vs {
+		for _, v := range v {
+			VPXOR(v, v, v)
+		}
+	}
+}
+
+// widen adds the narrow sums of 4 bytes of a word to the wide ones, or takes them from these for Bits. Narrow ones are lost.
+func widen(op op, narrow, wide halfVectors) {
+	for p := range narrow {
+		for h, sum := range narrow[p] {
+			if op == bits {
+				VPMADDUBSW(byteOnes, sum, sum)
+			}
+			VPMADDWD(wordOnes, sum, sum)
+			if op == bits {
+				VPSUBD(sum, wide[p][h], wide[p][h])
+			} else {
+				VPADDD(sum, wide[p][h], wide[p][h])
+			}
+		}
+	}
+}
+
+// finishAVX2 makes results of a vector's sums, which is at bytes from the start of a row of numbers of 4 bytes.
+func finishAVX2(t tile, at, row reg.Register, sums halfVectors) {
+	element := func(base reg.Register, h int) Mem { return Mem{Base: base, Index: at, Scale: 1, Disp: 32 * h} }
+	mul := load(t.at(fieldMul))
+	TESTQ(mul, mul)
+	JZ(LabelRef("multiplied"))
+	for h := range halves {
+		m := YMM()
+		VMOVDQU(element(mul, h), m)
+		for p := range sums {
+			VPMULLD(m, sums[p][h], sums[p][h])
+		}
+	}
+	Label("multiplied")
+
+	CMPQ(t.at(fieldAdd), U8(0))
+	JE(LabelRef("added"))
+	for p := range sums {
+		add := load(t.of(fieldAdd, p))
+		for h, sum := range sums[p] {
+			VPADDD(element(add, h), sum, sum)
+		}
+	}
+	Label("added")
+
+	mode := load(t.at(fieldMode))
+	CMPQ(mode, U8(modeLevels))
+	JE(LabelRef("levels"))
+	JA(LabelRef("signs"))
+	for p := range sums {
+		out := load(t.of(fieldOut, p))
+		for h, sum := range sums[p] {
+			VMOVDQU(sum, element(out, h))
+		}
+	}
+	JMP(LabelRef("done"))
+
+	// missed is -1 where a sum is less than a threshold.
+	missed := func(thresholds reg.Register, h int, sum reg.VecVirtual) reg.VecVirtual {
+		m := YMM()
+		VMOVDQU(Mem{Base: thresholds, Disp: 32 * h}, m)
+		VPCMPGTD(sum, m, m)
+		return m
+	}
+	// place is where a vector's results go, which have fewer bytes than numbers: 1 for 1<<shift.
+	place := func(p int, shift uint8) reg.Register {
+		out := GP64()
+		MOVQ(at, out)
+		SHRQ(U8(shift), out)
+		ADDQ(t.of(fieldOut, p), out)
+		return out
+	}
+	thresholdsOf := func(p int) reg.Register {
+		r := load(t.of(fieldT, p))
+		ADDQ(at, r)
+		return r
+	}
+	Label("signs")
+	for p := range sums {
+		thresholds := thresholdsOf(p)
+		var signs [halves]reg.GPVirtual
+		for h, sum := range sums[p] {
+			signs[h] = GP32()
+			VMOVMSKPS(missed(thresholds, h, sum), signs[h])
+		}
+		SHLL(U8(8), signs[1])
+		ORL(signs[1], signs[0])
+		NOTL(signs[0])
+		MOVW(signs[0].As16(), Mem{Base: place(p, 5)})
+	}
+	JMP(LabelRef("done"))
+
+	// The level of a sum that reaches all thresholds, less a step for each that it misses.
+	Label("levels")
+	step, top := YMM(), YMM()
+	VPBROADCASTD(t.at(fieldSteps), top)
+	VPBROADCASTD(t.at(fieldStep), step)
+	VPMULLD(step, top, top)
+	base := YMM()
+	VPBROADCASTD(t.at(fieldBase), base)
+	VPADDD(base, top, top)
+	for p := range sums {
+		thresholds, n := thresholdsOf(p), load(t.at(fieldSteps))
+		var levels [halves]reg.VecVirtual
+		for h := range levels {
+			levels[h] = YMM()
+			VPXOR(levels[h], levels[h], levels[h])
+		}
+		next := fmt.Sprintf("step%d", p)
+		Label(next)
+		for h, sum := range sums[p] {
+			VPADDD(missed(thresholds, h, sum), levels[h], levels[h])
+		}
+		ADDQ(row, thresholds)
+		DECQ(n)
+		JNZ(LabelRef(next))
+		for _, level := range levels {
+			VPMULLD(step, level, level)
+			VPADDD(top, level, level)
+		}
+		low, high := levels[0], levels[1]
+		VPACKSSDW(high, low, low) // of each lane's four numbers
+		VPERMQ(U8(0b11_01_10_00), low, low)
+		VEXTRACTI128(U8(1), low, high.AsX())
+		VPACKUSWB(high.AsX(), low.AsX(), low.AsX())
+		VMOVDQU(low.AsX(), Mem{Base: place(p, 2)})
+	}
+	Label("done")
+}
