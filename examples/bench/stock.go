@@ -32,12 +32,12 @@ func stock(net *models.Net) (train.StepperConfig, error) {
 		if failed != nil {
 			return
 		}
-		our := make(gorgonia.Nodes, len(in))
+		theirs := make(gorgonia.Nodes, len(in))
 		for i, c := range in {
-			our[i] = to[c]
+			theirs[i] = to[c]
 		}
-		to[n], failed = layer(n, our)
-		failed = errors.WithMessagef(failed, "%s of Gorgonia's", n.Name())
+		to[n], failed = layer(n, theirs)
+		failed = errors.WithMessagef(failed, "%q as a layer of Gorgonia's", n.Name())
 	})
 	if err == nil {
 		err = failed
