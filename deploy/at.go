@@ -11,10 +11,10 @@ import (
 )
 
 // At returns the graph for another batch size: a Gorgonia graph of its own, in evaluation mode whatever machine runs it, on the same memory for
-// parameters and running statistics. What is computed from parameters is computed once, by At, and parameters that stock operations read are copied if
-// they are not in row-major order. Stock layers for which this library has its own (Conv2d, MaxPool2D, Reshape, ...) become those.
+// parameters and running statistics, so that it shows at once what training changes. Parameters that stock operations read are copied if they are
+// not in row-major order. Stock layers for which this library has its own (Conv2d, MaxPool2D, Reshape, ...) become those.
 //
-// Both graphs have one memory, so only one of them may run at a time. It cannot be differentiated as a whole: what is broadcast has no gradient.
+// Both graphs have one memory, so only one of them may run at a time.
 // A graph in which an operation mixes samples has no other batch size than its own; the error names the operation.
 func (g *Graph) At(batch int) (*Graph, error) {
 	out, err := g.rebuild(plan{batch: batch})
@@ -26,7 +26,8 @@ type plan struct {
 	batch int
 	// round is put behind the input, unless nil.
 	round *ops.Round
-	// own says that parameters have memory of their own, and sums no rounding (see nn.NewDirectConv2d).
+	// own says that parameters have memory of their own, what is computed from them is a parameter itself, and sums have no rounding (see
+	// nn.NewDirectConv2d).
 	own     bool
 	weights map[*gorgonia.Node][]float64 // new elements of static nodes
 	norms   map[*nn.BatchNorm]*nn.BatchNorm
@@ -80,6 +81,17 @@ func (g *Graph) rebuild(p plan) (*Graph, error) {
 			}
 		}
 	}
+	for x, static := range g.static {
+		if static && isStock(x.Op()) {
+			in, err := opkit.InputsOf(x)
+			if err != nil {
+				return nil, err
+			}
+			for _, c := range in {
+				r.plain[c] = true
+			}
+		}
+	}
 	for i := range g.steps {
 		s := &g.steps[i]
 		y, err := r.step(s)
@@ -116,14 +128,39 @@ func (g *Graph) rebuild(p plan) (*Graph, error) {
 	return out, nil
 }
 
+// each returns the new nodes for those that an operation reads.
+func (r *rebuilder) each(of gorgonia.Nodes) (gorgonia.Nodes, error) {
+	out := make(gorgonia.Nodes, len(of))
+	for i, x := range of {
+		var err error
+		if out[i], err = r.node(x); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
 // node returns the new node for one that an operation reads.
 func (r *rebuilder) node(x *gorgonia.Node) (*gorgonia.Node, error) {
 	if n := r.nodes[x]; n != nil {
 		return n, nil
 	}
+	_, isSize := sizeOf(x)
+	_, rounded := r.weights[x]
+	constant := isSize || isConstant(x)
+	if x.Op() != nil && !constant && !r.own {
+		n, err := r.computed(x)
+		r.nodes[x] = n
+		return n, err
+	}
 	v, err := r.g.value(x)
 	if err != nil {
 		return nil, err
+	}
+	if constant && !rounded {
+		n := r.to.AddNode(gorgonia.NewConstant(v))
+		r.nodes[x] = n
+		return n, nil
 	}
 	name := r.g.names[x]
 	if name == "" {
@@ -159,6 +196,42 @@ func (r *rebuilder) node(x *gorgonia.Node) (*gorgonia.Node, error) {
 	return n, nil
 }
 
+// computed applies an operation on what does not depend on the input.
+func (r *rebuilder) computed(x *gorgonia.Node) (*gorgonia.Node, error) {
+	if once := repeated(x); once != x {
+		y, err := r.node(once)
+		if err != nil {
+			return nil, err
+		}
+		return gorgonia.ApplyOp(&expand{to: x.Shape()}, y)
+	}
+	all, err := opkit.InputsOf(x)
+	if err != nil {
+		return nil, err
+	}
+	in, err := r.each(all)
+	if err != nil {
+		return nil, err
+	}
+	op := x.Op()
+	if isDropout(op) || isStockDropout(op) {
+		return in[0], nil
+	}
+	if typeName(op) == stockReshape && in[0].Dims() > 0 && x.Dims() > 0 { // Gorgonia's shares the parameter's memory
+		if op, err = nn.NewReshape(in[0].Shape(), x.Shape()); err != nil {
+			return nil, err
+		}
+	}
+	y, err := opkit.Apply(op, in...)
+	if err != nil {
+		return nil, errors.WithMessagef(err, "computing %q from parameters", x.Name())
+	}
+	if name := ownName(x); name != "" {
+		gorgonia.WithName(name)(y)
+	}
+	return y, nil
+}
+
 // isView says whether a tensor is made of another, or in another order: stock operations go by that, wherever its elements lie.
 func isView(v gorgonia.Value) bool {
 	d, ok := v.(*tensor.Dense)
@@ -167,12 +240,9 @@ func isView(v gorgonia.Value) bool {
 
 // step applies an operation in the new graph.
 func (r *rebuilder) step(s *step) (*gorgonia.Node, error) {
-	in := make(gorgonia.Nodes, len(s.in))
-	for i, x := range s.in {
-		var err error
-		if in[i], err = r.node(x); err != nil {
-			return nil, err
-		}
+	in, err := r.each(s.in)
+	if err != nil {
+		return nil, err
 	}
 	switch op := s.op.(type) {
 	case *nn.Conv2d:

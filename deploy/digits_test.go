@@ -1,12 +1,17 @@
 package deploy_test
 
 import (
+	"bytes"
+	"math"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/ftprop/ftprop/data"
 	"github.com/ftprop/ftprop/deploy"
 	"github.com/ftprop/ftprop/internal/gtest"
 	"github.com/ftprop/ftprop/internal/ort"
+	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/nodes"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -46,57 +51,63 @@ func classes(logits []float64, of int) []int {
 	return out
 }
 
-// A convolutional network of Gorgonia's own operations, with quantised ReLUs in place of Rectify, trained on the embedded digits with a solver of
-// Gorgonia's: exported it gives the same classes, counted it has what a count by hand gives, and in fixed point it gives the same bits.
-func TestStockNetwork(t *testing.T) {
-	all, err := data.Digits()
-	if err != nil {
-		t.Fatal(err)
-	}
-	train, test, err := data.Split(all, 0.2, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const batch = 32
-	n := newNet(t, tensor.Float32)
-	glorot := func(name string, shape ...int) *gorgonia.Node {
+// digitsNet is a convolutional network of Gorgonia's own operations, with quantised ReLUs in place of Rectify.
+type digitsNet struct {
+	net
+	x, logits *gorgonia.Node
+	params    gorgonia.Nodes
+}
+
+const digitsBatch = 32
+
+func newDigitsNet(t testing.TB) digitsNet {
+	t.Helper()
+	n := digitsNet{net: newNet(t, tensor.Float32)}
+	param := func(name string, shape ...int) *gorgonia.Node {
 		p := n.param(name, shape...)
 		w := p.Value().Data().([]float32)
 		for i := range w {
 			w[i] *= 0.2
 		}
+		n.params = append(n.params, p)
 		return p
 	}
-	x := gorgonia.NewTensor(n.g, n.dt, 4, gorgonia.WithName("x"), gorgonia.WithShape(batch, 1, 8, 8))
-	y := gorgonia.NewMatrix(n.g, n.dt, gorgonia.WithName("labels"), gorgonia.WithShape(batch, 10))
-	params := gorgonia.Nodes{glorot("conv.weight", 8, 1, 3, 3), glorot("conv.bias", 1, 8, 1, 1), glorot("fc1.weight", 128, 32), glorot("fc1.bias", 32), glorot("fc2.weight", 32, 10), glorot("fc2.bias", 1, 10)}
-	h := n.must(gorgonia.Conv2d(x, params[0], tensor.Shape{3, 3}, []int{1, 1}, []int{1, 1}, []int{1, 1}))
-	h = n.must(gorgonia.BroadcastAdd(h, params[1], nil, []byte{0, 2, 3}))
+	n.x = gorgonia.NewTensor(n.g, n.dt, 4, gorgonia.WithName("x"), gorgonia.WithShape(digitsBatch, 1, 8, 8))
+	h := n.must(gorgonia.Conv2d(n.x, param("conv.weight", 8, 1, 3, 3), tensor.Shape{3, 3}, []int{1, 1}, []int{1, 1}, []int{1, 1}))
+	h = n.must(gorgonia.BroadcastAdd(h, param("conv.bias", 1, 8, 1, 1), nil, []byte{0, 2, 3}))
 	h = n.must(nodes.QReLU(h, 2))
 	h = n.must(gorgonia.MaxPool2D(h, tensor.Shape{2, 2}, []int{0, 0}, []int{2, 2}))
-	h = n.must(gorgonia.Reshape(h, tensor.Shape{batch, 128}))
-	h = n.must(gorgonia.BroadcastAdd(n.must(gorgonia.Mul(h, params[2])), params[3], nil, []byte{0}))
+	h = n.must(gorgonia.Reshape(h, tensor.Shape{digitsBatch, 128}))
+	h = n.must(gorgonia.BroadcastAdd(n.must(gorgonia.Mul(h, param("fc1.weight", 128, 32))), param("fc1.bias", 32), nil, []byte{0}))
 	h = n.must(nodes.QReLU(h, 2))
-	logits := n.must(gorgonia.BroadcastAdd(n.must(gorgonia.Mul(h, params[4])), params[5], nil, []byte{0}))
-	gorgonia.WithName("logits")(logits)
-	cost := n.must(nodes.CrossEntropy(logits, y))
-	if _, err := gorgonia.Grad(cost, params...); err != nil {
+	n.logits = n.must(gorgonia.BroadcastAdd(n.must(gorgonia.Mul(h, param("fc2.weight", 32, 10))), param("fc2.bias", 1, 10), nil, []byte{0}))
+	gorgonia.WithName("logits")(n.logits)
+	return n
+}
+
+// train trains it with a solver of Gorgonia's.
+func (n digitsNet) train(src data.Source) {
+	t := n.t
+	t.Helper()
+	y := gorgonia.NewMatrix(n.g, n.dt, gorgonia.WithName("labels"), gorgonia.WithShape(digitsBatch, 10))
+	cost := n.must(nodes.CrossEntropy(n.logits, y))
+	if _, err := gorgonia.Grad(cost, n.params...); err != nil {
 		t.Fatal(err)
 	}
-	vm := gorgonia.NewTapeMachine(n.g, gorgonia.BindDualValues(params...))
+	vm := gorgonia.NewTapeMachine(n.g, gorgonia.BindDualValues(n.params...))
 	solver := gorgonia.NewAdamSolver(gorgonia.WithLearnRate(1e-2))
 	for step := range 60 {
-		in, labels := images(t, train, step*batch, batch)
-		if err := gorgonia.Let(x, gtest.Dense(n.dt, in, batch, 1, 8, 8)); err != nil {
+		in, labels := images(t, src, step*digitsBatch, digitsBatch)
+		if err := gorgonia.Let(n.x, gtest.Dense(n.dt, in, digitsBatch, 1, 8, 8)); err != nil {
 			t.Fatal(err)
 		}
-		if err := gorgonia.Let(y, gtest.Dense(n.dt, labels, batch, 10)); err != nil {
+		if err := gorgonia.Let(y, gtest.Dense(n.dt, labels, digitsBatch, 10)); err != nil {
 			t.Fatal(err)
 		}
 		if err := vm.RunAll(); err != nil {
 			t.Fatal(err)
 		}
-		if err := solver.Step(gorgonia.NodesToValueGrads(params)); err != nil {
+		if err := solver.Step(gorgonia.NodesToValueGrads(n.params)); err != nil {
 			t.Fatal(err)
 		}
 		vm.Reset()
@@ -104,8 +115,30 @@ func TestStockNetwork(t *testing.T) {
 	if err := vm.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
 
-	g := traced(t, x, logits)
+// digits returns the embedded digits in two parts.
+func digits(t testing.TB) (train, test data.Source) {
+	t.Helper()
+	all, err := data.Digits()
+	if err != nil {
+		t.Fatal(err)
+	}
+	train, test, err = data.Split(all, 0.2, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return train, test
+}
+
+// A trained network of Gorgonia's operations, exported, gives the same classes, counted it has what a count by hand gives, and in fixed point it
+// gives the same bits.
+func TestStockNetwork(t *testing.T) {
+	train, test := digits(t)
+	n := newDigitsNet(t)
+	n.train(train)
+
+	g := traced(t, n.x, n.logits)
 	s, err := g.Summary()
 	if err != nil {
 		t.Fatal(err)
@@ -192,6 +225,80 @@ func TestStockNetwork(t *testing.T) {
 	}
 	same("ONNX Runtime", doubles(rt.Run(t, model, single, shape, 100)))
 	exact("ONNX Runtime", doubles(rt.Run(t, inFixedPoint, single, shape, 100)))
+}
+
+// As a network of package models it keeps its weights in a file, and with the same weights the layers of Define compute its logits: to the bit in
+// fixed point.
+func TestStockNetworkInModels(t *testing.T) {
+	train, test := digits(t)
+	n := newDigitsNet(t)
+	n.train(train)
+	in, _ := images(t, test, 0, digitsBatch)
+	want := run(t, n.x, n.logits, in)
+
+	wrap := func(n digitsNet) *models.Net {
+		t.Helper()
+		net, err := models.Wrap(n.x, n.logits, n.params...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return net
+	}
+	var file bytes.Buffer
+	if err := wrap(n).Save(&file); err != nil {
+		t.Fatal(err)
+	}
+	fresh := newDigitsNet(t)
+	if slices.Equal(run(t, fresh.x, fresh.logits, in), want) {
+		t.Error("training has changed nothing")
+	}
+	if err := wrap(fresh).Load(&file); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(run(t, fresh.x, fresh.logits, in), want) {
+		t.Error("loaded into a fresh graph: other logits")
+	}
+
+	x := gorgonia.NewTensor(gorgonia.NewGraph(), n.dt, 4, gorgonia.WithName("x"), gorgonia.WithShape(n.x.Shape()...))
+	qReLU := func(x *gorgonia.Node) (*gorgonia.Node, error) { return nodes.QReLU(x, 2) }
+	defined, err := models.Define(x, models.Config{Act: qReLU}, func(b *models.Builder, h *gorgonia.Node) *gorgonia.Node {
+		h = b.Act("act1", b.Conv2d("conv", h, models.Conv{Out: 8, Kernel: 3, Pad: 1}))
+		h = b.Flatten("flat", b.MaxPool2d("pool", h, 2, 0, 2))
+		h = b.Act("act2", b.Linear("fc1", h, models.Dense{Out: 32}))
+		return b.Linear("fc2", h, models.Dense{Out: 10})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range n.params {
+		from, to := p.Value().Data().([]float32), defined.Param(p.Name()).Value().Data().([]float32)
+		ins, outs := 1, len(from)
+		if strings.HasPrefix(p.Name(), "fc") && strings.HasSuffix(p.Name(), "weight") { // (in, out) here, (out, in) there
+			ins, outs = p.Shape()[0], p.Shape()[1]
+		}
+		for i := range ins {
+			for o := range outs {
+				to[o*ins+i] = from[i*outs+o]
+			}
+		}
+	}
+	// Gorgonia's products round after each term, this library's vector kernels do not: not the same bits.
+	for i, v := range run(t, defined.Input, defined.Logits, in) {
+		if !(math.Abs(v-want[i]) < 1e-5) {
+			t.Errorf("of Define: logit %d is %v, want %v", i, v, want[i])
+		}
+	}
+	fixed := func(net *models.Net) []float64 {
+		t.Helper()
+		out, err := net.FixedPoint(deploy.FixedPointOptions{InputMax: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return run(t, out.Input, out.Logits, in)
+	}
+	if !slices.Equal(fixed(defined), fixed(wrap(n))) {
+		t.Error("in fixed point: not the same bits")
+	}
 }
 
 // Weights that two layers read, and additions that are no bias, have no fixed-point form.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ftprop/ftprop/deploy"
 	"github.com/ftprop/ftprop/internal/gtest"
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/nodes"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -208,7 +209,12 @@ func TestComputedWeights(t *testing.T) {
 	for i := range in {
 		in[i] = float64(i%7) - 3
 	}
+	at, err := g.At(3)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for range 2 {
+		worst(t, "at another batch size", run(t, at.Input, at.Output, in), run(t, x, y, in))
 		got := evaluate(t, exportOf(t, g, deploy.ONNXOptions{Output: "y"}), array{[]int{3, 64}, in})["y"].data
 		worst(t, "output", got, run(t, x, y, in))
 		data := w.Value().Data().([]float32)
@@ -225,6 +231,47 @@ func TestComputedWeights(t *testing.T) {
 	}
 	if !strings.Contains(s.String(), "bit x float") {
 		t.Errorf("%v", s)
+	}
+}
+
+// A graph at another batch size follows the parameters through all that is computed from them, and has the same parameters.
+func TestAtFollowsParameters(t *testing.T) {
+	for _, dt := range gtest.Dtypes() {
+		n := newNet(t, dt)
+		x := n.param("x", 3, 4)
+		w, b, v := n.param("w", 5, 4), n.param("b", 5), n.param("v", 5, 2)
+		h := n.must(gorgonia.Mul(x, n.must(gorgonia.Transpose(w, 1, 0))))
+		h = n.must(nodes.Sign(n.must(gorgonia.BroadcastAdd(h, n.must(gorgonia.Reshape(b, tensor.Shape{1, 5})), nil, []byte{0}))))
+		scaled := n.must(gorgonia.HadamardProd(n.must(gorgonia.Tanh(v)), n.constant(2)))
+		y := n.must(gorgonia.Mul(h, scaled))
+		g := traced(t, x, y)
+		at, err := g.At(3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, p := range at.Params() {
+			names = append(names, p.Name)
+		}
+		if !slices.Equal(names, []string{"w", "b", "v"}) {
+			t.Errorf("parameters %v", names)
+		}
+		in := gtest.Floats(t, x.Value())
+		for range 3 {
+			worst(t, "at another batch size", run(t, at.Input, at.Output, in), run(t, x, y, in))
+			for i, p := range []*gorgonia.Node{w, b, v} {
+				values, err := opkit.ValuesInPlace(p.Value())
+				if err != nil {
+					t.Fatal(err)
+				}
+				for k := range values.Float32 {
+					values.Float32[k] = -values.Float32[k] + float32(i*k%3)
+				}
+				for k := range values.Float64 {
+					values.Float64[k] = -values.Float64[k] + float64(i*k%3)
+				}
+			}
+		}
 	}
 }
 

@@ -327,6 +327,11 @@ func stockKind(op gorgonia.Op) string {
 	return opkit.Kind(op)
 }
 
+// isStock says whether an operation is Gorgonia's own.
+func isStock(op gorgonia.Op) bool {
+	return strings.HasPrefix(strings.TrimPrefix(typeName(op), "*"), "gorgonia.")
+}
+
 func isDropout(op any) bool {
 	_, ok := op.(*nn.Dropout)
 	return ok

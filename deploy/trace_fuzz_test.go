@@ -38,11 +38,25 @@ func FuzzTrace(f *testing.F) {
 		batch := 1 + pick(3)
 		shape := [][]int{{batch, 3}, {batch, 5}, {batch, 2, 6, 4}}[pick(3)]
 		x := n.param("x", shape...)
-		param := func(shape ...int) *gorgonia.Node { // float32 holds its elements, as files do
+		param := func(shape ...int) *gorgonia.Node { // float32 holds its elements, as files do; or what is computed from it, exactly
 			p := n.param("p"+string(rune('a'+len(n.g.AllNodes())%26))+string(rune('a'+len(n.g.AllNodes())/26)), shape...)
 			w := p.Value().Data().([]float64)
 			for i := range w {
 				w[i] = float64(float32(w[i]))
+			}
+			switch size := p.Shape().TotalSize(); pick(6) {
+			case 1:
+				p = n.must(gorgonia.HadamardProd(n.must(gorgonia.HadamardProd(n.must(nodes.Sign(p)), n.must(gorgonia.Abs(p)))), n.constant(0.5)))
+			case 2:
+				p = n.must(gorgonia.Reshape(n.must(gorgonia.Abs(n.must(gorgonia.Reshape(p, tensor.Shape{size})))), shape))
+			case 3:
+				if len(shape) == 2 {
+					p = n.must(gorgonia.BroadcastHadamardProd(p, n.must(nodes.Sign(n.param("s"+p.Name(), shape[0], 1))), nil, []byte{1}))
+				}
+			case 4:
+				if len(shape) == 2 && shape[0] == shape[1] {
+					p = n.must(gorgonia.Transpose(p, 1, 0))
+				}
 			}
 			return p
 		}

@@ -117,9 +117,6 @@ func (n *Net) fixedPoint(o deploy.FixedPointOptions) (*Net, error) {
 	if err := n.made(); err != nil {
 		return nil, err
 	}
-	if n.build == nil {
-		return nil, errors.New("a graph that Wrap was given cannot be built anew, want Define")
-	}
 	if n.fixed != nil {
 		return nil, errors.New("it is in fixed point already")
 	}
@@ -134,6 +131,13 @@ func (n *Net) fixedPoint(o deploy.FixedPointOptions) (*Net, error) {
 	g, err = g.FixedPoint(o)
 	if err != nil {
 		return nil, within(err, "deploy: "+n.name+" in fixed point: ")
+	}
+	if n.build == nil {
+		out, err := n.again(g)
+		if err == nil {
+			out.fixed = &fixedPoint{input: round}
+		}
+		return out, err
 	}
 	shape := n.Input.Shape().Clone()
 	shape[0] = 1

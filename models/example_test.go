@@ -201,7 +201,7 @@ func ExampleDefine() {
 	// fc.bias (10)
 }
 
-// Weights of a graph that was built by hand, in a file.
+// Weights of a graph that was built by hand, in a file, and the graph for another batch size.
 func ExampleWrap() {
 	build := func(init gorgonia.InitWFn) (*models.Net, error) {
 		g := gorgonia.NewGraph()
@@ -231,5 +231,13 @@ func ExampleWrap() {
 		return
 	}
 	fmt.Println(again.Param("w2").Value().Data())
-	// Output: [1 1 1 1 1 1]
+	five, err := again.At(5)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(five.Logits.Shape())
+	// Output:
+	// [1 1 1 1 1 1]
+	// (5, 2)
 }

@@ -1,6 +1,9 @@
 package models
 
 import (
+	"fmt"
+
+	"github.com/ftprop/ftprop/deploy"
 	"github.com/ftprop/ftprop/ops/nn"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
@@ -96,16 +99,23 @@ func (n *Net) Buffers() []Buffer {
 // At returns the network for another batch size: a graph of its own on the same memory for weights and running statistics, so
 // that it shows at once what training changes. It is in evaluation mode, whatever machine runs it: batch normalisation uses the
 // running statistics, and there is no dropout. Both have one memory, so only one of them may run at a time: between two steps of
-// training, on the goroutine that trains or while it waits. A network of Wrap is an error. The package's documentation has how to evaluate beside training.
+// training, on the goroutine that trains or while it waits. Of a network of Wrap see deploy.Graph.At, too. The package's documentation has how to
+// evaluate beside training.
 func (n *Net) At(batch int) (*Net, error) {
 	if err := n.made(); err != nil {
 		return nil, errors.WithMessage(err, "models: At")
 	}
-	if n.build == nil {
-		return nil, errors.Errorf("models: %s at another batch size: a graph that Wrap was given cannot be built anew, want Define", n.name)
-	}
 	if batch < 1 {
 		return nil, errors.Errorf("models: %s at batch size %d, want 1 or more", n.name, batch)
+	}
+	if n.build == nil {
+		return deployed(n, fmt.Sprintf("%s at batch size %d", n.name, batch), func(g *deploy.Graph) (*Net, error) {
+			g, err := g.At(batch)
+			if err != nil {
+				return nil, err
+			}
+			return n.again(g)
+		})
 	}
 	shape := n.Input.Shape().Clone()
 	shape[0] = batch

@@ -1,8 +1,10 @@
 package models
 
 import (
+	"slices"
 	"strings"
 
+	"github.com/ftprop/ftprop/deploy"
 	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/ops"
 	"github.com/ftprop/ftprop/ops/nn"
@@ -21,9 +23,8 @@ import (
 // Running statistics of nodes.BatchNorm are saved and loaded under the name of its scale, less ".weight". Gorgonia's own batch
 // normalisation hides its statistics, and is an error.
 //
-// What a graph by itself cannot give is the same network at another batch size, or with rounded weights: At and FixedPoint are errors, and so
-// is a train.Trainer that is to evaluate, which it does at a batch size of its own. They need a function that builds the graph: see Define.
-// A train.Stepper takes any graph.
+// At and FixedPoint build the graph anew from its operations, as package deploy does: those that deploy.Trace does not know, and other batch
+// sizes of a graph that mixes samples, are errors that name node and operation.
 func Wrap(input, logits *gorgonia.Node, params ...*gorgonia.Node) (*Net, error) {
 	n, err := wrap(input, logits, params)
 	return n, opkit.In("models", errors.WithMessage(err, "Wrap"))
@@ -78,8 +79,14 @@ func wrap(input, logits *gorgonia.Node, params gorgonia.Nodes) (*Net, error) {
 			return nil, errors.Errorf("the logits do not depend on parameter %q", p.Name())
 		}
 	}
+	data := map[*gorgonia.Node]bool{input: true} // what depends on the input: of weights a Sign is no layer
 	for _, x := range operations {
-		if _, ok := x.Op().(ops.Activation); ok {
+		in, err := opkit.InputsOf(x)
+		if err != nil {
+			return nil, err
+		}
+		data[x] = slices.ContainsFunc(in, func(c *gorgonia.Node) bool { return data[c] })
+		if _, ok := x.Op().(ops.Activation); ok && data[x] {
 			n.Hidden = append(n.Hidden, x)
 			n.hiddenNames = append(n.hiddenNames, x.Name())
 			n.acts, n.single = append(n.acts, identity(gorgonia.Nodes{x})), append(n.single, true)
@@ -98,7 +105,7 @@ func (n *Net) adopt(p *gorgonia.Node) error {
 		return errors.Errorf("%q is of another graph than the input", p.Name())
 	case p == n.Input || p.Op() != nil:
 		return errors.Errorf("%q is not a variable beside the input", p.Name())
-	case p.Name() == "" || n.byName[p.Name()] != nil:
+	case p.Name() == "" || p.Name() == n.Input.Name() || n.byName[p.Name()] != nil:
 		return errors.Errorf("%q names two, or none: want a name for each", p.Name())
 	case p.Dims() == 0:
 		return errors.Errorf("%q is a scalar, want a tensor", p.Name())
@@ -127,4 +134,37 @@ func (n *Net) remember(x *gorgonia.Node, op *nn.BatchNorm) error {
 	}
 	n.norms = append(n.norms, namedNorm{name, op, new(int64)})
 	return nil
+}
+
+// again wraps what package deploy made of the graph of a wrapped network: its parameters are in the order of the first ones', and layers and
+// statistics have the same names.
+func (n *Net) again(g *deploy.Graph) (*Net, error) {
+	byName := map[string]*gorgonia.Node{}
+	for _, p := range g.Params() {
+		byName[p.Name] = p.Node
+	}
+	var params gorgonia.Nodes
+	for _, name := range n.paramNames {
+		if p := byName[name]; p != nil {
+			params = append(params, p)
+			delete(byName, name)
+		}
+	}
+	for _, p := range g.Params() { // in fixed point, what was computed from others
+		if byName[p.Name] != nil {
+			params = append(params, p.Node)
+		}
+	}
+	out, err := wrap(g.Input, g.Output, params)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.EqualFunc(out.Hidden, g.Hidden, func(h *gorgonia.Node, of deploy.Named) bool { return h == of.Node }) || len(out.norms) != len(n.norms) {
+		return nil, errors.Errorf("%d activations and %d normalisations are not the %d and %d of before", len(out.Hidden), len(out.norms), len(n.Hidden), len(n.norms))
+	}
+	out.hiddenNames, out.fixed = n.hiddenNames, n.fixed
+	for i, norm := range n.norms {
+		out.norms[i].name, out.norms[i].batches = norm.name, norm.batches
+	}
+	return out, nil
 }

@@ -2,12 +2,14 @@ package models_test
 
 import (
 	"bytes"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
 
 	"github.com/ftprop/ftprop/deploy"
 	"github.com/ftprop/ftprop/internal/gtest"
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/nodes"
 	"gorgonia.org/gorgonia"
@@ -74,12 +76,131 @@ func TestWrapSavesAndLoads(t *testing.T) {
 		other, err := models.Wrap(n.x, gorgonia.Must(nodes.Sign(n.logits)), n.params...)
 		other = must(t, other, err)
 		gtest.WantError(t, "another activation", other.Load(bytes.NewReader(saved)), "activation")
-
-		_, err = a.At(1)
-		gtest.WantError(t, "At", err, "models: Graph", "Define")
-		_, err = a.FixedPoint(deploy.FixedPointOptions{InputMax: 4})
-		gtest.WantError(t, "FixedPoint", err, "models: Graph")
 	}
+}
+
+// signWeights is a network whose weights are computed from its parameters.
+func signWeights(t testing.TB, dt tensor.Dtype) handMade {
+	t.Helper()
+	x := input(dt, 3, 6)
+	param := func(name string, shape ...int) *gorgonia.Node {
+		return gtest.Input(x.Graph(), name, dt, normals(tensor.Shape(shape).TotalSize()), shape...)
+	}
+	must := gorgonia.Must
+	w, b, v := param("w", 5, 6), param("b", 5), param("v", 5, 4)
+	h := must(nodes.Linear(x, must(nodes.Sign(w)), nil))
+	h = must(gorgonia.BroadcastAdd(h, must(gorgonia.Reshape(b, tensor.Shape{1, 5})), nil, []byte{0}))
+	return handMade{x, must(gorgonia.Mul(must(nodes.Sign(h)), must(gorgonia.Tanh(v)))), gorgonia.Nodes{v, b, w}}
+}
+
+// A wrapped graph at another batch size computes what the training graph does in evaluation, also after training has gone on.
+func TestWrapAt(t *testing.T) {
+	for _, dt := range gtest.Dtypes() {
+		for name, n := range map[string]handMade{"layers": newHandMade(t, dt, 1), "computed weights": signWeights(t, dt)} {
+			net, err := models.Wrap(n.x, n.logits, n.params...)
+			net = must(t, net, err)
+			if _, err := net.Summary(); err != nil || len(net.Hidden) != 1 {
+				t.Errorf("%s: %d activations, %v", name, len(net.Hidden), err)
+			}
+			at, err := net.At(6)
+			at = must(t, at, err)
+			if !slices.Equal(at.ParamNames(), net.ParamNames()) || !slices.Equal(at.HiddenNames(), net.HiddenNames()) || !slices.EqualFunc(at.Buffers(), net.Buffers(), sameBuffer) {
+				t.Errorf("%s: parameters %v, activations %v, buffers %v", name, at.ParamNames(), at.HiddenNames(), at.Buffers())
+			}
+			a, b := normals(n.x.Shape().TotalSize()), make([]float64, n.x.Shape().TotalSize())
+			for i := range b {
+				b[i] = -a[i] / 2
+			}
+			for range 2 {
+				logits(t, net, a) // running statistics move
+				got := logits(t, at, append(slices.Clone(a), b...))
+				want := append(logits(t, net, a, gorgonia.EvalMode()), logits(t, net, b, gorgonia.EvalMode())...)
+				gtest.Compare(t, name, got, want)
+				for _, p := range net.Params() { // as a solver does
+					v, err := opkit.ValuesInPlace(p.Value())
+					if err != nil {
+						t.Fatal(err)
+					}
+					for i := range v.Float32 {
+						v.Float32[i] = 0.1 - v.Float32[i]
+					}
+					for i := range v.Float64 {
+						v.Float64[i] = 0.1 - v.Float64[i]
+					}
+				}
+			}
+			var file bytes.Buffer
+			if err := at.Save(&file); err != nil {
+				t.Fatal(err)
+			}
+			if err := net.Load(&file); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			again, err := at.At(1)
+			gtest.Compare(t, name+" again", logits(t, must(t, again, err), a[:len(a)/3]), logits(t, net, a, gorgonia.EvalMode())[:net.Config().Classes])
+		}
+	}
+}
+
+func sameBuffer(a, b models.Buffer) bool { return a.Name == b.Name && slices.Equal(a.Shape, b.Shape) }
+
+// A wrapped graph has a fixed-point form, which computes the same bits at any batch size and is saved and loaded.
+func TestWrapFixedPoint(t *testing.T) {
+	for _, dt := range gtest.Dtypes() {
+		fixed := func(seed uint64) (net, fixed *models.Net) {
+			t.Helper()
+			n := newHandMade(t, dt, seed)
+			net, err := models.Wrap(n.x, n.logits, n.params...)
+			net = must(t, net, err)
+			logits(t, net, normals(3*64))
+			fixed, err = net.FixedPoint(deploy.FixedPointOptions{InputBits: 12})
+			return net, must(t, fixed, err)
+		}
+		net, a := fixed(1)
+		_, b := fixed(2)
+		x := normals(3 * 64)
+		want := logits(t, a, x)
+		for i, v := range logits(t, net, x, gorgonia.EvalMode()) {
+			if math.Abs(v-want[i]) > 0.02*(1+math.Abs(v)) {
+				t.Errorf("%v: logit %d in fixed point is %v, before %v", dt, i, want[i], v)
+			}
+		}
+		var file bytes.Buffer
+		if err := a.Save(&file); err != nil {
+			t.Fatal(err)
+		}
+		saved := file.Bytes()
+		if err := b.Load(bytes.NewReader(saved)); err != nil {
+			t.Fatal(err)
+		}
+		at, err := b.At(1)
+		at = must(t, at, err)
+		for i := range 3 {
+			if got := logits(t, at, x[64*i:64*(i+1)]); !slices.Equal(got, want[5*i:5*(i+1)]) {
+				t.Errorf("%v: sample %d alone: %v, want %v", dt, i, got, want[5*i:5*(i+1)])
+			}
+		}
+		gtest.WantError(t, "weights in fixed point", net.Load(bytes.NewReader(saved)), "fixed point")
+		_, err = at.FixedPoint(deploy.FixedPointOptions{})
+		gtest.WantError(t, "twice", err, "models: Graph in fixed point", "already")
+	}
+}
+
+// What package deploy cannot build anew is its error.
+func TestWrapAtErrors(t *testing.T) {
+	n := newHandMade(t, tensor.Float32, 1)
+	each := gtest.Input(n.x.Graph(), "each", tensor.Float32, normals(15), 3, 5)
+	net, err := models.Wrap(n.x, gorgonia.Must(gorgonia.Add(n.logits, each)), append(n.params, each)...)
+	net = must(t, net, err)
+	_, err = net.At(0)
+	gtest.WantError(t, "no samples", err, "models: Graph at batch size 0", "1 or more")
+	_, err = net.At(4)
+	gtest.WantError(t, "samples of their own", err, "models: Graph at batch size 4: it has no other batch size than 3", "+")
+	if _, err = net.At(3); err != nil {
+		t.Error(err)
+	}
+	_, err = net.FixedPoint(deploy.FixedPointOptions{})
+	gtest.WantError(t, "no bias", err, "models: Graph in fixed point", "for each channel")
 }
 
 // A graph of which something would be lost is refused.

@@ -10,6 +10,7 @@ import (
 	"github.com/ftprop/ftprop/data"
 	"github.com/ftprop/ftprop/diagnostics"
 	"github.com/ftprop/ftprop/internal/atomicfile"
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/solvers"
 	"github.com/pkg/errors"
@@ -448,8 +449,11 @@ func newProbe(c *Config) (*probe, error) {
 	if err != nil {
 		return nil, errors.WithMessage(err, "train: look at the layers")
 	}
-	// All hidden layers lie on the way to the first parameter.
-	if _, err := gorgonia.Grad(g.cost, net.Params()[0]); err != nil {
+	first, err := firstParam(net)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := gorgonia.Grad(g.cost, first); err != nil {
 		return nil, errors.Wrap(err, "train: look at the layers: gradients")
 	}
 	p := &probe{graph: g, batch: net.Input.Shape()[0]}
@@ -461,6 +465,32 @@ func newProbe(c *Config) (*probe, error) {
 	}
 	p.vm = gorgonia.NewTapeMachine(net.Input.Graph(), gorgonia.EvalMode())
 	return p, nil
+}
+
+// firstParam returns the parameter that is used first: all hidden layers lie on the way to it.
+func firstParam(net *models.Net) (first *gorgonia.Node, err error) {
+	under := map[*gorgonia.Node]*gorgonia.Node{} // a parameter that a node depends on, for nodes that do not depend on the input
+	data := map[*gorgonia.Node]bool{net.Input: true}
+	err = opkit.Walk(net.Logits, func(n, _ *gorgonia.Node) (bool, error) {
+		if n.Op() == nil && n != net.Input {
+			under[n] = n
+		}
+		return n.Op() != nil, nil
+	}, func(n *gorgonia.Node, in gorgonia.Nodes) {
+		var p *gorgonia.Node
+		for _, c := range in {
+			data[n] = data[n] || data[c]
+			if p == nil {
+				p = under[c]
+			}
+		}
+		if !data[n] {
+			under[n] = p
+		} else if first == nil {
+			first = p
+		}
+	})
+	return first, err
 }
 
 func (p *probe) look(workers int) ([]diagnostics.LayerStats, error) {

@@ -22,6 +22,7 @@ import (
 	"github.com/ftprop/ftprop/examples/command"
 	"github.com/ftprop/ftprop/internal/atomicfile"
 	"github.com/ftprop/ftprop/internal/gemm"
+	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/solvers"
 	"github.com/ftprop/ftprop/train"
@@ -94,20 +95,26 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if err := command.Check(command.Count{Flag: "batch", N: *batch, Least: 2, Most: 4096}, command.Count{Flag: "steps", N: *steps, Least: 1, Most: 1_000_000}); err != nil {
 		return err
 	}
-	n := &net{g: gorgonia.NewGraph(), act: a, rng: rand.New(rand.NewPCG(0, 1))}
-	var solver gorgonia.Solver
-	switch *engine {
-	case "ftprop":
-		n.layers = ours()
-		solver = &solvers.Adam{LearnRate: 2.5e-4, WeightDecay: 5e-4}
-	case "stock":
-		n.layers = stock()
-		solver = gorgonia.NewAdamSolver(gorgonia.WithLearnRate(2.5e-4), gorgonia.WithL2Reg(5e-4))
-	default:
+	if *engine != "ftprop" && *engine != "stock" {
 		return errors.Errorf("no engine %q: want ftprop or stock", *engine)
 	}
+	net, err := m.network(*batch, a)
+	if err != nil {
+		return err
+	}
+	madds, err := multiplyAdds(net)
+	if err != nil {
+		return err
+	}
+	c := train.StepperConfig{Input: net.Input, Logits: net.Logits, Params: net.Params(), Solver: &solvers.Adam{LearnRate: 2.5e-4, WeightDecay: 5e-4}}
+	if *engine == "stock" {
+		if c, err = stock(net); err != nil {
+			return err
+		}
+		c.Solver = gorgonia.NewAdamSolver(gorgonia.WithLearnRate(2.5e-4), gorgonia.WithL2Reg(5e-4))
+	}
 	r := result{Engine: *engine, Kernels: gemm.Kernels(), Model: *name, Act: *act, Batch: *batch, Threads: runtime.GOMAXPROCS(0), Steps: *steps}
-	measure := func() error { return r.measure(ctx, n, m, solver) }
+	measure := func() error { return r.measure(ctx, c, madds) }
 	if *prof == "" {
 		err = measure()
 	} else {
@@ -136,26 +143,63 @@ func profiled(path string, f func() error) error {
 	return errors.WithMessage(err, "-cpuprofile")
 }
 
-func (r *result) measure(ctx context.Context, n *net, m model, solver gorgonia.Solver) error {
-	xs := make([]float32, r.Batch*tensor.Shape(m.input).TotalSize())
-	for i := range xs {
-		xs[i] = float32(n.rng.NormFloat64())
+// model is a network of the paper: the size in which it is timed, and its constructor.
+type model struct {
+	input  []int // of a sample
+	batch  int   // if none is given
+	build  func(x *gorgonia.Node, cfg models.Config) (*models.Net, error)
+	config models.Config
+}
+
+func modelByName(name string) (model, error) {
+	switch name {
+	case "mlp":
+		return model{[]int{1, 28, 28}, 64, models.MLP, models.Config{}}, nil
+	case "convnet4":
+		return model{[]int{3, 32, 32}, 64, models.ConvNet4, models.Config{}}, nil
+	case "convnet8":
+		return model{[]int{3, 40, 40}, 64, models.ConvNet8, models.Config{BatchNorm: true}}, nil
+	case "resnet18":
+		return model{[]int{3, 32, 32}, 16, models.ResNet18, models.Config{}}, nil
 	}
-	labels := make([]int, r.Batch)
-	for i := range labels {
-		labels[i] = n.rng.IntN(10)
+	return model{}, errors.Errorf("no model %q: want mlp, convnet4, convnet8 or resnet18", name)
+}
+
+func (m model) network(batch int, act nodes.Activation) (*models.Net, error) {
+	shape := append([]int{batch}, m.input...)
+	x := gorgonia.NewTensor(gorgonia.NewGraph(), tensor.Float32, len(shape), gorgonia.WithName("x"), gorgonia.WithShape(shape...))
+	m.config.Act = act
+	return m.build(x, m.config)
+}
+
+// multiplyAdds is what a forward pass of a batch takes.
+func multiplyAdds(net *models.Net) (total int64, err error) {
+	s, err := net.Summary()
+	if err != nil {
+		return 0, err
 	}
-	x := gorgonia.NewTensor(n.g, tensor.Float32, 4, gorgonia.WithName("x"), gorgonia.WithShape(append([]int{r.Batch}, m.input...)...))
-	logits := m.build(n, x)
-	if n.err != nil {
-		return n.err
+	for _, o := range s.Operations {
+		total += o.MultiplyAdds
 	}
-	stepper, err := train.NewStepper(train.StepperConfig{Input: x, Logits: logits, Params: n.params, Solver: solver})
+	return total * int64(net.Input.Shape()[0]), nil
+}
+
+// measure takes steps on random images. A forward pass takes so many multiply-adds.
+func (r *result) measure(ctx context.Context, c train.StepperConfig, madds int64) error {
+	stepper, err := train.NewStepper(c)
 	if err != nil {
 		return err
 	}
 	defer stepper.Close()
-	copy(stepper.X.Float32s(), xs)
+	rng := rand.New(rand.NewPCG(0, 1))
+	xs := stepper.X.Float32s()
+	for i := range xs {
+		xs[i] = float32(rng.NormFloat64())
+	}
+	labels := make([]int, r.Batch)
+	for i := range labels {
+		labels[i] = rng.IntN(10)
+	}
 	if err := stepper.SetLabels(labels); err != nil {
 		return err
 	}
@@ -189,7 +233,7 @@ func (r *result) measure(ctx context.Context, n *net, m model, solver gorgonia.S
 	median := times[len(times)/2]
 	r.MedianMS, r.MinMS = ms(median), ms(times[0])
 	r.ImagesPerS = float64(r.Batch) / median.Seconds()
-	r.GFLOPs = 6 * float64(n.madds) / median.Seconds() / 1e9
+	r.GFLOPs = 6 * float64(madds) / median.Seconds() / 1e9
 	r.AllocsPerStep = (after.Mallocs - before.Mallocs) / uint64(r.Steps)
 	r.KBytesPerStep = (after.TotalAlloc - before.TotalAlloc) / uint64(r.Steps) / 1024
 	var usage syscall.Rusage
