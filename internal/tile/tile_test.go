@@ -283,7 +283,7 @@ func FuzzTile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed uint64, op, vectors, pixels, mode, segments, words, maxInput, flags, flushBelow uint8) {
 		m := modes[int(mode)%len(modes)]
 		j := job{
-			op: Op(op % 2), mode: m.mode, steps: m.steps, vectors: int(vectors)%MaxVectors + 1, segments: int(segments)%7 + 1, words: int(words)%50 + 1,
+			op: Op(op % 2), mode: m.mode, steps: m.steps, vectors: int(vectors)%MaxVectors + 1, segments: int(segments)%3 + 1, words: int(words)%40 + 1,
 			mul: flags&1 != 0, add: flags&2 != 0, extremes: flags&4 != 0, startsInside: flags&8 != 0, flushBelow: int(flushBelow), seed: seed,
 		}
 		for _, s := range available() {
