@@ -10553,6 +10553,8 @@ vector:
 	MOVQ  272(AX), R13
 	MOVQ  280(AX), R14
 	MOVQ  328(AX), R12
+	CMPQ  R12, $0x02
+	JLE   direct
 
 segment:
 	MOVQ (R13), R9
@@ -10627,17 +10629,19 @@ fits:
 	VPADDD   Y4, Y10, Y10
 	VPMADDWD wordOnes<>+0(SB), Y5, Y5
 	VPADDD   Y5, Y11, Y11
-	MOVQ     256(AX), R8
-	TESTQ    R8, R8
-	JZ       multiplied
-	VMOVDQU  (R8)(DX*1), Y0
-	VPMULLD  Y0, Y6, Y6
-	VPMULLD  Y0, Y8, Y8
-	VPMULLD  Y0, Y10, Y10
-	VMOVDQU  32(R8)(DX*1), Y0
-	VPMULLD  Y0, Y7, Y7
-	VPMULLD  Y0, Y9, Y9
-	VPMULLD  Y0, Y11, Y11
+
+finish:
+	MOVQ    256(AX), R8
+	TESTQ   R8, R8
+	JZ      multiplied
+	VMOVDQU (R8)(DX*1), Y0
+	VPMULLD Y0, Y6, Y6
+	VPMULLD Y0, Y8, Y8
+	VPMULLD Y0, Y10, Y10
+	VMOVDQU 32(R8)(DX*1), Y0
+	VPMULLD Y0, Y7, Y7
+	VPMULLD Y0, Y9, Y9
+	VPMULLD Y0, Y11, Y11
 
 multiplied:
 	CMPQ   192(AX), $0x00
@@ -10814,6 +10818,43 @@ done:
 	VZEROUPPER
 	RET
 
+direct:
+	MOVQ (R13), R9
+	ADDQ $0x08, R13
+	MOVQ 288(AX), R10
+
+directWord:
+	VMOVDQU      (R8), Y0
+	VMOVDQU      32(R8), Y1
+	VPBROADCASTD (BX)(R9*1), Y2
+	VPMADDUBSW   Y0, Y2, Y3
+	VPMADDWD     wordOnes<>+0(SB), Y3, Y3
+	VPADDD       Y3, Y6, Y6
+	VPMADDUBSW   Y1, Y2, Y2
+	VPMADDWD     wordOnes<>+0(SB), Y2, Y2
+	VPADDD       Y2, Y7, Y7
+	VPBROADCASTD (SI)(R9*1), Y2
+	VPMADDUBSW   Y0, Y2, Y3
+	VPMADDWD     wordOnes<>+0(SB), Y3, Y3
+	VPADDD       Y3, Y8, Y8
+	VPMADDUBSW   Y1, Y2, Y2
+	VPMADDWD     wordOnes<>+0(SB), Y2, Y2
+	VPADDD       Y2, Y9, Y9
+	VPBROADCASTD (DI)(R9*1), Y2
+	VPMADDUBSW   Y0, Y2, Y0
+	VPMADDWD     wordOnes<>+0(SB), Y0, Y0
+	VPADDD       Y0, Y10, Y10
+	VPMADDUBSW   Y1, Y2, Y0
+	VPMADDWD     wordOnes<>+0(SB), Y0, Y0
+	VPADDD       Y0, Y11, Y11
+	ADDQ         $0x04, R9
+	ADDQ         CX, R8
+	DECQ         R10
+	JNZ          directWord
+	DECQ         R14
+	JNZ          direct
+	JMP          finish
+
 // func bytesAVX2_2(t *byte, vectors int)
 // Requires: AVX, AVX2, CMOV
 TEXT ·bytesAVX2_2(SB), NOSPLIT, $0-16
@@ -10838,6 +10879,8 @@ vector:
 	MOVQ  272(AX), R12
 	MOVQ  280(AX), R13
 	MOVQ  328(AX), R11
+	CMPQ  R11, $0x02
+	JLE   direct
 
 segment:
 	MOVQ (R12), R8
@@ -10897,15 +10940,17 @@ fits:
 	VPADDD   Y2, Y6, Y6
 	VPMADDWD wordOnes<>+0(SB), Y3, Y3
 	VPADDD   Y3, Y7, Y7
-	MOVQ     256(AX), DI
-	TESTQ    DI, DI
-	JZ       multiplied
-	VMOVDQU  (DI)(DX*1), Y0
-	VPMULLD  Y0, Y4, Y4
-	VPMULLD  Y0, Y6, Y6
-	VMOVDQU  32(DI)(DX*1), Y0
-	VPMULLD  Y0, Y5, Y5
-	VPMULLD  Y0, Y7, Y7
+
+finish:
+	MOVQ    256(AX), DI
+	TESTQ   DI, DI
+	JZ      multiplied
+	VMOVDQU (DI)(DX*1), Y0
+	VPMULLD Y0, Y4, Y4
+	VPMULLD Y0, Y6, Y6
+	VMOVDQU 32(DI)(DX*1), Y0
+	VPMULLD Y0, Y5, Y5
+	VPMULLD Y0, Y7, Y7
 
 multiplied:
 	CMPQ   192(AX), $0x00
@@ -11033,6 +11078,36 @@ done:
 	VZEROUPPER
 	RET
 
+direct:
+	MOVQ (R12), R8
+	ADDQ $0x08, R12
+	MOVQ 288(AX), R9
+
+directWord:
+	VMOVDQU      (DI), Y0
+	VMOVDQU      32(DI), Y1
+	VPBROADCASTD (BX)(R8*1), Y2
+	VPMADDUBSW   Y0, Y2, Y3
+	VPMADDWD     wordOnes<>+0(SB), Y3, Y3
+	VPADDD       Y3, Y4, Y4
+	VPMADDUBSW   Y1, Y2, Y2
+	VPMADDWD     wordOnes<>+0(SB), Y2, Y2
+	VPADDD       Y2, Y5, Y5
+	VPBROADCASTD (SI)(R8*1), Y2
+	VPMADDUBSW   Y0, Y2, Y0
+	VPMADDWD     wordOnes<>+0(SB), Y0, Y0
+	VPADDD       Y0, Y6, Y6
+	VPMADDUBSW   Y1, Y2, Y0
+	VPMADDWD     wordOnes<>+0(SB), Y0, Y0
+	VPADDD       Y0, Y7, Y7
+	ADDQ         $0x04, R8
+	ADDQ         CX, DI
+	DECQ         R9
+	JNZ          directWord
+	DECQ         R13
+	JNZ          direct
+	JMP          finish
+
 // func bytesAVX2_1(t *byte, vectors int)
 // Requires: AVX, AVX2, CMOV
 TEXT ·bytesAVX2_1(SB), NOSPLIT, $0-16
@@ -11052,6 +11127,8 @@ vector:
 	MOVQ  272(AX), R11
 	MOVQ  280(AX), R12
 	MOVQ  328(AX), R10
+	CMPQ  R10, $0x02
+	JLE   direct
 
 segment:
 	MOVQ (R11), DI
@@ -11096,13 +11173,15 @@ fits:
 	VPADDD   Y0, Y2, Y2
 	VPMADDWD wordOnes<>+0(SB), Y1, Y1
 	VPADDD   Y1, Y3, Y3
-	MOVQ     256(AX), SI
-	TESTQ    SI, SI
-	JZ       multiplied
-	VMOVDQU  (SI)(DX*1), Y0
-	VPMULLD  Y0, Y2, Y2
-	VMOVDQU  32(SI)(DX*1), Y0
-	VPMULLD  Y0, Y3, Y3
+
+finish:
+	MOVQ    256(AX), SI
+	TESTQ   SI, SI
+	JZ      multiplied
+	VMOVDQU (SI)(DX*1), Y0
+	VPMULLD Y0, Y2, Y2
+	VMOVDQU 32(SI)(DX*1), Y0
+	VPMULLD Y0, Y3, Y3
 
 multiplied:
 	CMPQ   192(AX), $0x00
@@ -11180,6 +11259,29 @@ done:
 	JNE  vector
 	VZEROUPPER
 	RET
+
+direct:
+	MOVQ (R11), DI
+	ADDQ $0x08, R11
+	MOVQ 288(AX), R8
+
+directWord:
+	VMOVDQU      (SI), Y0
+	VMOVDQU      32(SI), Y1
+	VPBROADCASTD (BX)(DI*1), Y4
+	VPMADDUBSW   Y0, Y4, Y0
+	VPMADDWD     wordOnes<>+0(SB), Y0, Y0
+	VPADDD       Y0, Y2, Y2
+	VPMADDUBSW   Y1, Y4, Y0
+	VPMADDWD     wordOnes<>+0(SB), Y0, Y0
+	VPADDD       Y0, Y3, Y3
+	ADDQ         $0x04, DI
+	ADDQ         CX, SI
+	DECQ         R8
+	JNZ          directWord
+	DECQ         R12
+	JNZ          direct
+	JMP          finish
 
 // func bitsAVX2_2(t *byte, vectors int)
 // Requires: AVX, AVX2, CMOV

@@ -201,7 +201,7 @@ func (s *Set) inputs() []int {
 	if s.Wide {
 		return []int{1, 3, 127, 255}
 	}
-	return []int{1, 3, 5, 100, 127, MaxInput}
+	return []int{1, 3, 5, 40, 64, 127, MaxInput} // Flush may be 3 for 40, 2 for 64
 }
 
 // eachKernel runs f for the kernels of all sets that are not portable.
