@@ -8,7 +8,7 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// avx2Pixels is for which numbers of pixels there are kernels: as many as 16 registers hold narrow and wide sums for.
+// avx2Pixels is for which numbers of pixels there are kernels: up to as many as 16 registers hold narrow and wide sums for.
 var avx2Pixels = map[op][]int{bytes: {3, 2, 1}, bits: {2, 1}}
 
 func avx2Name(op op, pixels int) string { return fmt.Sprintf("%sAVX2_%d", op.name, pixels) }
@@ -221,7 +221,7 @@ func widen(op op, narrow, wide halfVectors) {
 	}
 }
 
-// finishAVX2 makes results of a vector's sums, which is at bytes from the start of a row of numbers of 4 bytes.
+// finishAVX2 makes results of a vector's sums. In a row of numbers of 4 bytes the vector's are at bytes from the start.
 func finishAVX2(t tile, at, row reg.Register, sums halfVectors) {
 	element := func(base reg.Register, h int) Mem { return Mem{Base: base, Index: at, Scale: 1, Disp: 32 * h} }
 	mul := load(t.at(fieldMul))
@@ -322,8 +322,8 @@ func finishAVX2(t tile, at, row reg.Register, sums halfVectors) {
 			VPADDD(top, level, level)
 		}
 		low, high := levels[0], levels[1]
-		VPACKSSDW(high, low, low) // of each lane's four numbers
-		VPERMQ(U8(0b11_01_10_00), low, low)
+		VPACKSSDW(high, low, low)           // of each lane's four numbers
+		VPERMQ(U8(0b11_01_10_00), low, low) // in their order
 		VEXTRACTI128(U8(1), low, high.AsX())
 		VPACKUSWB(high.AsX(), low.AsX(), low.AsX())
 		VMOVDQU(low.AsX(), Mem{Base: place(p, 2)})
