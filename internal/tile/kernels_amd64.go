@@ -8,24 +8,23 @@ import "unsafe"
 
 // The kernels' offsets of fields and numbers of modes are right, or this does not compile.
 var (
-	fields Tile
-	_      = [1]struct{}{}[unsafe.Offsetof(fields.X)-0]
-	_      = [1]struct{}{}[unsafe.Offsetof(fields.Out)-64]
-	_      = [1]struct{}{}[unsafe.Offsetof(fields.T)-128]
-	_      = [1]struct{}{}[unsafe.Offsetof(fields.Add)-192]
-	_      = [1]struct{}{}[unsafe.Offsetof(fields.Mul)-256]
-	_      = [1]struct{}{}[unsafe.Offsetof(fields.W)-264]
-	_      = [1]struct{}{}[unsafe.Offsetof(fields.Offsets)-272]
-	_      = [1]struct{}{}[unsafe.Offsetof(fields.Segments)-280]
-	_      = [1]struct{}{}[unsafe.Offsetof(fields.Words)-288]
-	_      = [1]struct{}{}[unsafe.Offsetof(fields.Steps)-296]
-	_      = [1]struct{}{}[unsafe.Offsetof(fields.Mode)-304]
-	_      = [1]struct{}{}[unsafe.Offsetof(fields.Base)-312]
-	_      = [1]struct{}{}[unsafe.Offsetof(fields.Step)-320]
-	_      = [1]struct{}{}[unsafe.Offsetof(fields.Flush)-328]
-	_      = [1]struct{}{}[Sums-0]
-	_      = [1]struct{}{}[Levels-1]
-	_      = [1]struct{}{}[Signs-2]
+	_ = [1]struct{}{}[unsafe.Offsetof(Tile{}.X)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(Tile{}.Out)-64]
+	_ = [1]struct{}{}[unsafe.Offsetof(Tile{}.T)-128]
+	_ = [1]struct{}{}[unsafe.Offsetof(Tile{}.Add)-192]
+	_ = [1]struct{}{}[unsafe.Offsetof(Tile{}.Mul)-256]
+	_ = [1]struct{}{}[unsafe.Offsetof(Tile{}.W)-264]
+	_ = [1]struct{}{}[unsafe.Offsetof(Tile{}.Offsets)-272]
+	_ = [1]struct{}{}[unsafe.Offsetof(Tile{}.Segments)-280]
+	_ = [1]struct{}{}[unsafe.Offsetof(Tile{}.Words)-288]
+	_ = [1]struct{}{}[unsafe.Offsetof(Tile{}.Steps)-296]
+	_ = [1]struct{}{}[unsafe.Offsetof(Tile{}.Mode)-304]
+	_ = [1]struct{}{}[unsafe.Offsetof(Tile{}.Base)-312]
+	_ = [1]struct{}{}[unsafe.Offsetof(Tile{}.Step)-320]
+	_ = [1]struct{}{}[unsafe.Offsetof(Tile{}.Flush)-328]
+	_ = [1]struct{}{}[Sums-0]
+	_ = [1]struct{}{}[Levels-1]
+	_ = [1]struct{}{}[Signs-2]
 )
 
 var pixelsAVX512 = [MaxVectors + 1][]int{nil, {8, 4, 2, 1}, {8, 4, 2, 1}, {8, 4, 2, 1}, {6, 4, 2, 1}}

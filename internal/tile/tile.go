@@ -4,6 +4,9 @@
 // A tile is pixels by vectors of 16 outputs. A pixel's inputs are words of 4 bytes in memory, in segments: the rows of a filter's
 // window on a map whose channels lie side by side. So a convolution needs no copies. Weights are packed as they are read: for each word
 // of the inputs, one word for each output. What a word is, is a tile's Op.
+//
+// There are kernels in assembly for AVX-512 with VNNI and VPOPCNTDQ and for AVX2, chosen at run time, and portable Go elsewhere; asm generates
+// them. With AVX-512 the sums of all pixels and vectors stay in registers. AVX2 passes the inputs once for each vector.
 package tile
 
 //go:generate sh -c "cd asm && go run . -out ../kernels_amd64.s -pkg tile"

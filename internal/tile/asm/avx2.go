@@ -8,7 +8,7 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// avx2Pixels is for which numbers of pixels there are kernels: as many as 16 registers hold narrow and wide sums for.
+// avx2Pixels is for which numbers of pixels there are kernels: up to as many as 16 registers hold narrow and wide sums for.
 var avx2Pixels = map[op][]int{bytes: {3, 2, 1}, bits: {2, 1}}
 
 func avx2Name(op op, pixels int) string { return fmt.Sprintf("%sAVX2_%d", op.name, pixels) }
@@ -39,7 +39,7 @@ func avx2Constants() {
 	counts = constant("counts", [2]uint64{0x0302020102010100, 0x0403030203020201})
 }
 
-// half of a vector's outputs are in a register.
+// halves of a vector of outputs are in a register each.
 const halves = 2
 
 // avx2 writes a kernel that passes the inputs once for each vector. It adds up narrow sums, 16 bits for Bytes and 8 for Bits, over as many
@@ -62,7 +62,7 @@ func avx2(op op, pixels int) {
 		VMOVDQU(counts, table)
 		VMOVDQU(nibble, mask)
 	}
-	narrow, wide := zeroed(pixels), zeroed(pixels)
+	narrow, wide := halfVectorsOf(pixels), halfVectorsOf(pixels)
 	w, i, n, run, room := GP64(), GP64(), GP64(), GP64(), GP64()
 
 	Label("vector")
@@ -71,6 +71,11 @@ func avx2(op op, pixels int) {
 	MOVQ(t.at(fieldW), w)
 	ADDQ(at, w)
 	offsets, segments := load(t.at(fieldOffsets)), load(t.at(fieldSegments))
+	segment := func() {
+		MOVQ(Mem{Base: offsets}, i)
+		ADDQ(U8(8), offsets)
+		MOVQ(t.at(fieldWords), n)
+	}
 	refill := func() {
 		if op == bytes {
 			MOVQ(t.at(fieldFlush), room)
@@ -79,11 +84,13 @@ func avx2(op op, pixels int) {
 		}
 	}
 	refill()
+	if op == bytes {
+		CMPQ(room, U8(2))
+		JLE(LabelRef("direct"))
+	}
 
 	Label("segment")
-	MOVQ(Mem{Base: offsets}, i)
-	ADDQ(U8(8), offsets)
-	MOVQ(t.at(fieldWords), n)
+	segment()
 	Label("run")
 	MOVQ(n, run)
 	CMPQ(room, run)
@@ -91,33 +98,10 @@ func avx2(op op, pixels int) {
 	SUBQ(run, n)
 	SUBQ(run, room)
 	Label("word")
-	var weights [halves]reg.VecVirtual
 	if op == bytes {
-		for h := range weights {
-			weights[h] = YMM()
-			VMOVDQU(Mem{Base: w, Disp: 32 * h}, weights[h])
-		}
-	}
-	for p := range x {
-		input := YMM()
-		VPBROADCASTD(Mem{Base: x[p], Index: i, Scale: 1}, input)
-		for h := range halves {
-			if op == bytes {
-				product := YMM()
-				VPMADDUBSW(weights[h], input, product)
-				VPADDW(product, narrow[p][h], narrow[p][h])
-				continue
-			}
-			low, high := YMM(), YMM()
-			VPXOR(Mem{Base: w, Disp: 32 * h}, input, low)
-			VPSRLW(U8(4), low, high)
-			VPAND(mask, low, low)
-			VPAND(mask, high, high)
-			VPSHUFB(low, table, low)
-			VPSHUFB(high, table, high)
-			VPADDB(low, narrow[p][h], narrow[p][h])
-			VPADDB(high, narrow[p][h], narrow[p][h])
-		}
+		products(x, w, i, func(p, h int, product reg.VecVirtual) { VPADDW(product, narrow[p][h], narrow[p][h]) })
+	} else {
+		differences(x, w, i, table, mask, narrow)
 	}
 	ADDQ(U8(4), i)
 	ADDQ(row, w)
@@ -135,17 +119,74 @@ func avx2(op op, pixels int) {
 	JNZ(LabelRef("segment"))
 	widen(op, narrow, wide)
 
+	Label("finish")
 	finishAVX2(t, at, row, wide)
 	ADDQ(U8(64), at)
 	CMPQ(at, row)
 	JNE(LabelRef("vector"))
 	VZEROUPPER()
 	RET()
+
+	if op != bytes {
+		return
+	}
+	// Where 16 bits hold the products of a word or two, they are added to the wide sums at once.
+	Label("direct")
+	segment()
+	Label("directWord")
+	products(x, w, i, func(p, h int, product reg.VecVirtual) {
+		VPMADDWD(wordOnes, product, product)
+		VPADDD(product, wide[p][h], wide[p][h])
+	})
+	ADDQ(U8(4), i)
+	ADDQ(row, w)
+	DECQ(n)
+	JNZ(LabelRef("directWord"))
+	DECQ(segments)
+	JNZ(LabelRef("direct"))
+	JMP(LabelRef("finish"))
+}
+
+// products multiplies a word of each pixel's inputs, i bytes into its window, by the weights at w, and adds up pairs of products to 16 bits.
+func products(x []reg.Register, w, i reg.Register, add func(p, h int, product reg.VecVirtual)) {
+	var weights [halves]reg.VecVirtual
+	for h := range weights {
+		weights[h] = YMM()
+		VMOVDQU(Mem{Base: w, Disp: 32 * h}, weights[h])
+	}
+	for p := range x {
+		input := YMM()
+		VPBROADCASTD(Mem{Base: x[p], Index: i, Scale: 1}, input)
+		for h := range weights {
+			product := YMM()
+			VPMADDUBSW(weights[h], input, product)
+			add(p, h, product)
+		}
+	}
+}
+
+// differences adds the numbers of bits in which a word of each pixel's inputs and the weights differ to sums of 8 bits.
+func differences(x []reg.Register, w, i reg.Register, table, mask reg.VecVirtual, sums halfVectors) {
+	for p := range x {
+		input := YMM()
+		VPBROADCASTD(Mem{Base: x[p], Index: i, Scale: 1}, input)
+		for h, sum := range sums[p] {
+			low, high := YMM(), YMM()
+			VPXOR(Mem{Base: w, Disp: 32 * h}, input, low)
+			VPSRLW(U8(4), low, high)
+			VPAND(mask, low, low)
+			VPAND(mask, high, high)
+			VPSHUFB(low, table, low)
+			VPSHUFB(high, table, high)
+			VPADDB(low, sum, sum)
+			VPADDB(high, sum, sum)
+		}
+	}
 }
 
 type halfVectors [][halves]reg.VecVirtual // for each pixel
 
-func zeroed(pixels int) halfVectors {
+func halfVectorsOf(pixels int) halfVectors {
 	v := make(halfVectors, pixels)
 	for p := range v {
 		for h := range v[p] {
@@ -180,7 +221,7 @@ func widen(op op, narrow, wide halfVectors) {
 	}
 }
 
-// finishAVX2 makes results of a vector's sums, which is at bytes from the start of a row of numbers of 4 bytes.
+// finishAVX2 makes results of a vector's sums. In a row of numbers of 4 bytes the vector's are at bytes from the start.
 func finishAVX2(t tile, at, row reg.Register, sums halfVectors) {
 	element := func(base reg.Register, h int) Mem { return Mem{Base: base, Index: at, Scale: 1, Disp: 32 * h} }
 	mul := load(t.at(fieldMul))
@@ -281,8 +322,8 @@ func finishAVX2(t tile, at, row reg.Register, sums halfVectors) {
 			VPADDD(top, level, level)
 		}
 		low, high := levels[0], levels[1]
-		VPACKSSDW(high, low, low) // of each lane's four numbers
-		VPERMQ(U8(0b11_01_10_00), low, low)
+		VPACKSSDW(high, low, low)           // of each lane's four numbers
+		VPERMQ(U8(0b11_01_10_00), low, low) // in their order
 		VEXTRACTI128(U8(1), low, high.AsX())
 		VPACKUSWB(high.AsX(), low.AsX(), low.AsX())
 		VMOVDQU(low.AsX(), Mem{Base: place(p, 2)})

@@ -189,24 +189,37 @@ func finishAVX512(t tile, sums [][]reg.VecVirtual) {
 	base, step := ZMM(), ZMM()
 	VPBROADCASTD(t.at(fieldBase), base)
 	VPBROADCASTD(t.at(fieldStep), step)
-	for p := range sums {
-		thresholds, out, n := load(t.of(fieldT, p)), load(t.of(fieldOut, p)), load(t.at(fieldSteps))
-		levels := make([]reg.VecVirtual, vectors)
-		for v := range levels {
-			levels[v] = ZMM()
-			VMOVDQA32(base, levels[v])
+	// Pixels together, as many as registers are left for their levels.
+	const registers = 32
+	together := min(len(sums), (registers-2-len(sums)*vectors)/vectors)
+	for first := 0; first < len(sums); first += together {
+		sums := sums[first:min(first+together, len(sums))]
+		thresholds, levels := make([]reg.Register, len(sums)), make([][]reg.VecVirtual, len(sums))
+		for p := range sums {
+			thresholds[p] = load(t.of(fieldT, first+p))
+			for range vectors {
+				level := ZMM()
+				VMOVDQA32(base, level)
+				levels[p] = append(levels[p], level)
+			}
 		}
-		next := fmt.Sprintf("step%d", p)
+		n := load(t.at(fieldSteps))
+		next := fmt.Sprintf("step%d", first)
 		Label(next)
-		for v, sum := range sums[p] {
-			VPADDD(step, levels[v], reached(thresholds, v, sum), levels[v])
+		for p := range sums {
+			for v, sum := range sums[p] {
+				VPADDD(step, levels[p][v], reached(thresholds[p], v, sum), levels[p][v])
+			}
+			ADDQ(U32(vectors*64), thresholds[p])
 		}
-		ADDQ(U32(vectors*64), thresholds)
 		DECQ(n)
 		JNZ(LabelRef(next))
-		for v, level := range levels {
-			VPMOVDB(level, level.AsX())
-			VMOVDQU32(level.AsX(), Mem{Base: out, Disp: v * 16})
+		for p := range sums {
+			out := load(t.of(fieldOut, first+p))
+			for v, level := range levels[p] {
+				VPMOVDB(level, level.AsX())
+				VMOVDQU32(level.AsX(), Mem{Base: out, Disp: v * 16})
+			}
 		}
 	}
 	Label("end")
