@@ -19,6 +19,7 @@ var avx512 = Set{
 	Name: "AVX-512 VNNI", Wide: true,
 	pixels: [2][MaxVectors + 1][]int{pixelsAVX512, pixelsAVX512},
 	kernel: func(op Op, vectors, pixels int) Kernel { return kernelsAVX512[op][vectors][pixels] },
+	pool:   poolAVX2,
 }
 
 var avx2 = Set{
@@ -27,8 +28,12 @@ var avx2 = Set{
 		Bytes: {1: pixelsAVX2[Bytes], 2: pixelsAVX2[Bytes], 3: pixelsAVX2[Bytes], 4: pixelsAVX2[Bytes]},
 		Bits:  {1: pixelsAVX2[Bits], 2: pixelsAVX2[Bits], 3: pixelsAVX2[Bits], 4: pixelsAVX2[Bits]},
 	},
-	kernel: func(op Op, vectors, pixels int) Kernel {
-		f := kernelsAVX2[op][pixels]
-		return func(t *Tile) { f(t, vectors) }
-	},
+	kernel: func(op Op, vectors, pixels int) Kernel { return tableAVX2[op][vectors][pixels] },
+	pool:   poolAVX2,
 }
+
+// tableAVX2 is for the kernels that are told the number of vectors.
+var tableAVX2 = kernelTable(func(op Op, vectors, pixels int) Kernel {
+	f := kernelsAVX2[op][pixels]
+	return func(t *Tile) { f(t, vectors) }
+})

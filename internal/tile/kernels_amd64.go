@@ -21,7 +21,19 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(Tile{}.Mode)-304]
 	_ = [1]struct{}{}[unsafe.Offsetof(Tile{}.Base)-312]
 	_ = [1]struct{}{}[unsafe.Offsetof(Tile{}.Step)-320]
-	_ = [1]struct{}{}[unsafe.Offsetof(Tile{}.Flush)-328]
+	_ = [1]struct{}{}[unsafe.Offsetof(Tile{}.Short)-328]
+	_ = [1]struct{}{}[unsafe.Offsetof(Tile{}.ShortMul)-392]
+	_ = [1]struct{}{}[unsafe.Offsetof(Tile{}.ShortBits)-400]
+	_ = [1]struct{}{}[unsafe.Offsetof(Tile{}.Flush)-408]
+	_ = [1]struct{}{}[unsafe.Offsetof(Pool{}.Dst)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(Pool{}.Src)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(Pool{}.DstStride)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(Pool{}.SrcStride)-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(Pool{}.Pixels)-32]
+	_ = [1]struct{}{}[unsafe.Offsetof(Pool{}.Vectors)-40]
+	_ = [1]struct{}{}[unsafe.Offsetof(Pool{}.Offsets)-48]
+	_ = [1]struct{}{}[unsafe.Offsetof(Pool{}.Count)-56]
+	_ = [1]struct{}{}[unsafe.Offsetof(Pool{}.Sum)-64]
 	_ = [1]struct{}{}[Sums-0]
 	_ = [1]struct{}{}[Levels-1]
 	_ = [1]struct{}{}[Signs-2]
@@ -163,3 +175,6 @@ func bitsAVX2_2(t *Tile, vectors int)
 
 //go:noescape
 func bitsAVX2_1(t *Tile, vectors int)
+
+//go:noescape
+func poolAVX2(p *Pool)

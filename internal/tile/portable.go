@@ -9,41 +9,55 @@ import (
 var portable = Set{
 	Name: "portable", Wide: true,
 	pixels: [2][MaxVectors + 1][]int{{nil, {1}, {1}, {1}, {1}}, {nil, {1}, {1}, {1}, {1}}},
-	kernel: func(op Op, vectors, _ int) Kernel { return portableKernels[op][vectors] },
+	kernel: func(op Op, vectors, pixels int) Kernel { return portableKernels[op][vectors][pixels] },
+	pool:   (*Pool).run,
 }
 
-// portableKernels are for one pixel, by op and vectors. Functions that are made where they are asked for would be allocated.
-var portableKernels = [2][MaxVectors + 1]Kernel{
-	Bytes: {nil, func(t *Tile) { t.run(Bytes, 1) }, func(t *Tile) { t.run(Bytes, 2) }, func(t *Tile) { t.run(Bytes, 3) }, func(t *Tile) { t.run(Bytes, 4) }},
-	Bits:  {nil, func(t *Tile) { t.run(Bits, 1) }, func(t *Tile) { t.run(Bits, 2) }, func(t *Tile) { t.run(Bits, 3) }, func(t *Tile) { t.run(Bits, 4) }},
+// portableKernels are by op, vectors and pixels. A function that is made where it is asked for would be allocated.
+var portableKernels = kernelTable(func(op Op, vectors, pixels int) Kernel {
+	return func(t *Tile) { t.run(op, vectors, pixels) }
+})
+
+// kernelTable returns the kernels by op, vectors and pixels.
+func kernelTable(kernel func(op Op, vectors, pixels int) Kernel) (all [2][MaxVectors + 1][MaxPixels + 1]Kernel) {
+	for op := range all {
+		for vectors := 1; vectors <= MaxVectors; vectors++ {
+			for pixels := 1; pixels <= MaxPixels; pixels++ {
+				all[op][vectors][pixels] = kernel(Op(op), vectors, pixels)
+			}
+		}
+	}
+	return all
 }
 
 // list is n elements at p.
 func list[T any](p unsafe.Pointer, n int) []T { return unsafe.Slice((*T)(p), n) }
 
-func (t *Tile) run(op Op, vectors int) {
+func (t *Tile) run(op Op, vectors, pixels int) {
 	n := vectors * Lanes
 	w := list[[4]uint8](t.W, int(t.Segments*t.Words)*n)
-	var sums [MaxVectors * Lanes]int32
-	at := 0
-	for _, from := range list[int64](t.Offsets, int(t.Segments)) {
-		for _, x := range list[[4]uint8](unsafe.Add(t.X[0], from), int(t.Words)) {
-			weights := w[at : at+n]
-			at += n
-			if op == Bits {
-				word := uint32(x[0]) | uint32(x[1])<<8 | uint32(x[2])<<16 | uint32(x[3])<<24
-				for o, w := range weights {
-					sums[o] -= int32(bits.OnesCount32(word ^ (uint32(w[0]) | uint32(w[1])<<8 | uint32(w[2])<<16 | uint32(w[3])<<24)))
+	for p := range pixels {
+		var sums [MaxVectors * Lanes]int32
+		at := 0
+		for _, from := range list[int64](t.Offsets, int(t.Segments)) {
+			for _, x := range list[[4]uint8](unsafe.Add(t.X[p], from), int(t.Words)) {
+				weights := w[at : at+n]
+				at += n
+				if op == Bits {
+					word := uint32(x[0]) | uint32(x[1])<<8 | uint32(x[2])<<16 | uint32(x[3])<<24
+					for o, w := range weights {
+						sums[o] -= int32(bits.OnesCount32(word ^ (uint32(w[0]) | uint32(w[1])<<8 | uint32(w[2])<<16 | uint32(w[3])<<24)))
+					}
+					continue
 				}
-				continue
-			}
-			a, b, c, d := int32(x[0]), int32(x[1]), int32(x[2]), int32(x[3])
-			for o, w := range weights {
-				sums[o] += a*int32(int8(w[0])) + b*int32(int8(w[1])) + c*int32(int8(w[2])) + d*int32(int8(w[3]))
+				a, b, c, d := int32(x[0]), int32(x[1]), int32(x[2]), int32(x[3])
+				for o, w := range weights {
+					sums[o] += a*int32(int8(w[0])) + b*int32(int8(w[1])) + c*int32(int8(w[2])) + d*int32(int8(w[3]))
+				}
 			}
 		}
+		t.finish(p, sums[:n])
 	}
-	t.finish(0, sums[:n])
 }
 
 // finish makes results of a pixel's sums.
@@ -52,6 +66,20 @@ func (t *Tile) finish(p int, sums []int32) {
 	if t.Mul != nil {
 		for o, m := range list[int32](t.Mul, n) {
 			sums[o] *= m
+		}
+	}
+	if t.ShortMul != nil {
+		mul := list[int32](t.ShortMul, n)
+		if t.ShortBits != 0 {
+			x := list[uint8](t.Short[p], n/8)
+			for o, m := range mul {
+				sums[o] += m * int32(x[o/8]>>(o%8)&1)
+			}
+		} else {
+			x := list[uint8](t.Short[p], n)
+			for o, m := range mul {
+				sums[o] += m * int32(x[o])
+			}
 		}
 	}
 	if t.Add[p] != nil {

@@ -67,6 +67,11 @@ type Tile struct {
 	Mode     Mode
 	Base     uint64 // 0 to 255
 	Step     uint64 // 0 to 255, Base + Steps Step too
+	// Short is for each pixel a shortcut, numbers that are added to the sums after these are multiplied, times ShortMul, int32 (vectors*Lanes):
+	// uint8 (vectors*Lanes), or where ShortBits is not 0, as many bits, lowest first. ShortMul nil means none.
+	Short     [MaxPixels]unsafe.Pointer
+	ShortMul  unsafe.Pointer
+	ShortBits int64
 	// Flush is how many words' products of Bytes may be added up in 16 bits: -32768 <= Flush 2 x w <= 32767 for all inputs x and
 	// weights w. It is 1 or more, and sets that are Wide do not need it.
 	Flush int64
@@ -82,6 +87,7 @@ type Set struct {
 	// pixels says for which numbers of pixels there is a kernel, by op and vectors, the largest first; the last is 1.
 	pixels [2][MaxVectors + 1][]int
 	kernel func(op Op, vectors, pixels int) Kernel
+	pool   func(p *Pool)
 }
 
 // Pixels returns the numbers of pixels for which there are kernels, the largest first. The last is 1.

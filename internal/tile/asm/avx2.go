@@ -22,6 +22,7 @@ var (
 	wordOnes Mem // int16 1
 	nibble   Mem // 0x0f
 	counts   Mem // of the bits in a nibble, for each of both lanes
+	eachBit  Mem // int32 1, 2, 4, ... 128
 )
 
 func constant(name string, lane [2]uint64) Mem {
@@ -36,6 +37,10 @@ func avx2Constants() {
 	byteOnes = constant("byteOnes", [2]uint64{0x0101010101010101, 0x0101010101010101})
 	wordOnes = constant("wordOnes", [2]uint64{0x0001000100010001, 0x0001000100010001})
 	nibble = constant("nibble", [2]uint64{0x0f0f0f0f0f0f0f0f, 0x0f0f0f0f0f0f0f0f})
+	eachBit = GLOBL("eachBit", RODATA|NOPTR)
+	for i := range 8 {
+		DATA(4*i, U32(1<<i))
+	}
 	counts = constant("counts", [2]uint64{0x0302020102010100, 0x0403030203020201})
 }
 
@@ -235,6 +240,7 @@ func finishAVX2(t tile, at, row reg.Register, sums halfVectors) {
 		}
 	}
 	Label("multiplied")
+	shortcutsAVX2(t, at, sums)
 
 	CMPQ(t.at(fieldAdd), U8(0))
 	JE(LabelRef("added"))
@@ -329,4 +335,51 @@ func finishAVX2(t tile, at, row reg.Register, sums halfVectors) {
 		VMOVDQU(low.AsX(), Mem{Base: place(p, 2)})
 	}
 	Label("done")
+}
+
+// shortcutsAVX2 adds shortcuts to a vector's sums.
+func shortcutsAVX2(t tile, at reg.Register, sums halfVectors) {
+	mul := load(t.at(fieldShortMul))
+	TESTQ(mul, mul)
+	JZ(LabelRef("noShortcuts"))
+	ADDQ(at, mul)
+	var m [halves]reg.VecVirtual
+	for h := range m {
+		m[h] = YMM()
+		VMOVDQU(Mem{Base: mul, Disp: 32 * h}, m[h])
+	}
+	// short is where a vector's numbers are, 1<<shift of which take the place of 4 bytes.
+	short := func(p int, shift uint8) reg.Register {
+		r := GP64()
+		MOVQ(at, r)
+		SHRQ(U8(shift), r)
+		ADDQ(t.of(fieldShort, p), r)
+		return r
+	}
+	CMPQ(t.at(fieldShortBits), U8(0))
+	JNE(LabelRef("shortBits"))
+	for p := range sums {
+		from := short(p, 2)
+		for h, sum := range sums[p] {
+			x := YMM()
+			VPMOVZXBD(Mem{Base: from, Disp: 8 * h}, x)
+			VPMULLD(m[h], x, x)
+			VPADDD(x, sum, sum)
+		}
+	}
+	JMP(LabelRef("noShortcuts"))
+	Label("shortBits")
+	for p := range sums {
+		from := short(p, 5)
+		for h, sum := range sums[p] {
+			// A byte for 8 outputs: each has its bit.
+			x := YMM()
+			VPBROADCASTB(Mem{Base: from, Disp: h}, x)
+			VPAND(eachBit, x, x)
+			VPCMPEQD(eachBit, x, x)
+			VPAND(m[h], x, x)
+			VPADDD(x, sum, sum)
+		}
+	}
+	Label("noShortcuts")
 }

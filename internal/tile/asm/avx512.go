@@ -129,6 +129,7 @@ func finishAVX512(t tile, sums [][]reg.VecVirtual) {
 		}
 	}
 	Label("multiplied")
+	shortcutsAVX512(t, sums)
 
 	CMPQ(t.at(fieldAdd), U8(0))
 	JE(LabelRef("added"))
@@ -223,4 +224,34 @@ func finishAVX512(t tile, sums [][]reg.VecVirtual) {
 		}
 	}
 	Label("end")
+}
+
+// shortcutsAVX512 adds shortcuts to sums.
+func shortcutsAVX512(t tile, sums [][]reg.VecVirtual) {
+	mul := load(t.at(fieldShortMul))
+	TESTQ(mul, mul)
+	JZ(LabelRef("noShortcuts"))
+	at := func(v int) Mem { return Mem{Base: mul, Disp: v * 64} }
+	CMPQ(t.at(fieldShortBits), U8(0))
+	JNE(LabelRef("shortBits"))
+	for p := range sums {
+		short := load(t.of(fieldShort, p))
+		for v, sum := range sums[p] {
+			x := ZMM()
+			VPMOVZXBD(Mem{Base: short, Disp: v * 16}, x)
+			VPMULLD(at(v), x, x)
+			VPADDD(x, sum, sum)
+		}
+	}
+	JMP(LabelRef("noShortcuts"))
+	Label("shortBits")
+	for p := range sums {
+		short := load(t.of(fieldShort, p))
+		for v, sum := range sums[p] {
+			k := K()
+			KMOVW(Mem{Base: short, Disp: v * 2}, k)
+			VPADDD(at(v), sum, k, sum)
+		}
+	}
+	Label("noShortcuts")
 }

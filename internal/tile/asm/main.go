@@ -17,20 +17,23 @@ import (
 // The fields of tile.Tile by their distance in bytes from its start. The Go file that is generated with the kernels does not compile
 // unless they are right.
 const (
-	fieldX        = 0
-	fieldOut      = 64
-	fieldT        = 128
-	fieldAdd      = 192
-	fieldMul      = 256
-	fieldW        = 264
-	fieldOffsets  = 272
-	fieldSegments = 280
-	fieldWords    = 288
-	fieldSteps    = 296
-	fieldMode     = 304
-	fieldBase     = 312
-	fieldStep     = 320
-	fieldFlush    = 328
+	fieldX         = 0
+	fieldOut       = 64
+	fieldT         = 128
+	fieldAdd       = 192
+	fieldMul       = 256
+	fieldW         = 264
+	fieldOffsets   = 272
+	fieldSegments  = 280
+	fieldWords     = 288
+	fieldSteps     = 296
+	fieldMode      = 304
+	fieldBase      = 312
+	fieldStep      = 320
+	fieldShort     = 328
+	fieldShortMul  = 392
+	fieldShortBits = 400
+	fieldFlush     = 408
 )
 
 var fields = []struct {
@@ -39,7 +42,7 @@ var fields = []struct {
 }{
 	{"X", fieldX}, {"Out", fieldOut}, {"T", fieldT}, {"Add", fieldAdd}, {"Mul", fieldMul}, {"W", fieldW}, {"Offsets", fieldOffsets},
 	{"Segments", fieldSegments}, {"Words", fieldWords}, {"Steps", fieldSteps}, {"Mode", fieldMode}, {"Base", fieldBase}, {"Step", fieldStep},
-	{"Flush", fieldFlush},
+	{"Short", fieldShort}, {"ShortMul", fieldShortMul}, {"ShortBits", fieldShortBits}, {"Flush", fieldFlush},
 }
 
 // The numbers of tile.Mode, likewise.
@@ -90,6 +93,7 @@ func main() {
 			avx2(op, pixels)
 		}
 	}
+	pool()
 	source, err := format.Source([]byte(table()))
 	if err == nil {
 		err = os.WriteFile("../kernels_amd64.go", source, 0o644)
@@ -109,6 +113,9 @@ func table() string {
 	p("// The kernels' offsets of fields and numbers of modes are right, or this does not compile.\nvar (\n")
 	for _, f := range fields {
 		p("\t_ = [1]struct{}{}[unsafe.Offsetof(Tile{}.%s)-%d]\n", f.name, f.at)
+	}
+	for _, f := range poolFields {
+		p("\t_ = [1]struct{}{}[unsafe.Offsetof(Pool{}.%s)-%d]\n", f.name, f.at)
 	}
 	for i, mode := range []string{"Sums", "Levels", "Signs"} {
 		p("\t_ = [1]struct{}{}[%s-%d]\n", mode, []int{modeSums, modeLevels, modeSigns}[i])
@@ -156,6 +163,7 @@ func table() string {
 			p("\n//go:noescape\nfunc %s(t *Tile, vectors int)\n", avx2Name(op, pixels))
 		}
 	}
+	p("\n//go:noescape\nfunc poolAVX2(p *Pool)\n")
 	return s.String()
 }
 
