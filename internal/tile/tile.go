@@ -57,7 +57,7 @@ type Tile struct {
 	Add [MaxPixels]unsafe.Pointer
 	// Mul is numbers to multiply the sums by, int32 (vectors*Lanes), or nil.
 	Mul unsafe.Pointer
-	// W is the weights: (words, vectors*Lanes) of 4 bytes.
+	// W is the weights: (Segments*Words, vectors*Lanes) of 4 bytes. Kernels for few pixels are faster where it is a multiple of 64.
 	W unsafe.Pointer
 	// Offsets is the distance in bytes of each segment from the start of the window, int64 (Segments).
 	Offsets  unsafe.Pointer
