@@ -147,6 +147,7 @@ func (n *Network) take() *session {
 // worker is the memory of a goroutine of a session.
 type worker struct {
 	tile           tile.Tile
+	pool           tile.Pool
 	scratch        [tile.MaxPixels][tile.MaxVectors * tile.Lanes]int32
 	images, pixels [tile.MaxPixels]int // of a tile
 	memory         []byte              // of values

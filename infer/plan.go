@@ -210,11 +210,11 @@ func (p *planner) build() error {
 		case *intnet.MaxPool:
 			for _, e := range []encoding{plain, bits} {
 				if to[e] != nil {
-					p.add(newMaxPool(l, p.forms[l.Of][e], to[e]))
+					p.add(newMaxPool(p.set, l, p.forms[l.Of][e], to[e]))
 				}
 			}
 		case *intnet.SumPool:
-			p.add(newSumPool(l, p.forms[l.Of][plain], to[plain]))
+			p.add(newSumPool(p.set, l, p.forms[l.Of][plain], to[plain]))
 		case *intnet.Concat:
 			c := &concat{out: to[plain]}
 			for _, k := range l.Of {

@@ -87,16 +87,17 @@ func (u *units) tile(w *worker, i int, b block, n int, logits []float32) {
 			t.Add[p] = row(u.constants[i], w.pixels[p])
 		}
 	}
-	if len(u.shortcuts) > 0 {
+	if len(u.shortcuts) > 1 { // all but the first, which a kernel adds
 		for p := range n {
 			sum := w.scratch[p][:lanes]
 			copy(sum, u.constants[i].rows[u.constants[i].of[w.pixels[p]]])
-			for _, s := range u.shortcuts {
-				s.add(sum, w.memory, w.images[p], w.pixels[p], b)
+			for _, s := range u.shortcuts[1:] {
+				s.add(sum, w, p, i, b)
 			}
 			t.Add[p] = unsafe.Pointer(&w.scratch[p])
 		}
 	}
+	t.ShortMul = nil
 	for j, p := range u.products {
 		t.W, t.Offsets, t.Segments, t.Words, t.Flush = unsafe.Pointer(&p.weights[i][0]), unsafe.Pointer(&p.segments[0]), int64(len(p.segments)), p.words, p.flush
 		t.Mul = nil
@@ -105,6 +106,13 @@ func (u *units) tile(w *worker, i int, b block, n int, logits []float32) {
 		}
 		for k := range n {
 			t.X[k] = unsafe.Add(p.in.image(w.memory, w.images[k]), p.inputs[w.pixels[k]])
+		}
+		if j == len(u.products)-1 && len(u.shortcuts) > 0 {
+			s := u.shortcuts[0]
+			t.ShortMul, t.ShortBits = unsafe.Pointer(&s.mul[i][0]), int64(s.in.encoding/bits)
+			for k := range n {
+				t.Short[k] = s.at(w, k, b)
+			}
 		}
 		kernel := u.set.Kernel(p.op, b.vectors, n)
 		if j < len(u.products)-1 || u.logits != nil {
@@ -153,21 +161,26 @@ func (u *units) finish(w *worker, b block, n int, logits []float32) {
 	}
 }
 
-// add adds a shortcut to the sums of a block at a pixel.
-func (s *shortcut) add(sum []int32, memory []byte, image, pixel int, b block) {
-	x := s.in.bytes(memory, image)[s.inputs[pixel]:]
-	mul := s.mul[b.first : b.first+b.channels]
-	switch s.in.encoding {
-	case plain:
-		x = x[b.first : b.first+b.channels]
-		for o, m := range mul {
-			sum[o] += m * int32(x[o])
+// at is where the channels of a block are for pixel k of the tile.
+func (s *shortcut) at(w *worker, k int, b block) unsafe.Pointer {
+	first := b.first
+	if s.in.encoding == bits {
+		first /= 8
+	}
+	return unsafe.Add(s.in.image(w.memory, w.images[k]), int(s.inputs[w.pixels[k]])+first)
+}
+
+// add adds a shortcut to the sums of block i at pixel k of the tile.
+func (s *shortcut) add(sum []int32, w *worker, k, i int, b block) {
+	x := s.at(w, k, b)
+	for o, m := range s.mul[i] {
+		if o >= b.channels {
+			break
 		}
-	case bits:
-		step, low := int32(s.in.of.Max)-int32(s.in.of.Min), int32(s.in.of.Min)
-		x = x[b.first/8:]
-		for o, m := range mul {
-			sum[o] += m * (low + step*int32(x[o/8]>>(o%8)&1))
+		if s.in.encoding == bits {
+			sum[o] += m * int32(*(*uint8)(unsafe.Add(x, o/8))>>(o%8)&1)
+		} else {
+			sum[o] += m * int32(*(*uint8)(unsafe.Add(x, o)))
 		}
 	}
 }

@@ -33,7 +33,7 @@ type units struct {
 // shortcut adds (x - Zero) times a number for each channel, less its constant.
 type shortcut struct {
 	in     *layout
-	mul    []int32
+	mul    [][]int32 // by block, of what is stored: a byte or a bit
 	inputs []int32
 }
 
@@ -67,15 +67,13 @@ func newUnits(set *tile.Set, s *intnet.Sum, known []intnet.Value, in []*layout) 
 			}
 		}
 		if t.Product == nil {
-			c := &shortcut{in: in[i], mul: mul}
-			for y := range shape.H {
-				for x := range shape.W {
-					c.inputs = append(c.inputs, int32(in[i].at(y, x)))
-				}
+			u.shortcuts = append(u.shortcuts, newShortcut(in[i], mul, shape, u.blocks))
+			low := int32(0) // what is stored as 0
+			if in[i].encoding == bits {
+				low = int32(in[i].of.Min)
 			}
-			u.shortcuts = append(u.shortcuts, c)
 			for o, m := range mul {
-				total[o] -= m * int32(in[i].of.Zero)
+				total[o] += m * (low - int32(in[i].of.Zero))
 			}
 			continue
 		}
@@ -119,6 +117,27 @@ func newUnits(set *tile.Set, s *intnet.Sum, known []intnet.Value, in []*layout) 
 		return sum
 	})
 	return u, nil
+}
+
+func newShortcut(in *layout, mul []int32, shape intnet.Shape, blocks []block) *shortcut {
+	s := &shortcut{in: in}
+	step := int32(1)
+	if in.encoding == bits {
+		step = int32(in.of.Max) - int32(in.of.Min)
+	}
+	for _, b := range blocks {
+		row := make([]int32, b.vectors*tile.Lanes)
+		for o := range b.channels {
+			row[o] = mul[b.first+o] * step
+		}
+		s.mul = append(s.mul, row)
+	}
+	for y := range shape.H {
+		for x := range shape.W {
+			s.inputs = append(s.inputs, int32(in.at(y, x)))
+		}
+	}
+	return s
 }
 
 // mostAlone is the most channels of a sum without products.

@@ -18,6 +18,7 @@ type job struct {
 	vectors, pixels        int
 	steps, segments, words int
 	mul, add               bool
+	short                  int  // 1 for shortcuts of bytes, 2 of bits
 	maxInput               int  // of Bytes
 	extremes               bool // inputs of 0 and maxInput and weights of -128 and 127 only
 	startsInside           bool // the window's start is not that of its first segment
@@ -26,8 +27,8 @@ type job struct {
 }
 
 func (j job) String() string {
-	return fmt.Sprintf("op %d, mode %d, %d vectors, %d pixels, %d steps, %d segments of %d words, mul %v, add %v, inputs to %d, extremes %v, seed %d",
-		j.op, j.mode, j.vectors, j.pixels, j.steps, j.segments, j.words, j.mul, j.add, j.maxInput, j.extremes, j.seed)
+	return fmt.Sprintf("op %d, mode %d, %d vectors, %d pixels, %d steps, %d segments of %d words, mul %v, add %v, short %d, inputs to %d, extremes %v, seed %d",
+		j.op, j.mode, j.vectors, j.pixels, j.steps, j.segments, j.words, j.mul, j.add, j.short, j.maxInput, j.extremes, j.seed)
 }
 
 // maxFlush is the largest Flush for inputs up to x and all weights.
@@ -106,7 +107,15 @@ func (j job) build(mem memory) (t *Tile, outs [][]byte) {
 	if j.mul {
 		t.Mul = pointer(numbers(n, []int{3, 1 << 10, 0}[r.IntN(3)]))
 	}
+	if j.short > 0 {
+		t.ShortMul, t.ShortBits = pointer(numbers(n, []int{typical, 0}[r.IntN(2)])), int64(j.short-1)
+	}
 	for p := range j.pixels {
+		if j.short > 0 {
+			x := mem(n / []int{0, 1, 8}[j.short])
+			random(r, x)
+			t.Short[p] = pointer(x)
+		}
 		x := mem((j.segments-1)*distance + 4*j.words)
 		random(r, x)
 		for i, b := range x {
@@ -166,7 +175,7 @@ func (j job) thresholdsAtSums(t *Tile) {
 	sums := make([]int32, n)
 	for p := range j.pixels {
 		one := *t
-		one.X[0], one.Add[0], one.Out[0], one.Mode = t.X[p], t.Add[p], unsafe.Pointer(&sums[0]), Sums
+		one.X[0], one.Add[0], one.Short[0], one.Out[0], one.Mode = t.X[p], t.Add[p], t.Short[p], unsafe.Pointer(&sums[0]), Sums
 		portable.Kernel(j.op, j.vectors, 1)(&one)
 		thresholds := list[int32](t.T[p], j.steps*n)
 		for i := range thresholds {
@@ -233,7 +242,7 @@ func jobs(s *Set, op Op, vectors, pixels int, words []int, f func(j job)) {
 		for _, m := range modes {
 			f(job{
 				op: op, mode: m.mode, vectors: vectors, pixels: pixels, steps: m.steps, words: words,
-				segments: []int{1, 3, 5, 7}[r.IntN(4)], mul: r.IntN(2) == 0, add: r.IntN(2) == 0,
+				segments: []int{1, 3, 5, 7}[r.IntN(4)], mul: r.IntN(2) == 0, add: r.IntN(2) == 0, short: max(0, r.IntN(4)-1),
 				maxInput: inputs[r.IntN(len(inputs))], extremes: r.IntN(2) == 0, startsInside: r.IntN(2) == 0,
 				flushBelow: r.IntN(2) * r.IntN(130), seed: r.Uint64(),
 			})
@@ -340,7 +349,7 @@ func FuzzTile(f *testing.F) {
 		m := modes[int(mode)%len(modes)]
 		j := job{
 			op: Op(op % 2), mode: m.mode, steps: m.steps, vectors: int(vectors)%MaxVectors + 1, segments: int(segments)%3 + 1, words: int(words)%40 + 1,
-			mul: flags&1 != 0, add: flags&2 != 0, extremes: flags&4 != 0, startsInside: flags&8 != 0, flushBelow: int(flushBelow), seed: seed,
+			mul: flags&1 != 0, add: flags&2 != 0, short: int(flags>>4) % 3, extremes: flags&4 != 0, startsInside: flags&8 != 0, flushBelow: int(flushBelow), seed: seed,
 		}
 		for _, s := range available() {
 			p := s.Pixels(j.op, j.vectors)
