@@ -37,13 +37,13 @@ var operators = map[string]int{
 }
 
 // readFile takes a model apart. It looks at operators first: a model of another kind is to be told from a broken one.
-func readFile(r io.Reader) (*onnxFile, error) {
-	b, err := io.ReadAll(io.LimitReader(r, mostFile+1))
+func readFile(r io.Reader, most int64) (*onnxFile, error) {
+	b, err := io.ReadAll(io.LimitReader(r, most+1))
 	if err != nil {
 		return nil, errors.WithStack(err)
 	}
-	if len(b) > mostFile {
-		return nil, errors.Errorf("a file of more than %d bytes", mostFile)
+	if int64(len(b)) > most {
+		return nil, errors.Errorf("a file of more than %d bytes", most)
 	}
 	f := &onnxFile{facts: map[string]string{}, named: map[string]int{}}
 	var graph []byte
@@ -234,8 +234,12 @@ type onnxTensor struct {
 
 // tensor decodes an initializer, and checks that it has as many elements as its shape says.
 func (f *onnxFile) tensor(i int) (*onnxTensor, error) {
-	t := &onnxTensor{}
-	err := eachField(f.tensors[i], func(number protowire.Number, x []byte, v uint64) error {
+	name, err := stringField(f.tensors[i], 8)
+	if err != nil {
+		return nil, err
+	}
+	t := &onnxTensor{name: name}
+	err = eachField(f.tensors[i], func(number protowire.Number, x []byte, v uint64) error {
 		switch {
 		case number == 1 && x == nil:
 			return t.dim(v)
@@ -253,7 +257,6 @@ func (f *onnxFile) tensor(i int) (*onnxTensor, error) {
 		case number == 2:
 			t.kind = pb.TensorProto_DataType(v)
 		case number == 8:
-			t.name = string(x)
 		case number == 9:
 			t.raw = x
 		default:

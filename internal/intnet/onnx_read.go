@@ -14,7 +14,7 @@ import (
 // puts them, and then compares what that network would be written as with the file, part by part. So nothing is accepted that would be
 // something else to another runtime. Memory is at most some ten times the file, which is for weights of one bit.
 func ReadONNX(r io.Reader) (*Network, error) {
-	f, err := readFile(r)
+	f, err := readFile(r, mostFile)
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +38,10 @@ func ReadONNX(r io.Reader) (*Network, error) {
 			return nil, errors.WithMessagef(err, "node %q", n.GetName())
 		}
 	}
-	return p.net, f.compare(p.net)
+	if err := f.compare(p.net); err != nil {
+		return nil, err
+	}
+	return p.net, nil
 }
 
 // checkNode returns an error for a node with another number of inputs or results than the operator has here.

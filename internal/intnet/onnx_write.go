@@ -132,7 +132,9 @@ func (n *Network) emit(to onnxSink) ([]namedZero, error) {
 		return nil, errors.Errorf("network %q: want a name in UTF-8", n.Name)
 	}
 	e := &onnxWriter{to: to, known: known, used: map[string]bool{inputName: true, outputName: true}, constants: map[string]bool{}}
-	e.input(&n.Input)
+	if e.input(&n.Input); e.err != nil {
+		return nil, errors.WithMessage(e.err, "input")
+	}
 	for i, l := range n.Layers {
 		switch l := l.(type) {
 		case *Units:
@@ -302,25 +304,15 @@ func (e *onnxWriter) sum(name string, s *Sum) (total string, rank int) {
 	if s.Bias != nil {
 		dims := []int{1, len(s.Bias)} // features
 		if rank == 4 {
-			shape, err := s.shape(e.of(s))
-			if err != nil {
-				e.fail(err)
-			}
-			dims = []int{1, shape.C, shape.H, shape.W}
+			v := e.known[len(e.values)] // the layer's result, which has the shape of its sum
+			dims = []int{1, v.C, v.H, v.W}
 		}
 		total = e.op("Add", name+"/biased", []string{total, e.ints(name+"/bias", dims, s.Bias)})
 	}
 	return total, rank
 }
 
-// of returns what is known of what a sum reads.
-func (e *onnxWriter) of(s *Sum) (of []Value) {
-	for _, t := range s.Terms {
-		of = append(of, e.known[t.From])
-	}
-	return of
-}
-
+// term sends a term, and returns its name and its rank.
 func (e *onnxWriter) term(prefix string, t *Term) (x string, rank int) {
 	from, in := e.values[t.From], e.known[t.From]
 	channels := in.C
