@@ -324,9 +324,32 @@ func TestReadONNXMemory(t *testing.T) {
 
 // What is accepted is valid, and is written and read again as the same.
 func FuzzReadONNX(f *testing.F) {
-	bases := [][]byte{written(f, small())}
-	for _, name := range []string{"pixels", "ranks", "windows"} {
-		bases = append(bases, written(f, corners()[name]))
+	// Images of one pixel, a layer or two, and logits of it: small files.
+	square := [2]int{1, 1}
+	conv := func(w ...int8) intnet.Term {
+		return intnet.Term{Product: &intnet.Product{Out: len(w), Kernel: square, Stride: square, Pad: square, Dilation: square, Weights: w}}
+	}
+	bases := [][]byte{written(f, corners()["pixels"])}
+	for _, l := range []intnet.Layer{
+		&intnet.Units{Name: "a", Sum: intnet.Sum{Terms: []intnet.Term{conv(1, -1)}}, Steps: 1, Step: 2, Zero: 1, Thresholds: []int32{3, 4}},
+		&intnet.Units{Name: "a", Sum: intnet.Sum{Terms: []intnet.Term{{Mul: []int32{3}}, {Mul: []int32{2}}}, Bias: []int32{1}}, Steps: 2, Step: 1, Thresholds: []int32{3, 4}},
+		&intnet.MaxPool{Name: "a", Kernel: square, Stride: square, Reverse: []bool{true}},
+		&intnet.SumPool{Name: "a", Kernel: square, Stride: square},
+		&intnet.SumPool{Name: "a", Kernel: square, Stride: [2]int{2, 1}},
+		&intnet.Concat{Name: "a", Of: []int{0, 0}},
+	} {
+		n := &intnet.Network{Name: "N", Input: intnet.Input{Shape: intnet.Shape{C: 1, H: 1, W: 1}}}
+		end := &intnet.Logits{Name: "b", Sum: intnet.Sum{Terms: []intnet.Term{{From: 1}}}, Scale: []float32{1}, Offset: []float32{0}}
+		switch l := l.(type) {
+		case *intnet.Concat:
+			end.Scale, end.Offset = []float32{1, 2}, []float32{0, 1}
+		case *intnet.Units:
+			if p := l.Sum.Terms[0].Product; p != nil { // maps of 3x3
+				end.Sum.Terms[0].Product = &intnet.Product{Out: 1, Kernel: [2]int{3, 3}, Stride: square, Dilation: square, Weights: make([]int8, 18)}
+			}
+		}
+		n.Layers = []intnet.Layer{l, end}
+		bases = append(bases, written(f, n))
 	}
 	for i, b := range bases {
 		f.Add(uint8(i), uint16(0), uint16(0), []byte(nil))

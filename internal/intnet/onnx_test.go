@@ -68,13 +68,13 @@ func TestONNXRuntime(t *testing.T) {
 	}
 	var jobs []ort.Job
 	var want [][]float32
-	for _, n := range nets {
+	for i, n := range nets {
 		pixels, reals := intnettest.Images(n, count, 2)
 		shape := []int{count, n.Input.Shape.C}
 		if !n.Input.Flat {
 			shape = append(shape, n.Input.Shape.H, n.Input.Shape.W)
 		}
-		jobs = append(jobs, ort.Job{Model: written(t, n), Pixels: pixels, Reals: reals, Shape: shape, Batch: batch})
+		jobs = append(jobs, ort.Job{Name: what[i], Model: written(t, n), Pixels: pixels, Reals: reals, Shape: shape, Batch: batch})
 		want = append(want, logits(t, n, pixels, reals))
 	}
 	for _, plain := range []bool{false, true} {

@@ -66,6 +66,7 @@ func (r Runtime) Run(t testing.TB, model []byte, x []float32, shape []int, batch
 
 // Job is a model with samples to run it on, Reals or Pixels, of a shape (N, ...), Batch samples at a time.
 type Job struct {
+	Name   string // for errors
 	Model  []byte
 	Reals  []float32
 	Pixels []uint8
@@ -90,6 +91,7 @@ func (r Runtime) RunAll(t testing.TB, jobs []Job) [][]Output {
 
 // fileJob is a job as run_onnx.js reads it.
 type fileJob struct {
+	Name         string `json:"name"`
 	Model        string `json:"model"`
 	Input        string `json:"input"`
 	Type         string `json:"type"`
@@ -107,7 +109,7 @@ func (r Runtime) run(dir string, jobs []Job) ([][]Output, error) {
 		if err := os.Mkdir(folder, 0o755); err != nil {
 			return nil, err
 		}
-		f := fileJob{filepath.Join(folder, "model.onnx"), filepath.Join(folder, "input.bin"), "float32", j.Shape, j.Batch, "all", folder}
+		f := fileJob{j.Name, filepath.Join(folder, "model.onnx"), filepath.Join(folder, "input.bin"), "float32", j.Shape, j.Batch, "all", folder}
 		if r.Plain {
 			f.Optimization = "disabled"
 		}

@@ -1,6 +1,6 @@
 // Runs ONNX models with onnxruntime-node: node run_onnx.js <folder with node_modules> <jobs.json>
 //
-// The jobs: [{model, input, type, shape, batch, optimization, out}, ...]. input is a file of little-endian numbers of the type, float32 or
+// The jobs: [{name, model, input, type, shape, batch, optimization, out}, ...]. input is a file of little-endian numbers of the type, float32 or
 // uint8, and of that shape; the model runs on batch samples at a time. Each output goes to a file of float32, <out>/<i>.bin, and their
 // names and shapes of one sample, in the same order, to <out>/outputs.json.
 'use strict';
@@ -11,7 +11,9 @@ const { createRequire } = require('module');
 async function main() {
   const [folder, jobsFile] = process.argv.slice(2);
   const ort = createRequire(path.resolve(folder, 'node_modules', 'x.js'))('onnxruntime-node');
-  for (const job of JSON.parse(fs.readFileSync(jobsFile, 'utf8'))) await run(ort, job);
+  for (const job of JSON.parse(fs.readFileSync(jobsFile, 'utf8'))) {
+    await run(ort, job).catch((e) => { throw new Error(`${job.name}: ${e}`); });
+  }
 }
 
 async function run(ort, job) {
