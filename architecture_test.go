@@ -41,6 +41,7 @@ var (
 	forPrograms  = []string{"gonum.org/v1/plot", "github.com/schollz/progressbar", "golang.org/x/term", "github.com/janpfeifer/gonb"}
 	mustNotReach = map[string][]string{
 		"internal/gemm":      {"gorgonia.org"},
+		"internal/intnet":    {"gorgonia.org"},
 		"internal/levels":    {"gorgonia.org"},
 		"internal/par":       {"gorgonia.org"},
 		"internal/separable": {"gorgonia.org"},

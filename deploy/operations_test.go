@@ -294,11 +294,8 @@ func worst(t testing.TB, what string, got, want []float64) {
 // Each operation alone: Gorgonia's machine on the graph itself, the exported file by the definitions of ONNX's operators and in ONNX Runtime, and the graph at
 // other batch sizes compute the same.
 func TestOperations(t *testing.T) {
-	var rt *ort.Runtime
-	t.Run("runtime", func(t *testing.T) {
-		r := ort.Find(t)
-		rt = &r
-	})
+	var jobs []ort.Job // for ONNX Runtime, last
+	var wanted [][]float64
 	for name, c := range operations() {
 		for _, dt := range gtest.Dtypes() {
 			t.Run(fmt.Sprint(name, " ", dt), func(t *testing.T) {
@@ -316,16 +313,12 @@ func TestOperations(t *testing.T) {
 				want := run(t, in, y, x)
 				model := exportOf(t, g, deploy.ONNXOptions{Output: "y"})
 				worst(t, "as ONNX", evaluate(t, model, array{c.shape, x})["y"].data, want)
-				if rt != nil && dt == tensor.Float32 && c.tied == "" { // package ort wants outputs sample by sample
+				if dt == tensor.Float32 && c.tied == "" { // package ort wants outputs sample by sample
 					single := make([]float32, len(x))
 					for i, v := range x {
 						single[i] = float32(v)
 					}
-					var got []float64
-					for _, v := range rt.Run(t, model, single, c.shape, c.shape[0])[0].Data {
-						got = append(got, float64(v))
-					}
-					worst(t, "in ONNX Runtime", got, want)
+					jobs, wanted = append(jobs, ort.Job{Name: name, Model: model, Reals: single, Shape: c.shape, Batch: c.shape[0]}), append(wanted, want)
 				}
 				same, err := g.At(c.shape[0])
 				if err != nil {
@@ -352,4 +345,14 @@ func TestOperations(t *testing.T) {
 			})
 		}
 	}
+	t.Run("in ONNX Runtime", func(t *testing.T) {
+		rt := ort.Find(t)
+		for i, out := range rt.RunAll(t, jobs) {
+			var got []float64
+			for _, v := range out[0].Data {
+				got = append(got, float64(v))
+			}
+			worst(t, jobs[i].Name, got, wanted[i])
+		}
+	})
 }

@@ -79,11 +79,8 @@ func largest(a, b []float64) float64 {
 
 // No sum is rounded: in float32, in float64 and in ONNX Runtime, which take the terms in orders of their own, logits are equal to the bit.
 func TestFixedPointIsExact(t *testing.T) {
-	var rt *ort.Runtime
-	t.Run("runtime", func(t *testing.T) {
-		r := ort.Find(t)
-		rt = &r
-	})
+	var jobs []ort.Job // for ONNX Runtime, last
+	var wanted [][]float64
 	for name, build := range exported {
 		for _, a := range thresholds() {
 			const n = 5
@@ -101,18 +98,21 @@ func TestFixedPointIsExact(t *testing.T) {
 			for i, v := range x {
 				single[i] = float32(v)
 			}
-			for _, plain := range []bool{false, true} {
-				if rt == nil {
-					break
-				}
-				rt.Plain = plain
-				out := rt.Run(t, onnxOf(t, fixed, deploy.ONNXOptions{}), single, fixed.Input.Shape(), 2)
+			jobs = append(jobs, ort.Job{Name: fmt.Sprint(name, ", ", a), Model: onnxOf(t, fixed, deploy.ONNXOptions{}), Reals: single, Shape: fixed.Input.Shape(), Batch: 2})
+			wanted = append(wanted, got)
+		}
+	}
+	for _, plain := range []bool{false, true} {
+		t.Run(fmt.Sprint("in ONNX Runtime, plain ", plain), func(t *testing.T) {
+			rt := ort.Find(t)
+			rt.Plain = plain
+			for i, out := range rt.RunAll(t, jobs) {
 				// ResNets at these sizes have means over 1 or 2 elements: exact too.
-				if d := largest(got, float64s(out[0].Data)); d != 0 {
-					t.Errorf("%s, %v: ONNX Runtime differs by %v", name, a, d)
+				if d := largest(wanted[i], float64s(out[0].Data)); d != 0 {
+					t.Errorf("%s: ONNX Runtime differs by %v", jobs[i].Name, d)
 				}
 			}
-		}
+		})
 	}
 }
 

@@ -181,21 +181,30 @@ func (s Shape) check() error {
 	return nil
 }
 
+// value returns what is known of the input, or an error.
+func (in *Input) value() (Value, error) {
+	if err := in.Shape.check(); err != nil {
+		return Value{}, err
+	}
+	if in.Flat && (in.Shape.H != 1 || in.Shape.W != 1) {
+		return Value{}, errors.Errorf("features of %dx%d", in.Shape.H, in.Shape.W)
+	}
+	v := Value{Shape: in.Shape, Max: math.MaxUint8}
+	if r := in.Real; r != nil {
+		if f, _ := math.Frexp(float64(r.Unit)); f != 0.5 || r.Unit < 0x1p-100 || r.Unit > 0x1p100 || r.Max < 1 || r.Max > 127 {
+			return Value{}, errors.Errorf("real numbers in units of %v up to %d of them, want a power of two and 1 to 127", r.Unit, r.Max)
+		}
+		v.Zero, v.Min, v.Max = realZero, realZero-r.Max, realZero+r.Max
+	}
+	return v, nil
+}
+
 // Values returns what is known of all values, the input's first, or an error for a network that contradicts itself or whose sums do not
 // fit into an int32.
 func (n *Network) Values() ([]Value, error) {
-	if err := n.Input.Shape.check(); err != nil {
+	in, err := n.Input.value()
+	if err != nil {
 		return nil, errors.WithMessage(err, "input")
-	}
-	if n.Input.Flat && (n.Input.Shape.H != 1 || n.Input.Shape.W != 1) {
-		return nil, errors.Errorf("input: features of %dx%d", n.Input.Shape.H, n.Input.Shape.W)
-	}
-	in := Value{Shape: n.Input.Shape, Max: math.MaxUint8}
-	if r := n.Input.Real; r != nil {
-		if f, _ := math.Frexp(float64(r.Unit)); f != 0.5 || r.Unit < 0x1p-100 || r.Unit > 0x1p100 || r.Max < 1 || r.Max > 127 {
-			return nil, errors.Errorf("input: real numbers in units of %v up to %d of them, want a power of two and 1 to 127", r.Unit, r.Max)
-		}
-		in.Zero, in.Min, in.Max = realZero, realZero-r.Max, realZero+r.Max
 	}
 	values := []Value{in}
 	for i, l := range n.Layers {
@@ -264,29 +273,43 @@ func (p *Product) shape(in Shape) (Shape, error) {
 	return out, nil
 }
 
-// Reach returns the shape of a sum and for each channel a bound of its magnitude.
-func (s *Sum) Reach(in []Value) (Shape, []int64, error) {
+// shape returns the shape of a sum, from those of what its terms read.
+func (s *Sum) shape(in []Value) (Shape, error) {
 	if len(s.Terms) == 0 {
-		return Shape{}, nil, errors.New("a sum of nothing")
+		return Shape{}, errors.New("a sum of nothing")
 	}
 	var shape Shape
-	var reach []int64
 	for i, t := range s.Terms {
 		of := in[i].Shape
 		if t.Product != nil {
 			var err error
 			if of, err = t.Product.shape(in[i].Shape); err != nil {
-				return shape, nil, err
+				return shape, err
 			}
 		}
 		if i == 0 {
-			shape, reach = of, make([]int64, of.C)
+			shape = of
 		} else if of != shape {
-			return shape, nil, errors.Errorf("it adds %v to %v", of, shape)
+			return shape, errors.Errorf("it adds %v to %v", of, shape)
 		}
 		if t.Mul != nil && len(t.Mul) != of.C {
-			return shape, nil, errors.Errorf("%d multipliers for %d channels", len(t.Mul), of.C)
+			return shape, errors.Errorf("%d multipliers for %d channels", len(t.Mul), of.C)
 		}
+	}
+	if s.Bias != nil && len(s.Bias) != shape.Size() {
+		return shape, errors.Errorf("a bias of %d elements for a sum of %d", len(s.Bias), shape.Size())
+	}
+	return shape, nil
+}
+
+// Reach returns the shape of a sum and for each channel a bound of its magnitude.
+func (s *Sum) Reach(in []Value) (Shape, []int64, error) {
+	shape, err := s.shape(in)
+	if err != nil {
+		return shape, nil, err
+	}
+	reach := make([]int64, shape.C)
+	for i, t := range s.Terms {
 		for o := range reach {
 			m := in[i].reach()
 			if t.Product != nil {
@@ -302,9 +325,6 @@ func (s *Sum) Reach(in []Value) (Shape, []int64, error) {
 				return shape, nil, tooLarge(o, reach[o])
 			}
 		}
-	}
-	if s.Bias != nil && len(s.Bias) != shape.Size() {
-		return shape, nil, errors.Errorf("a bias of %d elements for a sum of %d", len(s.Bias), shape.Size())
 	}
 	for o := range reach {
 		most := int64(0)
@@ -338,7 +358,7 @@ func (p *Product) magnitude(o int) int64 {
 }
 
 func (l *Units) value(in []Value) (Value, error) {
-	shape, _, err := l.Sum.Reach(in)
+	shape, err := l.Sum.shape(in) // before Reach, which takes memory for each channel: there are as many as thresholds
 	if err != nil {
 		return Value{}, err
 	}
@@ -353,6 +373,9 @@ func (l *Units) value(in []Value) (Value, error) {
 		if i%l.Steps > 0 && t < l.Thresholds[i-1] {
 			return Value{}, errors.Errorf("channel %d: threshold %d is above %d, the next", i/l.Steps, l.Thresholds[i-1], t)
 		}
+	}
+	if _, _, err := l.Sum.Reach(in); err != nil {
+		return Value{}, err
 	}
 	return Value{shape, l.Zero, l.Base, uint8(top)}, nil
 }
@@ -402,7 +425,7 @@ func (l *Concat) value(in []Value) (Value, error) {
 }
 
 func (l *Logits) value(in []Value) (Value, error) {
-	shape, _, err := l.Sum.Reach(in)
+	shape, err := l.Sum.shape(in)
 	if err != nil {
 		return Value{}, err
 	}
@@ -413,6 +436,9 @@ func (l *Logits) value(in []Value) (Value, error) {
 		if b := l.Offset[i]; s-s != 0 || b-b != 0 {
 			return Value{}, errors.Errorf("class %d: scale %v and offset %v, want finite numbers", i, s, b)
 		}
+	}
+	if _, _, err := l.Sum.Reach(in); err != nil {
+		return Value{}, err
 	}
 	return Value{Shape: shape}, nil
 }
