@@ -277,6 +277,7 @@ func (q *quantiser) rows(t *pendingTerm) (*rows, error) {
 		for k := range w[0] {
 			out.typical = append(out.typical, f.typical[k/area])
 		}
+		out.padded = out.padded && slices.ContainsFunc(out.typical, func(x float64) bool { return x != 0 })
 	}
 	for c, row := range w {
 		if bias != nil {
