@@ -91,6 +91,14 @@ func (g *Graph) weights(p product) (rows [][]float64, bias []float64, err error)
 	return rows, bias, err
 }
 
+// nameOf returns the name of weights: a parameter's own, or what a value that is computed from parameters is called.
+func (g *Graph) nameOf(x *gorgonia.Node) string {
+	if name := g.names[x]; name != "" {
+		return name
+	}
+	return g.staticName(x)
+}
+
 // transposed returns the transpose of a matrix.
 func transposed(x []float64, rows, columns int) []float64 {
 	y := make([]float64, len(x))

@@ -19,8 +19,7 @@ type QuantiseOptions struct {
 	// Bits of a weight, with its sign, from 2 to 16; 0 means 8. A weight is a whole number up to 2^(Bits-1)-1 in size, with 16 bits up to
 	// 32639, times a scale of its output channel. More than 8 bits take two products in place of one.
 	Bits int
-	// LayerBits has other numbers of bits for single layers: by the name of the layer's node (of a models.Net those that Summary lists, as
-	// "all_modules.block1.conv1") or, where that has none, of its weights (as "fc1.weight").
+	// LayerBits has other numbers of bits for single layers, by the name of the layer's node, or of its weights: "fc1" or "fc1.weight".
 	LayerBits map[string]int
 
 	// Pixels, unless nil, says that inputs will be pixels of uint8, and what the network was trained on in their place.
@@ -242,10 +241,13 @@ func (q *quantiser) checkBits() error {
 }
 
 // bitsOf returns the bits of a layer's weights.
-func (q *quantiser) bitsOf(name string) int {
-	q.bits[name] = true
-	if bits, ok := q.o.LayerBits[name]; ok {
-		return bits
+func (q *quantiser) bitsOf(t *pendingTerm) int {
+	weights := q.g.nameOf(t.product.weight)
+	q.bits[t.name], q.bits[weights] = true, true
+	for _, name := range []string{t.name, weights} {
+		if bits, ok := q.o.LayerBits[name]; ok {
+			return bits
+		}
 	}
 	return q.o.Bits
 }
@@ -384,7 +386,7 @@ func (q *quantiser) product(s step, p product, in numbers) (numbers, error) {
 	}
 	name := s.name
 	if name == "" {
-		name = q.g.staticName(p.weight)
+		name = q.g.nameOf(p.weight)
 	}
 	out := intnet.Shape{C: p.out, H: 1, W: 1}
 	if x := s.node.Shape(); len(x) == 4 {

@@ -97,11 +97,7 @@ func agree(t testing.TB, what string, n *deploy.Integer, input, output *gorgonia
 	if pixels != nil {
 		err = n.Run(got, pixels)
 	} else {
-		single := make([]float32, len(x))
-		for i, v := range x {
-			single[i] = float32(v)
-		}
-		err = n.RunReal(got, single)
+		err = n.RunReal(got, floats32(x))
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -110,11 +106,7 @@ func agree(t testing.TB, what string, n *deploy.Integer, input, output *gorgonia
 	if err != nil {
 		t.Fatal(err)
 	}
-	logits := make([]float64, len(got))
-	for i, v := range got {
-		logits[i] = float64(v)
-	}
-	worst(t, what, logits, run(t, at.Input, at.Output, x))
+	worst(t, what, doubles(got), run(t, at.Input, at.Output, x))
 }
 
 // pairs is all pairs of whole numbers up to 3 in size.
@@ -232,12 +224,8 @@ func TestQuantisedWeightsFit(t *testing.T) {
 	}
 	at := traced(t, x, y)
 	want := run(t, at.Input, at.Output, v)
-	single := make([]float32, len(v))
-	for i := range v {
-		single[i] = float32(v[i])
-	}
 	got := make([]float32, 3)
-	if err := in.RunReal(got, single); err != nil {
+	if err := in.RunReal(got, floats32(v)); err != nil {
 		t.Fatal(err)
 	}
 	for i := range got { // 13 bits of each weight are left
@@ -439,11 +427,7 @@ func TestQuantisedSums(t *testing.T) {
 	}
 	v := pairs()
 	got := make([]float32, len(v)/2*3)
-	single := make([]float32, len(v))
-	for i := range v {
-		single[i] = float32(v[i])
-	}
-	if err := in.RunReal(got, single); err != nil {
+	if err := in.RunReal(got, floats32(v)); err != nil {
 		t.Fatal(err)
 	}
 	at, err := traced(t, x, y).At(len(v) / 2)
@@ -563,7 +547,7 @@ func TestQuantisedLayerBits(t *testing.T) {
 	gorgonia.WithName("fc2")(z)
 	y := n.must(nodes.Linear(n.must(nodes.Sign(z)), n.must(nodes.Sign(n.param("v", 2, 6))), n.param("b", 2)))
 	gorgonia.WithName("logits")(y)
-	in := quantised(t, x, y, deploy.QuantiseOptions{Bits: 4, LayerBits: map[string]int{"fc1.weight": 12, "fc2": 2}})
+	in := quantised(t, x, y, deploy.QuantiseOptions{Bits: 4, LayerBits: map[string]int{"fc1.weight": 12, "w": 2}})
 	s := in.String()
 	for _, line := range [][]string{
 		{"layer", "kind", "in", "out", "weights", "bits", "bytes"}, {"Sign", "units of 2 levels", "4", "5", "fc1.weight", "12", "70"}, {"Sign_1", "6", "fc2", "2", "32"},
@@ -596,11 +580,17 @@ func TestQuantiseErrors(t *testing.T) {
 		"stock": {build: func(n net, x *gorgonia.Node) *gorgonia.Node {
 			return n.linear("v", n.must(gorgonia.Tanh(n.linear("w", x, 1, 1, 2, 3, 4))), 1, 1)
 		}, words: []string{"tanh", "no integer form"}},
-		"two layers": {build: func(n net, x *gorgonia.Node) *gorgonia.Node { return n.linear("v", n.linear("w", x, 1, 1, 2, 3, 4), 1, 1) },
+		"two layers": {build: func(n net, x *gorgonia.Node) *gorgonia.Node {
+			return n.linear("v", n.linear("w", x, 1, 1, 2, 3, 4), 1, 1)
+		},
 			words: []string{"Linear", "without a threshold activation before it"}},
-		"the input": {build: func(n net, x *gorgonia.Node) *gorgonia.Node { return n.linear("w", n.must(nodes.Sign(x)), 1, 1, 2, 3, 4) },
+		"the input": {build: func(n net, x *gorgonia.Node) *gorgonia.Node {
+			return n.linear("w", n.must(nodes.Sign(x)), 1, 1, 2, 3, 4)
+		},
 			words: []string{"Sign", "behind weights"}},
-		"no logits": {build: func(n net, x *gorgonia.Node) *gorgonia.Node { return n.must(nodes.Sign(n.linear("w", x, 1, 1, 2, 3, 4))) },
+		"no logits": {build: func(n net, x *gorgonia.Node) *gorgonia.Node {
+			return n.must(nodes.Sign(n.linear("w", x, 1, 1, 2, 3, 4)))
+		},
 			words: []string{"Sign", "linear layer"}},
 		"maps": {shape: []int{3, 1, 2, 2}, build: func(n net, x *gorgonia.Node) *gorgonia.Node { return n.conv("w", x, 1, 1, 0, 1, 1) }, words: []string{"linear layer"}},
 		"pooled sums": {shape: []int{3, 1, 2, 2}, build: func(n net, x *gorgonia.Node) *gorgonia.Node {
@@ -704,4 +694,55 @@ func TestQuantiseErrors(t *testing.T) {
 	}
 	gtest.WantError(t, "pixels", in.Run(make([]float32, 1), make([]uint8, 4)), "deploy: network in integers", "real numbers")
 	gtest.WantError(t, "not a number", in.RunReal(make([]float32, 1), []float32{0, 0, float32(math.NaN()), 0}), "input 2")
+}
+
+// In integers a trained network is right as often, within a few images.
+func TestStockNetworkInIntegers(t *testing.T) {
+	train, test := digits(t)
+	n := newDigitsNet(t)
+	n.train(train)
+	g := traced(t, n.x, n.logits)
+	x, labels := images(t, test, 0, test.N())
+	right := func(logits []float64) (count int) {
+		for i, c := range classes(logits, 10) {
+			count += int(labels[10*i+c])
+		}
+		return count
+	}
+	at, err := g.At(test.N())
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := right(run(t, at.Input, at.Output, x))
+	for bits, lost := range map[int]int{4: 20, 8: 4, 12: 2} {
+		in, err := g.Quantise(deploy.QuantiseOptions{Bits: bits, InputMax: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		logits := make([]float32, test.N()*10)
+		if err := in.RunReal(logits, floats32(x)); err != nil {
+			t.Fatal(err)
+		}
+		after := right(doubles(logits))
+		t.Logf("of %d images %d are right, in integers with weights of %d bits %d", test.N(), before, bits, after)
+		if after < before-lost {
+			t.Errorf("in integers with weights of %d bits only %d are right, before %d", bits, after, before)
+		}
+	}
+}
+
+func doubles(x []float32) []float64 {
+	var y []float64
+	for _, v := range x {
+		y = append(y, float64(v))
+	}
+	return y
+}
+
+func floats32(x []float64) []float32 {
+	var y []float32
+	for _, v := range x {
+		y = append(y, float32(v))
+	}
+	return y
 }

@@ -260,7 +260,7 @@ func (q *quantiser) rows(t *pendingTerm) (*rows, error) {
 	if err != nil {
 		return nil, err
 	}
-	out.most = most(q.bitsOf(t.name))
+	out.most = most(q.bitsOf(t))
 	out.product = &intnet.Product{Out: t.product.out, Kernel: [2]int{v.H, v.W}, Stride: [2]int{1, 1}, Dilation: [2]int{1, 1}}
 	if conv := t.product.conv; conv != nil {
 		k := t.product.weight.Shape()

@@ -1,7 +1,6 @@
 package models_test
 
 import (
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"strings"
@@ -58,40 +57,50 @@ func runIntegers(t testing.TB, in *deploy.Integer, n int, pixels []uint8, reals 
 	return float64s(out)
 }
 
+// randomise sets all numbers of a network: weights, of rows of fan elements, and factors of normalisations to given ones, biases, shifts and means to
+// small ones.
+func randomise(t testing.TB, net *models.Net, rng *rand.Rand, weight func(fan, row int) float64, factor func() float64) {
+	t.Helper()
+	for _, p := range net.Params() {
+		shape, w := p.Shape(), p.Value().Data().([]float64)
+		for i := range w {
+			switch {
+			case len(shape) > 1:
+				fan := shape[1:].TotalSize()
+				w[i] = weight(fan, i/fan)
+			case strings.HasSuffix(p.Name(), ".weight"):
+				w[i] = factor()
+			default:
+				w[i] = rng.NormFloat64() / 4
+			}
+		}
+	}
+	for _, node := range net.Input.Graph().AllNodes() {
+		if op, ok := node.Op().(*nn.BatchNorm); ok {
+			mean, variance := op.Running()
+			for c := range mean {
+				mean[c], variance[c] = rng.NormFloat64()/4, 1-op.Eps()
+			}
+			if err := op.SetRunning(mean, variance); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 // Networks whose weights are small integers times scales lose nothing: integers and Gorgonia's machine compute the same. Factors of normalisations are
 // powers of two, some negative; what is added to sums is any number.
 func TestQuantiseIsExact(t *testing.T) {
+	images, differ := 0, 0
 	for name, build := range exported {
 		for _, a := range []ops.Activation{ops.Sign{}, ops.Step01{}, ops.Staircase{Steps: 3}, ops.Staircase{Steps: 5}, ops.Staircase{Steps: 5, Lo: -1, Hi: 1}} {
 			const n = 6
 			net, err := build(tensor.Float64, n, nodes.Act(a))
 			net = must(t, net, err)
 			rng := rand.New(rand.NewPCG(11, 12))
-			for _, p := range net.Params() {
-				shape, w := p.Shape(), p.Value().Data().([]float64)
-				for i := range w {
-					switch {
-					case len(shape) > 1:
-						fan := shape[1:].TotalSize()
-						w[i] = math.Ldexp(float64(rng.IntN(7)-3), -int(math.Log2(float64(fan)))/2-i/fan%2)
-					case strings.HasSuffix(p.Name(), ".weight"):
-						w[i] = math.Ldexp(1-2*float64(rng.IntN(2)), rng.IntN(3)-1)
-					default:
-						w[i] = rng.NormFloat64() / 4
-					}
-				}
-			}
-			for _, node := range net.Input.Graph().AllNodes() {
-				if op, ok := node.Op().(*nn.BatchNorm); ok {
-					mean, variance := op.Running()
-					for c := range mean {
-						mean[c], variance[c] = rng.NormFloat64()/4, 1-op.Eps()
-					}
-					if err := op.SetRunning(mean, variance); err != nil {
-						t.Fatal(err)
-					}
-				}
-			}
+			randomise(t, net, rng, func(fan, row int) float64 {
+				return math.Ldexp(float64(rng.IntN(7)-3), -int(math.Log2(float64(fan)))/2-row%2)
+			}, func() float64 { return math.Ldexp(1-2*float64(rng.IntN(2)), rng.IntN(3)-1) })
 			pixels := &deploy.PixelInput{Mean: []float64{0.2, 0.4, 0.6}[:net.Input.Shape()[1]], Std: []float64{0.25, 0.5, 0.25}[:net.Input.Shape()[1]]}
 			for _, p := range []*deploy.PixelInput{nil, pixels} {
 				for _, bits := range []int{8, 16} {
@@ -103,24 +112,33 @@ func TestQuantiseIsExact(t *testing.T) {
 					if d := largest(got, want); !(d <= 1e-5) {
 						t.Errorf("%s, %v, %d bits, pixels %t: logits differ by %v: %v, want %v", name, a, bits, p != nil, d, got[:in.Classes()], want[:in.Classes()])
 					}
-					if same := largest(want, make([]float64, len(want))) == 0; same {
-						t.Errorf("%s, %v: all logits are 0: the test has no force", name, a)
+					for i := range n - 1 {
+						k := in.Classes()
+						if images++; largest(want[:k], want[(i+1)*k:(i+2)*k]) > 1e-3 {
+							differ++
+						}
 					}
 				}
 			}
 		}
 	}
+	if differ < images/2 {
+		t.Errorf("of %d images only %d have logits unlike the first: the test has no force", images, differ)
+	}
 }
 
-// Random weights of 16 bits: nearly all images have the logits of the float network, which says that all of their units have its levels; of 8 bits
-// most have its class.
+// Random weights of 16 bits: nearly all images have the logits of the float network, which says that all of their units have its levels (669 of
+// 672 when this was written); of 8 bits most have its class (597: untrained networks are near many thresholds).
 func TestQuantiseIsClose(t *testing.T) {
-	images, sameLogits, sameClasses := 0, 0, 0
-	for name := range exported {
+	images, differ, sameLogits, sameClasses := 0, 0, 0, 0
+	for _, build := range exported {
 		for _, a := range []ops.Activation{ops.Sign{}, ops.Step01{}, ops.Staircase{Steps: 3}, ops.Staircase{Steps: 5, Lo: -1, Hi: 1}} {
 			const n = 12
-			net, _ := normalised(t, name, n, nodes.Act(a))
+			net, err := build(tensor.Float64, n, nodes.Act(a))
+			net = must(t, net, err)
 			rng := rand.New(rand.NewPCG(13, 14))
+			randomise(t, net, rng, func(fan, _ int) float64 { return rng.NormFloat64() * 1.5 / math.Sqrt(float64(fan)) },
+				func() float64 { return rng.NormFloat64() + 1 })
 			pixels := &deploy.PixelInput{Mean: []float64{0.45, 0.41, 0.5}[:net.Input.Shape()[1]], Std: []float64{0.22, 0.24, 0.2}[:net.Input.Shape()[1]]}
 			for _, p := range []*deploy.PixelInput{nil, pixels} {
 				x, bytes, reals := inputsOf(net, rng, p)
@@ -131,6 +149,9 @@ func TestQuantiseIsClose(t *testing.T) {
 				k := len(want) / n
 				for i := range n {
 					images++
+					if largest(want[i*k:(i+1)*k], want[:k]) > 1e-2 {
+						differ++
+					}
 					if largest(fine[i*k:(i+1)*k], want[i*k:(i+1)*k]) < 1e-3 {
 						sameLogits++
 					}
@@ -141,8 +162,11 @@ func TestQuantiseIsClose(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("of %d images %d have the same logits with 16 bits, %d the same class with 8", images, sameLogits, sameClasses)
-	if sameLogits < images*9/10 || sameClasses < images*85/100 {
+	t.Logf("of %d images, %d of them unlike the first, %d have the same logits with 16 bits, %d the same class with 8", images, differ, sameLogits, sameClasses)
+	if differ < images/2 {
+		t.Errorf("of %d images only %d have logits unlike the first: the test has no force", images, differ)
+	}
+	if sameLogits < images*95/100 || sameClasses < images*80/100 {
 		t.Errorf("of %d images only %d have the same logits with 16 bits, %d the same class with 8", images, sameLogits, sameClasses)
 	}
 }
@@ -183,48 +207,4 @@ func TestQuantiseErrors(t *testing.T) {
 	if s := in.String(); !strings.Contains(s, "all_modules.block1.conv1") || !strings.Contains(s, "ConvNet4: inputs") {
 		t.Errorf("the table:\n%s", s)
 	}
-}
-
-// Weights of all sizes, and none at all: an error, or a network whose logits are numbers.
-func FuzzQuantise(f *testing.F) {
-	f.Add(uint64(1), 0.1, 1.0, 8, false)
-	f.Add(uint64(2), 1e-20, 0.0, 2, true)
-	f.Add(uint64(3), 1e15, 1e-9, 16, false)
-	f.Add(uint64(4), 0.0, 0.0, 8, true)
-	f.Add(uint64(5), 1e-300, 1e30, 9, false)
-	f.Add(uint64(6), 1e38, 1e38, 8, true)
-	const n = 2
-	net, err := models.ResNet18(input(tensor.Float64, n, 1, 8, 8), models.Config{Widths: []int{2, 2, 1, 2}, Classes: 2, Act: nodes.Act(ops.Staircase{Steps: 2})})
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Fuzz(func(t *testing.T, seed uint64, weights, biases float64, bits int, pixels bool) {
-		rng := rand.New(rand.NewPCG(seed, 0))
-		for _, p := range net.Params() {
-			by := weights
-			if strings.HasSuffix(p.Name(), ".bias") {
-				by = biases
-			}
-			for i, x := 0, p.Value().Data().([]float64); i < len(x); i++ {
-				x[i] = (rng.Float64() - 0.5) * by
-				if rng.IntN(4) == 0 {
-					x[i] = math.RoundToEven(8*x[i]) / 8
-				}
-			}
-		}
-		var p *deploy.PixelInput
-		if pixels {
-			p = &deploy.PixelInput{Mean: []float64{0.3}, Std: []float64{0.5}}
-		}
-		in, err := net.Quantise(deploy.QuantiseOptions{Bits: bits, Pixels: p})
-		if err != nil {
-			return
-		}
-		_, bytes, reals := inputsOf(net, rng, p)
-		for i, v := range runIntegers(t, in, n, bytes, reals) {
-			if v != v {
-				t.Errorf("logit %d is not a number: %v", i, fmt.Sprint(in))
-			}
-		}
-	})
 }
