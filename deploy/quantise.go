@@ -62,15 +62,17 @@ func (o QuantiseOptions) rounding() (*intnet.Rounding, error) {
 //	             in rational numbers
 //	levels       sign units emit -1 and 1, step01 units 0 and 1, a staircase's levels are whole multiples of a number
 //	max-pooling  is of levels, not of sums, which is equal, since thresholds do not decrease
-//	sums         of products and shortcuts have for each term a whole multiplier, of one scale for all of them: the largest scale of a
-//	             product in the sum is about 256 times that, or less where 32 bits would not hold the sum
+//	sums         of products and shortcuts have for each term a whole multiplier, and one scale for all of them. A product beside a shortcut
+//	             has a scale that divides the shortcut, and no multiplier; of more products the largest scale is about 256 times
+//	             that of the sum, or less where 32 bits would not hold the sum
 //	means        of levels are sums, at most 255; the division is in the scale of the next layer
 //	logits       are S A + b in float32: two roundings
 //
-// Three things are rounded: real inputs; weights, with the multipliers of a shortcut beside another (one shortcut is exact) and of products whose
-// weights are multiples of a number; and, where a convolution pads pixels, a constant. Padding adds zeros to the normalised image, which are Mean in
-// pixels. So the part of -Mean/Std in a sum depends on how many of the filter's elements lie inside of the image, and is
-// added up for each position from the rounded weights, and rounded to a whole number of S. All else is exact.
+// Four things are rounded. Real inputs. Weights. Where shortcuts, or products whose weights are multiples of a number, share a sum with
+// others, their factors, by half of the sum's scale at most (a shortcut beside one other product is exact, unless it is smaller than that
+// scale). And where a convolution pads pixels, a constant: padding adds zeros to the normalised image, which are Mean in pixels, so the
+// part of -Mean/Std in a sum depends on how many of the filter's elements lie inside of the image. It is added up for each position from
+// the rounded weights, and rounded to a whole number of S. All else is exact.
 //
 // A channel whose sums would not fit into 32 bits has coarser weights than Bits says.
 //

@@ -344,12 +344,28 @@ func TestQuantisedPixels(t *testing.T) {
 		agree(t, name, in, x, y, v, p)
 	}
 
+	// A sum of two products of pixels.
+	m := newNet(t, tensor.Float64)
+	x = m.param("x", 1, 3, 4, 4)
+	w := make([]float64, 2*3*9)
+	for i := range w {
+		w[i] = 0.25 * float64(rng.IntN(3)-1)
+	}
+	z := m.must(nodes.Add(m.conv("v", x, 2, 3, 1, 1, w...), m.conv("w", x, 2, 1, 0, 1, 1, -1, 1, 0.5, -0.5, 0)))
+	y = m.classifier(m.must(nodes.QReLU(m.norm("norm", z, []float64{1, -1}, []float64{0.3, 0.1}), 2)))
+	p, v := pixels(3*4*4, mean, std)
+	in = quantised(t, x, y, deploy.QuantiseOptions{Pixels: &deploy.PixelInput{Mean: mean, Std: std}})
+	if l := layer[*intnet.Units](t, in, "Staircase"); l.Sum.Terms[0].Mul == nil {
+		t.Errorf("%+v: no multipliers", l.Sum)
+	}
+	agree(t, "two products", in, x, y, v, p)
+
 	// Of features each may have its own.
 	n = newNet(t, tensor.Float64)
 	x = n.param("x", 1, 3)
 	y = n.linear("w", n.must(nodes.Sign(n.linear("v", x, 2, 1, -1, 0, 1, 1, -1))), 1, 1, 2)
 	mean, std = []float64{0.2, 0.4, 0.6}, []float64{1, 1, 1}
-	p, v := pixels(3, mean, std)
+	p, v = pixels(3, mean, std)
 	agree(t, "features", quantised(t, x, y, deploy.QuantiseOptions{Pixels: &deploy.PixelInput{Mean: mean}}), x, y, v, p)
 	mean, std = []float64{0, 0, 0}, []float64{1, 1, 1}
 	p, v = pixels(3, mean, std)
@@ -388,13 +404,15 @@ func TestQuantisedSums(t *testing.T) {
 	gorgonia.WithName("identity")(h2)
 	y = n.classifier(h2)
 	l = layer[*intnet.Units](t, quantised(t, x, y, wholeNumbers), "identity")
+	if l.Sum.Terms[1].Mul != nil {
+		t.Errorf("%v: one product beside a shortcut needs no multipliers", l.Sum.Terms[1].Mul)
+	}
 	for c := range 2 {
-		unit := 1 / float64(l.Sum.Terms[0].Mul[c]) // of the sum
-		scale := float64(l.Sum.Terms[1].Mul[c]) * unit
+		scale := 1 / float64(l.Sum.Terms[0].Mul[c])
 		top := max(math.Abs(w[2*c]), math.Abs(w[2*c+1]))
 		for k := range 2 {
 			q := float64(l.Sum.Terms[1].Product.Weights[2*c+k])
-			if math.Abs(q*scale-w[2*c+k]) > scale/2 || scale > top/127*1.01 {
+			if math.Abs(q*scale-w[2*c+k]) > scale/2 || scale > top/127*1.02 {
 				t.Errorf("channel %d: %v times %v for %v", c, q, scale, w[2*c+k])
 			}
 		}
@@ -412,6 +430,26 @@ func TestQuantisedSums(t *testing.T) {
 		o := wholeNumbers
 		o.Bits = bits
 		agree(t, "projection", quantised(t, x, y, o), x, y, pairs(), nil)
+	}
+
+	// Two channels of weights on both sides of what a shortcut is: the larger needs a unit of its own.
+	n = newNet(t, tensor.Float64)
+	x = n.param("x", 1, 2)
+	h = n.must(nodes.Sign(n.linear("w1", x, 2, 1, 1, 1, -1)))
+	w = []float64{72.34, -11.11, 0.723, -0.111}
+	y = n.must(nodes.Add(n.linear("w2", h, 2, w...), h))
+	lo := layer[*intnet.Logits](t, quantised(t, x, y, wholeNumbers), "Add")
+	for c, scale := range lo.Scale {
+		product, short := lo.Sum.Terms[0], lo.Sum.Terms[1]
+		if got := scale * float32(short.Mul[c]); math.Abs(float64(got)-1) > 1e-6 {
+			t.Errorf("channel %d: a shortcut of %v, want 1", c, got)
+		}
+		for k := range 2 {
+			got, want := float64(scale)*float64(product.Mul[c])*float64(product.Product.Weights[2*c+k]), w[2*c+k]
+			if math.Abs(got-want) > math.Abs(w[2*c])/250 {
+				t.Errorf("channel %d: a weight of %v, want %v", c, got, want)
+			}
+		}
 	}
 
 	// Random weights of 16 bits.

@@ -102,18 +102,24 @@ func roundParts(parts []*part) (unit float64, err error) {
 		p.q = make([]int32, len(p.real))
 		p.finest()
 	}
+	fits := func(unit float64) bool {
+		total := 0.0
+		for _, p := range parts {
+			p.round(unit)
+			total += p.magnitude()
+		}
+		return total < math.MaxInt32
+	}
+	if unit := dividing(parts); unit > 0 && fits(unit) {
+		return unit, nil
+	}
 	top := mostMultiplier
 	if len(parts) == 1 {
 		top = 1
 	}
 	for range 2048 { // float64 has no numbers that are further apart
 		for multiplier := top; multiplier >= 1; multiplier /= 2 {
-			unit, total := commonUnit(parts, float64(multiplier)), 0.0
-			for _, p := range parts {
-				p.round(unit)
-				total += p.magnitude()
-			}
-			if total < math.MaxInt32 {
+			if unit := commonUnit(parts, float64(multiplier)); fits(unit) {
 				return unit, nil
 			}
 		}
@@ -125,6 +131,23 @@ func roundParts(parts []*part) (unit float64, err error) {
 		}
 	}
 	return 0, errors.New("sums of such terms do not fit into 32 bits")
+}
+
+// dividing returns the scale of a product beside a shortcut that is a whole multiple of it, nearly as fine as it can be: then the product needs no
+// multiplier. It returns 0 for other sums, and where the scale would have to be much larger for it.
+func dividing(parts []*part) float64 {
+	if len(parts) != 2 {
+		return 0
+	}
+	product, short := parts[0], parts[1]
+	if product.most == 0 {
+		product, short = short, product
+	}
+	const least = 64
+	if n := math.Floor(short.scale / product.scale); short.most == 0 && !product.exact && n >= least && n < math.MaxInt32 {
+		return short.scale / n
+	}
+	return 0
 }
 
 // commonUnit returns a unit that the scales of all parts are about whole multiples of, the largest of a product's about the given one.
