@@ -30,7 +30,7 @@ type part struct {
 // most is the largest weight of a number of bits. Two bytes hold less than 16 bits do, both signs being in each.
 func most(bits int) int { return min(1<<(bits-1)-1, 127*256+127) }
 
-// parts of a weight: q = 256 high + low.
+// bytesOf returns the parts of a weight: q = 256 high + low.
 func bytesOf(q int32) (high, low int8) {
 	h := (q + 128) >> 8
 	return int8(h), int8(q - h<<8)
@@ -245,7 +245,7 @@ func (q *quantiser) sum(p *pending) (sum intnet.Sum, scales, constants []float64
 	for i, t := range terms {
 		sum.Terms = append(sum.Terms, t.integers()...)
 		if t.product != nil {
-			weights = append(weights, weightSummary{p.terms[i].name, len(t.q), bitsOf(t.q)})
+			weights = append(weights, weightSummary{p.terms[i].name, len(t.q), weightBits(t.q)})
 		}
 	}
 	for _, b := range bias {
@@ -376,8 +376,8 @@ func (t *rows) integers() []intnet.Term {
 	return out
 }
 
-// bitsOf is how many bits weights take: 1 for signs, 2 for -1, 0 and 1.
-func bitsOf(weights []int32) int {
+// weightBits is how many bits weights take: 1 for signs, 2 for -1, 0 and 1.
+func weightBits(weights []int32) int {
 	top, zeros := 0, false
 	for _, w := range weights {
 		top, zeros = max(top, int(w), -int(w)), zeros || w == 0
