@@ -1,6 +1,6 @@
 // Package deploy is what comes after training, for any Gorgonia graph: Trace reads what lies between two nodes, and the Graph that it returns counts
 // (Summary), goes to other programs (ExportONNX), packs into bits (PackSigns, PackActivations), rounds so that every program computes the same
-// (FixedPoint) and evaluates at another batch size (At).
+// (FixedPoint), becomes a network of integers (Quantise) and evaluates at another batch size (At).
 //
 //	g, err := deploy.Trace(x, logits)
 //	err = g.ExportONNX(file, deploy.ONNXOptions{})

@@ -124,3 +124,36 @@ func ExampleGraph_FixedPoint() {
 	fmt.Println(s.MultiplyAdds(32, 5), "with inputs of 5 bits,", s.MultiplyAdds(32, 2), "with inputs of 2")
 	// Output: 1024 with inputs of 5 bits, 160 with inputs of 2
 }
+
+// The network in integers: 2-bit units compare sums of small integers with thresholds.
+func ExampleGraph_Quantise() {
+	x, logits, err := perceptron()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	g, err := deploy.Trace(x, logits)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	// Inputs are 0 to 1: here pixels that were divided by 255.
+	n, err := g.Quantise(deploy.QuantiseOptions{Pixels: &deploy.PixelInput{}, LayerBits: map[string]int{"fc2.weight": 12}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	images := make([]uint8, 100*64)
+	scores := make([]float32, 100*n.Classes())
+	if err := n.Run(scores, images); err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Print(n)
+	// Output:
+	// layer   kind               in  out  weights     bits  bytes
+	// units   units of 4 levels  64  16   fc1.weight  8     1216
+	// logits  logits             16  10   logits      12    360
+	//
+	// network: inputs uint8 pixels, 1.23 KiB of weights, 312 bytes of thresholds and other numbers
+}

@@ -150,27 +150,11 @@ func (r *rounder) step(s step) error {
 		in[i] = r.values[x]
 	}
 	var q quantity
+	var err error
+	p, isProduct := r.g.productOf(s)
 	switch op := s.op.(type) {
-	case *nn.Conv2d, *nn.Linear:
-		p := &product{in: in[0], weight: s.in[1]}
-		if len(s.in) > 2 {
-			p.bias = s.in[2]
-		}
-		_, conv := op.(*nn.Conv2d)
-		var err error
-		if q, err = r.product(s, p, conv); err != nil {
-			return err
-		}
 	case *nn.BatchNorm:
-		var err error
-		if q, err = r.batchNorm(s, op, in[0]); err != nil {
-			return err
-		}
-	case *nn.Add:
-		var err error
-		if q, err = r.add(s, in); err != nil {
-			return err
-		}
+		q, err = r.batchNorm(s, op, in[0])
 	case *nn.MaxPool2D:
 		if in[0].affine != nil { // whose scale may be negative
 			return s.unknown("there is no fixed-point form, with batch normalisation between an activation and it,")
@@ -193,40 +177,30 @@ func (r *rounder) step(s step) error {
 			q.on = &lattice{on.unit / count, on.max}
 		}
 	case ops.Activation:
-		var err error
-		if q, err = r.activation(s, op, in[0]); err != nil {
-			return err
-		}
-	case fixable:
-		var err error
-		if q, err = op.fix(r, s, in); err != nil {
-			return err
-		}
+		q, err = r.activation(s, op, in[0])
 	default:
-		return s.unknown("there is no fixed-point form")
+		switch {
+		case isProduct:
+			q, err = r.product(s, p, in[0])
+		case s.isAddition():
+			q, err = r.add(s, in)
+		default:
+			err = s.noForm("fixed-point form")
+		}
 	}
 	r.values[s.node] = q
-	return nil
-}
-
-// fixable is an operation of stock.go that has a fixed-point form.
-type fixable interface {
-	fix(r *rounder, s step, in []quantity) (quantity, error)
+	return err
 }
 
 // product begins a sum.
-func (r *rounder) product(s step, p *product, conv bool) (quantity, error) {
-	if p.in.sum != nil {
+func (r *rounder) product(s step, p product, in quantity) (quantity, error) {
+	if in.sum != nil {
 		return quantity{}, s.unknown("there is no fixed-point form, without a threshold activation before it,")
 	}
-	if conv && p.in.affine != nil {
+	if p.conv != nil && in.affine != nil {
 		return quantity{}, s.unknown("there is no fixed-point form, with batch normalisation between an activation and it,")
 	}
-	p.out = p.weight.Shape()[0]
-	if p.columns {
-		p.out = p.weight.Shape()[1]
-	}
-	return quantity{sum: &sum{where: s.where(), products: []*product{p}}}, nil
+	return quantity{sum: &sum{where: s.where(), products: []*term{{product: p, in: in}}}}, nil
 }
 
 // add adds sums up, with activations, and with a bias.
@@ -252,16 +226,6 @@ func (r *rounder) add(s step, in []quantity) (quantity, error) {
 	return q, nil
 }
 
-// isBias says whether b has one number for each channel of y, which are its second dimension.
-func isBias(b, y *gorgonia.Node, channels int) bool {
-	shape := b.Shape()
-	if shape.TotalSize() != channels || len(shape) > y.Dims() || y.Dims() < 2 {
-		return false
-	}
-	at := 1 - (y.Dims() - len(shape))
-	return at >= 0 && shape[at] == channels
-}
-
 func (r *rounder) batchNorm(s step, op *nn.BatchNorm, in quantity) (quantity, error) {
 	scale, shift := s.in[1], s.in[2]
 	switch {
@@ -271,7 +235,7 @@ func (r *rounder) batchNorm(s step, op *nn.BatchNorm, in quantity) (quantity, er
 		return in, nil
 	case in.on != nil && in.affine == nil: // behind an activation
 		x := s.in[0].Shape()
-		a, b, err := r.normalisation(op, scale, shift)
+		a, b, err := r.g.normalisation(op, scale, shift)
 		if err != nil {
 			return in, err
 		}

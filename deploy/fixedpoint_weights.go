@@ -4,7 +4,6 @@ import (
 	"math"
 
 	"github.com/ftprop/ftprop/internal/floats"
-	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/ops/nn"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
@@ -13,17 +12,14 @@ import (
 // sum is the layers whose outputs are added up, and the activations that are added to them.
 type sum struct {
 	where     string // for messages
-	products  []*product
+	products  []*term
 	shortcuts []quantity
 }
 
-// product is a convolution or a linear layer, with the batch normalisation behind it.
-type product struct {
+// term is a product with the batch normalisation behind it.
+type term struct {
+	product
 	in           quantity
-	weight       *gorgonia.Node // (out, ...), or (in, out) where columns says so
-	columns      bool
-	out          int            // channels
-	bias         *gorgonia.Node // nil for none
 	norm         *nn.BatchNorm  // nil for none
 	scale, shift *gorgonia.Node // of the normalisation
 }
@@ -129,30 +125,21 @@ func (c *channel) rounded(to *channel, unit, in float64) {
 }
 
 // fold returns the channels of a product, with its batch normalisation in them but for the sign: in between there may be a maximum.
-func (r *rounder) fold(p *product, scale float64) ([]channel, error) {
-	w, err := r.read(p.weight)
+func (r *rounder) fold(p *term, scale float64) ([]channel, error) {
+	w, bias, err := r.g.weights(p.product)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]channel, p.out)
-	size := len(w) / len(out)
-	if p.columns {
-		w = transposed(w, size, p.out)
-	}
-	var bias, a, b []float64
-	if p.bias != nil {
-		if bias, err = r.read(p.bias); err != nil {
-			return nil, err
-		}
-	}
+	var a, b []float64
 	if p.norm != nil {
-		if a, b, err = r.normalisation(p.norm, p.scale, p.shift); err != nil {
+		if a, b, err = r.g.normalisation(p.norm, p.scale, p.shift); err != nil {
 			return nil, err
 		}
 	}
 	for c := range out {
 		o := &out[c]
-		o.w, o.sign = w[c*size:(c+1)*size], 1
+		o.w, o.sign = w[c], 1
 		if bias != nil {
 			o.bias = bias[c]
 		}
@@ -185,19 +172,8 @@ func (r *rounder) fold(p *product, scale float64) ([]channel, error) {
 	return out, nil
 }
 
-// transposed returns the transpose of a matrix.
-func transposed(x []float64, rows, columns int) []float64 {
-	y := make([]float64, len(x))
-	for i := range rows {
-		for j := range columns {
-			y[j*rows+i] = x[i*columns+j]
-		}
-	}
-	return y
-}
-
 // set notes a product's weights for the new graph.
-func (r *rounder) set(p *product, channels []channel) error {
+func (r *rounder) set(p *term, channels []channel) error {
 	bias, shift, sign := make([]float64, len(channels)), make([]float64, len(channels)), make([]float64, len(channels))
 	var weights []float64
 	for c, o := range channels {
@@ -224,22 +200,6 @@ func (r *rounder) set(p *product, channels []channel) error {
 	return nil
 }
 
-// normalisation returns what a batch normalisation does to a channel: a x + b.
-func (r *rounder) normalisation(op *nn.BatchNorm, scale, shift *gorgonia.Node) (a, b []float64, err error) {
-	mean, variance := op.Running()
-	if a, err = r.read(scale); err != nil {
-		return nil, nil, err
-	}
-	if b, err = r.read(shift); err != nil {
-		return nil, nil, err
-	}
-	for c := range a {
-		a[c] /= math.Sqrt(variance[c] + op.Eps())
-		b[c] -= a[c] * mean[c]
-	}
-	return a, b, nil
-}
-
 // setNorm makes a batch normalisation one that multiplies by sign, 1 or -1, and adds b, both exactly: against a variance of 2^60 eps vanishes.
 func (r *rounder) setNorm(op *nn.BatchNorm, scale, shift *gorgonia.Node, sign, b []float64) error {
 	const root = 1 << 30
@@ -260,22 +220,6 @@ func (r *rounder) setNorm(op *nn.BatchNorm, scale, shift *gorgonia.Node, sign, b
 	}
 	r.plan.norms[op] = norm
 	return norm.SetRunning(make([]float64, len(sign)), variance)
-}
-
-// read returns a copy of the elements of a parameter, or of what is computed from parameters; they must be finite.
-func (r *rounder) read(x *gorgonia.Node) ([]float64, error) {
-	v, err := r.g.value(x)
-	if err != nil {
-		return nil, err
-	}
-	out, err := opkit.Floats(v)
-	if err == nil {
-		err = floats.CheckFinite(out)
-	}
-	if err == nil {
-		err = floats.CheckSingle(out)
-	}
-	return out, errors.WithMessage(err, x.Name())
 }
 
 // write notes the elements of a parameter for the new graph.

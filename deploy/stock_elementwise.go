@@ -125,10 +125,3 @@ func (op binaryOp) write(e *onnxWriter, _ step, name, out string, in []string) e
 	c.write()
 	return nil
 }
-
-func (op binaryOp) fix(r *rounder, s step, in []quantity) (quantity, error) {
-	if op.name != "Add" {
-		return quantity{}, s.unknown("there is no fixed-point form")
-	}
-	return r.add(s, in)
-}

@@ -67,11 +67,16 @@ func (op matMul) summarise(l *LayerSummary, s step, size int, bitsOf func(*gorgo
 	l.Operations = Operations{bitsOf(w), bitsOf(x), int64(size) * int64(inner)}
 }
 
-func (op matMul) fix(r *rounder, s step, in []quantity) (quantity, error) {
-	if s.in[0].Dims() != 2 || s.in[1].Dims() != 2 || op.transA || !r.g.static[s.in[1]] || r.g.batch[s.node] != 0 {
-		return quantity{}, s.unknown("there is no fixed-point form, but for a matrix of samples times weights,")
+func (op matMul) product(g *Graph, s step) (product, bool) {
+	x, w := s.in[0], s.in[1]
+	if x.Dims() != 2 || w.Dims() != 2 || op.transA || !g.static[w] || g.batch[s.node] != 0 {
+		return product{}, false
 	}
-	return r.product(s, &product{in: in[0], weight: s.in[1], columns: !op.transB}, false)
+	p := product{weight: w, columns: !op.transB, out: w.Shape()[0]}
+	if p.columns {
+		p.out = w.Shape()[1]
+	}
+	return p, true
 }
 
 // softMax is SoftMax or LogSoftMax along an axis.

@@ -97,6 +97,11 @@ func (n *Net) PackActivations(x gorgonia.Value) ([]*deploy.Bits, error) {
 	return deployed(n, "packing the activations of "+n.Name(), func(g *deploy.Graph) ([]*deploy.Bits, error) { return g.PackActivations(x) })
 }
 
+// Quantise turns a trained network of threshold units into integers: see deploy.Graph.Quantise.
+func (n *Net) Quantise(o deploy.QuantiseOptions) (*deploy.Integer, error) {
+	return deployed(n, n.Name()+" in integers", func(g *deploy.Graph) (*deploy.Integer, error) { return g.Quantise(o) })
+}
+
 // fixedPoint is what the graph of a network in fixed point has in place of others.
 type fixedPoint struct {
 	input ops.Round

@@ -171,6 +171,41 @@ func ExampleNet_FixedPoint() {
 	// 0.188289091 becomes 0.188288689 = 197435/2^20
 }
 
+// A network in integers takes pixels as they are. Layers may have more bits than others.
+func ExampleNet_Quantise() {
+	x := gorgonia.NewTensor(gorgonia.NewGraph(), tensor.Float32, 4, gorgonia.WithName("x"), gorgonia.WithShape(32, 1, 8, 8))
+	net, err := models.ConvNet4(x, models.Config{Widths: []int{4, 8, 16}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	// Here it would be trained, on (pixel/255 - 0.5)/0.25.
+	n, err := net.Quantise(deploy.QuantiseOptions{
+		Pixels:    &deploy.PixelInput{Mean: []float64{0.5}, Std: []float64{0.25}},
+		LayerBits: map[string]int{"all_modules.block4.fc2": 10},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	logits := make([]float32, n.Classes())
+	if err := n.Run(logits, make([]uint8, 8*8)); err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Print(n)
+	// Output:
+	// layer                        kind               in       out      weights                   bits  bytes
+	// all_modules.block1.nonlin1   units of 2 levels  1x8x8    4x10x10  all_modules.block1.conv1  8     1716
+	// all_modules.block1.maxpool1  max-pooling 2x2    4x10x10  4x5x5                                    0
+	// all_modules.block2.nonlin2   units of 2 levels  4x5x5    8x5x5    all_modules.block2.conv2  8     832
+	// all_modules.block2.maxpool2  max-pooling 2x2    8x5x5    8x2x2                                    0
+	// all_modules.block3.nonlin3   units of 2 levels  8x2x2    16       all_modules.block3.fc1    8     576
+	// all_modules.block4.fc2       logits             16       10       all_modules.block4.fc2    10    320
+	//
+	// ConvNet4: inputs uint8 pixels, 1.57 KiB of weights, 1.79 KiB of thresholds and other numbers
+}
+
 // A network of one's own, for any batch size.
 func ExampleDefine() {
 	x := gorgonia.NewTensor(gorgonia.NewGraph(), tensor.Float32, 4, gorgonia.WithName("x"), gorgonia.WithShape(64, 1, 28, 28))
