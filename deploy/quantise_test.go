@@ -1,6 +1,7 @@
 package deploy_test
 
 import (
+	"bytes"
 	"math"
 	"testing"
 
@@ -72,10 +73,24 @@ func quantised(t testing.TB, x, y *gorgonia.Node, o deploy.QuantiseOptions) *dep
 	return in
 }
 
+// definition returns the network that is in the file.
+func definition(t testing.TB, n *deploy.Integer) *intnet.Network {
+	t.Helper()
+	var b bytes.Buffer
+	if size, err := n.WriteTo(&b); err != nil || size != int64(b.Len()) {
+		t.Fatalf("%d bytes of %d: %v", size, b.Len(), err)
+	}
+	net, err := intnet.ReadONNX(&b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return net
+}
+
 // layer returns a layer of a network by name.
 func layer[L intnet.Layer](t testing.TB, n *deploy.Integer, name string) L {
 	t.Helper()
-	for _, l := range n.Definition().Layers {
+	for _, l := range definition(t, n).Layers {
 		if got, ok := l.(L); ok && intnet.LayerName(l) == name {
 			return got
 		}

@@ -9,6 +9,7 @@
 package infer
 
 import (
+	"io"
 	"runtime"
 	"sync"
 
@@ -46,6 +47,20 @@ func Kernels() []string {
 		names = append(names, s.Name)
 	}
 	return names
+}
+
+// Load reads a network from a file of deploy's Integer.WriteTo, with all threads there are and the fastest kernels. It reads no more than 1 GiB, and of a file
+// that is no such network it returns an error before it takes much more memory than the file has.
+func Load(r io.Reader) (*Network, error) { return Options{}.Load(r) }
+
+// Load is the function Load, with options.
+func (o Options) Load(r io.Reader) (*Network, error) {
+	net, err := intnet.ReadONNX(r)
+	if err != nil {
+		return nil, errors.WithMessage(err, "infer")
+	}
+	n, err := o.network(net)
+	return n, errors.WithMessagef(err, "infer: %s", net.Name)
 }
 
 func (o Options) network(net *intnet.Network) (*Network, error) {

@@ -1,10 +1,15 @@
 package infer
 
 import (
+	"bytes"
+	"math"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
+	"github.com/ftprop/ftprop/internal/gtest"
+	"github.com/ftprop/ftprop/internal/intnet"
 	"github.com/ftprop/ftprop/internal/intnet/intnettest"
 	"github.com/ftprop/ftprop/internal/tile"
 )
@@ -14,9 +19,9 @@ func TestNetworks(t *testing.T) {
 	for _, k := range intnettest.Kinds() {
 		t.Run(k.String(), func(t *testing.T) {
 			t.Parallel()
-			for seed := range uint64(3) {
+			for seed := range uint64(2) {
 				net := intnettest.Network(k, seed)
-				const images = 7
+				const images = 4
 				pixels, reals := intnettest.Images(net, images, seed)
 				want, err := intnettest.Logits(net, pixels, reals)
 				if err != nil {
@@ -96,4 +101,91 @@ func TestRunAllocatesNothing(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A network that was written and loaded is the same.
+func TestLoad(t *testing.T) {
+	net := intnettest.Network(intnettest.Kind{Real: true, Steps: 3, Weights: 7}, 3)
+	_, reals := intnettest.Images(net, 5, 3)
+	want, err := intnettest.Logits(net, nil, reals)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file bytes.Buffer
+	if err := net.WriteONNX(&file); err != nil {
+		t.Fatal(err)
+	}
+	n, err := Load(bytes.NewReader(file.Bytes()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make([]float32, len(want))
+	if err := n.RunReal(got, reals); err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v (%v)", got, want, err)
+	}
+	s := net.Input.Shape
+	if n.Classes() != net.Classes() || n.Name() != net.Name || !slices.Equal(n.Shape(), []int{s.C, s.H, s.W}) {
+		t.Errorf("%d classes, name %q, shape %v", n.Classes(), n.Name(), n.Shape())
+	}
+	for what, c := range map[string]struct {
+		err   error
+		words []string
+	}{
+		"no file":         {second(Load(strings.NewReader("no model"))), nil},
+		"threads":         {second(Options{Threads: -1}.Load(bytes.NewReader(file.Bytes()))), []string{"-1 threads"}},
+		"kernels":         {second(Options{Kernels: "SSE"}.Load(bytes.NewReader(file.Bytes()))), []string{`"SSE"`, "portable"}},
+		"pixels":          {n.Run(got, make([]uint8, net.Input.Shape.Size())), []string{"real numbers", "RunReal"}},
+		"not a number":    {n.RunReal(got, append(slices.Clone(reals[1:]), float32(math.NaN()))), []string{"not a number"}},
+		"a wrong length":  {n.RunReal(got, reals[1:]), []string{"a multiple of"}},
+		"too few results": {n.RunReal(got[1:], reals), []string{"logits for each image"}},
+	} {
+		gtest.WantError(t, what, c.err, append(c.words, "infer: ")...)
+	}
+	if err := n.RunReal(nil, nil); err != nil {
+		t.Errorf("no images: %v", err)
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// Random networks, and files of them with changes: what loads, runs as it is defined.
+func FuzzLoad(f *testing.F) {
+	kinds := intnettest.Kinds()
+	for i := range kinds {
+		f.Add(uint8(i), uint8(i), uint16(0), uint16(0), []byte(nil))
+	}
+	f.Add(uint8(3), uint8(1), uint16(300), uint16(1), []byte{1})
+	f.Fuzz(func(t *testing.T, kind, seed uint8, at, drop uint16, patch []byte) {
+		k := kinds[int(kind)%len(kinds)]
+		k.Small = true
+		var b bytes.Buffer
+		if err := intnettest.Network(k, uint64(seed)).WriteONNX(&b); err != nil {
+			t.Fatal(err)
+		}
+		file := gtest.Splice(b.Bytes(), at, drop, patch)
+		net, err := intnet.ReadONNX(bytes.NewReader(file))
+		if err != nil {
+			return
+		}
+		pixels, reals := intnettest.Images(net, 1, 1)
+		want, err := intnettest.Logits(net, pixels, reals)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, set := range tile.Sets() {
+			n, err := Options{Threads: 2, Kernels: set.Name}.Load(bytes.NewReader(file))
+			if err != nil {
+				t.Fatalf("%s: %v", set.Name, err)
+			}
+			got := make([]float32, len(want))
+			if net.Input.Real != nil {
+				err = n.RunReal(got, reals)
+			} else {
+				err = n.Run(got, pixels)
+			}
+			if err != nil || !slices.Equal(got, want) {
+				t.Fatalf("%s: got %v, want %v (%v)", set.Name, got, want, err)
+			}
+		}
+	})
 }

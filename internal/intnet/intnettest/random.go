@@ -19,6 +19,7 @@ type Kind struct {
 	// Weights is the largest magnitude: 1 for ternary weights, and with Sign set for signs.
 	Weights int8
 	Sign    bool
+	Small   bool // a few channels and pixels, for fuzzing
 }
 
 func (k Kind) String() string {
@@ -48,22 +49,22 @@ type maker struct {
 // Network returns a network of all kinds of layers, of sizes that depend on the seed.
 func Network(k Kind, seed uint64) *intnet.Network {
 	m := &maker{rand.New(rand.NewPCG(seed, 41)), k, &intnet.Network{Name: "Random"}}
-	in := intnet.Input{Shape: intnet.Shape{C: 1 + m.IntN(4), H: 6 + m.IntN(9), W: 6 + m.IntN(9)}}
+	in := intnet.Input{Shape: intnet.Shape{C: 1 + m.IntN(4), H: 9 + m.IntN(m.most(7)), W: 12 + m.IntN(m.most(5))}}
 	if k.Flat {
-		in = intnet.Input{Shape: intnet.Shape{C: 1 + m.IntN(200), H: 1, W: 1}, Flat: true}
+		in = intnet.Input{Shape: intnet.Shape{C: 1 + m.IntN(m.most(200)), H: 1, W: 1}, Flat: true}
 	}
 	if k.Real {
 		in.Real = &intnet.Rounding{Unit: float32(math.Ldexp(1, -m.IntN(6))), Max: uint8(1 + m.IntN(127))}
 	}
 	m.net.Input = in
 	if k.Flat {
-		m.units(m.linear(0, 1+m.IntN(150)))
-		m.units(m.linear(1, 1+m.IntN(150)))
+		m.units(m.linear(0, 1+m.IntN(m.most(150))))
+		m.units(m.linear(1, 1+m.IntN(m.most(150))))
 		m.units(m.linear(2, 40), m.linear(1, 40))
 		m.logits(m.linear(3, 1+m.IntN(12)))
 		return m.net
 	}
-	c := 1 + m.IntN(70)
+	c := 1 + m.IntN(m.most(70))
 	side := 1 + m.IntN(4)
 	m.units(m.conv(0, c, [2]int{side, 1 + m.IntN(5)}, [2]int{1 + m.IntN(2), 1}, [2]int{m.IntN(3), m.IntN(4)}, [2]int{1, 1 + m.IntN(2)}))
 	m.lay(&intnet.MaxPool{Name: m.name(), Of: 1, Kernel: [2]int{2, 2 + m.IntN(2)}, Stride: [2]int{1 + m.IntN(2), 1 + m.IntN(2)}, Pad: [2]int{m.IntN(2), m.IntN(2)}, Reverse: m.reverse(c)})
@@ -81,7 +82,7 @@ func Network(k Kind, seed uint64) *intnet.Network {
 		return m.units(b, short)
 	}
 	d := block(2, c, 1)
-	d = block(d, 1+m.IntN(70), 2)
+	d = block(d, 1+m.IntN(m.most(70)), 2)
 	if v := m.value(d); v.Zero == m.value(d-1).Zero && v.Shape == m.value(d-1).Shape {
 		d = m.lay(&intnet.Concat{Name: m.name(), Of: []int{d, d - 1}})
 	}
@@ -93,9 +94,17 @@ func Network(k Kind, seed uint64) *intnet.Network {
 	if m.IntN(3) == 0 {
 		d = m.units(intnet.Term{From: d, Mul: m.multipliers(m.value(d).C)})
 	}
-	d = m.units(m.linear(d, 1+m.IntN(100)))
+	d = m.units(m.linear(d, 1+m.IntN(m.most(100))))
 	m.logits(m.linear(d, 1+m.IntN(12)))
 	return m.net
+}
+
+// most is how large numbers may be that are n in networks that are not small.
+func (m *maker) most(n int) int {
+	if m.Small {
+		return 1 + n/8
+	}
+	return n
 }
 
 func (m *maker) name() string { return fmt.Sprintf("layer%d", len(m.net.Layers)+1) }
