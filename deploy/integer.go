@@ -40,7 +40,7 @@ func (n *Integer) WriteTo(w io.Writer) (int64, error) {
 var _ io.WriterTo = (*Integer)(nil)
 
 // Run sets dst, (N, classes), to the logits of N images of uint8, each in the order of channels, rows and columns. It computes by definition, element by
-// element: hundreds of times slower than need be, for tests and for measuring accuracies. A network on real inputs is an error.
+// element: hundreds of times slower than package infer, for tests and for measuring accuracies. A network on real inputs is an error.
 func (n *Integer) Run(dst []float32, images []uint8) error {
 	return errors.WithMessagef(n.net.Run(dst, images), "deploy: %s in integers", n.net.Name)
 }
@@ -48,6 +48,17 @@ func (n *Integer) Run(dst []float32, images []uint8) error {
 // RunReal is Run for networks on real inputs. One that is not a number is an error, as is a network on pixels.
 func (n *Integer) RunReal(dst, images []float32) error {
 	return errors.WithMessagef(n.net.RunReal(dst, images), "deploy: %s in integers", n.net.Name)
+}
+
+// WriteTo writes the network as an ONNX model of opset 13 in standard integer operators: ConvInteger, MatMulInteger, comparisons, Cast, ... Any runtime of
+// ONNX computes the bits of Run from it, and package infer loads it. The input is called "input", uint8 or float32, of any number of
+// images, the output "logits". Results of layers are called after the layers; two of one name are an error.
+//
+// It implements io.WriterTo.
+func (n *Integer) WriteTo(w io.Writer) (int64, error) {
+	c := &counter{w: w}
+	err := n.net.WriteONNX(c)
+	return c.n, errors.WithMessagef(err, "deploy: writing %s in integers", n.net.Name)
 }
 
 // String returns a table of the layers: what they add up and emit, the shape of an image's results, bits of the weights and bytes of all numbers, weights

@@ -3,11 +3,14 @@ package deploy_test
 import (
 	"bytes"
 	"math"
+	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/ftprop/ftprop/deploy"
 	"github.com/ftprop/ftprop/internal/gtest"
 	"github.com/ftprop/ftprop/internal/intnet"
+	"github.com/ftprop/ftprop/internal/ort"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/ops"
 	"gorgonia.org/gorgonia"
@@ -99,6 +102,23 @@ func layer[L intnet.Layer](t testing.TB, n *deploy.Integer, name string) L {
 	panic("unreachable")
 }
 
+// file returns what a network of integers writes, and checks that it is the network that is read back.
+func file(t testing.TB, n *deploy.Integer) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if _, err := n.WriteTo(&b); err != nil {
+		t.Fatal(err)
+	}
+	got, err := intnet.ReadONNX(bytes.NewReader(b.Bytes()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, n.Definition()) {
+		t.Errorf("read back it is another network than\n%v", n)
+	}
+	return b.Bytes()
+}
+
 // agree compares the logits of the integers with those of the graph, for real inputs x, or for pixels, of which x is what the network was
 // trained on.
 func agree(t testing.TB, what string, n *deploy.Integer, input, output *gorgonia.Node, x []float64, pixels []uint8) {
@@ -118,6 +138,7 @@ func agree(t testing.TB, what string, n *deploy.Integer, input, output *gorgonia
 	if err != nil {
 		t.Fatal(err)
 	}
+	file(t, n)
 	worst(t, what, doubles(got), run(t, at.Input, at.Output, x))
 }
 
@@ -253,7 +274,7 @@ func TestQuantiseErrors(t *testing.T) {
 	gtest.WantError(t, "not a number", in.RunReal(make([]float32, 1), []float32{0, 0, float32(math.NaN()), 0}), "input 2")
 }
 
-// In integers a trained network is right as often, within a few images.
+// In integers a trained network is right as often, within a few images, and ONNX Runtime has the same bits.
 func TestStockNetworkInIntegers(t *testing.T) {
 	train, test := digits(t)
 	n := newDigitsNet(t)
@@ -271,6 +292,8 @@ func TestStockNetworkInIntegers(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := right(run(t, at.Input, at.Output, x))
+	var jobs []ort.Job
+	var want [][]float32
 	for bits, lost := range map[int]int{4: 20, 8: 4, 12: 2} {
 		in, err := g.Quantise(deploy.QuantiseOptions{Bits: bits, InputMax: 1})
 		if err != nil {
@@ -284,6 +307,13 @@ func TestStockNetworkInIntegers(t *testing.T) {
 		t.Logf("of %d images %d are right, in integers with weights of %d bits %d", test.N(), before, bits, after)
 		if after < before-lost {
 			t.Errorf("in integers with weights of %d bits only %d are right, before %d", bits, after, before)
+		}
+		jobs = append(jobs, ort.Job{Model: file(t, in), Reals: floats32(x), Shape: []int{test.N(), 1, 8, 8}, Batch: 100})
+		want = append(want, logits)
+	}
+	for i, out := range ort.Find(t).RunAll(t, jobs) {
+		if !slices.Equal(out[0].Data, want[i]) {
+			t.Error("other bits in ONNX Runtime")
 		}
 	}
 }

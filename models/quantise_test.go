@@ -1,13 +1,19 @@
 package models_test
 
 import (
+	"bytes"
+	"fmt"
 	"math"
 	"math/rand/v2"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/ftprop/ftprop/deploy"
 	"github.com/ftprop/ftprop/internal/gtest"
+	"github.com/ftprop/ftprop/internal/intnet"
+	"github.com/ftprop/ftprop/internal/ort"
 	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/ops"
@@ -180,6 +186,59 @@ func first(x []float64) int {
 		}
 	}
 	return best
+}
+
+// The file of a network is the network: read back it is equal, and ONNX Runtime computes equal bits from it.
+func TestIntegerFiles(t *testing.T) {
+	const n = 3
+	type computed struct {
+		job  ort.Job
+		want []float64
+	}
+	var all []computed
+	for name, build := range exported {
+		for i, a := range []ops.Activation{ops.Sign{}, ops.Step01{}, ops.Staircase{Steps: 3}, ops.Staircase{Steps: 5, Lo: -1, Hi: 1}} {
+			net, err := build(tensor.Float64, n, nodes.Act(a))
+			net = must(t, net, err)
+			rng := rand.New(rand.NewPCG(13, 14))
+			randomise(t, net, rng, func(fan, _ int) float64 { return rng.NormFloat64() * 1.5 / math.Sqrt(float64(fan)) },
+				func() float64 { return rng.NormFloat64() + 1 })
+			o := deploy.QuantiseOptions{Bits: []int{8, 16, 4, 2}[i]}
+			if i%2 == 0 {
+				o.Pixels = &deploy.PixelInput{Mean: []float64{0.45, 0.41, 0.5}[:net.Input.Shape()[1]], Std: []float64{0.22, 0.24, 0.2}[:net.Input.Shape()[1]]}
+			}
+			in := inIntegers(t, net, o)
+			var file bytes.Buffer
+			if size, err := in.WriteTo(&file); err != nil || size != int64(file.Len()) {
+				t.Fatalf("%s, %v: %d bytes, %v", name, a, size, err)
+			}
+			read, err := intnet.ReadONNX(bytes.NewReader(file.Bytes()))
+			if err != nil {
+				t.Fatalf("%s, %v: %v", name, a, err)
+			}
+			if !reflect.DeepEqual(read, in.Definition()) {
+				t.Errorf("%s, %v: read back it is another network", name, a)
+			}
+			_, pixels, reals := inputsOf(net, rng, o.Pixels)
+			all = append(all, computed{
+				ort.Job{Name: fmt.Sprint(name, a), Model: file.Bytes(), Pixels: pixels, Reals: reals, Shape: net.Input.Shape(), Batch: 2}, runIntegers(t, in, n, pixels, reals),
+			})
+		}
+	}
+	net, err := models.MLP(input(tensor.Float32, 1, 4), models.Config{Widths: []int{3}})
+	_, err = inIntegers(t, must(t, net, err), deploy.QuantiseOptions{}).WriteTo(refuses{})
+	gtest.WantError(t, "a full disk", err, "deploy: writing MLP in integers", "no room")
+
+	rt := ort.Find(t)
+	var jobs []ort.Job
+	for _, c := range all {
+		jobs = append(jobs, c.job)
+	}
+	for i, out := range rt.RunAll(t, jobs) {
+		if got := float64s(out[0].Data); !slices.Equal(got, all[i].want) {
+			t.Errorf("%s in ONNX Runtime: %v, want %v", jobs[i].Name, got, all[i].want)
+		}
+	}
 }
 
 func TestQuantiseErrors(t *testing.T) {
