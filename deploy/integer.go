@@ -25,18 +25,6 @@ type Integer struct {
 // Classes is the number of logits.
 func (n *Integer) Classes() int { return n.net.Classes() }
 
-// WriteTo writes the network as an ONNX model in standard integer operators, opset 13, which package infer loads and other runtimes run with the
-// same bits.
-//
-//	input    uint8 pixels (N, C, H, W) or (N, features), or for a network on real inputs float32
-//	logits   float32 (N, classes)
-//	weights  in 1, 2, 4 or 8 bits, as many as they need, which operators unpack when the model is loaded
-func (n *Integer) WriteTo(w io.Writer) (int64, error) {
-	c := &counter{w: w}
-	err := n.net.WriteONNX(c)
-	return c.n, errors.WithMessagef(err, "deploy: %s in integers", n.net.Name)
-}
-
 var _ io.WriterTo = (*Integer)(nil)
 
 // Run sets dst, (N, classes), to the logits of N images of uint8, each in the order of channels, rows and columns. It computes by definition, element by

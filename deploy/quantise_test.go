@@ -3,7 +3,6 @@ package deploy_test
 import (
 	"bytes"
 	"math"
-	"reflect"
 	"slices"
 	"testing"
 
@@ -79,11 +78,7 @@ func quantised(t testing.TB, x, y *gorgonia.Node, o deploy.QuantiseOptions) *dep
 // definition returns the network that is in the file.
 func definition(t testing.TB, n *deploy.Integer) *intnet.Network {
 	t.Helper()
-	var b bytes.Buffer
-	if size, err := n.WriteTo(&b); err != nil || size != int64(b.Len()) {
-		t.Fatalf("%d bytes of %d: %v", size, b.Len(), err)
-	}
-	net, err := intnet.ReadONNX(&b)
+	net, err := intnet.ReadONNX(bytes.NewReader(file(t, n)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,19 +97,12 @@ func layer[L intnet.Layer](t testing.TB, n *deploy.Integer, name string) L {
 	panic("unreachable")
 }
 
-// file returns what a network of integers writes, and checks that it is the network that is read back.
+// file returns what a network of integers writes.
 func file(t testing.TB, n *deploy.Integer) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	if _, err := n.WriteTo(&b); err != nil {
-		t.Fatal(err)
-	}
-	got, err := intnet.ReadONNX(bytes.NewReader(b.Bytes()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !reflect.DeepEqual(got, n.Definition()) {
-		t.Errorf("read back it is another network than\n%v", n)
+	if size, err := n.WriteTo(&b); err != nil || size != int64(b.Len()) {
+		t.Fatalf("%d bytes of %d: %v", size, b.Len(), err)
 	}
 	return b.Bytes()
 }
