@@ -12,7 +12,7 @@ import (
 
 // ReadONNX reads a file of WriteONNX. It is no reader of ONNX models at large: it takes the numbers of a network from where WriteONNX
 // puts them, and then compares what that network would be written as with the file, part by part. So nothing is accepted that would be
-// something else to another runtime. Memory is at most some ten times the file, which is for weights of one bit.
+// something else to another runtime. What it allocates is at most some tens of times the file.
 func ReadONNX(r io.Reader) (*Network, error) {
 	f, err := readFile(r, mostFile)
 	if err != nil {
