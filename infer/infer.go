@@ -30,11 +30,11 @@ type Options struct {
 
 // Network is a network that was loaded. Its methods may be called by several goroutines at the same time.
 type Network struct {
-	net     *intnet.Network
-	plan    *plan
-	set     *tile.Set
-	threads int
-	chunk   int // images that are computed together
+	net      *intnet.Network
+	plan     *plan
+	set      *tile.Set
+	threads  int
+	schedule schedule
 
 	mu   sync.Mutex
 	free []*session
@@ -83,7 +83,8 @@ func (o Options) network(net *intnet.Network) (*Network, error) {
 	if n.plan, err = newPlan(n.set, net); err != nil {
 		return nil, err
 	}
-	n.chunk = n.plan.chunk()
+	n.schedule = n.plan.schedule()
+	n.plan.place(n.schedule)
 	return n, nil
 }
 
@@ -166,6 +167,7 @@ type worker struct {
 	scratch        [tile.MaxPixels][tile.MaxVectors * tile.Lanes]int32
 	images, pixels [tile.MaxPixels]int // of a tile
 	memory         []byte              // of values
+	first          int                 // where in its group the chunk begins
 	pixelsIn       []uint8
 	reals          []float32
 }
@@ -201,14 +203,10 @@ func (s *session) ready(w *worker) {
 	if w.memory != nil {
 		return
 	}
-	total := 0
+	w.memory = make([]byte, s.n.plan.memory)
 	for _, l := range s.n.plan.layouts {
-		total = max(total, l.base+s.n.chunk*l.size)
-	}
-	w.memory = make([]byte, total)
-	for _, l := range s.n.plan.layouts {
-		for i := range s.n.chunk {
-			l.blank(l.bytes(w.memory, i))
+		for i := range s.n.schedule.images(l) {
+			l.blank(l.bytes(w, i))
 		}
 	}
 }
@@ -222,7 +220,7 @@ func (s *session) run() error {
 	}
 	s.ready(s.alone[0])
 	for s.at = 0; s.at < s.count; s.at += s.now {
-		s.now = min(s.n.chunk, s.count-s.at)
+		s.now = min(s.n.schedule.chunk, s.count-s.at)
 		for _, w := range s.joint {
 			w.memory = s.alone[0].memory
 			s.give(w, s.at, s.now)
@@ -255,15 +253,35 @@ func (s *session) logits(at, count int) []float32 {
 // imagesOf does a part of the images.
 func (s *session) imagesOf(part int) {
 	w := s.alone[part]
+	first, rest := s.n.plan.operations[:s.n.schedule.split], s.n.plan.operations[s.n.schedule.split:]
 	for at, end := s.count*part/s.n.threads, s.count*(part+1)/s.n.threads; at < end; {
-		rounds := (end - at + s.n.chunk - 1) / s.n.chunk
-		count := (end - at + rounds - 1) / rounds
-		s.give(w, at, count)
-		for _, o := range s.n.plan.operations {
-			o.run(w, count, 0, o.shares(count), s.logits(at, count))
+		group := share(end-at, s.n.schedule.group)
+		for w.first = 0; w.first < group; {
+			chunk := share(group-w.first, s.n.schedule.chunk)
+			s.give(w, at+w.first, chunk)
+			for _, o := range first {
+				o.run(w, chunk, 0, o.shares(chunk), nil)
+			}
+			w.first += chunk
 		}
-		at += count
+		w.first = 0
+		for _, o := range rest {
+			o.run(w, group, 0, o.shares(group), s.logits(at, group))
+		}
+		at += group
 	}
+}
+
+// share is how many of a number of images to take next, at most so many at a time and about equally many each time.
+func share(images, most int) int {
+	rounds := (images + most - 1) / most
+	return (images + rounds - 1) / rounds
+}
+
+// part does a part of an operation.
+func (s *session) part(part int) {
+	n := s.operation.shares(s.now)
+	s.operation.run(s.joint[part], s.now, n*part/s.n.threads, n*(part+1)/s.n.threads, s.logits(s.at, s.now))
 }
 
 // forget lets go of what a call was given.
@@ -273,27 +291,4 @@ func (s *session) forget() {
 		w.pixelsIn, w.reals = nil, nil
 		s.joint[i].pixelsIn, s.joint[i].reals = nil, nil
 	}
-}
-
-// part does a part of an operation.
-func (s *session) part(part int) {
-	n := s.operation.shares(s.now)
-	s.operation.run(s.joint[part], s.now, n*part/s.n.threads, n*(part+1)/s.n.threads, s.logits(s.at, s.now))
-}
-
-// chunk returns how many images are computed together, and places values in memory: so many that small maps fill tiles and weights are used
-// more than once, and so few that values stay in a core's cache.
-func (p *plan) chunk() int {
-	const cache = 512 << 10
-	total := 0
-	for _, l := range p.layouts {
-		total += l.size
-	}
-	chunk := max(1, min(16, 2*cache/max(1, total)))
-	at := 0
-	for _, l := range p.layouts {
-		l.base = at
-		at += chunk * l.size
-	}
-	return chunk
 }

@@ -62,6 +62,40 @@ func TestNetworks(t *testing.T) {
 	}
 }
 
+// Neither where a network is cut in two nor how many images go through at a time changes a bit.
+func TestSchedules(t *testing.T) {
+	for _, k := range []intnettest.Kind{{Steps: 1, Weights: 1, Sign: true, Small: true}, {Real: true, Steps: 3, Weights: 127, Small: true}} {
+		net := intnettest.Network(k, 4)
+		const images = 11
+		pixels, reals := intnettest.Images(net, images, 4)
+		want, err := intnettest.Logits(net, pixels, reals)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for threads := 1; threads <= 2; threads++ {
+			n, err := Options{Threads: threads}.network(net)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for split := 1; split < len(n.plan.operations); split++ {
+				for _, s := range []schedule{{split, 1, 1}, {split, 2, 3}, {split, 3, 7}, {split, 16, 64}} {
+					n.schedule, n.free = s, nil
+					n.plan.place(s)
+					got := make([]float32, len(want))
+					if net.Input.Real != nil {
+						err = n.RunReal(got, reals)
+					} else {
+						err = n.Run(got, pixels)
+					}
+					if err != nil || !slices.Equal(got, want) {
+						t.Fatalf("%v, %d threads, %+v: got %v, want %v (%v)", k, threads, s, got, want, err)
+					}
+				}
+			}
+		}
+	}
+}
+
 // Several goroutines may use one network.
 func TestConcurrent(t *testing.T) {
 	net := intnettest.Network(intnettest.Kind{Steps: 1, Weights: 1, Sign: true}, 1)

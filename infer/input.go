@@ -8,6 +8,8 @@ type input struct {
 	out      *layout
 }
 
+func (p *input) layouts() []*layout { return []*layout{p.out} }
+
 func (p *input) shares(images int) int { return images * p.out.of.H }
 
 // run takes rows from to to of the images that the worker was given.
@@ -15,7 +17,7 @@ func (p *input) run(w *worker, _, from, to int, _ []float32) {
 	of := p.out.of
 	for r := from; r < to; r++ {
 		image, y := r/of.H, r%of.H
-		out := p.out.bytes(w.memory, image)[p.out.at(y, 0):]
+		out := p.out.bytes(w, image)[p.out.at(y, 0):]
 		if of.H*of.W == 1 && p.rounding == nil {
 			copy(out, w.pixelsIn[image*of.C:(image+1)*of.C])
 			continue

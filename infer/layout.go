@@ -20,11 +20,12 @@ const (
 type layout struct {
 	encoding
 	of         intnet.Value
-	stride     int // bytes from pixel to pixel
-	padY, padX int // of the ring
-	row        int // bytes from row to row
-	size       int // bytes of an image, and of what kernels may read beyond it
-	base       int // where the images begin in a worker's memory: image i at base + i*size
+	stride     int  // bytes from pixel to pixel
+	padY, padX int  // of the ring
+	row        int  // bytes from row to row
+	size       int  // bytes of an image, and of what kernels may read beyond it
+	grouped    bool // all images of a group are kept, not those of a chunk only
+	base       int  // where the images begin in a worker's memory: image i at base + i*size
 }
 
 const (
@@ -42,13 +43,21 @@ func (l *layout) arrange() {
 func (l *layout) at(y, x int) int { return (y+l.padY)*l.row + (x+l.padX)*l.stride }
 
 // image returns the start of an image in a worker's memory.
-func (l *layout) image(memory []byte, i int) unsafe.Pointer {
-	return unsafe.Pointer(&memory[l.base+i*l.size])
+func (l *layout) image(w *worker, i int) unsafe.Pointer {
+	return unsafe.Pointer(&w.memory[l.offset(w, i)])
 }
 
 // bytes returns the memory of an image.
-func (l *layout) bytes(memory []byte, i int) []byte {
-	return memory[l.base+i*l.size:][:l.size:l.size]
+func (l *layout) bytes(w *worker, i int) []byte {
+	return w.memory[l.offset(w, i):][:l.size:l.size]
+}
+
+// offset is where an image begins: the i-th of a chunk, which is another one of the group where all of that are kept.
+func (l *layout) offset(w *worker, i int) int {
+	if l.grouped {
+		i += w.first
+	}
+	return l.base + i*l.size
 }
 
 // blank fills an image and its ring with what stands for 0.

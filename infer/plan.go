@@ -13,6 +13,8 @@ type operation interface {
 	shares(images int) int
 	// run does shares from to to of the work on images, in the worker's memory. Logits are of the last operation.
 	run(w *worker, images, from, to int, logits []float32)
+	// layouts returns where it reads from and writes to.
+	layouts() []*layout
 }
 
 // plan is what a network needs to run.
@@ -20,6 +22,7 @@ type plan struct {
 	operations []operation
 	layouts    []*layout  // of all values in all their encodings
 	rows       []tableRow // of the layers
+	memory     int        // bytes that a worker needs
 }
 
 // forms is how a value is stored, by encoding; nil where it is not.

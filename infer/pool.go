@@ -59,6 +59,8 @@ func newPool(set *tile.Set, in, out *layout, kernel, stride, pad [2]int) *pool {
 	return p
 }
 
+func (p *pool) layouts() []*layout { return []*layout{p.in, p.out} }
+
 // shares is the rows of all images.
 func (p *pool) shares(images int) int { return images * p.out.of.H }
 
@@ -72,8 +74,8 @@ func (p *pool) run(w *worker, _, from, to int, _ []float32) {
 			lo, hi = 0, 0
 		} else {
 			w.pool = tile.Pool{
-				Dst: unsafe.Pointer(&p.out.bytes(w.memory, image)[p.out.at(y, lo)]), DstStride: int64(p.out.stride),
-				Src: unsafe.Pointer(&p.in.bytes(w.memory, image)[p.in.at(y0, lo*p.stride[1]-p.pad[1])]), SrcStride: int64(p.stride[1] * p.in.stride),
+				Dst: unsafe.Pointer(&p.out.bytes(w, image)[p.out.at(y, lo)]), DstStride: int64(p.out.stride),
+				Src: unsafe.Pointer(&p.in.bytes(w, image)[p.in.at(y0, lo*p.stride[1]-p.pad[1])]), SrcStride: int64(p.stride[1] * p.in.stride),
 				Pixels: int64(hi - lo), Vectors: int64(p.out.stride / tile.Lanes),
 				Offsets: unsafe.Pointer(&p.offsets[0]), Count: int64(len(p.offsets)),
 			}
@@ -87,7 +89,7 @@ func (p *pool) run(w *worker, _, from, to int, _ []float32) {
 				p.pixel(w, image, y, x, y0, y1)
 			}
 			if p.reverse != nil {
-				to := p.out.bytes(w.memory, image)[p.out.at(y, x):]
+				to := p.out.bytes(w, image)[p.out.at(y, x):]
 				for c, r := range p.reverse {
 					to[c] = r&(p.top-to[c]) | ^r&to[c]
 				}
@@ -98,7 +100,7 @@ func (p *pool) run(w *worker, _, from, to int, _ []float32) {
 
 // pixel computes a result whose window may reach over the edge: rows y0 to y1 of it lie in the map.
 func (p *pool) pixel(w *worker, image, y, x, y0, y1 int) {
-	in, out := p.in.bytes(w.memory, image), p.out.bytes(w.memory, image)
+	in, out := p.in.bytes(w, image), p.out.bytes(w, image)
 	to := out[p.out.at(y, x):][:min(p.in.stride, p.out.stride)]
 	clear(to)
 	x0, x1 := window(x, p.kernel[1], p.stride[1], p.pad[1], p.in.of.W)
@@ -135,16 +137,18 @@ type concat struct {
 	out *layout
 }
 
+func (c *concat) layouts() []*layout { return append([]*layout{c.out}, c.in...) }
+
 func (c *concat) shares(images int) int { return images * c.out.of.H }
 
 func (c *concat) run(w *worker, _, from, to int, _ []float32) {
 	for r := from; r < to; r++ {
 		image, y := r/c.out.of.H, r%c.out.of.H
-		out := c.out.bytes(w.memory, image)
+		out := c.out.bytes(w, image)
 		for px := range c.out.of.W {
 			to := out[c.out.at(y, px):]
 			for _, l := range c.in {
-				to = to[copy(to[:l.of.C], l.bytes(w.memory, image)[l.at(y, px):]):]
+				to = to[copy(to[:l.of.C], l.bytes(w, image)[l.at(y, px):]):]
 			}
 		}
 	}
@@ -153,12 +157,14 @@ func (c *concat) run(w *worker, _, from, to int, _ []float32) {
 // splitting makes the split form of a value of the plain one.
 type splitting struct{ in, out *layout }
 
+func (s *splitting) layouts() []*layout { return []*layout{s.in, s.out} }
+
 func (s *splitting) shares(images int) int { return images * s.out.of.H }
 
 func (s *splitting) run(w *worker, _, from, to int, _ []float32) {
 	for r := from; r < to; r++ {
 		image, y := r/s.out.of.H, r%s.out.of.H
-		x, out := s.in.bytes(w.memory, image), s.out.bytes(w.memory, image)
+		x, out := s.in.bytes(w, image), s.out.bytes(w, image)
 		for px := range s.out.of.W {
 			to := out[s.out.at(y, px):]
 			for c, v := range x[s.in.at(y, px):][:s.in.of.C] {

@@ -13,7 +13,7 @@ import (
 // multiply-adds an image, and how many bytes their packed weights take. Levels between layers are bytes or bits.
 func (n *Network) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s, kernels %s, threads %d, images at a time %d\n", n.net.Name, n.set.Name, n.threads, n.chunk)
+	fmt.Fprintf(&b, "%s, kernels %s, threads %d, images at a time %d and %d\n", n.net.Name, n.set.Name, n.threads, n.schedule.chunk, n.schedule.group)
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "layer\tkind\tshape\tlevels\tkernel\tmultiply-adds\tweight bytes\t\n")
 	adds, bytes := int64(0), 0

@@ -105,7 +105,7 @@ func (u *units) tile(w *worker, i int, b block, n int, logits []float32) {
 			t.Mul = unsafe.Pointer(&m[0])
 		}
 		for k := range n {
-			t.X[k] = unsafe.Add(p.in.image(w.memory, w.images[k]), p.inputs[w.pixels[k]])
+			t.X[k] = unsafe.Add(p.in.image(w, w.images[k]), p.inputs[w.pixels[k]])
 		}
 		if j == len(u.products)-1 && len(u.shortcuts) > 0 {
 			s := u.shortcuts[0]
@@ -136,7 +136,7 @@ func (u *units) tile(w *worker, i int, b block, n int, logits []float32) {
 				t.Mode, first = tile.Signs, b.first/8
 			}
 			for k := range n {
-				t.Out[k] = unsafe.Add(out.image(w.memory, w.images[k]), int(u.outputs[o][w.pixels[k]])+first)
+				t.Out[k] = unsafe.Add(out.image(w, w.images[k]), int(u.outputs[o][w.pixels[k]])+first)
 			}
 			kernel(t)
 		}
@@ -167,7 +167,7 @@ func (s *shortcut) at(w *worker, k int, b block) unsafe.Pointer {
 	if s.in.encoding == bits {
 		first /= 8
 	}
-	return unsafe.Add(s.in.image(w.memory, w.images[k]), int(s.inputs[w.pixels[k]])+first)
+	return unsafe.Add(s.in.image(w, w.images[k]), int(s.inputs[w.pixels[k]])+first)
 }
 
 // add adds a shortcut to the sums of block i at pixel k of the tile.

@@ -273,3 +273,14 @@ func (u *units) put(to *layout) {
 	}
 	u.outputs = append(u.outputs, at)
 }
+
+func (u *units) layouts() []*layout {
+	all := slices.Clone(u.out)
+	for _, p := range u.products {
+		all = append(all, p.in)
+	}
+	for _, s := range u.shortcuts {
+		all = append(all, s.in)
+	}
+	return all
+}
