@@ -160,11 +160,15 @@ func TestCommandsInDocuments(t *testing.T) {
 		"go run ./examples/train":              "examples/train TestDigits",
 		"go run ./examples/train -help":        "examples/train TestBadInput",
 		"go run ./examples/train -recipe list": "examples/train TestRecipes",
-		"go run ./examples/train -recipe convnet4-fashion-sign -epochs 3 -download": "it takes minutes, and a download of 30 MB",
-		"go run ./examples/train -eval train-out/best.safetensors -fixed-point":     "examples/export TestDigits",
-		"go run ./examples/export -eval train-out/best.safetensors":                 "examples/export TestDigits",
-		"go run ./examples/export -eval train-out/best.safetensors -fixed-point":    "examples/export TestDigits",
-		"go run ./examples/fullbatch":                                               "examples/fullbatch TestRun",
+		"go run ./examples/train -recipe convnet4-fashion-sign -epochs 3 -download":                             "it takes minutes, and a download of 30 MB",
+		"go run ./examples/train -eval train-out/best.safetensors -fixed-point":                                 "examples/export TestDigits",
+		"go run ./examples/export -eval train-out/best.safetensors":                                             "examples/export TestDigits",
+		"go run ./examples/export -eval train-out/best.safetensors -fixed-point":                                "examples/export TestDigits",
+		"go run ./examples/fullbatch":                                                                           "examples/fullbatch TestRun",
+		"go run ./examples/bench -infer -model convnet4 -act sign -batch 64 -threads 2":                         "examples/bench TestInfer",
+		"go run ./examples/bench -infer -model resnet18 -act sign -weights sign -batch 1 -threads 2":            "examples/bench TestInfer",
+		"go run ./examples/bench -model convnet4 -act sign -write-float float.onnx -write-integer integer.onnx": "examples/bench TestInferFiles",
+		"go run ./examples/bench -load integer.onnx -batch 1":                                                   "examples/bench TestInferFiles",
 	}
 	seen := map[string]bool{}
 	for _, b := range blocks(t) {

@@ -4,6 +4,16 @@
 //
 // The engine is ftprop (the drop-in layers and solver) or stock (Gorgonia's own layers and solver; only the activation
 // is ours). Time what is compared in turns: machines are noisy.
+//
+// With -infer it times the network in integers, as package infer runs it, on random images:
+//
+//	go run ./examples/bench -infer -model convnet4 -act sign -weights 8 -batch 64 -threads 2
+//
+// Weights are the initial ones, and batch normalisations have the statistics of random images. To time a network without what it takes to
+// build it in memory, or the same network in another program, write it to a file first:
+//
+//	go run ./examples/bench -model resnet18 -act sign -write-float float.onnx -write-integer integer.onnx
+//	go run ./examples/bench -infer -load integer.onnx -batch 1
 package main
 
 import (
@@ -20,6 +30,7 @@ import (
 	"time"
 
 	"github.com/ftprop/ftprop/examples/command"
+	"github.com/ftprop/ftprop/examples/setup"
 	"github.com/ftprop/ftprop/internal/atomicfile"
 	"github.com/ftprop/ftprop/internal/gemm"
 	"github.com/ftprop/ftprop/models"
@@ -70,13 +81,25 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	var (
 		name   = flags.String("model", "convnet4", "`network`: mlp, convnet4, convnet8, resnet18")
 		act    = flags.String("act", "sign", "`activation`: "+strings.Join(nodes.ActivationNames(), ", "))
-		batch  = flags.Int("batch", 0, "`images` a step (default 64, resnet18 16)")
+		batch  = flags.Int("batch", 0, "`images` a step (default 64, training resnet18 16)")
 		steps  = flags.Int("steps", 30, "timed `steps`, after 3 to warm up")
 		engine = flags.String("engine", "ftprop", "`layers`: ftprop or stock")
 		prof   = flags.String("cpuprofile", "", "`file` for a CPU profile, to be read by go tool pprof")
 	)
+	var o inference
+	o.flags(flags)
 	if err := command.Parse(flags, args, log); err != nil {
 		return err
+	}
+	o.given = setup.Given(flags)
+	if ok, err := o.wanted(); err != nil {
+		return err
+	} else if ok {
+		o.name, o.act, o.batch, o.steps, o.profile = *name, *act, *batch, *steps, *prof
+		if !o.given["batch"] {
+			o.batch = 64
+		}
+		return o.run(ctx, out)
 	}
 	m, err := modelByName(*name)
 	if err != nil {
@@ -114,20 +137,17 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 		c.Solver = gorgonia.NewAdamSolver(gorgonia.WithLearnRate(2.5e-4), gorgonia.WithL2Reg(5e-4))
 	}
 	r := result{Engine: *engine, Kernels: gemm.Kernels(), Model: *name, Act: *act, Batch: *batch, Threads: runtime.GOMAXPROCS(0), Steps: *steps}
-	measure := func() error { return r.measure(ctx, c, madds) }
-	if *prof == "" {
-		err = measure()
-	} else {
-		err = profiled(*prof, measure)
-	}
-	if err != nil {
+	if err := profiled(*prof, func() error { return r.measure(ctx, c, madds) }); err != nil {
 		return err
 	}
 	return json.NewEncoder(out).Encode(r)
 }
 
-// profiled writes a CPU profile of f to a file.
+// profiled writes a CPU profile of f to a file, if there is to be one.
 func profiled(path string, f func() error) error {
+	if path == "" {
+		return f()
+	}
 	var failed error
 	err := atomicfile.Write(path, func(w io.Writer) error {
 		if err := pprof.StartCPUProfile(w); err != nil {

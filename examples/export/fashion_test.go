@@ -15,7 +15,6 @@ import (
 	"github.com/ftprop/ftprop/internal/gtest"
 	"github.com/ftprop/ftprop/internal/ort"
 	"github.com/ftprop/ftprop/models"
-	"github.com/ftprop/ftprop/ops/nn"
 	"github.com/ftprop/ftprop/solvers"
 	"github.com/ftprop/ftprop/train"
 	"gorgonia.org/gorgonia"
@@ -112,7 +111,9 @@ func TestFashion(t *testing.T) {
 				}
 				net := build(tensor.Float32)
 				x, _ := samples(t, from, batch)
-				calibrate(t, net, x)
+				if err := setup.Calibrate(net, x); err != nil {
+					t.Fatal(err)
+				}
 				if c.train > 0 {
 					shortly(t, net, from, c.train)
 				}
@@ -168,38 +169,6 @@ func samples(t *testing.T, src data.Source, n int) (x []float32, labels []int) {
 		}
 	}
 	return x, labels
-}
-
-// calibrate sets the running statistics to those of a batch: after a run that begins with zeros they are the batch's, times momentum.
-func calibrate(t *testing.T, net *models.Net, x []float32) {
-	t.Helper()
-	scale := func(by func(op *nn.BatchNorm) float64) {
-		t.Helper()
-		for _, n := range net.Input.Graph().AllNodes() {
-			op, ok := n.Op().(*nn.BatchNorm)
-			if !ok {
-				continue
-			}
-			mean, variance := op.Running()
-			for c := range mean {
-				mean[c] *= by(op)
-				variance[c] *= by(op)
-			}
-			if err := op.SetRunning(mean, variance); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	scale(func(*nn.BatchNorm) float64 { return 0 })
-	if err := gorgonia.Let(net.Input, tensor.New(tensor.WithShape(net.Input.Shape()...), tensor.WithBacking(x))); err != nil {
-		t.Fatal(err)
-	}
-	vm := gorgonia.NewTapeMachine(net.Input.Graph())
-	defer vm.Close()
-	if err := vm.RunAll(); err != nil {
-		t.Fatal(err)
-	}
-	scale(func(op *nn.BatchNorm) float64 { return 1 / op.Momentum() })
 }
 
 // shortly trains on the first n images.
