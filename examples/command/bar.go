@@ -1,6 +1,7 @@
 package command
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"time"
@@ -30,6 +31,25 @@ func BytesBar(log io.Writer, description string, bytes int64) *progressbar.Progr
 		return nil
 	}
 	return bar(&narrow{log, widthOf(log.(*os.File))}, description, bytes, progressbar.OptionShowBytes(true))
+}
+
+// DownloadBar returns what shows how far the files of a download are: bars on a terminal, and elsewhere a line for each file.
+func DownloadBar(log io.Writer) func(file string, done, total int64) {
+	var bar *progressbar.ProgressBar
+	name := ""
+	tty := IsTerminal(log)
+	return func(file string, done, total int64) {
+		if !tty {
+			if done == total {
+				fmt.Fprintf(log, "%s: %d bytes\n", file, total)
+			}
+			return
+		}
+		if file != name {
+			name, bar = file, BytesBar(log, file, total)
+		}
+		_ = bar.Set64(done)
+	}
 }
 
 func widthOf(f *os.File) func() int {

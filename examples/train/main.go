@@ -44,11 +44,7 @@ func main() { command.Main("train", run) }
 
 // run is the program: tables go to out, progress and usage to log.
 func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
-	defer func() {
-		if errors.Is(err, data.ErrMaxPixels) {
-			err = errors.WithMessage(err, "-max-pixels")
-		}
-	}()
+	defer func() { err = setup.Explain(err) }()
 	o := new(options)
 	flags := o.flags()
 	flags.SetOutput(log)
@@ -70,11 +66,11 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	}
 	// Tensors are few and large, and live long: a small margin of garbage costs little time and much less memory.
 	defer debug.SetGCPercent(debug.SetGCPercent(20))
-	sets, err := o.open(ctx, downloadProgress(log))
+	sets, err := o.data.Open(ctx, command.DownloadBar(log))
 	if err != nil {
 		return err
 	}
-	defer func() { sets.reportBad(log) }() // they show when they are read
+	defer func() { sets.ReportBad(log) }() // they show when they are read
 	p, err := o.parts(sets)
 	if err != nil {
 		return err
@@ -86,7 +82,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	images, err := data.Fingerprint(sets.train)
+	images, err := data.Fingerprint(sets.Train)
 	if err != nil {
 		return err
 	}
@@ -145,7 +141,7 @@ func (o *options) evaluate(ctx context.Context, p parts, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%s on %d images of %s: top-1 %.2f %%, top-5 %.2f %%, loss %.4f\n", o.eval, m.Images, o.data, m.Top1, m.Top5, m.Loss)
+	fmt.Fprintf(out, "%s on %d images of %s: top-1 %.2f %%, top-5 %.2f %%, loss %.4f\n", o.eval, m.Images, o.data.Name, m.Top1, m.Top5, m.Loss)
 	return nil
 }
 
@@ -237,7 +233,7 @@ func (o *options) train(ctx context.Context, net *models.Net, p parts, what stri
 		}
 	}
 	fmt.Fprintf(out, "%s with %s on %s: %d parameters, %d training and %d test images, batch %d, %d epochs\n",
-		o.net.Arch, o.net.Act, o.data, parameters(net), p.train.N(), p.test.N(), o.batch, o.epochs)
+		o.net.Arch, o.net.Act, o.data.Name, parameters(net), p.train.N(), p.test.N(), o.batch, o.epochs)
 	err = t.Run(ctx)
 	bar.close()
 	if boardErr := board.close(); boardErr != nil && err == nil {
@@ -295,7 +291,7 @@ func (o *options) report(out io.Writer, history []train.Epoch) error {
 	if err != nil {
 		return err
 	}
-	title := fmt.Sprintf("%s, %s on %s", o.net.Arch, o.net.Act, o.data)
+	title := fmt.Sprintf("%s, %s on %s", o.net.Arch, o.net.Act, o.data.Name)
 	if o.recipe != "" {
 		title = o.recipe
 	}
@@ -359,24 +355,5 @@ func (p *progress) close() {
 	if p.bar != nil {
 		_ = p.bar.Finish()
 		p.bar = nil
-	}
-}
-
-// downloadProgress shows how far a file is.
-func downloadProgress(log io.Writer) data.Progress {
-	var bar *progressbar.ProgressBar
-	name := ""
-	tty := command.IsTerminal(log)
-	return func(file string, done, total int64) {
-		if !tty {
-			if done == total {
-				fmt.Fprintf(log, "%s: %d bytes\n", file, total)
-			}
-			return
-		}
-		if file != name {
-			name, bar = file, command.BytesBar(log, file, total)
-		}
-		_ = bar.Set64(done)
 	}
 }

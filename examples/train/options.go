@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ftprop/ftprop/data"
 	"github.com/ftprop/ftprop/examples/command"
 	"github.com/ftprop/ftprop/examples/setup"
 	"github.com/ftprop/ftprop/nodes"
@@ -22,15 +21,10 @@ type options struct {
 	recipe string
 	given  map[string]bool // flags of the command line, not of a recipe
 
-	data, dir  string
-	download   bool
-	size       int
-	channels   int
+	data       setup.Data
 	augment    bool
 	validation float64
 	workers    int
-	crop       int
-	maxPixels  int
 
 	net setup.Network
 
@@ -59,16 +53,10 @@ func (o *options) flags() *flag.FlagSet {
 	f := flag.NewFlagSet("train", flag.ContinueOnError)
 	f.StringVar(&o.recipe, "recipe", "", "`name` of a recipe, whose settings are the defaults of the flags below; \"list\" prints them all")
 
-	f.StringVar(&o.data, "data", "digits", "data `set`: digits (embedded), mnist, fashion-mnist, cifar10, cifar100, svhn, folder (ImageNet's layout: train and val with a folder a class)")
-	f.StringVar(&o.dir, "dir", "", "`folder` of the data set (default data/ and the set's name)")
-	f.BoolVar(&o.download, "download", false, "fetch the data set into -dir first, if it is not there")
-	f.IntVar(&o.size, "size", 0, "pad images to so many `pixels` on each side, for svhn resize to them (default the set's own size; svhn 40)")
-	f.IntVar(&o.channels, "channels", 0, "repeat the channel of grey images so many `times`")
+	o.data.Flags(f)
 	f.BoolVar(&o.augment, "augment", false, "random crops out of 4 pixels of padding, and flips; a folder of images is always augmented")
 	f.Float64Var(&o.validation, "validation", 0, "`share` of the training images set apart to choose the best weights")
 	f.IntVar(&o.workers, "workers", 0, "`goroutines` that read images (default one fewer than processors)")
-	f.IntVar(&o.crop, "crop", 224, "side of the crops of a folder of images, in `pixels`")
-	f.IntVar(&o.maxPixels, "max-pixels", 1<<20, fmt.Sprintf("most `pixels` of an image of a folder, as it is in its file: each takes up to 24 bytes of every goroutine that reads (ImageNet, whose recipes say so: %d)", data.ImageNetMaxPixels))
 
 	o.net.Flags(f)
 
@@ -140,13 +128,14 @@ func (o *options) check() error {
 	case o.nesterov && o.opt != "sgd":
 		return errors.Errorf("-nesterov is for -opt sgd, not %s", o.opt)
 	}
+	if err := o.data.Check(); err != nil {
+		return err
+	}
 	return command.Check(
 		command.Count{Flag: "epochs", N: o.epochs, Least: 1, Most: mostEpochs}, command.Count{Flag: "batch", N: o.batch, Least: 1, Most: setup.MostBatch},
 		command.Count{Flag: "eval-batch", N: o.evalBatch, Least: 0, Most: setup.MostUnits}, command.Count{Flag: "inspect", N: o.inspect, Least: 0, Most: setup.MostUnits},
 		command.Count{Flag: "limit", N: o.limit, Least: 0, Most: 100_000_000}, command.Count{Flag: "checkpoint-every", N: o.every, Least: 0, Most: 100_000_000},
-		command.Count{Flag: "workers", N: o.workers, Least: 0, Most: 1024}, command.Count{Flag: "size", N: o.size, Least: 0, Most: 1024},
-		command.Count{Flag: "crop", N: o.crop, Least: 1, Most: 2048}, command.Count{Flag: "max-pixels", N: o.maxPixels, Least: 1, Most: 1 << 29},
-		command.Count{Flag: "channels", N: o.channels, Least: 0, Most: 1024},
+		command.Count{Flag: "workers", N: o.workers, Least: 0, Most: 1024},
 	)
 }
 
@@ -195,6 +184,6 @@ func (o *options) setup(images string) string {
 	}
 	return fmt.Sprintf("-data %s (images %s) -size %d -crop %d -channels %d -augment=%v -validation %v -limit %d -arch %s -act %s -rule %s -unweighted=%v -bn=%v -dropout %v -hidden %q "+
 		"-loss %s -opt %s -lr %v -wd %v -momentum %v -nesterov=%v -decay-at %q -decay %v -batch %d -seed %d",
-		o.data, images, o.size, o.crop, o.channels, o.augment, o.validation, o.limit, o.net.Arch, o.net.Act, o.net.Rule, o.net.Unweighted, o.net.BatchNorm, o.net.Dropout, o.net.Hidden,
+		o.data.Name, images, o.data.Size, o.data.Crop, o.data.Channels, o.augment, o.validation, o.limit, o.net.Arch, o.net.Act, o.net.Rule, o.net.Unweighted, o.net.BatchNorm, o.net.Dropout, o.net.Hidden,
 		o.loss, o.opt, o.lr, o.wd, o.momentum, o.nesterov, decay, o.gamma, o.batch, o.seed)
 }
