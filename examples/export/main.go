@@ -6,9 +6,17 @@
 // The file says what network its weights belong to. Files of PyTorch do not: they need the network's flags, which are those of
 // examples/train, -classes and -shape. The model takes normalised images, as
 // training does: "input", float32 (N, C, H, W); it returns "logits", float32 (N, classes).
+//
+// With -integer it writes a network of threshold units in integers, and prints its accuracy beside that of the weights, on the test
+// images of a data set that is named as for examples/train:
+//
+//	go run ./examples/export -eval train-out/best.safetensors -integer -out integer.onnx
+//
+// That model takes pixels, of uint8: the set's normalisation is in it.
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"io"
@@ -43,10 +51,16 @@ func run(args []string, out, log io.Writer) error {
 		qonnx   = f.String("qonnx", "", "write the thresholds as QONNX has them: `form` multithreshold or quant (default standard ONNX)")
 		hidden  = f.Bool("activations", false, "let the model return the activations of the hidden layers as well")
 		signs   = f.String("sign-weights", "", "`names` of parameters, separated by commas, that the table counts as signs")
+		integer integers
 	)
 	network.Flags(f)
 	fixed.Flags(f)
+	integer.flags(f)
 	if err := command.Parse(f, args, log); err != nil {
+		return err
+	}
+	given := setup.Given(f)
+	if err := integer.check(given); err != nil {
 		return err
 	}
 	if err := command.Check(command.Count{Flag: "classes", N: *classes, Least: 1, Most: 1 << 16}); err != nil {
@@ -75,7 +89,10 @@ func run(args []string, out, log io.Writer) error {
 	if _, err := setup.Numbers("hidden", network.Hidden); err != nil {
 		return err
 	}
-	net, err := load(*weights, &network, setup.Given(f), setup.Images{Batch: 1, Shape: chw, Classes: *classes})
+	if integer.on {
+		return integer.run(context.Background(), *weights, *model, &network, given, out, log)
+	}
+	net, err := load(*weights, &network, given, setup.Images{Batch: 1, Shape: chw, Classes: *classes})
 	if err != nil {
 		return errors.WithMessagef(err, "-eval %s", *weights)
 	}

@@ -60,7 +60,7 @@ func Explain(err error) error {
 type Sets struct {
 	Train, Test data.Source
 	Norm        data.Normalization
-	white       int            // what pixels go to, as whole numbers
+	White       int            // of images whose pixels are whole numbers: the largest
 	folders     []*data.Folder // of image files, whose faults show when they are read
 }
 
@@ -100,7 +100,7 @@ func (d *Data) folder() string {
 // Open reads the data set, after it has fetched it if asked.
 func (d *Data) Open(ctx context.Context, progress data.Progress) (s Sets, err error) {
 	dir := d.folder()
-	s.white = math.MaxUint8
+	s.White = math.MaxUint8
 	if d.Download {
 		if err := data.Download(ctx, d.Name, dir, progress); err != nil {
 			return s, err
@@ -115,7 +115,7 @@ func (d *Data) Open(ctx context.Context, progress data.Progress) (s Sets, err er
 		}
 		s.Train, s.Test, err = data.Split(all, 0.2, 1)
 		s.Norm = data.Normalization{Mean: []float32{0.305}, Std: []float32{0.376}}
-		s.white = 16
+		s.White = 16
 		return s, err
 	case "mnist":
 		s.Norm = data.NormMNIST()
