@@ -9,6 +9,9 @@
 // ends with a table, curves.png, log.jsonl (a line of JSON each epoch), best.safetensors and last.safetensors, which PyTorch
 // reads under its own names.
 //
+// With -eval FILE it evaluates such weights on the test set and ends, with -integer beside it a network in integers that examples/export
+// has made of them.
+//
 // With -tensorboard DIR, "tensorboard --logdir DIR" shows the training while it goes on.
 package main
 
@@ -71,6 +74,9 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 		return err
 	}
 	defer func() { sets.ReportBad(log) }() // they show when they are read
+	if o.integer {
+		return o.evaluateIntegers(ctx, sets, out)
+	}
 	p, err := o.parts(sets)
 	if err != nil {
 		return err
@@ -120,6 +126,9 @@ func (o *options) evaluate(ctx context.Context, p parts, out io.Writer) error {
 		return errors.Wrap(err, "-eval")
 	}
 	defer f.Close()
+	if kindOf(f) == onnx {
+		return errors.Errorf("-eval %s is an ONNX file, want weights (safetensors): -integer evaluates a network in integers", o.eval)
+	}
 	c, h, w := p.test.Shape()
 	net, err := o.net.Load(f, o.given, setup.Images{Batch: 1, Shape: []int{c, h, w}, Classes: p.test.NumClasses(), Fixed: true})
 	if err != nil {

@@ -323,7 +323,7 @@ func TestSecondRun(t *testing.T) {
 func TestSetupHasAllThatWeightsDependOn(t *testing.T) {
 	same := map[string]string{ // flag, another value
 		"dir": "elsewhere", "download": "true", "workers": "3", "epochs": "7", "eval-batch": "9", "out": "elsewhere", "resume": "true", "overwrite": "true",
-		"checkpoint-every": "5", "max-pixels": "99", "inspect": "3", "tensorboard": "elsewhere", "eval": "file", "fixed-point": "true", "input-max": "3", "input-bits": "5",
+		"checkpoint-every": "5", "max-pixels": "99", "inspect": "3", "tensorboard": "elsewhere", "eval": "file", "fixed-point": "true", "input-max": "3", "input-bits": "5", "integer": "true",
 		"recipe": "digits", // a name for other flags
 	}
 	differs := map[string]string{

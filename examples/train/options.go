@@ -45,6 +45,7 @@ type options struct {
 	inspect int
 	eval    string
 	fixed   setup.FixedPoint // of -eval
+	integer bool             // -eval is of a network in integers
 
 	tensorboard string
 }
@@ -82,6 +83,7 @@ func (o *options) flags() *flag.FlagSet {
 	f.StringVar(&o.tensorboard, "tensorboard", "", "`folder` for TensorBoard's event files; with -resume they go on where the checkpoint stands")
 	f.StringVar(&o.eval, "eval", "", "evaluate the weights in a `file` (safetensors) on the test set, and end")
 	o.fixed.Flags(f)
+	f.BoolVar(&o.integer, "integer", false, "the file of -eval is a network in integers (ONNX), as examples/export -integer writes it")
 	return f
 }
 
@@ -127,6 +129,9 @@ func (o *options) check() error {
 		return errors.New("-resume goes on with the training in -out, -overwrite does away with it: give one of them")
 	case o.nesterov && o.opt != "sgd":
 		return errors.Errorf("-nesterov is for -opt sgd, not %s", o.opt)
+	}
+	if err := o.checkInteger(); err != nil {
+		return err
 	}
 	if err := o.data.Check(); err != nil {
 		return err
