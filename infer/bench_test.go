@@ -131,7 +131,7 @@ func BenchmarkRun(b *testing.B) {
 			for _, batch := range []int{64, 1} {
 				for _, threads := range []int{2, 1} {
 					b.Run(fmt.Sprintf("%s/%s/batch%d/threads%d", c.name, kernels, batch, threads), func(b *testing.B) {
-						n, err := Options{Threads: threads, Kernels: kernels}.network(c.net)
+						n, err := Options{Threads: threads, Kernels: kernels}.network(c.net, false)
 						if err != nil {
 							b.Fatal(err)
 						}

@@ -11,6 +11,7 @@ package infer
 import (
 	"io"
 	"runtime"
+	"runtime/debug"
 	"sync"
 
 	"github.com/ftprop/ftprop/internal/intnet"
@@ -50,7 +51,8 @@ func Kernels() []string {
 }
 
 // Load reads a network from a file of deploy's Integer.WriteTo, with all threads there are and the fastest kernels. It reads no more than 1 GiB, and of a file
-// that is no such network it returns an error before it takes much more memory than the file has.
+// that is no such network it returns an error before it takes much more memory than the file has. What it needs for reading, some three times the
+// file, goes back to the operating system at the end (debug.FreeOSMemory).
 func Load(r io.Reader) (*Network, error) { return Options{}.Load(r) }
 
 // Load is the function Load, with options.
@@ -59,11 +61,13 @@ func (o Options) Load(r io.Reader) (*Network, error) {
 	if err != nil {
 		return nil, errors.WithMessage(err, "infer")
 	}
-	n, err := o.network(net)
+	n, err := o.network(net, true)
+	debug.FreeOSMemory() // runs allocate nothing, so that the collector might not come for long
 	return n, errors.WithMessagef(err, "infer: %s", net.Name)
 }
 
-func (o Options) network(net *intnet.Network) (*Network, error) {
+// network prepares a network, of which with consume the weights are let go as soon as they are packed.
+func (o Options) network(net *intnet.Network, consume bool) (*Network, error) {
 	n := &Network{net: net, threads: o.Threads}
 	if n.threads == 0 {
 		n.threads = runtime.GOMAXPROCS(0)
@@ -80,7 +84,7 @@ func (o Options) network(net *intnet.Network) (*Network, error) {
 		return nil, errors.Errorf("no kernels %q on this processor: want one of %q", o.Kernels, Kernels())
 	}
 	var err error
-	if n.plan, err = newPlan(n.set, net); err != nil {
+	if n.plan, err = newPlan(n.set, net, consume); err != nil {
 		return nil, err
 	}
 	n.schedule = n.plan.schedule()
@@ -101,6 +105,9 @@ func (n *Network) Shape() []int {
 	}
 	return []int{s.C, s.H, s.W}
 }
+
+// Real says whether the network takes real numbers, by RunReal, and not uint8.
+func (n *Network) Real() bool { return n.net.Input.Real != nil }
 
 // Name is the network's.
 func (n *Network) Name() string { return n.net.Name }
@@ -168,6 +175,7 @@ type worker struct {
 	images, pixels [tile.MaxPixels]int // of a tile
 	memory         []byte              // of values
 	first          int                 // where in its group the chunk begins
+	blank          int                 // for how many images the memory holds what stands for 0
 	pixelsIn       []uint8
 	reals          []float32
 }
@@ -198,27 +206,27 @@ func newSession(n *Network) *session {
 	return s
 }
 
-// ready gives a worker memory.
-func (s *session) ready(w *worker) {
-	if w.memory != nil {
-		return
+// ready gives a worker memory for a number of images, of which it touches no more than these need.
+func (s *session) ready(w *worker, images int) {
+	if w.memory == nil {
+		w.memory = make([]byte, s.n.plan.memory)
 	}
-	w.memory = make([]byte, s.n.plan.memory)
 	for _, l := range s.n.plan.layouts {
-		for i := range s.n.schedule.images(l) {
+		for i := w.blank; i < min(images, s.n.schedule.images(l)); i++ {
 			l.blank(l.bytes(w, i))
 		}
 	}
+	w.blank = max(w.blank, images)
 }
 
 func (s *session) run() error {
 	if s.n.threads == 1 || s.count >= s.n.threads {
 		for i := range min(s.n.threads, s.count) {
-			s.ready(s.alone[i])
+			s.ready(s.alone[i], (s.count+s.n.threads-1)/s.n.threads)
 		}
 		return s.apart.Run()
 	}
-	s.ready(s.alone[0])
+	s.ready(s.alone[0], s.count)
 	for s.at = 0; s.at < s.count; s.at += s.now {
 		s.now = min(s.n.schedule.chunk, s.count-s.at)
 		for _, w := range s.joint {

@@ -32,7 +32,7 @@ func TestNetworks(t *testing.T) {
 				}
 				for _, set := range tile.Sets() {
 					for _, threads := range []int{1, 2, 5} {
-						n, err := Options{Threads: threads, Kernels: set.Name}.network(net)
+						n, err := Options{Threads: threads, Kernels: set.Name}.network(net, false)
 						if err != nil {
 							t.Fatal(err)
 						}
@@ -73,7 +73,7 @@ func TestSchedules(t *testing.T) {
 			t.Fatal(err)
 		}
 		for threads := 1; threads <= 2; threads++ {
-			n, err := Options{Threads: threads}.network(net)
+			n, err := Options{Threads: threads}.network(net, false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -104,7 +104,7 @@ func TestConcurrent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := Options{Threads: 2}.network(net)
+	n, err := Options{Threads: 2}.network(net, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestRunAllocatesNothing(t *testing.T) {
 	net := intnettest.Network(intnettest.Kind{Steps: 1, Weights: 127}, 2)
 	pixels, _ := intnettest.Images(net, 4, 1)
 	for _, threads := range []int{1, 2} {
-		n, err := Options{Threads: threads}.network(net)
+		n, err := Options{Threads: threads}.network(net, false)
 		if err != nil {
 			t.Fatal(err)
 		}

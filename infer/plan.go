@@ -30,26 +30,27 @@ type forms [encodings]*layout
 
 // planner decides in which encodings values are stored.
 type planner struct {
-	set    *tile.Set
-	net    *intnet.Network
-	known  []intnet.Value
-	binary []bool // values that may be stored as bits
-	wanted [][encodings]bool
-	pads   [][2]int
-	forms  []forms
-	plan   plan
+	set     *tile.Set
+	net     *intnet.Network
+	consume bool // weights, when they are packed
+	known   []intnet.Value
+	binary  []bool // values that may be stored as bits
+	wanted  [][encodings]bool
+	pads    [][2]int
+	forms   []forms
+	plan    plan
 }
 
 // mostElements bounds the values of one image, all together: about three times those of ResNet-18 for images of 224x224.
 const mostElements = 1 << 26
 
-func newPlan(set *tile.Set, net *intnet.Network) (*plan, error) {
+func newPlan(set *tile.Set, net *intnet.Network, consume bool) (*plan, error) {
 	known, err := net.Values()
 	if err != nil {
 		return nil, err
 	}
 	p := &planner{
-		set: set, net: net, known: known, binary: make([]bool, len(known)), wanted: make([][encodings]bool, len(known)),
+		set: set, net: net, consume: consume, known: known, binary: make([]bool, len(known)), wanted: make([][encodings]bool, len(known)),
 		pads: make([][2]int, len(known)), forms: make([]forms, len(known)),
 	}
 	total := 0
@@ -258,7 +259,13 @@ func (p *planner) units(s *intnet.Sum) (*units, error) {
 		}
 		known, in = append(known, p.known[t.From]), append(in, l)
 	}
-	return newUnits(p.set, s, known, in)
+	u, err := newUnits(p.set, s, known, in)
+	for _, t := range s.Terms {
+		if p.consume && t.Product != nil {
+			t.Product.Weights = nil
+		}
+	}
+	return u, err
 }
 
 // multiplyAdds is those of an image.

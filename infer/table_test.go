@@ -6,7 +6,7 @@ import (
 )
 
 func TestTable(t *testing.T) {
-	n, err := Options{Threads: 1, Kernels: "portable"}.network(resNet18(1, true))
+	n, err := Options{Threads: 1, Kernels: "portable"}.network(resNet18(1, true), false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -292,7 +292,7 @@ func (r *inferred) measure(ctx context.Context, net *infer.Network) error {
 		pixels[i] = uint8(rng.IntN(256))
 	}
 	run := func() error { return net.Run(logits, pixels) }
-	if !setup.TakesPixels(net) {
+	if net.Real() {
 		reals = make([]float32, len(pixels))
 		for i := range reals {
 			reals[i] = float32(rng.NormFloat64())

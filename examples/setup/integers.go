@@ -30,11 +30,6 @@ func Pixels(n data.Normalization, white int) *deploy.PixelInput {
 // from 0 to 255.
 func (s Sets) Pixels() *deploy.PixelInput { return Pixels(s.Norm, s.White) }
 
-// TakesPixels says whether a network takes uint8, not real numbers.
-func TakesPixels(net *infer.Network) bool {
-	return net.Run(nil, nil) == nil // of no images; on real numbers it is an error all the same
-}
-
 // Score is how well a network in integers does on some images.
 type Score struct {
 	Images     int
@@ -47,7 +42,7 @@ const scoreBatch = 64 // images
 // Score runs a network in integers on the test images: on their pixels, or if it takes real numbers on what training takes.
 func (d *Data) Score(ctx context.Context, net *infer.Network, s Sets, workers int) (Score, error) {
 	var score Score
-	pixels, how := TakesPixels(net), d.Still(s)
+	pixels, how := !net.Real(), d.Still(s)
 	if pixels {
 		how.Norm = data.Normalization{}
 	}

@@ -53,7 +53,7 @@ func TestScore(t *testing.T) {
 		return loaded
 	}
 	onPixels, onReals := load(deploy.QuantiseOptions{Pixels: digits.Pixels()}), load(deploy.QuantiseOptions{})
-	if !setup.TakesPixels(onPixels) || setup.TakesPixels(onReals) {
+	if onPixels.Real() || !onReals.Real() {
 		t.Error("networks on pixels and on real numbers are taken for each other")
 	}
 	// Image by image, by definition.

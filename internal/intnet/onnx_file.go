@@ -1,6 +1,7 @@
 package intnet
 
 import (
+	"bytes"
 	"encoding/binary"
 	"io"
 	"math"
@@ -38,7 +39,7 @@ var operators = map[string]int{
 
 // readFile takes a model apart. It looks at operators first: a model of another kind is to be told from a broken one.
 func readFile(r io.Reader, most int64) (*onnxFile, error) {
-	b, err := io.ReadAll(io.LimitReader(r, most+1))
+	b, err := readAll(r, most+1)
 	if err != nil {
 		return nil, errors.WithStack(err)
 	}
@@ -70,6 +71,38 @@ func readFile(r io.Reader, most int64) (*onnxFile, error) {
 		return nil, errors.New("not an ONNX model: no graph")
 	}
 	return f, f.graph(graph)
+}
+
+// readAll is io.ReadAll up to a number of bytes. Of files and buffers it asks the length first: a buffer that grows takes several times the memory.
+func readAll(r io.Reader, most int64) ([]byte, error) {
+	var b bytes.Buffer
+	if n := min(length(r), most); n > 0 {
+		b.Grow(int(n) + bytes.MinRead)
+	}
+	_, err := b.ReadFrom(io.LimitReader(r, most))
+	return b.Bytes(), err
+}
+
+// length is how many bytes there are to be read, or 0 where that is not known.
+func length(r io.Reader) int64 {
+	switch r := r.(type) {
+	case interface{ Len() int }:
+		return int64(r.Len())
+	case io.Seeker:
+		at, err := r.Seek(0, io.SeekCurrent)
+		if err != nil {
+			return 0 // a pipe
+		}
+		end, err := r.Seek(0, io.SeekEnd)
+		if err != nil {
+			return 0
+		}
+		if _, err := r.Seek(at, io.SeekStart); err != nil {
+			return 0 // then reading fails, too
+		}
+		return end - at
+	}
+	return 0
 }
 
 // graph takes a graph apart.
