@@ -13,6 +13,8 @@ import (
 // know, gorgonia.WithLearnRate silently does nothing; BarzilaiBorweinSolver computes its own rate from the second step
 // on; and Gorgonia's AdamW leaves the weights as they are, at any rate (Adam with Decoupled does not).
 //
+// Scheduled may be around Clip and Groups, which say what the rate is then for, and in them.
+//
 // A step that fails does not count. A rate that is negative, infinite or NaN is an error.
 type Scheduled struct {
 	Solver   gorgonia.Solver
