@@ -17,20 +17,20 @@ import (
 //	          m  = (1-Gamma) m + Gamma gradient          "exp_avg", 0 at first
 //	          p  = -s if s m > Threshold else s
 //	shapes    any, float32 or float64, scalars too
-//	errors    a Threshold that is negative, infinite or NaN, a Gamma outside [0, 1], a weight that is infinite or NaN, and those of the
-//	          package documentation
+//	errors    a Threshold that is negative, infinite or NaN, a Gamma outside [0, 1], a weight that is infinite or NaN before
+//	          the step, and those of the package documentation
 //
 // A field that is 0 means its default; a Threshold as good as 0 is 1e-300. A mean that equals the Threshold flips nothing.
 //
-// Weights need not be -1 or 1 before the first step: each step takes them by their signs, 0 as 1, and leaves -1 and 1. So the weights
-// of an initialiser, and latent weights trained otherwise, are a start. Until then a quantiser that scales by the mean
-// of |p| scales by theirs; afterwards that is 1. What reads the weights should pass gradients on at -1 and 1: straight-through with the window
-// [-1, 1] does, its ends included. Weights that no quantiser reads are used as they are: after the first step as -1 and 1.
+// Weights need not be -1 or 1 before the first step: each step takes them by their signs, 0 as 1, and leaves -1 and 1. So the
+// weights of an initialiser, and latent weights trained otherwise, are a start. Until then a quantiser that scales by the mean of
+// |p| scales by theirs; afterwards that is 1. What reads the weights must pass gradients on at -1 and 1: straight-through with the
+// window [-1, 1] does, its ends included. Weights that no quantiser reads are used as they are: after the first step as -1 and 1.
 //
 // Bop is for binary weights only: biases, batch norms and full-precision layers of the network need another solver, in Groups.
 //
-// Gamma is what a learning rate is elsewhere, and is what SetLearnRate sets: Scheduled makes it a function of the step. (A learning rate that
-// is set for Groups is not for the Bop in it.)
+// Gamma is what a learning rate is elsewhere, and is what SetLearnRate sets: Scheduled makes it a function of the step. (A learning
+// rate that is set for Groups is not for the Bop in it.)
 //
 // Source: Helwegen et al. (NeurIPS 2019), arXiv:1906.02107, algorithm 1; larq.optimizers.Bop, which flips at the Threshold, too.
 type Bop struct {

@@ -14,21 +14,21 @@ type Group struct {
 	Solver gorgonia.Solver
 }
 
-// Groups is a solver that gives parameters to others: to the solver of the group that names them, or to Default. Another solver, another
-// learning rate or another weight decay for some of the parameters is a group; so is Bop for binary weights.
+// Groups is a solver that gives parameters to others: to the solver of the group that names them, or to Default. Another solver,
+// another learning rate or another weight decay for some of the parameters is a group; so is Bop for binary weights.
 //
 //	step      each solver takes its step with its own parameters, which keep the model's order
-//	errors    a parameter in two groups, or in none where there is no Default; a name that no parameter or more than one has, a parameter without a
-//	          name; a group that is empty; a solver that is missing, or in two places; other parameters in a group than in the
-//	          steps before; those of the solvers, and of the package documentation
+//	errors    a parameter in two groups, or in none where there is no Default; a name that no parameter or more than one has; a
+//	          parameter without a name; a group without Names; a solver that is missing, or in two places; other parameters in
+//	          a group than in the steps before; those of the solvers, and of the package documentation
 //
-// All of it is checked for all groups, gradients first, before any solver takes its step. So no weight changes where
-// one group's gradient is NaN, say, or another's options are wrong. Solvers of elsewhere, Gorgonia's too, step first, in their order: what they find wrong
-// themselves, the first finds before anything has changed.
+// All of it is checked for all groups before any solver takes its step. So no weight changes where one group's gradient is NaN, say,
+// or another's options are wrong. Solvers of elsewhere, Gorgonia's too, find some of what is wrong for them in their step only. They
+// step first, in their order, so that what the first of them finds comes before anything has changed.
 //
 // Scheduled around the solver of a group gives that group a schedule of its own. Scheduled around Groups sets the learning rate of all
-// others: it leaves alone what has a schedule of its own, and Bop, whose Gamma is no learning rate; if nothing remains, that is an error, as is a
-// solver whose rate cannot be set.
+// others: it leaves alone what has a schedule of its own, and Bop, whose Gamma is on another scale. If nothing remains, that is an error,
+// as is a solver whose rate cannot be set.
 //
 // Default may be left without parameters. Without groups it has all.
 type Groups struct {

@@ -53,6 +53,18 @@ func TestGroupsAreTheirSolvers(t *testing.T) {
 	}
 }
 
+// Every solver of the package takes its step in parts: to Groups none is one of elsewhere.
+func TestAllStepInParts(t *testing.T) {
+	for _, k := range append(kinds(), others("w")...) {
+		if p := ours(k.make()); p == nil || p.name() != k.make().State().Solver {
+			t.Errorf("%s: %v", k.name, p)
+		}
+	}
+	if p := ours(&Scheduled{}); p == nil || p.name() != (&Scheduled{}).State().Solver {
+		t.Errorf("Scheduled: %v", p)
+	}
+}
+
 // failing is a solver of elsewhere that finds something wrong, and says so in its own way.
 type failing struct{}
 
