@@ -6,7 +6,6 @@ import (
 
 	"github.com/ftprop/ftprop/internal/option"
 	"github.com/ftprop/ftprop/internal/vec"
-	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
 )
 
@@ -46,7 +45,7 @@ var _ gorgonia.Solver = (*Adam)(nil)
 
 // SetLearnRate sets the learning rate of the steps to come; 0 means 0.
 func (s *Adam) SetLearnRate(rate float64) error {
-	return errors.Wrap(setRate(&s.LearnRate, &s.zeroRate, rate), "solvers: Adam")
+	return public(s, s.setRate(rate))
 }
 
 // State returns a copy of the step count and the moments.
@@ -54,16 +53,16 @@ func (s *Adam) State() State { return s.memory.state("Adam") }
 
 // SetState continues from a copy of st, the state of another Adam. The state of another solver, or of one for other
 // parameters, is an error: at once if it shows, else at the next step.
-func (s *Adam) SetState(st State) error {
-	return errors.Wrap(s.memory.restore(st, "Adam", "exp_avg", "exp_avg_sq"), "solvers: Adam")
-}
+func (s *Adam) SetState(st State) error { return setState(s, st) }
 
 // Step changes the weights of the model by one step and zeroes its gradients.
-func (s *Adam) Step(model []gorgonia.ValueGrad) error {
-	return errors.Wrap(s.take(model), "solvers: Adam")
+func (s *Adam) Step(model []gorgonia.ValueGrad) error { return step(s, model) }
+
+func (s *Adam) restoring(st State) (func() error, error) {
+	return s.memory.restore(st, "Adam", "exp_avg", "exp_avg_sq")
 }
 
-func (s *Adam) take(model []gorgonia.ValueGrad) error {
+func (s *Adam) prepare(model []gorgonia.ValueGrad, checked bool) error {
 	rate := rateOr(s.LearnRate, s.zeroRate, 1e-3)
 	b1, b2, eps := cmp.Or(s.Beta1, 0.9), cmp.Or(s.Beta2, 0.999), cmp.Or(s.Eps, 1e-8)
 	if err := cmp.Or(
@@ -80,7 +79,7 @@ func (s *Adam) take(model []gorgonia.ValueGrad) error {
 	if err != nil {
 		return err
 	}
-	if err := s.memory.prepare(model, "exp_avg", "exp_avg_sq"); err != nil {
+	if err := s.memory.prepare(model, checked, "exp_avg", "exp_avg_sq"); err != nil {
 		return err
 	}
 	t := float64(s.memory.step + 1)
@@ -92,8 +91,16 @@ func (s *Adam) take(model []gorgonia.ValueGrad) error {
 		decay:  decay, keep: keep,
 	}
 	s.shaping = shaping
+	return nil
+}
+
+func (s *Adam) commit(model []gorgonia.ValueGrad) error {
 	return s.memory.apply(&s.rule, &s.shaping, model)
 }
+
+func (s *Adam) name() string { return "Adam" }
+
+func (s *Adam) setRate(rate float64) error { return setRate(&s.LearnRate, &s.zeroRate, rate) }
 
 // adamRule holds one step's coefficients: those of the old and new terms of the moments, the negative step size, the
 // second moment's bias correction, the decay into the gradient, and the share of the weights that is kept.

@@ -8,7 +8,7 @@ import (
 
 // Under gradients of 0 the moments end at 0, not in subnormal numbers, in which every step would be slow.
 func TestDeadWeightsAreFlushed(t *testing.T) {
-	for _, k := range kinds() {
+	for _, k := range append(kinds(), others("w")[0]) {
 		if k.decay {
 			continue
 		}

@@ -16,9 +16,10 @@
 //     Every 16 steps what a solver remembers is set to 0 where it is below the smallest normal number (1e-38 in float32):
 //     it could only cost time there.
 //   - A step happens entirely or not at all: parameters, gradients and configuration are all checked first, and on an
-//     error weights, gradients and state are untouched. A caller that goes on regardless must zero the gradients,
-//     because Gorgonia's machines add to them. One error is found only afterwards: that a weight, or what is remembered of it,
-//     has become infinite or NaN. Then the step is done, all of it, and what is to be kept must come from before.
+//     error weights, gradients and state are untouched. So it is with all groups of Groups together. A caller that goes on
+//     regardless must zero the gradients, because Gorgonia's machines add to them. One error is found only afterwards: that
+//     a weight, or what is remembered of it, has become infinite or NaN. Then the step is done, all of it, and what is to be
+//     kept must come from before.
 //   - Errors, never panics, for: a missing gradient, NaN or infinity in one, elements that are neither float32 nor
 //     float64, tensors that are not contiguous in row-major order, options above 1e30, and parameters whose number, shape or
 //     dtype changed since the first step. The message names the parameter, and the element where it is about one.
@@ -31,9 +32,13 @@
 // # What is here
 //
 //   - Steps: [Adam], [SGD], [RMSProp].
+//   - Binary weights: [Bop] flips them, without latent weights; [Clip] keeps latent weights within [-1, 1].
+//   - Some of the parameters: [Groups] gives each [Group] of them a solver of its own.
 //   - Learning rates that change: [Scheduled] holds any solver with a [Schedule], a function from step to learning rate; [StepDecay],
 //     [Cosine] and [Warmup] make schedules. [LearnRater] is what it asks of the solver.
 //   - Stopping and going on: a [Stateful] solver gives and takes its [State], a [Tensor] for each parameter and slot.
+//   - Solvers that hold solvers: [Scheduled], [Clip] and [Groups] hold those of this package, each other, and those of
+//     elsewhere, for which they check the model before a step and the weights after it. Each is a [Wrapper].
 //
 // Networks of threshold units can also be trained without steps, by search for their targets: see package search.
 package solvers

@@ -84,12 +84,21 @@ type memory struct {
 	params []param  // in the model's order; nil before the first step; without slots scratch only, as nothing is remembered
 	size   int      // elements of all parameters
 
+	next prepared // the step to come
+
 	seen map[unsafe.Pointer]int // scratch of distinct
 }
 
-// prepare looks at a model before a step, and on the first step lays out the memory for it. After an error the memory
-// is as before.
-func (m *memory) prepare(model []gorgonia.ValueGrad, slots ...string) error {
+// prepared is what a memory becomes with the step that has been prepared: until apply takes that step, or if nothing does, the memory is
+// as before.
+type prepared struct {
+	slots  []string
+	params []param
+	size   int
+}
+
+// prepare looks at a model before a step. Of a checked model the gradients are known to be finite.
+func (m *memory) prepare(model []gorgonia.ValueGrad, checked bool, slots ...string) error {
 	if len(model) == 0 {
 		return errors.New("no parameters")
 	}
@@ -128,26 +137,46 @@ func (m *memory) prepare(model []gorgonia.ValueGrad, slots ...string) error {
 	if err := m.distinct(params, model); err != nil {
 		return err
 	}
-	if err := finite(params, size, model); err != nil {
-		return err
+	if !checked {
+		if err := finite(params, size, model); err != nil {
+			return err
+		}
 	}
+	m.next = prepared{m.slots, params, size}
 	if fresh {
-		for i := range params {
-			if p := &params[i]; p.dt == tensor.Float32 {
-				p.f32.allocate(len(slots), p.size)
+		m.next.slots = slices.Clone(slots)
+	}
+	return nil
+}
+
+// begin makes the memory that of the prepared step, which on the first step lays it out.
+func (m *memory) begin() {
+	if m.params == nil {
+		for i := range m.next.params {
+			if p := &m.next.params[i]; p.dt == tensor.Float32 {
+				p.f32.allocate(len(m.next.slots), p.size)
 			} else {
-				p.f64.allocate(len(slots), p.size)
+				p.f64.allocate(len(m.next.slots), p.size)
 			}
 		}
-		m.slots = slices.Clone(slots)
 	}
-	m.params, m.size = params, size
-	return nil
+	m.slots, m.params, m.size = m.next.slots, m.next.params, m.next.size
+	m.next = prepared{}
+}
+
+// release lets go of the model's memory, which is the model's, between steps.
+func (m *memory) release() {
+	for i := range m.params {
+		p := &m.params[i]
+		p.f32.w, p.f32.g, p.f64.w, p.f64.g = nil, nil, nil, nil
+	}
 }
 
 // apply takes a prepared step. All parameters are one range to share between the cores, so that many small ones
 // cost no more than a large one. An error that a weight or what is remembered of it is no longer finite comes after the step is done.
 func (m *memory) apply(r rule, s *shaping, model []gorgonia.ValueGrad) error {
+	m.begin()
+	defer m.release()
 	flushing := m.step%flushEvery == flushEvery-1
 	err := ranges(m.params, m.size, func(p *param, lo, hi int) error {
 		ok := true
@@ -167,11 +196,6 @@ func (m *memory) apply(r rule, s *shaping, model []gorgonia.ValueGrad) error {
 		err = m.overflow(model)
 	}
 	m.step++
-	// The model's memory is the model's: hold on to none of it between steps.
-	for i := range m.params {
-		p := &m.params[i]
-		p.f32.w, p.f32.g, p.f64.w, p.f64.g = nil, nil, nil, nil
-	}
 	return err
 }
 

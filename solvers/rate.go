@@ -16,6 +16,9 @@ var (
 	_ LearnRater = (*Adam)(nil)
 	_ LearnRater = (*SGD)(nil)
 	_ LearnRater = (*RMSProp)(nil)
+	_ LearnRater = (*Bop)(nil)
+	_ LearnRater = (*Clip)(nil)
+	_ LearnRater = (*Groups)(nil)
 )
 
 // setRate sets a solver's LearnRate field, in which 0 means the default, and with it the flag that 0 is meant.

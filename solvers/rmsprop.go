@@ -5,7 +5,6 @@ import (
 
 	"github.com/ftprop/ftprop/internal/option"
 	"github.com/ftprop/ftprop/internal/vec"
-	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
 )
 
@@ -50,7 +49,7 @@ var _ gorgonia.Solver = (*RMSProp)(nil)
 
 // SetLearnRate sets the learning rate of the steps to come; 0 means 0.
 func (s *RMSProp) SetLearnRate(rate float64) error {
-	return errors.Wrap(setRate(&s.LearnRate, &s.zeroRate, rate), "solvers: RMSProp")
+	return public(s, s.setRate(rate))
 }
 
 func (s *RMSProp) slots() []string {
@@ -70,16 +69,16 @@ func (s *RMSProp) State() State { return s.memory.state("RMSProp") }
 // SetState continues from a copy of st, the state of another RMSProp with the same Centered, and with Momentum if this
 // has it. The state of another solver, or of one for other parameters, is an error: at once if it shows, else at the
 // next step.
-func (s *RMSProp) SetState(st State) error {
-	return errors.Wrap(s.memory.restore(st, "RMSProp", s.slots()...), "solvers: RMSProp")
-}
+func (s *RMSProp) SetState(st State) error { return setState(s, st) }
 
 // Step changes the weights of the model by one step and zeroes its gradients.
-func (s *RMSProp) Step(model []gorgonia.ValueGrad) error {
-	return errors.Wrap(s.take(model), "solvers: RMSProp")
+func (s *RMSProp) Step(model []gorgonia.ValueGrad) error { return step(s, model) }
+
+func (s *RMSProp) restoring(st State) (func() error, error) {
+	return s.memory.restore(st, "RMSProp", s.slots()...)
 }
 
-func (s *RMSProp) take(model []gorgonia.ValueGrad) error {
+func (s *RMSProp) prepare(model []gorgonia.ValueGrad, checked bool) error {
 	rate, alpha, eps := rateOr(s.LearnRate, s.zeroRate, 1e-2), cmp.Or(s.Alpha, 0.99), cmp.Or(s.Eps, 1e-8)
 	if err := cmp.Or(
 		option.NonNegative("LearnRate", rate), option.Fraction("Alpha", alpha), option.NonNegative("Eps", eps),
@@ -91,12 +90,20 @@ func (s *RMSProp) take(model []gorgonia.ValueGrad) error {
 	if err != nil {
 		return err
 	}
-	if err := s.memory.prepare(model, s.slots()...); err != nil {
+	if err := s.memory.prepare(model, checked, s.slots()...); err != nil {
 		return err
 	}
 	s.rule, s.shaping = rmspropRule{-rate, alpha, 1 - alpha, eps, decay, s.Momentum, s.Centered}, shaping
+	return nil
+}
+
+func (s *RMSProp) commit(model []gorgonia.ValueGrad) error {
 	return s.memory.apply(&s.rule, &s.shaping, model)
 }
+
+func (s *RMSProp) name() string { return "RMSProp" }
+
+func (s *RMSProp) setRate(rate float64) error { return setRate(&s.LearnRate, &s.zeroRate, rate) }
 
 type rmspropRule struct {
 	step, alpha, new, eps, decay, momentum float64

@@ -13,78 +13,67 @@ import (
 // know, gorgonia.WithLearnRate silently does nothing; BarzilaiBorweinSolver computes its own rate from the second step
 // on; and Gorgonia's AdamW leaves the weights as they are, at any rate (Adam with Decoupled does not).
 //
+// Scheduled may be around Clip and Groups, which say what the rate is then for, and in them.
+//
 // A step that fails does not count. A rate that is negative, infinite or NaN is an error.
 type Scheduled struct {
 	Solver   gorgonia.Solver
 	Schedule Schedule
 
 	step int
+	held holder
 }
 
 var _ gorgonia.Solver = (*Scheduled)(nil)
 
+// Unwrap returns Solver.
+func (s *Scheduled) Unwrap() []gorgonia.Solver { return []gorgonia.Solver{s.Solver} }
+
 // Step sets the learning rate for the step and takes it.
-func (s *Scheduled) Step(model []gorgonia.ValueGrad) error {
+func (s *Scheduled) Step(model []gorgonia.ValueGrad) error { return step(s, model) }
+
+func (s *Scheduled) name() string { return "Scheduled" }
+
+func (s *Scheduled) prepare(model []gorgonia.ValueGrad, checked bool) error {
 	if s.Schedule == nil {
-		return errors.New("solvers: Scheduled: no Schedule")
+		return errors.New("no Schedule")
 	}
 	rate := s.Schedule(s.step)
-	if err := option.NonNegative("learning rate", rate); err != nil {
-		return errors.Wrapf(err, "solvers: Scheduled: step %d", s.step)
+	err := option.NonNegative("learning rate", rate)
+	if err == nil {
+		err = setLearnRate(s.Solver, rate)
 	}
-	if err := setLearnRate(s.Solver, rate); err != nil {
-		return errors.Wrapf(err, "solvers: Scheduled: step %d", s.step)
+	if err == nil {
+		err = s.held.prepare(s.Solver, model, checked)
 	}
-	if err := s.Solver.Step(model); err != nil {
-		return errors.Wrapf(err, "solvers: Scheduled: step %d", s.step)
+	return s.atStep(err)
+}
+
+func (s *Scheduled) commit(model []gorgonia.ValueGrad) error {
+	if err := s.held.commit(s.Solver, model); err != nil {
+		return s.atStep(err)
 	}
 	s.step++
 	return nil
 }
 
-func setLearnRate(solver gorgonia.Solver, rate float64) error {
-	switch solver := solver.(type) {
-	case LearnRater:
-		return solver.SetLearnRate(rate)
-	case *gorgonia.AdamSolver, *gorgonia.VanillaSolver, *gorgonia.Momentum, *gorgonia.RMSPropSolver:
-		gorgonia.WithLearnRate(rate)(solver)
+// atStep is an error that says which step it is of.
+func (s *Scheduled) atStep(err error) error {
+	if err == nil {
 		return nil
-	case nil:
-		return errors.New("no Solver")
 	}
-	return errors.Errorf("the learning rate of a %T cannot be set: it needs a method SetLearnRate(float64) error", solver)
+	return errors.Wrapf(err, "step %d", s.step)
 }
 
 // State returns the step count and, where the solver is Stateful, the solver's state. What Gorgonia's own solvers
 // remember is hidden: of them a restored training has the learning rate, not the moments.
 func (s *Scheduled) State() State {
-	st := State{Solver: "Scheduled", Step: s.step}
-	if inner, ok := s.Solver.(Stateful); ok {
-		state := inner.State()
-		st.Inner = &state
-	}
-	return st
+	return State{Solver: "Scheduled", Step: s.step, Inner: stateOf(s.Solver)}
 }
 
 // SetState continues from a copy of st, the state of another Scheduled that holds a solver of the same type.
-func (s *Scheduled) SetState(st State) error {
-	if st.Solver != "Scheduled" {
-		return errors.Errorf("solvers: Scheduled: the state is one of %q", st.Solver)
-	}
-	if err := possibleStep(st.Step); err != nil {
-		return errors.Wrap(err, "solvers: Scheduled")
-	}
-	inner, ok := s.Solver.(Stateful)
-	switch {
-	case ok && st.Inner == nil:
-		return errors.Errorf("solvers: Scheduled: the state has none for the %T", s.Solver)
-	case !ok && st.Inner != nil:
-		return errors.Errorf("solvers: Scheduled: the state has one of %q, which a %T cannot take", st.Inner.Solver, s.Solver)
-	case ok:
-		if err := inner.SetState(*st.Inner); err != nil {
-			return errors.Wrap(err, "solvers: Scheduled")
-		}
-	}
-	s.step = st.Step
-	return nil
+func (s *Scheduled) SetState(st State) error { return setState(s, st) }
+
+func (s *Scheduled) restoring(st State) (func() error, error) {
+	return holdersRestoring("Scheduled", s.Solver, &s.step, st)
 }

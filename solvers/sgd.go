@@ -44,7 +44,7 @@ var _ gorgonia.Solver = (*SGD)(nil)
 
 // SetLearnRate sets the learning rate of the steps to come; 0 means 0.
 func (s *SGD) SetLearnRate(rate float64) error {
-	return errors.Wrap(setRate(&s.LearnRate, &s.zeroRate, rate), "solvers: SGD")
+	return public(s, s.setRate(rate))
 }
 
 func (s *SGD) slots() []string {
@@ -59,16 +59,16 @@ func (s *SGD) State() State { return s.memory.state("SGD") }
 
 // SetState continues from a copy of st, the state of another SGD, with Momentum if this has it. The state of another
 // solver, or of one for other parameters, is an error: at once if it shows, else at the next step.
-func (s *SGD) SetState(st State) error {
-	return errors.Wrap(s.memory.restore(st, "SGD", s.slots()...), "solvers: SGD")
-}
+func (s *SGD) SetState(st State) error { return setState(s, st) }
 
 // Step changes the weights of the model by one step and zeroes its gradients.
-func (s *SGD) Step(model []gorgonia.ValueGrad) error {
-	return errors.Wrap(s.take(model), "solvers: SGD")
+func (s *SGD) Step(model []gorgonia.ValueGrad) error { return step(s, model) }
+
+func (s *SGD) restoring(st State) (func() error, error) {
+	return s.memory.restore(st, "SGD", s.slots()...)
 }
 
-func (s *SGD) take(model []gorgonia.ValueGrad) error {
+func (s *SGD) prepare(model []gorgonia.ValueGrad, checked bool) error {
 	rate := rateOr(s.LearnRate, s.zeroRate, 1e-3)
 	if err := cmp.Or(
 		option.NonNegative("LearnRate", rate), option.NonNegative("Momentum", s.Momentum),
@@ -82,12 +82,20 @@ func (s *SGD) take(model []gorgonia.ValueGrad) error {
 	if err != nil {
 		return err
 	}
-	if err := s.memory.prepare(model, s.slots()...); err != nil {
+	if err := s.memory.prepare(model, checked, s.slots()...); err != nil {
 		return err
 	}
 	s.rule, s.shaping = sgdRule{-rate, s.Momentum, decay, s.Nesterov}, shaping
+	return nil
+}
+
+func (s *SGD) commit(model []gorgonia.ValueGrad) error {
 	return s.memory.apply(&s.rule, &s.shaping, model)
 }
+
+func (s *SGD) name() string { return "SGD" }
+
+func (s *SGD) setRate(rate float64) error { return setRate(&s.LearnRate, &s.zeroRate, rate) }
 
 type sgdRule struct {
 	step, momentum, decay float64

@@ -99,6 +99,35 @@ func kinds() []kind {
 	return ks
 }
 
+// others are solvers whose steps no reference for single weights gives: Bop, and those that hold others. The first of names is that of a
+// parameter with a group of its own, the rest share one, and what has another name is left to the default.
+func others(names ...string) []kind {
+	bop := func() solver { return &Bop{Gamma: 0.1, Threshold: 0.02} }
+	groups := func() solver {
+		return &Groups{
+			List:    []Group{{names[:1], &SGD{LearnRate: 0.01, Momentum: 0.9}}, {names[1:], bop()}}[:min(2, len(names))],
+			Default: &Adam{LearnRate: 0.01, WeightDecay: 0.1},
+		}
+	}
+	return []kind{
+		{name: "Bop", make: bop},
+		{name: "Clip", make: func() solver { return &Clip{Solver: &Adam{LearnRate: 0.1}, Limit: 0.5} }},
+		{name: "Clip/names", make: func() solver { return &Clip{Solver: &RMSProp{Momentum: 0.9}, Names: names[:1]} }},
+		{name: "Groups", make: groups},
+		{name: "Groups/scheduled", make: func() solver {
+			steady := Cosine(0.1, 0.01, 7)
+			return &Groups{
+				List:    []Group{{names[:1], &Scheduled{Solver: bop(), Schedule: steady}}},
+				Default: &Clip{Solver: &RMSProp{Centered: true}},
+			}
+		}},
+		{name: "Clip/Groups", make: func() solver { return &Clip{Solver: groups()} }},
+		{name: "Groups/Groups", make: func() solver {
+			return &Groups{List: []Group{{names[:1], &Groups{List: []Group{{names[:1], &SGD{Momentum: 0.5}}}}}}, Default: &Adam{}}
+		}},
+	}
+}
+
 // weight is a parameter without a graph.
 type weight struct {
 	name        string
@@ -171,9 +200,18 @@ func steps(t testing.TB, s gorgonia.Solver, m []gorgonia.ValueGrad, r *rand.Rand
 
 func source(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 1)) }
 
-// forAll runs a test for every solver and dtype.
+// forAll runs a test for every solver that has a reference and every dtype.
 func forAll(t *testing.T, f func(t *testing.T, k kind, dt tensor.Dtype)) {
-	for _, k := range kinds() {
+	forEach(t, kinds(), f)
+}
+
+// forEvery runs a test for every solver and dtype.
+func forEvery(t *testing.T, f func(t *testing.T, k kind, dt tensor.Dtype)) {
+	forEach(t, append(kinds(), others("w1", "w2", "scalar")...), f)
+}
+
+func forEach(t *testing.T, kinds []kind, f func(t *testing.T, k kind, dt tensor.Dtype)) {
+	for _, k := range kinds {
 		for _, dt := range gtest.Dtypes() {
 			t.Run(fmt.Sprintf("%s/%v", k.name, dt), func(t *testing.T) { f(t, k, dt) })
 		}
@@ -242,7 +280,7 @@ func TestZeroGradientKeepsWeights(t *testing.T) {
 }
 
 func TestCoresDoNotMatter(t *testing.T) {
-	forAll(t, func(t *testing.T, k kind, dt tensor.Dtype) {
+	forEvery(t, func(t *testing.T, k kind, dt tensor.Dtype) {
 		var results [][][]float64
 		for _, procs := range []int{1, 4, 4} {
 			func() {
@@ -259,7 +297,7 @@ func TestCoresDoNotMatter(t *testing.T) {
 }
 
 func TestNoAllocations(t *testing.T) {
-	for _, k := range kinds() {
+	for _, k := range append(kinds(), others("w1", "w2", "scalar")...) {
 		m := model(source(5), tensor.Float32)
 		s := k.make()
 		step := func() {
@@ -300,7 +338,7 @@ func throughJSON(t *testing.T, s State) (out State) {
 }
 
 func TestResumeIsExact(t *testing.T) {
-	forAll(t, func(t *testing.T, k kind, dt tensor.Dtype) {
+	forEvery(t, func(t *testing.T, k kind, dt tensor.Dtype) {
 		if gtest.Race && dt == tensor.Float64 {
 			t.Skip("half is enough under the race detector, which takes a minute more for the rest")
 		}
@@ -403,7 +441,7 @@ func TestBrokenModels(t *testing.T) {
 		{"nil parameter", nil, []string{"nil"}},
 		{"nil node", (*gorgonia.Node)(nil), []string{"nil"}},
 	} {
-		for _, k := range kinds() {
+		for _, k := range append(kinds(), others("good")...) {
 			good := &weight{"good", gtest.Dense(tensor.Float32, []float64{1, 2, 3}, 3), shared}
 			copy(shared.Float32s(), []float32{1, 1, 1})
 			s := k.make()
@@ -430,7 +468,7 @@ func TestBrokenModels(t *testing.T) {
 }
 
 func TestChangedModels(t *testing.T) {
-	for _, k := range kinds() {
+	for _, k := range append(kinds(), others("w")[0]) {
 		param := func(dt tensor.Dtype, shape ...int) *weight {
 			z := make([]float64, tensor.Shape(shape).TotalSize())
 			return &weight{"p", gtest.Dense(dt, z, shape...), gtest.Dense(dt, z, shape...)}

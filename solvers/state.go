@@ -12,10 +12,17 @@ import (
 // State is what a solver remembers between steps: plain data that encoding/gob stores without loss (encoding/json
 // too, as long as it holds no infinity). The configuration is not part of it: that is the solver's fields.
 type State struct {
-	Solver string              // the type: "Adam", "SGD", "RMSProp" or "Scheduled"
+	Solver string              // the type: "Adam", "Scheduled", ...
 	Step   int                 // steps taken
 	Slots  map[string][]Tensor // by PyTorch's name ("exp_avg", ...), one tensor a parameter, in the model's order
-	Inner  *State              // Scheduled: the state of its solver, nil if that cannot give it
+	Inner  *State              // Scheduled and Clip: the state of the solver, nil if that cannot give it
+	Groups []GroupState        // Groups: one for each group, Default's last
+}
+
+// GroupState is the state of one of Groups.
+type GroupState struct {
+	Params []string // names of its parameters, in the model's order; nil before the first step
+	State  *State   // of its solver, nil if that cannot give it
 }
 
 // Tensor is a dense row-major array. One of Float32 and Float64 is nil. A scalar has no shape and one element.
@@ -37,7 +44,10 @@ var (
 	_ Stateful = (*Adam)(nil)
 	_ Stateful = (*SGD)(nil)
 	_ Stateful = (*RMSProp)(nil)
+	_ Stateful = (*Bop)(nil)
 	_ Stateful = (*Scheduled)(nil)
+	_ Stateful = (*Clip)(nil)
+	_ Stateful = (*Groups)(nil)
 )
 
 // squares names the slots that are means of squares.
@@ -74,39 +84,42 @@ func (m *memory) state(solver string) State {
 	return s
 }
 
-// restore replaces the memory with a copy of s, the state of a solver of the same type with the given slots.
-func (m *memory) restore(s State, solver string, slots ...string) error {
+// restore returns what replaces the memory with a copy of s, the state of a solver of the same type with the given slots.
+func (m *memory) restore(s State, solver string, slots ...string) (set func() error, err error) {
 	if s.Solver != solver {
-		return errors.Errorf("the state is one of %q", s.Solver)
+		return nil, errors.Errorf("the state is one of %q", s.Solver)
 	}
 	if err := possibleStep(s.Step); err != nil {
-		return err
+		return nil, err
 	}
-	if s.Inner != nil {
-		return errors.New("the state has an inner state, that is for Scheduled")
+	if s.Inner != nil || s.Groups != nil {
+		return nil, errors.New("the state has an inner state, that is for solvers that hold others")
 	}
 	next := memory{step: s.Step}
-	if len(s.Slots) == 0 {
-		if s.Step > 0 && len(slots) > 0 {
-			return errors.Errorf("the state has no %v", slots)
-		}
+	set = func() error {
 		*m = next
 		return nil
 	}
+	if len(s.Slots) == 0 {
+		if s.Step > 0 && len(slots) > 0 {
+			return nil, errors.Errorf("the state has no %v", slots)
+		}
+		return set, nil
+	}
 	for _, name := range slots {
 		if len(s.Slots[name]) == 0 {
-			return errors.Errorf("the state has no %v", name)
+			return nil, errors.Errorf("the state has no %v", name)
 		}
 	}
 	if len(s.Slots) != len(slots) {
-		return errors.Errorf("the state has %v, the options ask for %v", slices.Sorted(maps.Keys(s.Slots)), slots)
+		return nil, errors.Errorf("the state has %v, the options ask for %v", slices.Sorted(maps.Keys(s.Slots)), slots)
 	}
 	next.slots = slices.Clone(slots)
 	next.params = make([]param, len(s.Slots[slots[0]]))
 	for k, name := range slots {
 		ts := s.Slots[name]
 		if len(ts) != len(next.params) {
-			return errors.Errorf("the state has %d tensors %s and %d tensors %s", len(ts), name, len(next.params), slots[0])
+			return nil, errors.Errorf("the state has %d tensors %s and %d tensors %s", len(ts), name, len(next.params), slots[0])
 		}
 		for i, t := range ts {
 			p := &next.params[i]
@@ -115,13 +128,13 @@ func (m *memory) restore(s State, solver string, slots ...string) error {
 				dt, size = tensor.Float64, len(t.Float64)
 			}
 			if volume, err := opkit.Volume(t.Shape); err != nil || t.Float32 != nil && t.Float64 != nil || size != volume {
-				return errors.Errorf("the state's %s of parameter %d has %d float32 and %d float64 for shape %v", name, i, len(t.Float32), len(t.Float64), t.Shape)
+				return nil, errors.Errorf("the state's %s of parameter %d has %d float32 and %d float64 for shape %v", name, i, len(t.Float32), len(t.Float64), t.Shape)
 			}
 			if k == 0 {
 				*p = param{dt: dt, shape: slices.Clone(t.Shape), start: next.size, size: size}
 				next.size += size
 			} else if p.dt != dt || !slices.Equal(p.shape, t.Shape) {
-				return errors.Errorf("the state's %s of parameter %d is a %v of shape %v, its %s a %v of shape %v", name, i, dt, t.Shape, slots[0], p.dt, p.shape)
+				return nil, errors.Errorf("the state's %s of parameter %d is a %v of shape %v, its %s a %v of shape %v", name, i, dt, t.Shape, slots[0], p.dt, p.shape)
 			}
 			for j := range size {
 				x := 0.0
@@ -135,7 +148,7 @@ func (m *memory) restore(s State, solver string, slots ...string) error {
 					if squares[name] {
 						want += " >= 0"
 					}
-					return errors.Errorf("the state's %s of parameter %d is %v at element %d of %d, want %s", name, i, x, j, size, want)
+					return nil, errors.Errorf("the state's %s of parameter %d is %v at element %d of %d, want %s", name, i, x, j, size, want)
 				}
 			}
 			p.f32.slots[k], p.f64.slots[k] = slices.Clone(t.Float32), slices.Clone(t.Float64)
@@ -143,14 +156,13 @@ func (m *memory) restore(s State, solver string, slots ...string) error {
 	}
 	if m.params != nil {
 		if len(m.params) != len(next.params) {
-			return errors.Errorf("the state is for %d parameters, the solver has %d", len(next.params), len(m.params))
+			return nil, errors.Errorf("the state is for %d parameters, the solver has %d", len(next.params), len(m.params))
 		}
 		for i, p := range m.params {
 			if q := next.params[i]; p.dt != q.dt || !slices.Equal(p.shape, q.shape) {
-				return errors.Errorf("the state's parameter %d is a %v of shape %v, the solver's a %v of shape %v", i, q.dt, q.shape, p.dt, p.shape)
+				return nil, errors.Errorf("the state's parameter %d is a %v of shape %v, the solver's a %v of shape %v", i, q.dt, q.shape, p.dt, p.shape)
 			}
 		}
 	}
-	*m = next
-	return nil
+	return set, nil
 }

@@ -82,7 +82,7 @@ func TestWrongStates(t *testing.T) {
 
 // Every number of every solver's state that it could not have come to is refused, and the solver is as it was.
 func TestImpossibleStates(t *testing.T) {
-	forAll(t, func(t *testing.T, k kind, dt tensor.Dtype) {
+	forEvery(t, func(t *testing.T, k kind, dt tensor.Dtype) {
 		if gtest.Race && dt == tensor.Float64 {
 			t.Skip("half is enough under the race detector, which takes a minute more for the rest")
 		}

@@ -50,8 +50,8 @@ func describe(i int, n gorgonia.ValueGrad) string {
 	if node, ok := n.(*gorgonia.Node); ok && node == nil {
 		return fmt.Sprintf("parameter %d", i)
 	}
-	if nm, ok := n.(gorgonia.Namer); ok {
-		return fmt.Sprintf("parameter %d (%s)", i, nm.Name())
+	if name := nameOf(n); name != "" {
+		return fmt.Sprintf("parameter %d (%s)", i, name)
 	}
 	return fmt.Sprintf("parameter %d", i)
 }

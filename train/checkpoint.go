@@ -34,7 +34,7 @@ type checkpoint struct {
 	Network string // name of the network
 	Weights []byte // safetensors
 	Layers  []layerState
-	Solver  []solverState // from the outermost inwards: nested, a file could nest them until the stack is full
+	Solver  []solverState // each before those that it holds: nested, a file could nest them until the stack is full
 
 	Epoch, Step int // where to go on
 	Sum         tally
@@ -49,12 +49,18 @@ type layerState struct {
 	Dropout        nn.DropoutState
 }
 
-// solverState is a solvers.State without that of its inner solver, and without a map: for a map gob asks for as much memory as a file
-// says that it has entries.
+// solverState is a solvers.State without those of the solvers that it holds, and without a map: for a map gob asks for as much memory as
+// a file says that it has entries.
 type solverState struct {
 	Solver string
 	Step   int
 	Slots  []slotState // by name
+
+	// What follows in the list: the state of the inner solver, if there is one, then those of so many groups, each with what it holds.
+	Inner  bool
+	Groups int
+
+	Params []string // of a group's solver: the names of its parameters
 }
 
 type slotState struct {
@@ -62,38 +68,102 @@ type slotState struct {
 	Tensors []solvers.Tensor
 }
 
+// flatten lists the states in s. All solvers in it have one: see stateful.
 func flatten(s solvers.State) []solverState {
-	var out []solverState
-	for at := &s; at != nil; at = at.Inner {
-		var slots []slotState
-		for _, name := range slices.Sorted(maps.Keys(at.Slots)) {
-			slots = append(slots, slotState{name, at.Slots[name]})
-		}
-		out = append(out, solverState{at.Solver, at.Step, slots})
+	var slots []slotState
+	for _, name := range slices.Sorted(maps.Keys(s.Slots)) {
+		slots = append(slots, slotState{name, s.Slots[name]})
+	}
+	out := []solverState{{Solver: s.Solver, Step: s.Step, Slots: slots, Inner: s.Inner != nil, Groups: len(s.Groups)}}
+	if s.Inner != nil {
+		out = append(out, flatten(*s.Inner)...)
+	}
+	for _, g := range s.Groups {
+		at := len(out)
+		out = append(out, flatten(*g.State)...)
+		out[at].Params = g.Params
 	}
 	return out
 }
 
+// nest is the inverse of flatten, for a list in which walk has found nothing wrong.
 func nest(list []solverState) solvers.State {
-	var inner *solvers.State
+	var done []solvers.GroupState // of which no other state has made its own yet, the first one last
 	for _, s := range slices.Backward(list) {
-		inner = &solvers.State{Solver: s.Solver, Step: s.Step, Inner: inner}
-		if len(s.Slots) == 0 {
-			continue
+		st := &solvers.State{Solver: s.Solver, Step: s.Step}
+		take := func() solvers.GroupState {
+			g := done[len(done)-1]
+			done = done[:len(done)-1]
+			return g
 		}
-		inner.Slots = make(map[string][]solvers.Tensor, len(s.Slots))
-		for _, slot := range s.Slots {
-			inner.Slots[slot.Name] = slot.Tensors
+		if s.Inner {
+			st.Inner = take().State
+		}
+		for range s.Groups {
+			st.Groups = append(st.Groups, take())
+		}
+		if len(s.Slots) > 0 {
+			st.Slots = make(map[string][]solvers.Tensor, len(s.Slots))
+			for _, slot := range s.Slots {
+				st.Slots[slot.Name] = slot.Tensors
+			}
+		}
+		done = append(done, solvers.GroupState{Params: s.Params, State: st})
+	}
+	return *done[0].State
+}
+
+// walk calls f for the states of a list, each with the parameters that its solver has. An error says that the list is not one of flatten's.
+func walk(list []solverState, params gorgonia.Nodes, f func(s solverState, params gorgonia.Nodes) error) error {
+	type level struct {
+		inner  bool           // whether the next state is that of an inner solver
+		groups int            // states of groups after it
+		params gorgonia.Nodes // of the solver
+	}
+	open := []level{{inner: true, params: params}}
+	for _, s := range list {
+		for len(open) > 0 && !open[len(open)-1].inner && open[len(open)-1].groups == 0 {
+			open = open[:len(open)-1]
+		}
+		if len(open) == 0 {
+			return errors.Errorf("it has a state of a solver %s that belongs to none", printable(s.Solver))
+		}
+		in := &open[len(open)-1]
+		params := in.params
+		if in.inner {
+			in.inner = false
+		} else {
+			in.groups--
+			params = nil
+			if len(s.Params) > len(in.params) { // or finding them could take time without end
+				return errors.Errorf("it has a group of %d parameters, of %d", len(s.Params), len(in.params))
+			}
+			for _, name := range s.Params {
+				i := slices.IndexFunc(in.params, func(p *gorgonia.Node) bool { return p.Name() == name })
+				if i < 0 {
+					return errors.Errorf("it has a group with a parameter %s, which the network has not", printable(name))
+				}
+				params = append(params, in.params[i])
+			}
+		}
+		if s.Groups < 0 {
+			return errors.Errorf("it has a solver of %d groups", s.Groups)
+		}
+		if err := f(s, params); err != nil {
+			return err
+		}
+		open = append(open, level{s.Inner, s.Groups, params})
+	}
+	for _, in := range open {
+		if in.inner || in.groups > 0 {
+			return errors.New("it lacks the state of a solver")
 		}
 	}
-	if inner == nil {
-		return solvers.State{}
-	}
-	return *inner
+	return nil
 }
 
 const (
-	checkpointMagic = "ftprop checkpt 3"
+	checkpointMagic = "ftprop checkpt 4"
 	headerSize      = len(checkpointMagic) + 8
 )
 
@@ -409,14 +479,13 @@ func (t *Trainer) suits(c *checkpoint) error {
 			return errors.Errorf("its record of epoch %d is one of epoch %d", i+1, c.History[i].Epoch+1)
 		}
 	}
-	params := t.c.Net.Params()
-	for _, s := range c.Solver {
+	return walk(c.Solver, t.c.Net.Params(), func(s solverState, params gorgonia.Nodes) error {
 		for k, slot := range s.Slots {
 			if k > 0 && slot.Name <= s.Slots[k-1].Name {
 				return errors.Errorf("its solver has %s after %s, want names in order, each once", printable(slot.Name), printable(s.Slots[k-1].Name))
 			}
 			if len(slot.Tensors) != len(params) {
-				return errors.Errorf("its solver has %s for %d parameters, the network has %d", printable(slot.Name), len(slot.Tensors), len(params))
+				return errors.Errorf("its solver has %s for %d parameters, of the network it has %d", printable(slot.Name), len(slot.Tensors), len(params))
 			}
 			for i, p := range params {
 				if got := slot.Tensors[i].Shape; !slices.Equal(got, p.Shape()) {
@@ -424,8 +493,8 @@ func (t *Trainer) suits(c *checkpoint) error {
 				}
 			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // printable returns a text from a file as it is, or quoted if it could move a terminal's cursor.

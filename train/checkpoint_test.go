@@ -436,7 +436,10 @@ func FuzzResume(f *testing.F) {
 		first := slices.Clone(tensors[0].Float32)
 		first[0] = momentum
 		tensors[0] = solvers.Tensor{Shape: []int{side, tensors[0].Shape[1]}, Float32: first}
-		c.Solver = []solverState{{c.Solver[0].Solver, scheduled, nil}, {c.Solver[1].Solver, steps, []slotState{{c.Solver[1].Slots[0].Name, tensors}}}}
+		c.Solver = []solverState{
+			{Solver: c.Solver[0].Solver, Step: scheduled, Inner: true},
+			{Solver: c.Solver[1].Solver, Step: steps, Slots: []slotState{{c.Solver[1].Slots[0].Name, tensors}}},
+		}
 		if err := tr.restore(&c); err != nil {
 			if !untouched() {
 				t.Fatalf("refused, and not as before: %v", err)

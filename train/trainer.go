@@ -66,7 +66,7 @@ type Step struct {
 // Epoch is the record of one epoch, which counts from 0.
 type Epoch struct {
 	Epoch      int                      `json:"epoch"`
-	LearnRate  float64                  `json:"learning_rate,omitempty"` // of the last step; known of a solvers.Scheduled
+	LearnRate  float64                  `json:"learning_rate,omitempty"` // of the last step; known of a solvers.Scheduled, in a solvers.Clip too
 	Train      Metrics                  `json:"train"`                   // while training, of the weights as they were then, augmented images
 	Validation *Metrics                 `json:"validation,omitempty"`
 	Test       *Metrics                 `json:"test,omitempty"`
@@ -173,15 +173,31 @@ func (t *Trainer) build() (err error) {
 
 // stateful returns the solver as one that can save its state, or an error.
 func stateful(solver gorgonia.Solver) (solvers.Stateful, error) {
-	for at := solver; ; {
-		if _, ok := at.(solvers.Stateful); !ok {
-			return nil, errors.Errorf("a %T cannot save its state: want one of package solvers", at)
+	s, ok := solver.(solvers.Stateful)
+	if !ok {
+		return nil, errors.Errorf("a %T cannot save its state: want one of package solvers", solver)
+	}
+	if w, ok := solver.(solvers.Wrapper); ok {
+		for _, inner := range w.Unwrap() {
+			if _, err := stateful(inner); err != nil {
+				return nil, err
+			}
 		}
-		scheduled, ok := at.(*solvers.Scheduled)
-		if !ok {
-			return solver.(solvers.Stateful), nil
+	}
+	return s, nil
+}
+
+// schedule returns the schedule that the solver follows, nil if it has none or several.
+func schedule(solver gorgonia.Solver) solvers.Schedule {
+	for {
+		switch s := solver.(type) {
+		case *solvers.Scheduled:
+			return s.Schedule
+		case *solvers.Clip:
+			solver = s.Solver
+		default:
+			return nil
 		}
-		at = scheduled.Solver
 	}
 }
 
@@ -346,8 +362,8 @@ func (t *Trainer) finish(ctx context.Context) error {
 			return err
 		}
 	}
-	if s, ok := t.c.Solver.(*solvers.Scheduled); ok {
-		e.LearnRate = s.Schedule((t.epoch+1)*t.step - 1)
+	if rate := schedule(t.c.Solver); rate != nil {
+		e.LearnRate = rate((t.epoch+1)*t.step - 1)
 	}
 	e.GradNorm = t.gradNorm
 	var err error
