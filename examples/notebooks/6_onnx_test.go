@@ -7,11 +7,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 
 	"github.com/ftprop/ftprop/deploy"
 	"github.com/ftprop/ftprop/examples/notebooks"
 	"github.com/ftprop/ftprop/examples/pictures"
+	"github.com/ftprop/ftprop/infer"
 	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/solvers"
@@ -21,10 +23,10 @@ import (
 )
 
 /*
-# 6. From training to ONNX
+# 6. From training to deployment
 
-A trained network leaves Go in three forms: safetensors, which PyTorch reads under the reference's names; ONNX, which any ONNX
-runtime runs; and packed bits.
+A trained network leaves Go in four forms: safetensors, which PyTorch reads under the reference's names; ONNX, which any ONNX
+runtime runs; a network of integers, which is ONNX, too, and runs without Gorgonia; and packed bits.
 
 First a network, small enough to train here: two hidden layers of sign units on the digits.
 */
@@ -136,6 +138,142 @@ func Example_onnxFixedPoint() {
 
 /*
 From the command line: `go run ./examples/export -fixed-point`, and `go run ./examples/train -eval FILE -fixed-point` for the accuracy.
+
+## In integers
+
+A sign unit only asks on which side of a threshold its sum lies. So weights may be small whole numbers, inputs the pixels as they are, and thresholds
+whole numbers that have biases and normalisations in them. `Net.Quantise` makes such a network, `WriteTo` writes it as one ONNX file in integer operators,
+and package `infer` runs the file. It needs neither Gorgonia nor the weights.
+
+The digits have pixels from 0 to 16. `PixelInput` says what the network was trained on in place of p/255: here (p/255 - Mean)/Std.
+*/
+
+// pixels returns the test images as whole numbers, their classes, and how they were normalised for training: the smallest number there was a pixel
+// of 0, the largest one of 16.
+func pixels() ([]uint8, []int, *deploy.PixelInput) {
+	_, test, err := notebooks.Digits()
+	notebooks.Check(err)
+	low, high := slices.Min(test.X), slices.Max(test.X)
+	images := make([]uint8, len(test.X))
+	for i, x := range test.X {
+		images[i] = uint8(math.Round(float64(16 * (x - low) / (high - low))))
+	}
+	std := 16. / 255 / float64(high-low)
+	return images, test.Y, &deploy.PixelInput{Mean: []float64{-float64(low) * std}, Std: []float64{std}}
+}
+
+// file is the file of a network in integers.
+func file(net *models.Net, o deploy.QuantiseOptions) *bytes.Buffer {
+	b := new(bytes.Buffer)
+	_, err := notebooks.Must(net.Quantise(o)).WriteTo(b)
+	notebooks.Check(err)
+	return b
+}
+
+// classes returns the class with the largest of ten logits for each image.
+func classes(logits []float32) (all []int) {
+	for image := range slices.Chunk(logits, 10) {
+		all = append(all, slices.Index(image, slices.Max(image)))
+	}
+	return all
+}
+
+// equal is the share of images with equal classes, in percent.
+func equal(a, b []int) float64 {
+	n := 0
+	for i := range a {
+		if a[i] == b[i] {
+			n++
+		}
+	}
+	return 100 * float64(n) / float64(len(a))
+}
+
+func Example_onnxIntegers() {
+	net, _ := trained()
+	images, _, normalised := pixels()
+	quantised := notebooks.Must(net.Quantise(deploy.QuantiseOptions{Pixels: normalised}))
+	fmt.Print(quantised)
+
+	loaded := notebooks.Must(infer.Load(file(net, deploy.QuantiseOptions{Pixels: normalised})))
+	report(func(w io.Writer) error { _, err := fmt.Fprint(w, "\n", loaded); return err }) // the kernels are those of this processor
+	byDefinition, fast := make([]float32, len(images)/64*10), make([]float32, len(images)/64*10)
+	notebooks.Check(quantised.Run(byDefinition, images))
+	notebooks.Check(loaded.Run(fast, images))
+	fmt.Println("infer has the bits of the definition:", slices.Equal(fast, byDefinition))
+	// Output:
+	// layer    kind               in     out  weights  bits  bytes
+	// nonlin1  units of 2 levels  1x8x8  128  fc1      8     8704
+	// nonlin2  units of 2 levels  128    128  fc2      8     16896
+	// fc3      logits             128    10   fc3      8     1360
+	//
+	// MLP: inputs uint8 pixels, 25.25 KiB of weights, 1.08 KiB of thresholds and other numbers
+	// infer has the bits of the definition: true
+}
+
+/*
+How many bits does a weight need? Two bits leave -1, 0 and 1, with a scale for each unit; `LayerBits` keeps single layers wider.
+Files hold thresholds and the graph's operators, too. The last column is the share of test images with the class that the network of floating-point numbers gives them.
+*/
+
+func Example_onnxIntegerBits() {
+	net, _ := trained()
+	images, labels, normalised := pixels()
+	_, test, err := notebooks.Digits()
+	notebooks.Check(err)
+
+	at := notebooks.Must(net.At(test.N()))
+	notebooks.Check(gorgonia.Let(at.Input, tensor.New(tensor.WithShape(test.N(), 1, 8, 8), tensor.WithBacking(test.X))))
+	vm := gorgonia.NewTapeMachine(at.Input.Graph())
+	defer vm.Close()
+	notebooks.Check(vm.RunAll())
+	float := classes(at.Logits.Value().Data().([]float32))
+	var weights bytes.Buffer
+	notebooks.Check(net.Save(&weights))
+	say("%-32s %7s  %8s  %s", "weights", "bytes", "top-1, %", "same class, %")
+	say("%-32s %7d  %8.2f", "float32", weights.Len(), equal(float, labels))
+
+	small, same := false, false
+	for _, c := range []struct {
+		name string
+		o    deploy.QuantiseOptions
+	}{
+		{"8 bits", deploy.QuantiseOptions{}},
+		{"4 bits", deploy.QuantiseOptions{Bits: 4}},
+		{"2 bits", deploy.QuantiseOptions{Bits: 2}},
+		{"2 bits, first and last layer 8", deploy.QuantiseOptions{Bits: 2, LayerBits: map[string]int{"fc1": 8, "fc3": 8}}},
+	} {
+		c.o.Pixels = normalised
+		b := file(net, c.o)
+		size := b.Len()
+		loaded := notebooks.Must(infer.Load(b))
+		logits := make([]float32, test.N()*loaded.Classes())
+		notebooks.Check(loaded.Run(logits, images))
+		got := classes(logits)
+		say("%-32s %7d  %8.2f  %13.2f", c.name, size, equal(got, labels), equal(got, float))
+		if c.o.Bits == 0 {
+			small, same = 3*size < weights.Len(), equal(got, float) >= 98
+		}
+	}
+	fmt.Println("8 bits: less than a third of the bytes:", small)
+	fmt.Println("8 bits: at least 98 % of the images have the same class:", same)
+	// Output:
+	// 8 bits: less than a third of the bytes: true
+	// 8 bits: at least 98 % of the images have the same class: true
+}
+
+/*
+ONNX Runtime runs the same file. No sum is rounded, so the order of terms is of no importance, and the logits have the same bits:
+
+```python
+session = onnxruntime.InferenceSession("integer.onnx")
+logits, = session.run(["logits"], {"input": images})  # (N, 1, 8, 8), uint8, 0 to 16
+```
+
+It is no part of this notebook, which has only Go. The library's tests compare both where ONNX Runtime is installed. `go run ./examples/export -eval FILE -integer -out integer.onnx`
+writes the file of a trained network and prints a table like this one, and `go run ./examples/bench -infer` measures how fast `infer` is.
+
+## Bits
 
 Sign activations are one bit each, and so are weights of which a deployment uses the signs alone:
 */
