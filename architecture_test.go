@@ -45,6 +45,7 @@ var (
 		"internal/levels":    {"gorgonia.org"},
 		"internal/par":       {"gorgonia.org"},
 		"internal/separable": {"gorgonia.org"},
+		"internal/tile":      {"gorgonia.org"},
 		"internal/vec":       {"gorgonia.org"},
 		"internal/winograd":  {"gorgonia.org"},
 		"infer":              {"gorgonia.org"},
