@@ -24,11 +24,12 @@
 //     for use with gorgonia.Must and gorgonia.Lift1, and the output losses;
 //   - package ops/nn: convolution, pooling, batch norm and other layers, fast and
 //     drop-in, and fast products for graphs that stay stock;
-//   - package solvers: Adam, SGD and RMSProp with PyTorch's arithmetic, schedules;
+//   - package solvers: Adam, SGD and RMSProp with PyTorch's arithmetic, schedules, groups of parameters, Bop;
 //   - package search: FullBatch, the search for targets with a certificate for every unit;
 //   - package train: training loops, metrics, exact checkpoints; package data: readers of labelled images, augmentation, batches;
 //   - package models: the paper's networks; weights that go to PyTorch and come from there;
-//   - package deploy: a trained graph, any, as ONNX, in fixed point, in packed bits, and what it costs to run;
+//   - package deploy: a trained graph, any, as ONNX, in fixed point, in integers, in packed bits, and what it costs to run;
+//   - package infer: runs networks in integers, without Gorgonia;
 //   - package diagnostics: what happens inside threshold layers;
 //   - package tensorboard: event files that TensorBoard shows;
 //   - examples/compare: one command that compares target rules, the

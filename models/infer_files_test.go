@@ -19,6 +19,7 @@ import (
 	"github.com/ftprop/ftprop/infer"
 	"github.com/ftprop/ftprop/internal/intnet"
 	"github.com/ftprop/ftprop/internal/intnet/intnettest"
+	"github.com/ftprop/ftprop/internal/ort"
 	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/ops"
@@ -30,7 +31,10 @@ import (
 
 var update = flag.Bool("update", false, "write the networks in ../infer/testdata anew")
 
-const inferTestdata = "../infer/testdata"
+const (
+	inferTestdata = "../infer/testdata"
+	filesImages   = 4 // of which there are logits
+)
 
 // The networks in infer's testdata that have random weights are those that are written today, byte for byte, and compute by definition what
 // infer's test wants. With -update they are written.
@@ -78,24 +82,52 @@ func logitsOfFile(t *testing.T, file []byte) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const images = 4
-	pixels, _ := intnettest.Images(net, images, 1)
+	pixels, _ := intnettest.Images(net, filesImages, 1)
 	logits, err := intnettest.Logits(net, pixels, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if unlike(logits, net.Classes()) < images-1 {
+	if unlike(logits, net.Classes()) < filesImages-1 {
 		t.Error("images have equal logits: they show little")
 	}
-	var lines []string
-	for image := range slices.Chunk(logits, net.Classes()) {
+	return []byte(hexadecimal(logits, net.Classes()))
+}
+
+func hexadecimal(logits []float32, classes int) string {
+	var b strings.Builder
+	for image := range slices.Chunk(logits, classes) {
 		var line []string
 		for _, v := range image {
 			line = append(line, strconv.FormatFloat(float64(v), 'x', -1, 32))
 		}
-		lines = append(lines, strings.Join(line, " ")+"\n")
+		b.WriteString(strings.Join(line, " ") + "\n")
 	}
-	return []byte(strings.Join(lines, ""))
+	return b.String()
+}
+
+// ONNX Runtime computes the same bits of the same files.
+func TestInferFilesInONNXRuntime(t *testing.T) {
+	rt := ort.Find(t)
+	for _, name := range []string{"digits", "mlp", "convnet8"} {
+		file, err := os.ReadFile(filepath.Join(inferTestdata, name+".onnx"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := os.ReadFile(filepath.Join(inferTestdata, name+".logits"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		net, err := intnet.ReadONNX(bytes.NewReader(file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pixels, _ := intnettest.Images(net, filesImages, 1)
+		shape := []int{filesImages, net.Input.Shape.C, net.Input.Shape.H, net.Input.Shape.W}
+		out := rt.RunAll(t, []ort.Job{{Name: name, Model: file, Pixels: pixels, Shape: shape, Batch: filesImages}})
+		if got := hexadecimal(out[0][0].Data, net.Classes()); got != string(want) {
+			t.Errorf("%s:\n%s\nwant\n%s", name, got, want)
+		}
+	}
 }
 
 // The network of digits in infer's testdata knows them. It was trained, and training differs in the last digits between processors, so that it is compared
