@@ -127,6 +127,27 @@ func (u weightUnits) checkAxis(shape tensor.Shape) error {
 	return nil
 }
 
+// checkShapes returns an error unless weights of a shape have the axis and as many channels as there are steps, in tensors of which there is one or none.
+func (u weightUnits) checkShapes(w tensor.Shape, steps []tensor.Shape) error {
+	if err := u.checkAxis(w); err != nil {
+		return err
+	}
+	for _, s := range steps {
+		if n, count := max(1, s.TotalSize()), channelsOf(w, u.axis).count; n != 1 && n != count || len(s) > 1 {
+			return errors.Errorf("step sizes of shape %v for weights of shape %v, want a number or a vector of 1 or %d, one for each output channel", s, w, count)
+		}
+	}
+	return nil
+}
+
+// checkGradient returns an error unless w and the gradient that reaches its quantised weights have one shape.
+func checkGradient(w, g tensor.Shape) error {
+	if !w.Eq(g) {
+		return errors.Errorf("weights of shape %v with a gradient of shape %v", w, g)
+	}
+	return nil
+}
+
 // String returns the quantiser as its constructor, what is the default left out but for the rule.
 func (u weightUnits) String() string {
 	options := ""
@@ -196,15 +217,7 @@ func (op weightOp) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 		if err := op.units.validate(); err != nil {
 			return nil, err
 		}
-		if err := op.units.checkAxis(in[0]); err != nil {
-			return nil, err
-		}
-		if len(in) > 1 {
-			if n, count := max(1, in[1].TotalSize()), channelsOf(in[0], op.units.axis).count; n != 1 && n != count {
-				return nil, errors.Errorf("%d step sizes for weights of shape %v, want 1 or %d, one for each output channel", n, in[0], count)
-			}
-		}
-		return in[0], nil
+		return in[0], op.units.checkShapes(in[0], in[1:])
 	})
 }
 
@@ -230,7 +243,10 @@ func weightsDo[T vec.Float](u weightUnits, prealloc gorgonia.Value, in []gorgoni
 		if err != nil {
 			return err
 		}
-		return lay.parallel(len(out), func(c, lo, hi int) { quantise(u, scales[c], out[lo:hi], x[0][lo:hi]) })
+		if err := lay.parallel(len(out), func(c, lo, hi int) { quantise(u, scales[c], out[lo:hi], x[0][lo:hi]) }); err != nil {
+			return err
+		}
+		return checkFinite("quantised weights", out, 0) // a level next to the largest number may be beyond it
 	})
 }
 
@@ -333,7 +349,12 @@ func (op weightGrad) Type() hm.Type {
 }
 
 func (op weightGrad) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
-	return opkit.Infer(op, in, op.Arity(), func(in []tensor.Shape) (tensor.Shape, error) { return in[0], nil })
+	return opkit.Infer(op, in, op.Arity(), func(in []tensor.Shape) (tensor.Shape, error) {
+		if err := checkGradient(in[0], in[1]); err != nil {
+			return nil, err
+		}
+		return in[0], op.units.checkShapes(in[0], in[2:])
+	})
 }
 
 func (op weightGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {

@@ -101,6 +101,7 @@ func means[T vec.Float](c channels, w []T, above []float64) ([]float64, error) {
 type channelScale struct {
 	a         float64 // the scale of h, from -1 to 1
 	threshold float64 // of ternary weights
+	step      float64 // of learned ones, instead of a
 }
 
 // ternaryShare is how much of mean |w| a ternary weight's threshold is.
@@ -161,7 +162,7 @@ func measured[T vec.Float](u weightUnits, w []T, shape tensor.Shape, steps []gor
 			if !(x > 0) || x-x != 0 {
 				return lay, nil, errors.Errorf("step size %d is %v, but must be positive and finite: its learning rate is too large, or it was never set", k, x)
 			}
-			out[k].a = float64(x) * -u.levels().Lo
+			out[k].step = float64(x)
 		}
 		return lay, out, nil
 	}

@@ -37,9 +37,8 @@ func quantise[T vec.Float](u weightUnits, c channelScale, out, w []T) {
 			}
 		}
 	case learnedKind:
-		step := c.a / -lv.Lo
 		for i, x := range w {
-			out[i] = T(step * whole(math.Min(math.Max(float64(x)/step, lv.Lo), lv.Hi)))
+			out[i] = T(c.step * whole(math.Min(math.Max(float64(x)/c.step, lv.Lo), lv.Hi)))
 		}
 	}
 }
@@ -81,12 +80,18 @@ const farthest = 1e30
 
 // coordinates sets z to what the rule sees of a part of a channel.
 func coordinates[T vec.Float](u weightUnits, c channelScale, z, w []T) {
+	lowest := -u.levels().Lo
 	for i, x := range w {
 		v := float64(x)
-		if u.kind == doReFaKind {
-			v = math.Tanh(v)
+		switch u.kind {
+		case learnedKind:
+			v = v / c.step / lowest
+		case doReFaKind:
+			v = over(math.Tanh(v), c.a)
+		default:
+			v = over(v, c.a)
 		}
-		z[i] = T(math.Min(math.Max(over(v, c.a), -farthest), farthest))
+		z[i] = T(math.Min(math.Max(v, -farthest), farthest))
 	}
 }
 

@@ -98,7 +98,12 @@ func (op stepGrad) Type() hm.Type {
 }
 
 func (op stepGrad) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
-	return opkit.Infer(op, in, 3, func(in []tensor.Shape) (tensor.Shape, error) { return in[0], nil })
+	return opkit.Infer(op, in, 3, func(in []tensor.Shape) (tensor.Shape, error) {
+		if err := checkGradient(in[1], in[2]); err != nil {
+			return nil, err
+		}
+		return in[0], op.units.checkShapes(in[1], in[:1])
+	})
 }
 
 func (op stepGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
@@ -128,7 +133,7 @@ func gradSteps[T vec.Float](u weightUnits, ds, w, g []T, shape tensor.Shape, ste
 	lv := u.levels()
 	root := math.Sqrt(float64(lay.outer*lay.inner) * lv.Hi)
 	sums, err := lay.reduce(false, func(c, lo, hi int) float64 {
-		sum, step := 0.0, scales[c].a/-lv.Lo
+		sum, step := 0.0, scales[c].step
 		for i, x := range w[lo:hi] {
 			v := float64(x) / step
 			d := math.RoundToEven(v) - v
