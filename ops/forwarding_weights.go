@@ -30,6 +30,11 @@ func (op SignWeights) String() string        { return op.weights().String() }
 // Levels implements WeightQuantiser.
 func (op SignWeights) Levels() Levels { return op.weights().Levels() }
 
+// Scales implements WeightQuantiser.
+func (op SignWeights) Scales(in ...gorgonia.Value) (*tensor.Dense, error) {
+	return op.weights().Scales(in...)
+}
+
 func (op TernaryWeights) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 	return op.weights().InferShape(in...)
 }
@@ -51,6 +56,11 @@ func (op TernaryWeights) String() string        { return op.weights().String() }
 
 // Levels implements WeightQuantiser.
 func (op TernaryWeights) Levels() Levels { return op.weights().Levels() }
+
+// Scales implements WeightQuantiser.
+func (op TernaryWeights) Scales(in ...gorgonia.Value) (*tensor.Dense, error) {
+	return op.weights().Scales(in...)
+}
 
 func (op QuantWeights) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 	return op.weights().InferShape(in...)
@@ -74,6 +84,11 @@ func (op QuantWeights) String() string        { return op.weights().String() }
 // Levels implements WeightQuantiser.
 func (op QuantWeights) Levels() Levels { return op.weights().Levels() }
 
+// Scales implements WeightQuantiser.
+func (op QuantWeights) Scales(in ...gorgonia.Value) (*tensor.Dense, error) {
+	return op.weights().Scales(in...)
+}
+
 func (op LSQWeights) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 	return op.weights().InferShape(in...)
 }
@@ -93,6 +108,11 @@ func (op LSQWeights) String() string        { return op.weights().String() }
 
 // Levels implements WeightQuantiser.
 func (op LSQWeights) Levels() Levels { return op.weights().Levels() }
+
+// Scales implements WeightQuantiser.
+func (op LSQWeights) Scales(in ...gorgonia.Value) (*tensor.Dense, error) {
+	return op.weights().Scales(in...)
+}
 
 func (op LSQWeights) Arity() int           { return op.weights().Arity() }
 func (op LSQWeights) Type() hm.Type        { return op.weights().Type() }

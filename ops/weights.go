@@ -3,6 +3,7 @@ package ops
 import (
 	"fmt"
 	"hash"
+	"slices"
 
 	"github.com/chewxy/hm"
 	"github.com/ftprop/ftprop/internal/opkit"
@@ -44,6 +45,11 @@ type WeightQuantiser interface {
 	// Levels returns what the weights of a channel are multiples of its scale by, as whole numbers: {-1, 1, 1} for signs, {-1, 1, 2} for
 	// ternary weights, {-7, 7, 14} for symmetric ones of 4 bits. Levels.Bits is how many bits a weight takes.
 	Levels() Levels
+
+	// Scales returns the scales for values of the inputs: a tensor of w's dtype with w's number of axes, whose sizes are 1 but for that of the
+	// output channels (and with one scale for all also there), so that it broadcasts to w. Times whole numbers of Levels they make the
+	// quantised weights, within a rounding.
+	Scales(in ...gorgonia.Value) (*tensor.Dense, error)
 
 	weights() weightOp // what the methods above forward to
 }
@@ -248,6 +254,54 @@ func weightsDo[T vec.Float](u weightUnits, prealloc gorgonia.Value, in []gorgoni
 		}
 		return checkFinite("quantised weights", out, 0) // a level next to the largest number may be beyond it
 	})
+}
+
+// Scales implements WeightQuantiser.
+func (op weightOp) Scales(in ...gorgonia.Value) (*tensor.Dense, error) {
+	var out gorgonia.Value
+	_, err := opkit.Dispatch(op, in, op.Arity(),
+		func() (_ gorgonia.Value, err error) { out, err = scalesDo[float32](op.units, in); return nil, err },
+		func() (_ gorgonia.Value, err error) { out, err = scalesDo[float64](op.units, in); return nil, err })
+	if err != nil {
+		return nil, err
+	}
+	return out.(*tensor.Dense), nil
+}
+
+func scalesDo[T vec.Float](u weightUnits, in []gorgonia.Value) (gorgonia.Value, error) {
+	w, err := opkit.Elements[T](in[0])
+	if err != nil {
+		return nil, err
+	}
+	if err := checkFinite("weights", w, 0); err != nil {
+		return nil, err
+	}
+	lay, scales, err := measured(u, w, in[0].Shape(), in[1:])
+	if err != nil {
+		return nil, err
+	}
+	out := make([]T, lay.count)
+	for k, c := range scales {
+		switch lv := u.levels(); u.kind {
+		case symmetricKind:
+			out[k] = T(c.a / lv.Hi)
+		case doReFaKind:
+			out[k] = T(1 / lv.Hi)
+		case learnedKind:
+			out[k] = T(c.step)
+		default:
+			out[k] = T(c.a)
+		}
+	}
+	dims := len(in[0].Shape())
+	if dims == 0 {
+		return tensor.New(tensor.FromScalar(out[0])), nil
+	}
+	shape := slices.Repeat([]int{1}, dims)
+	if len(out) > 1 {
+		shape[u.axis] = len(out)
+	}
+	return tensor.New(tensor.WithShape(shape...), tensor.WithBacking(out)), nil
 }
 
 // SymDiff returns the node of dw, with a learned step also that of its derivative; gorgonia.Grad calls it.

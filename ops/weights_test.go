@@ -815,6 +815,57 @@ func TestWeightLevels(t *testing.T) {
 	}
 }
 
+// Scales times whole numbers among the levels are the quantised weights.
+func TestWeightScales(t *testing.T) {
+	w, g, shape := latent()
+	for _, q := range quantisers() {
+		op, steps := q.make(ops.SSTE{}), stepsOf(q.steps)
+		for _, dt := range gtest.Dtypes() {
+			in := []gorgonia.Value{gtest.Dense(dt, w, shape...)}
+			if len(steps) > 0 {
+				in = append(in, gtest.Dense(dt, steps, len(steps)))
+			}
+			scales, err := op.Scales(in...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, _ := defined(t, op, w, g, shape, steps)
+			axis := -1
+			for k, d := range scales.Shape() {
+				if d != 1 {
+					axis = k
+				}
+			}
+			if scales.Dims() != len(shape) || scales.Dtype() != dt || axis >= 0 && scales.Shape()[axis] != shape[axis] {
+				t.Fatalf("%v: scales of shape %v for %v", op, scales.Shape(), shape)
+			}
+			values, lv := gtest.Floats(t, scales), op.Levels()
+			for i, x := range want {
+				s := values[0]
+				if axis >= 0 {
+					s = values[channelAt(shape, axis, i)]
+				}
+				if s == 0 {
+					if x != 0 {
+						t.Errorf("%v: element %d is %v with scale 0", op, i, x)
+					}
+					continue
+				}
+				k := (x/s - lv.Lo) / (lv.Hi - lv.Lo) * float64(lv.Steps)
+				if math.Abs(k-math.Round(k)) > 1e-4 || k < -0.5 || k > float64(lv.Steps)+0.5 {
+					t.Errorf("%v: element %d is %v times %v, which is none of %v", op, i, x/s, s, lv)
+				}
+			}
+			_, err = op.Scales(in[0], in[0], in[0])
+			gtest.WantError(t, "inputs", err, "ops: ", "inputs")
+		}
+	}
+	one, err := ops.SignWeights{Scaled: true}.Scales(gtest.Value(tensor.Float64, []float64{-3}))
+	if err != nil || gtest.Floats(t, one)[0] != 3 || one.Dims() != 0 {
+		t.Errorf("%v, %v", one, err)
+	}
+}
+
 // InitialStep is 2 mean |w|/sqrt(p).
 func TestInitialStep(t *testing.T) {
 	for _, dt := range gtest.Dtypes() {
