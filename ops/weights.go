@@ -249,7 +249,8 @@ func weightsDo[T vec.Float](u weightUnits, prealloc gorgonia.Value, in []gorgoni
 		if err != nil {
 			return err
 		}
-		if err := lay.parallel(len(out), func(c, lo, hi int) { quantise(u, scales[c], out[lo:hi], x[0][lo:hi]) }); err != nil {
+		lv := u.levels()
+		if err := lay.parallel(len(out), func(c, lo, hi int) { quantise(u, lv, scales[c:], lay.stride(), out[lo:hi], x[0][lo:hi]) }); err != nil {
 			return err
 		}
 		return checkFinite("quantised weights", out, 0) // a level next to the largest number may be beyond it

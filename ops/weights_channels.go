@@ -2,6 +2,7 @@ package ops
 
 import (
 	"math"
+	"slices"
 
 	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/internal/par"
@@ -31,17 +32,26 @@ func channelsOf(shape tensor.Shape, axis int) channels {
 	return c
 }
 
-// segments calls f for the parts of [from, to) that lie in one row.
+// segments calls f for the parts of [from, to) that lie in one row, whose elements all belong to the channel; or where a row is one element, for
+// longer ones, of whose elements each belongs to the channel after that of the one before. See stride.
 func (c channels) segments(from, to int, f func(channel, lo, hi int)) {
-	channel := from / c.inner % c.count
+	row := c.inner
+	if c.inner == 1 {
+		row = c.count
+	}
 	for lo := from; lo < to; {
-		hi := min(lo+c.inner-lo%c.inner, to)
-		f(channel, lo, hi)
-		if channel++; channel == c.count {
-			channel = 0
-		}
+		hi := min(lo+row-lo%row, to)
+		f(lo/c.inner%c.count, lo, hi)
 		lo = hi
 	}
+}
+
+// stride is by how many channels the elements of a segment are apart.
+func (c channels) stride() int {
+	if c.inner == 1 {
+		return 1
+	}
+	return 0
 }
 
 // parallel is segments of n elements on several goroutines.
@@ -52,18 +62,17 @@ func (c channels) parallel(n int, f func(channel, lo, hi int)) error {
 	})
 }
 
-// reduce returns for each channel f's sum over its rows, or with most their maximum. The order of the sum does not depend on goroutines.
-func (c channels) reduce(most bool, f func(channel, lo, hi int) float64) ([]float64, error) {
-	out := make([]float64, c.count)
-	return out, par.Range(c.count, max(1, grain/(c.outer*c.inner)), func(from, to int) error {
+// reduce calls f for each segment in order, the channels shared out between goroutines, so that what it adds up for a channel does not depend on them.
+func (c channels) reduce(f func(channel, lo, hi int)) error {
+	return par.Range(c.count, max(1, grain/(c.outer*c.inner)), func(from, to int) error {
 		for o := range c.outer {
+			if lo := o * c.count; c.inner == 1 {
+				f(from, lo+from, lo+to)
+				continue
+			}
 			for k := from; k < to; k++ {
-				at := (o*c.count + k) * c.inner
-				if x := f(k, at, at+c.inner); most {
-					out[k] = math.Max(out[k], x)
-				} else {
-					out[k] += x
-				}
+				lo := (o*c.count + k) * c.inner
+				f(k, lo, lo+c.inner)
 			}
 		}
 		return nil
@@ -72,34 +81,57 @@ func (c channels) reduce(most bool, f func(channel, lo, hi int) float64) ([]floa
 
 // means returns for each channel the mean of |w| over the weights with |w| > above, or over all where above is nil; 0 where there are none.
 func means[T vec.Float](c channels, w []T, above []float64) ([]float64, error) {
-	count := make([]float64, c.count)
-	part := func(k, lo, hi int, by float64) (sum float64) {
-		for _, x := range w[lo:hi] {
-			if v := math.Abs(float64(x)); above == nil || v > above[k] {
-				sum += v / by
-				count[k]++
+	count, sums, stride := make([]float64, c.count), make([]float64, c.count), c.stride()
+	add := func(by float64) error {
+		clear(count)
+		clear(sums)
+		return c.reduce(func(k, lo, hi int) {
+			least := -1.0
+			for i, x := range w[lo:hi] {
+				at, v := k+i*stride, math.Abs(float64(x))
+				if above != nil {
+					least = above[at]
+				}
+				beyond := isNegative(least - v)
+				sums[at] += v * beyond * by
+				count[at] += beyond
+			}
+		})
+	}
+	if err := add(1); err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(sums, func(x float64) bool { return math.IsInf(x, 1) }) { // float64 does not hold them
+		if err := add(0x1p-64); err != nil {
+			return nil, err
+		}
+		for k := range sums {
+			sums[k] = sums[k] / math.Max(1, count[k]) * 0x1p64
+		}
+		return sums, nil
+	}
+	for k := range sums {
+		sums[k] /= math.Max(1, count[k])
+	}
+	return sums, nil
+}
+
+// maxima returns for each channel the maximum of |w|.
+func maxima[T vec.Float](c channels, w []T) ([]float64, error) {
+	tops, stride := make([]float64, c.count), c.stride()
+	return tops, c.reduce(func(k, lo, hi int) {
+		for i, x := range w[lo:hi] {
+			if v := math.Abs(float64(x)); v > tops[k+i*stride] {
+				tops[k+i*stride] = v
 			}
 		}
-		return sum
-	}
-	out, err := c.reduce(false, func(k, lo, hi int) float64 { return part(k, lo, hi, 1) })
-	for k, sum := range out {
-		if out[k] = sum / math.Max(1, count[k]); math.IsInf(sum, 1) { // float64 does not hold the sum
-			out[k] = 0
-			n := count[k]
-			c.segments(0, len(w), func(channel, lo, hi int) {
-				if channel == k {
-					out[k] += part(k, lo, hi, n)
-				}
-			})
-		}
-	}
-	return out, err
+	})
 }
 
 // channelScale is the numbers of an output channel: see WeightQuantiser.
 type channelScale struct {
 	a         float64 // the scale of h, from -1 to 1
+	inverse   float64 // 1/a; 0 for 0
 	threshold float64 // of ternary weights
 	step      float64 // of learned ones, instead of a
 }
@@ -140,13 +172,7 @@ func measured[T vec.Float](u weightUnits, w []T, shape tensor.Shape, steps []gor
 			a, err = means(lay, w, a)
 		}
 	case symmetricKind, doReFaKind:
-		a, err = lay.reduce(true, func(_, lo, hi int) float64 {
-			top := T(0)
-			for _, x := range w[lo:hi] {
-				top = max(top, x, -x)
-			}
-			return float64(top)
-		})
+		a, err = maxima(lay, w)
 		if u.kind == doReFaKind {
 			a[0] = math.Tanh(a[0])
 		}
@@ -167,7 +193,9 @@ func measured[T vec.Float](u weightUnits, w []T, shape tensor.Shape, steps []gor
 		return lay, out, nil
 	}
 	for k := range a {
-		out[k].a = a[k]
+		if out[k].a = a[k]; a[k] > 0 {
+			out[k].inverse = 1 / math.Max(a[k], 0x1p-1000) // of smaller ones, which only float64 has, all weights are 0
+		}
 	}
 	return lay, out, err
 }

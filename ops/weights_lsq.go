@@ -132,10 +132,11 @@ func gradSteps[T vec.Float](u weightUnits, ds, w, g []T, shape tensor.Shape, ste
 	}
 	lv := u.levels()
 	root := math.Sqrt(float64(lay.outer*lay.inner) * lv.Hi)
-	sums, err := lay.reduce(false, func(c, lo, hi int) float64 {
-		sum, step := 0.0, scales[c].step
+	sums, stride := make([]float64, lay.count), lay.stride()
+	err = lay.reduce(func(c, lo, hi int) {
 		for i, x := range w[lo:hi] {
-			v := float64(x) / step
+			k := c + i*stride
+			v := float64(x) / scales[k].step
 			d := math.RoundToEven(v) - v
 			switch {
 			case v <= lv.Lo:
@@ -143,9 +144,8 @@ func gradSteps[T vec.Float](u weightUnits, ds, w, g []T, shape tensor.Shape, ste
 			case v >= lv.Hi:
 				d = lv.Hi
 			}
-			sum += float64(g[lo+i]) * (d / root)
+			sums[k] += float64(g[lo+i]) * (d / root)
 		}
-		return sum
 	})
 	for c, x := range sums {
 		if ds[c] = T(x); ds[c]-ds[c] != 0 {
