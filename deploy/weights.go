@@ -67,10 +67,10 @@ func (g *Graph) scalesOf(q *gorgonia.Node) (*tensor.Dense, error) {
 	return q.Op().(ops.WeightQuantiser).Scales(in...)
 }
 
-// PackWeights packs the weights that quantisers (ops.SignWeights and the like) make of parameters and layers compute with, in the order of their first
-// use: an element's number is that of its level, of Bits.Levels, which are whole numbers; times the scales that ops.WeightQuantiser.Scales returns they are the weights. Names
-// are those of the quantisers' nodes, or the parameter's with the operation. In a channel whose scale is 0 a sign is that of 0, -1. A graph
-// without such weights is an error.
+// PackWeights packs the weights that quantisers (ops.SignWeights and the like) make of parameters and layers compute with, in the order of their
+// first use. An element's number is that of its level: Bits.Levels are whole numbers, which times what ops.WeightQuantiser.Scales returns are
+// the weights. Names are those of the quantisers' nodes, or the parameter's with the operation. In a channel whose scale is 0 a sign is that of
+// 0, -1. A graph without such weights is an error.
 func (g *Graph) PackWeights() ([]*Bits, error) {
 	out, err := g.packWeights()
 	return out, errors.WithMessagef(err, "deploy: packing the weights of %s", g.Name)

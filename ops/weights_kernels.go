@@ -9,7 +9,7 @@ import (
 
 // quantise sets out to the quantised weights of a segment (see channels). Whatever is not a comparison is computed in float64 and rounded once, so
 // that float32 and float64 networks choose the same levels. There are no branches on the weights: their signs are as good as random, and a
-// processor that guesses them wrong loses ten times what a weight takes.
+// processor that guesses them wrong loses ten times what a weight takes. Additions of 0 make 0 of -0.
 func quantise[T vec.Float](u weightUnits, lv Levels, s []channelScale, stride int, out, w []T) {
 	switch u.kind {
 	case signKind:
@@ -45,8 +45,6 @@ func quantise[T vec.Float](u weightUnits, lv Levels, s []channelScale, stride in
 		}
 	}
 }
-
-// The additions of 0 make 0 of -0.
 
 // isNegative is 1 for x < 0, 0 for others but -0.
 func isNegative(x float64) float64 { return float64(math.Float64bits(x) >> 63) }

@@ -411,8 +411,8 @@ func channelsHaveNoZeros(op ops.WeightQuantiser, q []float64) bool {
 	return op.Levels().Steps > 1 || !slices.Contains(q, 0)
 }
 
-// Where there is a derivative in the ordinary sense the gradient is its finite difference: of SSTE on signs that of min(max(w, -1), 1), of SoftHinge that of tanh, of a
-// learned step that of the quantised weights, where those are not between two levels.
+// Where there is a derivative in the ordinary sense the gradient is its finite difference: of SSTE on signs that of min(max(w, -1), 1), of
+// SoftHinge that of tanh, of a learned step that of the quantised weights, where those are not between two levels.
 func TestWeightDerivativesByDifferences(t *testing.T) {
 	clip := func(x float64) float64 { return math.Min(math.Max(x, -1), 1) }
 	w, g := []float64{0.3, -0.7, 1.5, -2, 0.05, 0.9}, []float64{1, -2, 3, 0.5, -1, 2}
