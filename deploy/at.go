@@ -217,6 +217,9 @@ func (r *rebuilder) computed(x *gorgonia.Node) (*gorgonia.Node, error) {
 	if isDropout(op) || isStockDropout(op) {
 		return in[0], nil
 	}
+	if q, ok := op.(ops.WeightQuantiser); ok {
+		op = ops.BufferedWeights(q) // whose memory is one node's
+	}
 	if typeName(op) == stockReshape && in[0].Dims() > 0 && x.Dims() > 0 { // Gorgonia's shares the parameter's memory
 		if op, err = nn.NewReshape(in[0].Shape(), x.Shape()); err != nil {
 			return nil, err

@@ -157,3 +157,35 @@ func ExampleGraph_Quantise() {
 	//
 	// network: inputs uint8 pixels, 1.23 KiB of weights, 312 bytes of thresholds and other numbers
 }
+
+// Weights of one and two bits, packed: numbers of levels, which times the quantiser's scales are the weights.
+func ExampleGraph_PackWeights() {
+	g := gorgonia.NewGraph()
+	matrix := func(name string, x ...float32) *gorgonia.Node {
+		return gorgonia.NewMatrix(g, tensor.Float32, gorgonia.WithName(name), gorgonia.WithShape(2, 2), gorgonia.WithValue(tensor.New(tensor.WithShape(2, 2), tensor.WithBacking(x))))
+	}
+	x := matrix("x", 1, 2, 3, 4)
+	h := gorgonia.Must(nodes.Linear(x, gorgonia.Must(nodes.SignWeights(matrix("fc1", 0.5, -0.5, 2, 1))), nil))
+	y := gorgonia.Must(nodes.Linear(gorgonia.Must(nodes.Sign(h)), gorgonia.Must(nodes.TernaryWeights(matrix("fc2", 0.5, 0.1, -2, 2))), nil))
+	traced, err := deploy.Trace(x, y)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	packed, err := traced.PackWeights()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, b := range packed {
+		levels, err := b.Unpack(tensor.Float32)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Printf("%s, %d bits an element: %v\n", b.Name, b.Width, levels.Data())
+	}
+	// Output:
+	// fc1/SignWeights, 1 bits an element: [1 -1 1 1]
+	// fc2/TernaryWeights, 2 bits an element: [1 0 -1 1]
+}

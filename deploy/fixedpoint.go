@@ -213,7 +213,10 @@ func (r *rounder) add(s step, in []quantity) (quantity, error) {
 			if p == nil || len(p.products) != 1 || len(p.shortcuts) > 0 || p.products[0].bias != nil || p.products[0].norm != nil || !isBias(s.in[i], s.node, p.products[0].out) {
 				return q, s.unknown("there is no fixed-point form, but for a number for each channel of one product,")
 			}
-			p.products[0].bias = s.in[i]
+			biased := *p.products[0] // not in place: others may read the product
+			biased.bias = s.in[i]
+			q.sum.products = append(q.sum.products, &biased)
+		case t.sum != nil && r.g.static[s.in[1-i]]: // with its bias, above
 		case t.sum != nil:
 			q.sum.products = append(q.sum.products, t.sum.products...)
 			q.sum.shortcuts = append(q.sum.shortcuts, t.sum.shortcuts...)
@@ -230,8 +233,9 @@ func (r *rounder) batchNorm(s step, op *nn.BatchNorm, in quantity) (quantity, er
 	scale, shift := s.in[1], s.in[2]
 	switch {
 	case in.sum != nil && len(in.sum.products) == 1 && len(in.sum.shortcuts) == 0 && in.sum.products[0].norm == nil && in.sum.products[0].out == s.in[1].Shape().TotalSize():
-		p := in.sum.products[0]
-		p.norm, p.scale, p.shift = op, scale, shift
+		normalised := *in.sum.products[0] // not in place, as in add
+		normalised.norm, normalised.scale, normalised.shift = op, scale, shift
+		in.sum = &sum{where: in.sum.where, products: []*term{&normalised}}
 		return in, nil
 	case in.on != nil && in.affine == nil: // behind an activation
 		x := s.in[0].Shape()

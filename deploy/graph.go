@@ -69,7 +69,7 @@ type step struct {
 // back, and not beyond the input.
 //
 // Variables that the output depends on beside the input are parameters, and must have values. What is computed from parameters alone, as in
-// Linear(x, Sign(w)), may be any operation: its value is computed when it is needed, from the parameters at that time.
+// Linear(x, SignWeights(w)), may be any operation: its value is computed when it is needed, from the parameters at that time.
 //
 // Names are those that nodes have been given (gorgonia.WithName); of parameters with one name the second gets a number.
 //
@@ -244,6 +244,8 @@ func (t *tracer) recognise(s step, in gorgonia.Nodes) (any, gorgonia.Nodes, erro
 			}
 		}
 		return op, in, nil
+	case ops.WeightQuantiser:
+		return nil, nil, errors.Errorf("%s: %v of what depends on the input: weight quantisers are for parameters", s.where(), op)
 	case *nn.MaxPool2D, nn.AveragePool2D, nn.GlobalAveragePool2D, *nn.Add, *nn.Reshape, *nn.Dropout, ops.Activation, ops.Round, ops.Clip, nn.Rectifier:
 		return op, in, nil
 	}

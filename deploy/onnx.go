@@ -8,6 +8,7 @@ import (
 	"github.com/ftprop/ftprop/internal/floats"
 	pb "github.com/ftprop/ftprop/internal/onnxpb"
 	"github.com/ftprop/ftprop/internal/opkit"
+	"github.com/ftprop/ftprop/ops"
 	"github.com/ftprop/ftprop/ops/nn"
 	"github.com/pkg/errors"
 	"google.golang.org/protobuf/proto"
@@ -228,6 +229,11 @@ func (e *onnxWriter) step(s step, hidden string) error {
 func (e *onnxWriter) operand(x *gorgonia.Node) (string, error) {
 	if name, ok := e.values[x]; ok {
 		return name, nil
+	}
+	if _, ok := x.Op().(ops.WeightQuantiser); ok && e.form == Quant {
+		name := e.unique(e.g.staticName(x))
+		e.values[x] = name
+		return name, e.quantised(x, name)
 	}
 	v, err := e.g.value(x)
 	if err != nil {

@@ -27,7 +27,9 @@ const (
 	// count, within the node; the count of a staircase is scaled behind it.
 	MultiThreshold
 	// Quant is BipolarQuant for sign and step01, as -BipolarQuant(-z): BipolarQuant(0) = +1 and sign(0) = -1. A staircase is Quant
-	// (IntQuant by its newer name) to unsigned integers with rounding mode CEIL, scaled before and behind it.
+	// (IntQuant by its newer name) to unsigned integers with rounding mode CEIL, scaled before and behind it. What a weight quantiser
+	// makes is BipolarQuant or Quant of its value, with the scale of each output channel; DoReFa's levels, odd numbers times a scale, take one
+	// bit more there.
 	Quant
 )
 

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	pb "github.com/ftprop/ftprop/internal/onnxpb"
@@ -87,7 +88,8 @@ func evaluate(t testing.TB, model []byte, x array) map[string]array {
 	if err := proto.Unmarshal(model, m); err != nil {
 		t.Fatal(err)
 	}
-	if len(m.OpsetImport) != 1 || m.OpsetImport[0].GetVersion() != 13 {
+	qonnx := slices.ContainsFunc(m.Graph.Node, func(n *pb.NodeProto) bool { return n.GetDomain() != "" })
+	if len(m.OpsetImport) != 1+int(number(qonnx)) || m.OpsetImport[0].GetVersion() != 13 {
 		t.Fatalf("operator sets %v", m.OpsetImport)
 	}
 	values := map[string]array{}
@@ -202,6 +204,16 @@ func operator(t testing.TB, n *pb.NodeProto, in []array) array {
 		"Neg":  func(x []float64) float64 { return -x[0] }, "Reciprocal": func(x []float64) float64 { return 1 / x[0] },
 		"Sigmoid":  func(x []float64) float64 { return 1 / (1 + math.Exp(-x[0])) },
 		"Softplus": func(x []float64) float64 { return math.Log1p(math.Exp(x[0])) },
+	}
+	if n.GetDomain() != "" { // QONNX's
+		elementwise["BipolarQuant"] = func(x []float64) float64 { return x[1] * (2*number(x[0] >= 0) - 1) }
+		elementwise["Quant"] = func(x []float64) float64 {
+			if string(find("rounding_mode").GetS()) != "ROUND" || find("signed").GetI() != 1 || x[2] != 0 {
+				t.Fatalf("%v", n)
+			}
+			top := math.Exp2(x[3]-1) - 1
+			return x[1] * math.RoundToEven(min(max(x[0]/x[1], float64(1-find("narrow").GetI())*-1-top), top))
+		}
 	}
 	for name, f := range map[string]func(float64) float64{
 		"Abs": math.Abs, "Ceil": math.Ceil, "Floor": math.Floor, "Round": math.RoundToEven, "Sin": math.Sin, "Cos": math.Cos, "Exp": math.Exp,

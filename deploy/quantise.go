@@ -37,7 +37,8 @@ type PixelInput struct{ Mean, Std []float64 }
 //	weights      w = q S, q whole and small, S a scale of the output channel: S is as large as the largest weight needs, and q rounds to the
 //	             nearest, halves to even. Batch normalisation and, in the first layer, the normalisation of pixels are in w before.
 //	             Weights of a channel that are whole multiples of one number, up to 127 and to what the bits hold, as -1, 0 and 1 times
-//	             a scale are, are not rounded, as far as float32 tells: the number is S.
+//	             a scale are, are not rounded, as far as float32 tells: the number is S. So what ops.WeightQuantiser made keeps its own whole
+//	             numbers, if the bits hold them.
 //	thresholds   z = S A + b > theta is A >= floor((theta - b)/S) + 1: A is the integer sum, b has biases and shifts. It is computed
 //	             in rational numbers
 //	levels       sign units emit -1 and 1, step01 units 0 and 1, a staircase's levels are whole multiples of a number

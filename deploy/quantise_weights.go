@@ -14,6 +14,7 @@ import (
 type part struct {
 	real     []float64 // what integers are multiplied by
 	most     int       // the largest whole weight; 0 for a shortcut, whose is 1
+	grid     int       // what a quantiser made is multiples up to this of a number; 0 for others
 	reach    float64   // the largest distance of the integers to zero
 	constant []float64 // for each element what integers lie around, where that is in a bias; nil for none
 
@@ -48,7 +49,7 @@ func (p *part) finest() {
 	if p.scale, p.exact = top, true; top == 0 || p.most == 0 {
 		return
 	}
-	for n := 1; n <= min(p.most, 127); n++ {
+	for n := 1; n <= min(p.most, max(127, p.grid)); n++ {
 		// Weights were float32.
 		if whole := float64(n); !slices.ContainsFunc(p.real, func(r float64) bool {
 			r *= whole / top
@@ -216,7 +217,7 @@ func (q *quantiser) sum(p *pending) (sum intnet.Sum, scales, constants []float64
 			if err := floats.CheckFinite(t.real[c]); err != nil {
 				return sum, nil, nil, nil, errors.WithMessagef(err, "channel %d, folded weights", c)
 			}
-			parts[i] = &part{real: t.real[c], most: t.most, reach: t.reach}
+			parts[i] = &part{real: t.real[c], most: t.most, grid: t.grid, reach: t.reach}
 			if t.padded {
 				parts[i].constant = t.typical
 			}
@@ -259,6 +260,7 @@ type rows struct {
 	from     int
 	product  *intnet.Product // without weights; nil for a shortcut
 	most     int
+	grid     int // as in part
 	reach    float64
 	real     [][]float64
 	constant []float64 // for each channel, in the real sum
@@ -283,7 +285,7 @@ func (q *quantiser) rows(t *pendingTerm) (*rows, error) {
 	if err != nil {
 		return nil, err
 	}
-	out.most = most(q.bitsOf(t))
+	out.most, out.grid = most(q.bitsOf(t)), largestLevel(t.product.weight)
 	out.product = &intnet.Product{Out: t.product.out, Kernel: [2]int{v.H, v.W}, Stride: [2]int{1, 1}, Dilation: [2]int{1, 1}}
 	if conv := t.product.conv; conv != nil {
 		k := t.product.weight.Shape()

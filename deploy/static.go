@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/ftprop/ftprop/internal/opkit"
+	"github.com/ftprop/ftprop/ops"
 	"github.com/ftprop/ftprop/ops/nn"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
@@ -133,8 +134,13 @@ func (g *Graph) staticName(x *gorgonia.Node) string {
 	if name := ownName(x); name != "" && !isConstant(x) { // constants are called by their numbers
 		return name
 	}
-	name := stockKind(x.Op())
-	if leaves := g.leaves(x); len(leaves) == 1 {
+	name, of := stockKind(x.Op()), x
+	if _, ok := x.Op().(ops.WeightQuantiser); ok { // of the weights, not of their step size
+		if in, err := opkit.InputsOf(x); err == nil {
+			of = in[0]
+		}
+	}
+	if leaves := g.leaves(of); len(leaves) == 1 {
 		name = g.names[leaves[0]] + "/" + name
 	}
 	return name

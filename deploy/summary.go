@@ -53,8 +53,9 @@ type Operations struct {
 //	             else computes in floating point (a sum, a mean, a normalisation between activation and convolution)
 //
 // Zeros that pad the map of a sign layer are a third value, which is not counted. Weights are floating-point numbers but for the
-// parameters that are named, of which a deployment uses the signs alone (see Graph.PackSigns), and for what a threshold activation makes of
-// a parameter, as in Linear(x, Sign(w)): those take the bits of its levels. Products count as convolutions and linear layers do. In a graph whose
+// parameters that are named, of which a deployment uses the signs alone (see Graph.PackSigns), and for what a weight quantiser or a threshold
+// activation makes of a parameter, as in Linear(x, SignWeights(w)): those take the bits of its levels, and their scales, numbers for each channel that
+// a deployment folds into thresholds, none. Products count as convolutions and linear layers do. In a graph whose
 // samples are mixed (see ExportONNX), what is counted behind the mixing is of all samples together.
 //
 //	s, err := g.Summary()
@@ -174,11 +175,13 @@ func (g *Graph) staticBits(x *gorgonia.Node, signs map[*gorgonia.Node]bool, floa
 	if x.Op() == nil {
 		return float
 	}
-	if a, ok := x.Op().(ops.Activation); ok {
-		return a.Threshold().Levels.Bits()
+	switch op := x.Op().(type) {
+	case ops.Activation:
+		return op.Threshold().Levels.Bits()
+	case ops.WeightQuantiser:
+		return op.Levels().Bits()
 	}
-	switch typeName(x.Op()) {
-	case stockReshape, stockTranspose, stockRepeat, "*nn.Reshape":
+	if isMove(x.Op()) {
 		if all, err := opkit.InputsOf(x); err == nil {
 			return g.staticBits(all[0], signs, float)
 		}

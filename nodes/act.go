@@ -1,7 +1,9 @@
 // Package nodes has the constructors that put ftprop's operations on Gorgonia nodes.
 //
 // Activations have the signature of gorgonia.Rectify, func(*Node) (*Node, error), so that they
-// take its place in a model, and work with gorgonia.Must and gorgonia.Lift1. Output losses take
+// take its place in a model, and work with gorgonia.Must and gorgonia.Lift1. Weight quantisers (SignWeights, TernaryWeights,
+// QuantWeights, LSQWeights, and Weights for their options) have it, too, and go between a parameter and the layer that reads it, this
+// library's or Gorgonia's. Output losses take
 // logits and one-hot labels and return a scalar. Target, LayerLoss and Agreement show what happens
 // inside a threshold layer once gorgonia.Grad has been called.
 //

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ftprop/ftprop/internal/gtest"
 	"github.com/ftprop/ftprop/nodes"
+	"github.com/ftprop/ftprop/ops"
 	"github.com/ftprop/ftprop/ops/nn"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -41,6 +42,11 @@ func layersOnOneNode() []layer {
 			return y, err
 		}},
 		{"Add", matrix, func(x *gorgonia.Node, p param) (*gorgonia.Node, error) { return nodes.Add(x, p(32, 64)) }},
+		{"LSQWeights", matrix, func(x *gorgonia.Node, _ param) (*gorgonia.Node, error) {
+			one := gtest.Dense(x.Dtype(), []float64{1}, 1)
+			step := gorgonia.NewVector(x.Graph(), x.Dtype(), gorgonia.WithName("step"), gorgonia.WithShape(1), gorgonia.WithValue(one))
+			return nodes.LSQWeights(x, step, ops.LSQWeights{Bits: 4})
+		}},
 		{"Reshape", matrix, func(x *gorgonia.Node, p param) (*gorgonia.Node, error) { return nodes.Reshape(x, tensor.Shape{32, 64}) }},
 	}
 	for name, f := range map[string]nodes.Activation{
@@ -50,6 +56,8 @@ func layersOnOneNode() []layer {
 		"Dropout":     func(x *gorgonia.Node) (*gorgonia.Node, error) { return nodes.Dropout(x, 0.5) },
 		"Round":       func(x *gorgonia.Node) (*gorgonia.Node, error) { return nodes.Round(x, 0.25, 4) },
 		"GlobalAvg+x": nil,
+		"SignWeights": nodes.SignWeights, "TernaryWeights": nodes.TernaryWeights, // of activations, which is allowed
+		"QuantWeights": func(x *gorgonia.Node) (*gorgonia.Node, error) { return nodes.QuantWeights(x, 4) },
 	} {
 		if f == nil { // of another shape than its input: back to it by a broadcast that any layer does
 			f = func(x *gorgonia.Node) (*gorgonia.Node, error) {

@@ -62,43 +62,48 @@ func layerGrad[T vec.Float](l Threshold, dz, z, h, g []T, batch int) error {
 	if err != nil {
 		return err
 	}
+	return par.Range(len(z), grain, func(from, to int) error {
+		return unitGrad(l, loss, dz[from:to], z[from:to], h[from:to], g[from:to], from, batch)
+	})
+}
+
+// unitGrad is layerGrad for a slice of units, a part of a tensor that starts at the given offset, on one goroutine.
+func unitGrad[T vec.Float](l Threshold, loss Loss, dz, z, h, g []T, offset, batch int) error {
 	slopes, direct := loss.(slopeLoss)
 	direct = direct && !l.Unweighted && (l.Targets == nil || l.Targets == (GradSign{}))
-	return par.Range(len(z), grain, func(from, to int) error {
-		var tbuf []T
-		if !direct {
-			tbuf = make([]T, min(block, to-from))
-		}
-		for lo := from; lo < to; lo += block {
-			hi := min(lo+block, to)
-			d := dz[lo:hi]
-			var finite bool
-			if direct { // -sign(g) and |g| make g again
-				finite = mulSlope(slopes, d, z[lo:hi], g[lo:hi])
-			} else {
-				t := tbuf[:hi-lo]
-				if err := setTargets(l, t, z[lo:hi], h[lo:hi], g[lo:hi], lo); err != nil {
-					return err
-				}
-				gradSlice(loss, d, z[lo:hi], t)
-				if l.Unweighted {
-					vec.Scale(d, d, T(l.unweighted(batch)))
-				} else {
-					vec.MulAbs(d, d, g[lo:hi])
-				}
-				finite = vec.Finite(d)
-			}
-			if finite {
-				continue
-			}
-			if err := checkFinite(upstream, g[lo:hi], lo); err != nil {
+	var tbuf []T
+	if !direct {
+		tbuf = make([]T, min(block, len(z)))
+	}
+	for lo := 0; lo < len(z); lo += block {
+		hi := min(lo+block, len(z))
+		d := dz[lo:hi]
+		var finite bool
+		if direct { // -sign(g) and |g| make g again
+			finite = mulSlope(slopes, d, z[lo:hi], g[lo:hi])
+		} else {
+			t := tbuf[:hi-lo]
+			if err := setTargets(l, t, z[lo:hi], h[lo:hi], g[lo:hi], offset+lo); err != nil {
 				return err
 			}
-			i := lo + vec.FirstNonFinite(d)
-			return l.tooLarge("the derivative", i, z[i], g[i], dtypeOf[T]())
+			gradSlice(loss, d, z[lo:hi], t)
+			if l.Unweighted {
+				vec.Scale(d, d, T(l.unweighted(batch)))
+			} else {
+				vec.MulAbs(d, d, g[lo:hi])
+			}
+			finite = vec.Finite(d)
 		}
-		return nil
-	})
+		if finite {
+			continue
+		}
+		if err := checkFinite(upstream, g[lo:hi], offset+lo); err != nil {
+			return err
+		}
+		i := lo + vec.FirstNonFinite(d)
+		return l.tooLarge("the derivative", offset+i, z[i], g[i], dtypeOf[T]())
+	}
+	return nil
 }
 
 // setTargets sets t for a slice of units, a part of a tensor that starts at the given offset. NaN or infinity in g is an error.

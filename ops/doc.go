@@ -11,5 +11,8 @@
 // LayerLoss and Agreement are the steps of the backward pass as operations of their own. OutputLoss is the losses at the top
 // of a network, Clip the full-precision activations to compare with.
 //
+// A WeightQuantiser (SignWeights, TernaryWeights, QuantWeights, LSQWeights) does to a parameter what an activation does to a layer: forward it emits
+// the few values that a layer computes with, backward any Rule trains the latent weights behind them.
+//
 // Package nodes puts all of these on nodes; package opstest checks rules and operations of one's own.
 package ops

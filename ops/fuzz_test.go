@@ -146,3 +146,68 @@ func FuzzRules(f *testing.F) {
 		}
 	})
 }
+
+// FuzzWeights feeds raw bits of float64, and of float32 made from them, to every weight quantiser: out of finite numbers come finite numbers, in the
+// order of the weights, or an error where a scale or product is too large.
+func FuzzWeights(f *testing.F) {
+	all := quantisers()
+	for i := range all {
+		for _, x := range []float64{0, 1, -math.MaxFloat32, math.MaxFloat64, 5e-324} {
+			f.Add(uint8(i), uint8(i), x, -0.5, 0.25, 1.0)
+		}
+	}
+	names := ops.RuleNames()
+	f.Fuzz(func(t *testing.T, quantiser, rule uint8, a, b, c, g float64) {
+		q := all[int(quantiser)%len(all)]
+		r, err := ops.RuleByName(names[int(rule)%len(names)])
+		if err != nil {
+			t.Fatal(err)
+		}
+		op := q.make(r)
+		for _, dt := range gtest.Dtypes() {
+			w, up := []float64{rounded(dt, a), rounded(dt, b), rounded(dt, c)}, rounded(dt, g)
+			if !finite(w[0]) || !finite(w[1]) || !finite(w[2]) || !finite(up) {
+				continue
+			}
+			graph := gorgonia.NewGraph()
+			in := gorgonia.Nodes{gtest.Input(graph, "w", dt, w, 1, 3)}
+			if q.steps > 0 {
+				in = append(in, gtest.Input(graph, "step", dt, []float64{0.5}, 1))
+			}
+			out, err := gorgonia.ApplyOp(op, in...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d, err := op.SymDiff(in, out, gtest.Input(graph, "g", dt, []float64{up, up, up}, 1, 3))
+			if err != nil {
+				t.Fatal(err)
+			}
+			values := []gorgonia.Value{in[0].Value()}
+			if q.steps > 0 {
+				values = append(values, in[1].Value())
+			}
+			v, err := op.Do(values...)
+			if err != nil {
+				t.Fatalf("%v, %v: %v: %v", op, dt, w, err)
+			}
+			quantised := gtest.Floats(t, v)
+			for i, x := range quantised {
+				for k, y := range quantised {
+					if !finite(x) || w[i] <= w[k] && x > y && q.name != "sign, scaled, axis 1" && q.name != "4 bits, axis 1" && q.steps != 3 {
+						t.Fatalf("%v, %v: %v become %v", op, dt, w, quantised)
+					}
+				}
+			}
+			v, err = d[0].Op().Do(append([]gorgonia.Value{values[0], gtest.Dense(dt, []float64{up, up, up}, 1, 3)}, values[1:]...)...)
+			if err != nil {
+				gtest.WantError(t, "derivative", err, "diverged")
+				continue
+			}
+			for i, x := range gtest.Floats(t, v) {
+				if !finite(x) {
+					t.Fatalf("%v, %v: w = %v, g = %v: derivative %v", op, dt, w[i], up, x)
+				}
+			}
+		}
+	})
+}
