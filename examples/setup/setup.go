@@ -2,6 +2,7 @@
 package setup
 
 import (
+	"cmp"
 	"flag"
 	"strconv"
 	"strings"
@@ -22,7 +23,7 @@ type Network struct {
 	Dropout    float64
 	Hidden     string // widths, separated by commas
 	Weights    string // of ops.WeightNames; "" for full precision
-	WeightRule string
+	WeightRule string // "" for SSTE
 }
 
 // Flags defines the flags -arch, -act, -rule, -unweighted, -bn, -dropout, -hidden, -weights and -weight-rule.
@@ -43,7 +44,7 @@ func (n *Network) Quantiser() (ops.WeightQuantiser, error) {
 	if n.Weights == "" {
 		return nil, nil
 	}
-	rule, err := ops.RuleByName(n.WeightRule)
+	rule, err := ops.RuleByName(cmp.Or(n.WeightRule, "SSTE"))
 	if err != nil {
 		return nil, errors.WithMessage(err, "-weight-rule")
 	}
