@@ -64,7 +64,7 @@ func TestIgnoredSettings(t *testing.T) {
 func TestEvalQuantisedWeights(t *testing.T) {
 	for _, weights := range []string{"sign", "ternary", "4"} {
 		dir := t.TempDir()
-		if out, _, err := program(t, tiny(dir, "-weights", weights, "-lr", "0.3")...); err != nil || !strings.Contains(out, "mlp with sign, weights "+weights+" on digits") {
+		if out, _, err := program(t, tiny(dir, "-weights", weights, "-opt", "adam", "-lr", "0.5")...); err != nil || !strings.Contains(out, "mlp with sign, weights "+weights+" on digits") {
 			t.Fatal(out, err)
 		}
 		file := filepath.Join(dir, train.LastFile)
