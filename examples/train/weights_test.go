@@ -67,6 +67,9 @@ func TestEvalQuantisedWeights(t *testing.T) {
 		if out, _, err := program(t, tiny(dir, "-weights", weights, "-opt", "adam", "-lr", "0.5")...); err != nil || !strings.Contains(out, "mlp with sign, weights "+weights+" on digits") {
 			t.Fatal(out, err)
 		}
+		if log := string(read(t, filepath.Join(dir, logFile))); strings.Count(log, `"weights":[{"name":"fc2.weight","weights":256,"zeros":`) != 3 {
+			t.Errorf("%s: no looks at the weights in %s", weights, log)
+		}
 		file := filepath.Join(dir, train.LastFile)
 		want, _, err := program(t, "-eval", file)
 		if err != nil {
