@@ -21,7 +21,11 @@ type Builder struct {
 	drops   bool // it has dropout, on or off
 	named   map[string]bool
 	dropped []*nn.Dropout
-	err     error
+
+	weighted []weighted
+	draft    bool // to see what there is: parameters have no numbers
+
+	err error
 }
 
 // lay is the part that all networks share: a network on the input, of the configuration with defaults in place, and on the weights of
@@ -31,6 +35,15 @@ func lay(name string, x *gorgonia.Node, cfg Config, from *Net, build constructio
 		net:   &Net{Input: x, name: name, config: cfg, build: build, byName: map[string]*gorgonia.Node{}},
 		from:  from,
 		named: map[string]bool{},
+	}
+	switch {
+	case from != nil:
+		b.net.full, b.net.withLevels = from.full, from.withLevels
+	case cfg.Weights != nil && !cfg.AllWeights:
+		var err error
+		if b.net.full, err = ends(x, cfg, layers); err != nil {
+			return nil, err
+		}
 	}
 	h := x
 	if from != nil && from.fixed != nil {
@@ -58,6 +71,9 @@ func (b *Builder) finish() error {
 		return errors.New("batch normalisation: this network has none")
 	}
 	cfg.BatchNorm = len(n.norms) > 0
+	if cfg.Weights != nil && len(n.quantisers) == 0 {
+		return errors.Errorf("Weights: there is no layer of Conv2d or Linear but the first and the last, of %d (AllWeights includes them)", len(b.weighted))
+	}
 	if b.from != nil && len(n.params) != len(b.from.params) {
 		return errors.Errorf("%d parameters at another batch size, %d before: layers must not depend on it, or on anything that changes", len(n.params), len(b.from.params))
 	}
@@ -208,7 +224,11 @@ func (b *Builder) param(name string, init Init, shape ...int) (*gorgonia.Node, e
 		if err := b.afford(shape); err != nil {
 			return nil, errors.WithMessage(err, name)
 		}
-		v = newTensor(b.net.Input.Dtype(), shape, init, stream(b.net.config.Seed, name))
+		if b.draft {
+			v = tensor.New(tensor.Of(b.net.Input.Dtype()), tensor.WithShape(shape...))
+		} else {
+			v = newTensor(b.net.Input.Dtype(), shape, init, stream(b.net.config.Seed, name))
+		}
 	}
 	p, err := opkit.NewVariable(b.net.Input.Graph(), name, v)
 	if err != nil {
@@ -269,17 +289,22 @@ func (b *Builder) Conv2d(name string, x *gorgonia.Node, c Conv) *gorgonia.Node {
 		if err != nil {
 			return nil, err
 		}
+		used, err := b.quantised(name, w)
+		if err != nil {
+			return nil, err
+		}
 		size, pad, stride, dilation := tensor.Shape{k, k}, []int{c.Pad, c.Pad}, []int{c.Stride, c.Stride}, []int{1, 1}
 		var y *gorgonia.Node
 		if c.NoBias {
-			y, err = nodes.Conv2d(x, w, size, pad, stride, dilation)
+			y, err = nodes.Conv2d(x, used, size, pad, stride, dilation)
 		} else {
 			var bias *gorgonia.Node
 			if bias, err = b.param(name+".bias", std, c.Out); err != nil {
 				return nil, err
 			}
-			y, err = nodes.Conv2dBias(x, w, bias, size, pad, stride, dilation)
+			y, err = nodes.Conv2dBias(x, used, bias, size, pad, stride, dilation)
 		}
+		b.weighted = append(b.weighted, weighted{name, x, y})
 		return y, err
 	})
 }
@@ -312,7 +337,13 @@ func (b *Builder) Linear(name string, x *gorgonia.Node, d Dense) *gorgonia.Node 
 				return nil, err
 			}
 		}
-		return nodes.Linear(x, w, shift)
+		used, err := b.quantised(name, w)
+		if err != nil {
+			return nil, err
+		}
+		y, err := nodes.Linear(x, used, shift)
+		b.weighted = append(b.weighted, weighted{name, x, y})
+		return y, err
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/ftprop/ftprop/internal/gtest"
 	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/nodes"
+	"github.com/ftprop/ftprop/ops"
 	"gorgonia.org/tensor"
 )
 
@@ -39,7 +40,11 @@ func TestNoSettingIsIgnored(t *testing.T) {
 		"BatchNorm": {func(c *models.Config) { c.BatchNorm = true }, nil},
 		"Widths":    {func(c *models.Config) { c.Widths = slices.Repeat([]int{3}, len(c.Widths)) }, nil},
 		"Seed":      {func(c *models.Config) { c.Seed = 2 }, nil},
-		"Name":      {func(c *models.Config) { c.Name = "mine" }, func(string) []string { return []string{"Name \"mine\""} }},
+		"Weights":   {func(c *models.Config) { c.Weights = ops.SignWeights{} }, nil},
+		"AllWeights": {func(c *models.Config) { c.AllWeights = true }, func(string) []string {
+			return []string{"AllWeights without Weights"}
+		}},
+		"Name": {func(c *models.Config) { c.Name = "mine" }, func(string) []string { return []string{"Name \"mine\""} }},
 		"Dropout": {func(c *models.Config) { c.Dropout = 0.25 }, func(network string) []string {
 			if network == "ConvNet8" {
 				return nil

@@ -45,7 +45,8 @@ func constructor(name string, check func(*gorgonia.Node, Config) (Config, error)
 //	config   nil Act means nodes.Sign; Widths are for the function to use as it likes, by Builder.Config
 //
 // At calls the function again, for another batch size and on the weights there are. So it must lay the same layers each time: what it reads
-// beside the builder must not change, and batch sizes come from the node it is given. Files of Save say Config.Name, and Load compares it.
+// beside the builder must not change, and batch sizes come from the node it is given. With Config.Weights, Define calls it once more, first, to
+// see which layer is the last. Files of Save say Config.Name, and Load compares it.
 func Define(x *gorgonia.Node, cfg Config, layers func(b *Builder, x *gorgonia.Node) *gorgonia.Node) (*Net, error) {
 	var build construction
 	build = func(x *gorgonia.Node, cfg Config, from *Net) (*Net, error) {

@@ -112,7 +112,7 @@ type fixedPoint struct {
 // deploy.Graph.FixedPoint. The logits of ResNet18ImageNet, behind a mean over 7x7 elements, are equal within rounding.
 //
 // The copy has weights of its own, under the same names, and At, Save and Load work as for other networks. Activations that are more than one operation
-// are errors that name the layer.
+// are errors that name the layer. Config.Weights has no part in the copy: with batch normalisation folded into them, quantised weights are others.
 func (n *Net) FixedPoint(o deploy.FixedPointOptions) (*Net, error) {
 	out, err := n.fixedPoint(o)
 	return out, errors.WithMessagef(err, "models: %s in fixed point", n.Name())
@@ -144,10 +144,9 @@ func (n *Net) fixedPoint(o deploy.FixedPointOptions) (*Net, error) {
 		}
 		return out, err
 	}
-	shape := n.Input.Shape().Clone()
-	shape[0] = 1
-	x := gorgonia.NewTensor(gorgonia.NewGraph(), n.Input.Dtype(), len(shape), gorgonia.WithName(n.Input.Name()), gorgonia.WithShape(shape...))
-	out, err := n.build(x, n.config, nil)
+	cfg := n.config
+	cfg.Weights, cfg.AllWeights = nil, false // rounded weights are none of the quantiser's
+	out, err := n.build(n.newInput(1), cfg, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +168,11 @@ func (n *Net) fixedPoint(o deploy.FixedPointOptions) (*Net, error) {
 		out.fixed.acts = append(out.fixed.acts, a)
 	}
 	for _, p := range g.Params() {
-		if err := assign(out.byName[p.Name], p.Node.Value()); err != nil {
+		name := p.Name
+		if out.byName[name] == nil {
+			name = strings.TrimSuffix(name, quantisedSuffix)
+		}
+		if err := assign(out.byName[name], p.Node.Value()); err != nil {
 			return nil, errors.WithMessage(err, p.Name)
 		}
 	}

@@ -9,6 +9,8 @@
 // PyTorch loads into the reference's networks, and Net.Load reads what PyTorch has written. New weights are initialised as PyTorch
 // does by default. Net.At is the same network, on the same weights, for another batch size.
 //
+// Config.Weights quantises weights in training: Net.LatentNames are the parameters that it is about, and Net.WithoutLatent is what is deployed.
+//
 // What comes after training, as package deploy has it for any graph: Net.ExportONNX writes the network for any ONNX runtime, or as QONNX for quantisation
 // tools; Net.Summary counts parameters, multiply-adds and memory by the bits that operands take; Net.PackActivations and Net.PackSigns give those
 // bits. Net.FixedPoint rounds weights so that all of these compute the same, to the bit. Net.Graph is the network as a deploy.Graph.

@@ -8,6 +8,7 @@ import (
 	"github.com/ftprop/ftprop/deploy"
 	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/nodes"
+	"github.com/ftprop/ftprop/ops"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
@@ -275,4 +276,25 @@ func ExampleWrap() {
 	// Output:
 	// [1 1 1 1 1 1]
 	// (5, 2)
+}
+
+// Binary weights between the first and the last layer. What is trained are latent weights; the copy without them is what is deployed.
+func ExampleNet_WithoutLatent() {
+	x := gorgonia.NewTensor(gorgonia.NewGraph(), tensor.Float32, 4, gorgonia.WithName("x"), gorgonia.WithShape(1, 1, 28, 28))
+	net, err := models.ConvNet4(x, models.Config{Weights: ops.SignWeights{}, Seed: 1})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(net.LatentNames())
+	deployed, err := net.WithoutLatent()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	name := net.LatentNames()[0]
+	fmt.Println(deployed.Param(name).Value().Data().([]float32)[:5])
+	// Output:
+	// [all_modules.block2.conv2.weight all_modules.block3.fc1.weight]
+	// [1 1 1 -1 1]
 }

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -29,6 +30,11 @@ const (
 	metaLevels     = "ftprop.levels"
 	metaRule       = "ftprop.rule"
 	metaFixedPoint = "ftprop.fixed_point"
+
+	metaWeights     = "ftprop.weights"
+	metaAllWeights  = "ftprop.all_weights"
+	metaWeightsRule = "ftprop.weights_rule"
+	metaQuantised   = "ftprop.quantised"
 )
 
 // Identity is what weights belong to, as Save writes it into a file's header and ReadIdentity reads it.
@@ -46,6 +52,11 @@ type Identity struct {
 	Levels, Rule string
 	// FixedPoint is how inputs are rounded, of a Net.FixedPoint; nil for other networks.
 	FixedPoint *ops.Round
+	// Weights is Config.Weights without its rule, as in "SignWeights{}" or "QuantWeights{Bits: 4}"; "" for none. AllWeights is Config.AllWeights.
+	// Load does not compare WeightsRule.
+	Weights, WeightsRule string
+	AllWeights           bool
+	Quantised            bool // the weights are quantised, not latent: those of a Net.WithoutLatent
 
 	elements int // that the weights have at most; 0 means any number
 }
@@ -75,6 +86,9 @@ func (n *Net) Identity() Identity {
 			id.Levels = fmt.Sprintf("%d from %v to %v", l.Levels.Steps+1, l.Levels.Lo, l.Levels.Hi)
 			id.Rule = ruleName(l)
 		}
+	}
+	if q := n.config.Weights; q != nil {
+		id.Weights, id.WeightsRule, id.AllWeights, id.Quantised = weightsName(q), weightsRule(q), n.config.AllWeights, n.withLevels
 	}
 	if n.fixed != nil {
 		input := n.fixed.input
@@ -108,6 +122,10 @@ func (id *Identity) metadata() map[string]string {
 	}
 	if id.FixedPoint != nil {
 		m[metaFixedPoint] = id.FixedPoint.String()
+	}
+	if id.Weights != "" {
+		m[metaWeights], m[metaWeightsRule], m[metaAllWeights] = id.Weights, id.WeightsRule, strconv.FormatBool(id.AllWeights)
+		m[metaQuantised] = strconv.FormatBool(id.Quantised)
 	}
 	return m
 }
@@ -159,6 +177,14 @@ func parseIdentity(m map[string]string) (id Identity, ok bool, err error) {
 			return bad(metaFixedPoint)
 		}
 	}
+	if id.Weights = m[metaWeights]; id.Weights != "" {
+		id.WeightsRule = m[metaWeightsRule]
+		for key, to := range map[string]*bool{metaAllWeights: &id.AllWeights, metaQuantised: &id.Quantised} {
+			if *to, err = strconv.ParseBool(m[key]); err != nil {
+				return bad(key)
+			}
+		}
+	}
 	return id, true, nil
 }
 
@@ -170,15 +196,21 @@ func (id *Identity) differences(of *Identity, all bool) string {
 		}
 		return "the file's network is in fixed point: load it into the Net.FixedPoint of this, with the same options, or into what ReadIdentity and Identity.New make of the file"
 	}
+	if id.Weights != "" && id.Weights == of.Weights && id.Quantised != of.Quantised {
+		if id.Quantised {
+			return "the network's weights are quantised, the file's are latent: load it into the network that Net.WithoutLatent was called on, and call that again"
+		}
+		return "the file's weights are quantised, and what they were made of is not in it: load it into the Net.WithoutLatent of this, or into what ReadIdentity and Identity.New make of the file"
+	}
 	var out []string
 	own, file := id.metadata(), of.metadata()
-	keys := []string{metaNetwork, metaActivation, metaFixedPoint}
+	keys := []string{metaNetwork, metaActivation, metaFixedPoint, metaWeights, metaAllWeights}
 	if all {
 		keys = append(keys, metaBatchNorm, metaWidths, metaClasses, metaInput)
 	}
 	for _, k := range keys {
 		if own[k] != file[k] {
-			out = append(out, fmt.Sprintf("%s is %s, here %s", strings.TrimPrefix(k, "ftprop."), file[k], own[k]))
+			out = append(out, fmt.Sprintf("%s is %s, here %s", strings.TrimPrefix(k, "ftprop."), cmp.Or(file[k], "none"), cmp.Or(own[k], "none")))
 		}
 	}
 	return strings.Join(out, "; ")
@@ -268,12 +300,17 @@ func (id *Identity) build(dt tensor.Dtype, batch int) (*Net, error) {
 	if err != nil {
 		return nil, err
 	}
-	shape := append([]int{1}, id.Input...)
-	x := gorgonia.NewTensor(gorgonia.NewGraph(), dt, len(shape), gorgonia.WithName("x"), gorgonia.WithShape(shape...))
-	net, err := build(x, Config{Classes: id.Classes, Act: act, BatchNorm: id.BatchNorm, Widths: id.Widths, elements: id.elements})
+	weights, err := id.quantiser()
 	if err != nil {
 		return nil, err
 	}
+	shape := append([]int{1}, id.Input...)
+	x := gorgonia.NewTensor(gorgonia.NewGraph(), dt, len(shape), gorgonia.WithName("x"), gorgonia.WithShape(shape...))
+	net, err := build(x, Config{Classes: id.Classes, Act: act, BatchNorm: id.BatchNorm, Widths: id.Widths, Weights: weights, AllWeights: id.AllWeights, elements: id.elements})
+	if err != nil {
+		return nil, err
+	}
+	net.withLevels = id.Quantised && weights != nil
 	if id.FixedPoint != nil {
 		a, ok := id.threshold()
 		if !ok {

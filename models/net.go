@@ -26,7 +26,11 @@ type Net struct {
 	single      []bool   // whether they are one operation
 	norms       []namedNorm
 	layers      []LayerInfo
-	fixed       *fixedPoint // how FixedPoint changed the graph; nil for other networks
+	full        map[string]bool // the layers that Config.Weights leaves alone
+	latent      []string        // names of the parameters that it quantises
+	quantisers  gorgonia.Nodes  // in the order of latent
+	withLevels  bool            // parameters are quantised weights, not latent ones: see WithoutLatent
+	fixed       *fixedPoint     // how FixedPoint changed the graph; nil for other networks
 }
 
 // namedNorm is a batch normalisation with its running statistics.
@@ -117,8 +121,13 @@ func (n *Net) At(batch int) (*Net, error) {
 			return n.again(g)
 		})
 	}
+	x := n.newInput(batch)
+	return n.build(x, n.config, n)
+}
+
+// newInput is an input like the network's for another batch size, in a graph of its own.
+func (n *Net) newInput(batch int) *gorgonia.Node {
 	shape := n.Input.Shape().Clone()
 	shape[0] = batch
-	x := gorgonia.NewTensor(gorgonia.NewGraph(), n.Input.Dtype(), len(shape), gorgonia.WithName(n.Input.Name()), gorgonia.WithShape(shape...))
-	return n.build(x, n.config, n)
+	return gorgonia.NewTensor(gorgonia.NewGraph(), n.Input.Dtype(), len(shape), gorgonia.WithName(n.Input.Name()), gorgonia.WithShape(shape...))
 }

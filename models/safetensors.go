@@ -130,6 +130,8 @@ func (n *Net) entries() []entry {
 //	ftprop.levels       of threshold activations: 4 from 0 to 1
 //	ftprop.rule         of threshold activations: SoftHinge{}
 //	ftprop.fixed_point  of a Net.FixedPoint, how its inputs are rounded: Round{Unit: 0.0078125, Max: 4}
+//	ftprop.weights      Config.Weights, if there are: SignWeights{}; with ftprop.weights_rule and ftprop.all_weights
+//	ftprop.quantised    with them, true of a Net.WithoutLatent: weights as layers compute with them, not latent ones
 //
 // ReadIdentity reads it back. What is not known to a version of this library it does not read.
 //
@@ -180,8 +182,9 @@ func (v view) DataLen() uint64 {
 //
 // It is an error, and the network stays as it was, if the file is cut short or damaged, or of another network: names that are
 // missing or too many, other shapes or types, numbers that are not finite; or if it says that its weights belong to another network than
-// this, one with another activation, or one that is in fixed point where this is not, and the other way round. Files that do not say it, as
-// PyTorch's, are taken at their tensors. Height and width of the input are not compared: where weights depend on them, shapes tell.
+// this, one with another activation or other quantised weights, or one that is in fixed point or without latent weights where this is not, and
+// the other way round. Files that do not say it, as PyTorch's, are taken at their tensors. Height and width of the input are not compared:
+// where weights depend on them, shapes tell.
 //
 // It reads no more than the network's parameters take as F64 and 64 KiB for what else the header says, so that a file can ask for no more
 // memory than the network has itself.

@@ -50,6 +50,37 @@ func ActivationNames() []string {
 	return []string{"sign", "step01", "qrelu", "qreluN", "staircaseN"}
 }
 
+// WeightsByName returns the weight quantiser of a name, for weights whose first axis has the output channels, with a rule; nil means SSTE{}:
+//
+//	sign         SignWeights{}
+//	sign-scaled  SignWeights{Scaled: true}
+//	ternary      TernaryWeights{}
+//	N            QuantWeights{Bits: N}, N = 2 to 8
+//	dorefaN      QuantWeights{Bits: N, Form: DoReFa}
+//
+// Case and hyphens do not matter. An unknown name is an error that lists the names.
+func WeightsByName(name string, rule Rule) (WeightQuantiser, error) {
+	n := strings.ReplaceAll(strings.ToLower(strings.TrimSpace(name)), "-", "")
+	switch n {
+	case "sign":
+		return SignWeights{Rule: rule}, nil
+	case "signscaled":
+		return SignWeights{Scaled: true, Rule: rule}, nil
+	case "ternary":
+		return TernaryWeights{Rule: rule}, nil
+	}
+	if bits, ok := number(n, "", maxWeightBits); ok {
+		return QuantWeights{Bits: bits, Rule: rule}, nil
+	}
+	if bits, ok := number(n, "dorefa", maxWeightBits); ok {
+		return QuantWeights{Bits: bits, Form: DoReFa, Rule: rule}, nil
+	}
+	return nil, opkit.Errorf("ops", "no weights %.100q; the weights are %s (N: 2 to %d bits)", name, strings.Join(WeightNames(), ", "), maxWeightBits)
+}
+
+// WeightNames returns the names WeightsByName knows, N standing for a number.
+func WeightNames() []string { return []string{"sign", "sign-scaled", "ternary", "N", "dorefaN"} }
+
 // Activation returns the activation with these units: it is the inverse of Activation.Threshold, so that one can be had with another
 // rule, target setter or weighting. Levels that no activation has are an error.
 func (t Threshold) Activation() (Activation, error) {

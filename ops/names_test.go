@@ -51,6 +51,42 @@ func TestActivationByName(t *testing.T) {
 	}
 }
 
+func ExampleWeightsByName() {
+	q, err := ops.WeightsByName("4", nil)
+	fmt.Println(q, err)
+	q, err = ops.WeightsByName("sign-scaled", ops.SoftHinge{})
+	fmt.Println(q, err)
+	_, err = ops.WeightsByName("1", nil)
+	fmt.Println(err)
+	// Output:
+	// QuantWeights{Bits: 4, Rule: SSTE{}} <nil>
+	// SignWeights{Scaled: true, Rule: SoftHinge{}} <nil>
+	// ops: no weights "1"; the weights are sign, sign-scaled, ternary, N, dorefaN (N: 2 to 8 bits)
+}
+
+func TestWeightsByName(t *testing.T) {
+	for _, name := range ops.WeightNames() {
+		if _, err := ops.WeightsByName(strings.Replace(name, "N", "3", 1), nil); err != nil {
+			t.Error(err)
+		}
+	}
+	for name, want := range map[string]ops.WeightQuantiser{
+		"Sign": ops.SignWeights{}, " sign-Scaled": ops.SignWeights{Scaled: true}, "TERNARY": ops.TernaryWeights{}, "2": ops.QuantWeights{Bits: 2},
+		"8": ops.QuantWeights{Bits: 8}, "DoReFa-2": ops.QuantWeights{Bits: 2, Form: ops.DoReFa},
+	} {
+		if got, err := ops.WeightsByName(name, nil); err != nil || got != want {
+			t.Errorf("%q is %v, %v, want %v", name, got, err, want)
+		}
+		if got, err := ops.WeightsByName(name, ops.STE{}); err != nil || !strings.HasSuffix(got.String(), "Rule: STE{}}") {
+			t.Errorf("%q with a rule is %v, %v", name, got, err)
+		}
+	}
+	for _, name := range []string{"", "1", "9", "-1", "N", "dorefa", "dorefa1", "dorefa9", "lsq4", "signed"} {
+		_, err := ops.WeightsByName(name, nil)
+		gtest.WantError(t, name, err, fmt.Sprintf("%q", name), "sign", "dorefaN")
+	}
+}
+
 // Threshold and Activation are inverse to each other.
 func TestThresholdActivation(t *testing.T) {
 	for _, a := range activations() {

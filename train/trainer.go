@@ -65,17 +65,18 @@ type Step struct {
 
 // Epoch is the record of one epoch, which counts from 0.
 type Epoch struct {
-	Epoch      int                      `json:"epoch"`
-	LearnRate  float64                  `json:"learning_rate,omitempty"` // of the last step; known of a solvers.Scheduled, in a solvers.Clip too
-	Train      Metrics                  `json:"train"`                   // while training, of the weights as they were then, augmented images
-	Validation *Metrics                 `json:"validation,omitempty"`
-	Test       *Metrics                 `json:"test,omitempty"`
-	Layers     []diagnostics.LayerStats `json:"layers,omitempty"`
-	Best       bool                     `json:"best"`       // the best validation so far, or without validation the last
-	Seconds    float64                  `json:"seconds"`    // of training, evaluation not included
-	GradNorm   float64                  `json:"grad_norm"`  // Euclidean, of all gradients in the last step, before weight decay
-	ParamNorm  float64                  `json:"param_norm"` // Euclidean, of all parameters after it
-	ImagesPerS float64                  `json:"images_per_s"`
+	Epoch      int                       `json:"epoch"`
+	LearnRate  float64                   `json:"learning_rate,omitempty"` // of the last step; known of a solvers.Scheduled, in a solvers.Clip too
+	Train      Metrics                   `json:"train"`                   // while training, of the weights as they were then, augmented images
+	Validation *Metrics                  `json:"validation,omitempty"`
+	Test       *Metrics                  `json:"test,omitempty"`
+	Layers     []diagnostics.LayerStats  `json:"layers,omitempty"`
+	Weights    []diagnostics.WeightStats `json:"weights,omitempty"` // of a network with quantised weights, where the layers are looked at; the first after Resume has no flips
+	Best       bool                      `json:"best"`              // the best validation so far, or without validation the last
+	Seconds    float64                   `json:"seconds"`           // of training, evaluation not included
+	GradNorm   float64                   `json:"grad_norm"`         // Euclidean, of all gradients in the last step, before weight decay
+	ParamNorm  float64                   `json:"param_norm"`        // Euclidean, of all parameters after it
+	ImagesPerS float64                   `json:"images_per_s"`
 }
 
 // Trainer trains one network.
@@ -85,6 +86,7 @@ type Trainer struct {
 	stateful solvers.Stateful // Config.Solver, nil if that cannot save its state
 	eval     *Evaluator
 	probe    *probe
+	weights  *diagnostics.WeightProbe // nil for a network without quantised weights
 
 	// What a checkpoint holds.
 	epoch, step int
@@ -161,6 +163,11 @@ func (t *Trainer) build() (err error) {
 	if c.Inspect > 0 {
 		if t.probe, err = newProbe(c); err != nil {
 			return err
+		}
+		if latent := c.Net.LatentNames(); len(latent) > 0 {
+			if t.weights, err = diagnostics.WatchWeights(c.Net.WeightNodes(), latent); err != nil {
+				return err
+			}
 		}
 	}
 	if c.Dir != "" && !c.Locked {
@@ -359,6 +366,12 @@ func (t *Trainer) finish(ctx context.Context) error {
 	if t.probe != nil {
 		var err error
 		if e.Layers, err = t.probe.look(t.c.Workers); err != nil {
+			return err
+		}
+	}
+	if t.weights != nil {
+		var err error
+		if e.Weights, err = t.weights.Read(); err != nil {
 			return err
 		}
 	}

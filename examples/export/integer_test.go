@@ -96,6 +96,43 @@ func TestInteger(t *testing.T) {
 	}
 }
 
+// Sign weights need no flag: the file says so, and a product of signs by signs is one of bits. So it is of a file without latent weights.
+func TestIntegerSignWeights(t *testing.T) {
+	net, _, latent := digitsOf(t, setup.Network{Arch: "mlp", Act: "sign", Rule: "SSTE", Hidden: "64,64", BatchNorm: true, Weights: "sign", WeightRule: "SSTE"})
+	bare, err := net.WithoutLatent()
+	if err != nil {
+		t.Fatal(err)
+	}
+	deployed := filepath.Join(t.TempDir(), "deployed.safetensors")
+	if err := atomicfile.Write(deployed, bare.Save); err != nil {
+		t.Fatal(err)
+	}
+	var files [][]byte
+	for _, weights := range []string{latent, deployed} {
+		path := filepath.Join(t.TempDir(), "integer.onnx")
+		var out, log bytes.Buffer
+		if err := run([]string{"-eval", weights, "-integer", "-out", path}, &out, &log); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, b)
+		loaded, err := infer.Load(bytes.NewReader(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, line, _ := strings.Cut(loaded.String(), "nonlin2")
+		if line, _, _ = strings.Cut(line, "\n"); !strings.Contains(line, "bits ") { // its inputs are the signs of nonlin1
+			t.Errorf("the product of fc2 is not one of bits:\n%v", loaded)
+		}
+	}
+	if !bytes.Equal(files[0], files[1]) {
+		t.Error("integers of latent weights are others than those of deployed ones")
+	}
+}
+
 func TestIntegerErrors(t *testing.T) {
 	dir := t.TempDir()
 	model := filepath.Join(dir, "model.onnx")

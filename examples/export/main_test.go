@@ -26,6 +26,11 @@ import (
 // digits trains on the embedded digits for a moment, and returns the test images and the file with the weights.
 func digits(t *testing.T) (net *models.Net, test data.Source, weights string) {
 	t.Helper()
+	return digitsOf(t, setup.Network{Arch: "mlp", Act: "sign", Rule: "SoftHinge", Hidden: "24,16", BatchNorm: true})
+}
+
+func digitsOf(t *testing.T, n setup.Network) (net *models.Net, test data.Source, weights string) {
+	t.Helper()
 	all, err := data.Digits()
 	if err != nil {
 		t.Fatal(err)
@@ -35,7 +40,6 @@ func digits(t *testing.T) (net *models.Net, test data.Source, weights string) {
 		t.Fatal(err)
 	}
 	x := gorgonia.NewTensor(gorgonia.NewGraph(), tensor.Float32, 4, gorgonia.WithName("x"), gorgonia.WithShape(32, 1, 8, 8))
-	n := setup.Network{Arch: "mlp", Act: "sign", Rule: "SoftHinge", Hidden: "24,16", BatchNorm: true}
 	net, err = n.Build(x, 10, 1)
 	if err != nil {
 		t.Fatal(err)

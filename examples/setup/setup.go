@@ -2,6 +2,7 @@
 package setup
 
 import (
+	"cmp"
 	"flag"
 	"strconv"
 	"strings"
@@ -21,9 +22,11 @@ type Network struct {
 	Unweighted bool
 	Dropout    float64
 	Hidden     string // widths, separated by commas
+	Weights    string // of ops.WeightNames; "" for full precision
+	WeightRule string // "" for SSTE
 }
 
-// Flags defines the flags -arch, -act, -rule, -unweighted, -bn, -dropout and -hidden.
+// Flags defines the flags -arch, -act, -rule, -unweighted, -bn, -dropout, -hidden, -weights and -weight-rule.
 func (n *Network) Flags(f *flag.FlagSet) {
 	f.StringVar(&n.Arch, "arch", "mlp", "`network`: mlp, convnet4, convnet8, alexnet, resnet18, resnet34, resnet18-imagenet")
 	f.StringVar(&n.Act, "act", "sign", "`activation`: "+strings.Join(nodes.ActivationNames(), ", ")+" (N bits or steps; qrelu has 2 bits)")
@@ -32,6 +35,29 @@ func (n *Network) Flags(f *flag.FlagSet) {
 	f.BoolVar(&n.BatchNorm, "bn", false, "batch normalisation where the network leaves the choice")
 	f.Float64Var(&n.Dropout, "dropout", 0, "`probability` of dropout, in networks that have it")
 	f.StringVar(&n.Hidden, "hidden", "", "`widths` of the layers, separated by commas (default the paper's)")
+	f.StringVar(&n.Weights, "weights", "", "`levels` of the weights of all layers but the first and the last: "+strings.Join(ops.WeightNames(), ", ")+" (N: 2 to 8 bits; default full precision)")
+	f.StringVar(&n.WeightRule, "weight-rule", "SSTE", "`rule` of -weights, one of those of -rule")
+}
+
+// Quantiser makes the quantiser of -weights, with its rule; nil for full precision.
+func (n *Network) Quantiser() (ops.WeightQuantiser, error) {
+	if n.Weights == "" {
+		return nil, nil
+	}
+	rule, err := ops.RuleByName(cmp.Or(n.WeightRule, "SSTE"))
+	if err != nil {
+		return nil, errors.WithMessage(err, "-weight-rule")
+	}
+	q, err := ops.WeightsByName(n.Weights, rule)
+	return q, errors.WithMessage(err, "-weights")
+}
+
+// Units says in words of the flags what units and weights are.
+func (n *Network) Units() string {
+	if n.Weights == "" {
+		return n.Act
+	}
+	return n.Act + ", weights " + n.Weights
 }
 
 // Build builds the network for an input.
@@ -44,11 +70,15 @@ func (n *Network) Build(x *gorgonia.Node, classes int, seed uint64) (*models.Net
 	if err != nil {
 		return nil, err
 	}
+	weights, err := n.Quantiser()
+	if err != nil {
+		return nil, err
+	}
 	build, ok := Architectures()[n.Arch]
 	if !ok {
 		return nil, errors.Errorf("-arch %q: want mlp, convnet4, convnet8, alexnet, resnet18, resnet34 or resnet18-imagenet", n.Arch)
 	}
-	return build(x, models.Config{Classes: classes, Act: act, BatchNorm: n.BatchNorm, Dropout: n.Dropout, Widths: widths, Seed: seed})
+	return build(x, models.Config{Classes: classes, Act: act, BatchNorm: n.BatchNorm, Dropout: n.Dropout, Widths: widths, Weights: weights, Seed: seed})
 }
 
 // Architectures returns the constructors by the names that -arch takes: their own in lower case.

@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"io"
@@ -26,6 +27,9 @@ func Given(f *flag.FlagSet) map[string]bool {
 func (n *Network) Check(given map[string]bool) error {
 	if given["bn"] && !n.BatchNorm && strings.HasPrefix(n.Arch, "resnet") {
 		return errors.Errorf("-bn=false: %s always has batch normalisation", n.Arch)
+	}
+	if given["weight-rule"] && n.Weights == "" {
+		return errors.New("-weight-rule is for -weights")
 	}
 	if _, err := ops.ActivationByName(n.Act); err != nil {
 		for _, f := range []string{"rule", "unweighted"} {
@@ -111,6 +115,7 @@ func (n *Network) agree(id *models.Identity, given map[string]bool) error {
 	}{
 		{"arch", n.Arch, arch}, {"act", own.Activation, id.Activation}, {"bn", n.BatchNorm, id.BatchNorm},
 		{"hidden", fmt.Sprint(own.Widths), fmt.Sprint(id.Widths)}, {"rule", own.Rule, rule}, {"unweighted", n.Unweighted, unweighted},
+		{"weights", cmp.Or(own.Weights, "none"), cmp.Or(id.Weights, "none")}, {"weight-rule", own.WeightsRule, cmp.Or(id.WeightsRule, "none")},
 	} {
 		if given[c.flag] && c.own != c.file {
 			return errors.Errorf("-%s %v: the file says %v: leave the flag out, as others that describe the network", c.flag, c.own, c.file)
@@ -119,18 +124,27 @@ func (n *Network) agree(id *models.Identity, given map[string]bool) error {
 	return nil
 }
 
-// identity is what -act, -rule and -hidden say, in the words of files.
+// identity is what -act, -rule, -weights and -hidden say, in the words of files.
 func (n *Network) identity() (id models.Identity, err error) {
 	act, err := n.Activation()
 	if err != nil {
 		return id, err
 	}
+	weighted := *n
+	weighted.Weights = cmp.Or(n.Weights, "sign") // for the rule
+	weights, err := weighted.Quantiser()
+	if err != nil {
+		return id, err
+	}
 	x := gorgonia.NewMatrix(gorgonia.NewGraph(), tensor.Float32, gorgonia.WithName("x"), gorgonia.WithShape(1, 1))
-	net, err := models.MLP(x, models.Config{Act: act, Widths: []int{1}})
+	net, err := models.MLP(x, models.Config{Act: act, Widths: []int{1}, Weights: weights, AllWeights: true})
 	if err != nil {
 		return id, err
 	}
 	id = net.Identity()
+	if n.Weights == "" {
+		id.Weights = ""
+	}
 	id.Rule, _ = strings.CutSuffix(id.Rule, ", unweighted")
 	id.Widths, err = Numbers("hidden", n.Hidden)
 	return id, err

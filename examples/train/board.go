@@ -62,6 +62,10 @@ func (b *board) epoch(e *train.Epoch) {
 	b.scalar("norm/gradients", step, e.GradNorm)
 	b.scalar("norm/parameters", step, e.ParamNorm)
 	b.scalar("images a second", step, e.ImagesPerS)
+	for _, w := range e.Weights {
+		b.scalar("zero weights (%)/"+w.Name, step, 100*w.Zeros)
+		b.scalar("flipped weights (%)/"+w.Name, step, 100*w.Flips)
+	}
 	for _, l := range e.Layers {
 		b.scalar("agreement (%)/"+l.Name, step, 100*l.Agreement)
 		b.scalar("without target (%)/"+l.Name, step, 100*l.Ignored)

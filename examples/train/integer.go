@@ -21,7 +21,7 @@ func (o *options) checkInteger() error {
 	if o.eval == "" {
 		return errors.New("-integer is for -eval: examples/export makes integers of what was trained")
 	}
-	for _, name := range []string{"arch", "act", "rule", "unweighted", "bn", "dropout", "hidden", "loss", "eval-batch", "fixed-point", "input-max", "input-bits"} {
+	for _, name := range []string{"arch", "act", "rule", "unweighted", "bn", "dropout", "hidden", "weights", "weight-rule", "loss", "eval-batch", "fixed-point", "input-max", "input-bits"} {
 		if o.given[name] {
 			return errors.Errorf("-%s is not for -integer", name)
 		}

@@ -199,7 +199,7 @@ func (o *options) train(ctx context.Context, net *models.Net, p parts, what stri
 		return errors.Errorf("-loss %q: want one of %v", o.loss, lossNames())
 	}
 	steps := p.train.N() / o.batch
-	solver, err := o.solver(steps)
+	solver, err := o.solver(steps, net.LatentNames())
 	if err != nil {
 		return err
 	}
@@ -242,7 +242,7 @@ func (o *options) train(ctx context.Context, net *models.Net, p parts, what stri
 		}
 	}
 	fmt.Fprintf(out, "%s with %s on %s: %d parameters, %d training and %d test images, batch %d, %d epochs\n",
-		o.net.Arch, o.net.Act, o.data.Name, parameters(net), p.train.N(), p.test.N(), o.batch, o.epochs)
+		o.net.Arch, o.net.Units(), o.data.Name, parameters(net), p.train.N(), p.test.N(), o.batch, o.epochs)
 	err = t.Run(ctx)
 	bar.close()
 	if boardErr := board.close(); boardErr != nil && err == nil {
@@ -300,7 +300,7 @@ func (o *options) report(out io.Writer, history []train.Epoch) error {
 	if err != nil {
 		return err
 	}
-	title := fmt.Sprintf("%s, %s on %s", o.net.Arch, o.net.Act, o.data.Name)
+	title := fmt.Sprintf("%s, %s on %s", o.net.Arch, o.net.Units(), o.data.Name)
 	if o.recipe != "" {
 		title = o.recipe
 	}

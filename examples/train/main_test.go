@@ -99,14 +99,20 @@ func TestDigits(t *testing.T) {
 
 // However often a training is interrupted, and wherever, its weights are those of one that was not.
 func TestInterruptedIsUninterrupted(t *testing.T) {
+	for _, more := range []string{"", "-weights sign", "-weights sign-scaled -weight-rule SoftHinge", "-weights ternary", "-weights 3 -opt adam"} {
+		t.Run(more, func(t *testing.T) { interrupted(t, strings.Fields(more)...) })
+	}
+}
+
+func interrupted(t *testing.T, more ...string) {
 	whole := t.TempDir()
-	if _, _, err := program(t, tiny(whole)...); err != nil {
+	if _, _, err := program(t, tiny(whole, more...)...); err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
 	rng := rand.New(rand.NewPCG(1, 2))
 	for n := 0; ; n++ {
-		args := tiny(dir)
+		args := tiny(dir, more...)
 		if n > 0 {
 			args = append(args, "-resume")
 		}
@@ -330,6 +336,7 @@ func TestSetupHasAllThatWeightsDependOn(t *testing.T) {
 		"data": "mnist", "size": "16", "channels": "3", "augment": "true", "validation": "0.1", "crop": "32", "arch": "convnet4", "act": "qrelu", "rule": "SSTE",
 		"unweighted": "true", "bn": "true", "dropout": "0.5", "hidden": "8,8", "loss": "hinge", "opt": "adamw", "lr": "0.5", "wd": "0.5", "momentum": "0.5",
 		"nesterov": "true", "decay-at": "2", "decay": "0.5", "batch": "8", "limit": "99", "seed": "2",
+		"weights": "ternary", "weight-rule": "STE",
 	}
 	setupOf := func(args ...string) string {
 		o := new(options)
@@ -491,6 +498,11 @@ func TestBadInput(t *testing.T) {
 		{"loss turns NaN", tiny(out, "-lr", "1e38", "-act", "relu"), []string{"epoch", "checkpoint"}},
 		{"activation", tiny(out, "-act", "nosuch"), []string{"-act \"nosuch\"", "qrelu"}},
 		{"rule", tiny(out, "-rule", "nosuch"), []string{"nosuch", "SoftHinge"}},
+		{"weights", tiny(out, "-weights", "9"), []string{"-weights", "no weights \"9\"", "ternary"}},
+		{"weight rule", tiny(out, "-weights", "4", "-weight-rule", "nosuch"), []string{"-weight-rule", "nosuch", "SoftHinge"}},
+		{"weight rule alone", tiny(out, "-weight-rule", "STE"), []string{"-weight-rule is for -weights"}},
+		{"weights of two layers", tiny(out, "-weights", "4", "-hidden", "9"), []string{"Weights", "the first and the last"}},
+		{"other weights", tiny(dir, "-resume", "-weights", "4"), []string{"it was written for", "-weights 4"}},
 		{"network", tiny(out, "-arch", "nosuch"), []string{"-arch", "convnet8"}},
 		{"network and size", tiny(out, "-arch", "convnet8", "-hidden", "", "-channels", "3"), []string{"32x32"}},
 		{"solver", tiny(out, "-opt", "nosuch"), []string{"-opt", "rmsprop"}},
@@ -555,7 +567,7 @@ func TestRecipes(t *testing.T) {
 		if _, err := o.net.Activation(); err != nil {
 			t.Errorf("%s: %v", r.name, err)
 		}
-		if _, err := o.solver(100); err != nil {
+		if _, err := o.solver(100, []string{"fc2.weight"}); err != nil {
 			t.Errorf("%s: %v", r.name, err)
 		}
 		if _, ok := setup.Architectures()[o.net.Arch]; !ok {

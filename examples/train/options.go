@@ -10,6 +10,7 @@ import (
 	"github.com/ftprop/ftprop/examples/command"
 	"github.com/ftprop/ftprop/examples/setup"
 	"github.com/ftprop/ftprop/nodes"
+	"github.com/ftprop/ftprop/ops"
 	"github.com/ftprop/ftprop/solvers"
 	"github.com/ftprop/ftprop/train"
 	"github.com/pkg/errors"
@@ -160,8 +161,9 @@ func lossNames() []string {
 	return names
 }
 
-// solver makes the solver with its schedule, for epochs of the given number of steps.
-func (o *options) solver(steps int) (gorgonia.Solver, error) {
+// solver makes the solver with its schedule, for epochs of the given number of steps. Of sign weights it keeps the latent ones in [-1, 1]: beyond, a
+// straight-through estimator that saturates trains them no more.
+func (o *options) solver(steps int, latent []string) (gorgonia.Solver, error) {
 	at, err := decaySteps(o.decayAt, o.epochs, steps)
 	if err != nil {
 		return nil, err
@@ -177,6 +179,13 @@ func (o *options) solver(steps int) (gorgonia.Solver, error) {
 	default:
 		return nil, errors.Errorf("-opt %q: want adam, adamw, sgd or rmsprop", o.opt)
 	}
+	q, err := o.net.Quantiser()
+	if err != nil {
+		return nil, err
+	}
+	if _, signs := q.(ops.SignWeights); signs {
+		s.Solver = &solvers.Clip{Solver: s.Solver, Names: latent}
+	}
 	return s, nil
 }
 
@@ -187,8 +196,12 @@ func (o *options) setup(images string) string {
 	if strings.Contains(decay, "/") { // what the shares are of
 		decay += fmt.Sprintf(" of %d epochs", o.epochs)
 	}
+	weights := ""
+	if o.net.Weights != "" || o.net.WeightRule != "SSTE" { // checkpoints of before there were these flags stay what they are
+		weights = fmt.Sprintf(" -weights %s -weight-rule %s", o.net.Weights, o.net.WeightRule)
+	}
 	return fmt.Sprintf("-data %s (images %s) -size %d -crop %d -channels %d -augment=%v -validation %v -limit %d -arch %s -act %s -rule %s -unweighted=%v -bn=%v -dropout %v -hidden %q "+
 		"-loss %s -opt %s -lr %v -wd %v -momentum %v -nesterov=%v -decay-at %q -decay %v -batch %d -seed %d",
 		o.data.Name, images, o.data.Size, o.data.Crop, o.data.Channels, o.augment, o.validation, o.limit, o.net.Arch, o.net.Act, o.net.Rule, o.net.Unweighted, o.net.BatchNorm, o.net.Dropout, o.net.Hidden,
-		o.loss, o.opt, o.lr, o.wd, o.momentum, o.nesterov, decay, o.gamma, o.batch, o.seed)
+		o.loss, o.opt, o.lr, o.wd, o.momentum, o.nesterov, decay, o.gamma, o.batch, o.seed) + weights
 }

@@ -76,7 +76,21 @@ func recipes() []recipe {
 			out = append(out, recipe{b.name + "-" + a.name, b.about + "; " + a.about, settings(list)})
 		}
 	}
-	return out
+	return append(out, binaryRecipes()...)
+}
+
+// binaryRecipes are trainings with sign weights in all layers but the first and the last. Their settings are ours, with parts of others: no
+// weight decay, which draws latent weights to where their signs are decided by chance; Adam, and latent weights in [-1, 1], as Courbariaux et al. (2016),
+// arXiv:1602.02830, have them; for the residual network scales as in XNOR-Net. The rest is of the paper's trainings with sign activations.
+func binaryRecipes() []recipe {
+	return []recipe{
+		{"convnet4-fashion-binary", "4 layers, Fashion-MNIST; sign weights and activations, settings of ours", settings(
+			"-arch convnet4 -bn true -data fashion-mnist -act sign -rule SSTE -weights sign -weight-rule SSTE -opt adam -lr 1e-3 -batch 64 -epochs 300 -decay-at 199/300,249/300")},
+		{"convnet8-cifar10-binary", "8 layers, CIFAR-10; sign weights and activations, settings of ours", settings(
+			"-arch convnet8 -bn true -data cifar10 -augment true -act sign -rule SSTE -weights sign -weight-rule SSTE -opt adam -lr 1e-3 -batch 64 -epochs 300 -decay-at 199/300,249/300")},
+		{"resnet18-cifar10-binary", "ResNet-18, CIFAR-10; scaled sign weights, sign activations, settings of ours", settings(
+			"-arch resnet18 -data cifar10 -augment true -act sign -rule SSTE -weights sign-scaled -weight-rule SSTE -opt adam -lr 1e-3 -batch 128 -epochs 300 -decay-at 199/300,249/300")},
+	}
 }
 
 func recipeByName(name string) (recipe, error) {

@@ -1,12 +1,18 @@
 package main
 
 import (
+	"bytes"
+	"math"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/ftprop/ftprop/internal/gtest"
+	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/train"
+	"gorgonia.org/tensor"
 )
 
 // What was trained is evaluated by its file alone: neither a default nor a recipe prevails, and a flag that contradicts is an error.
@@ -51,5 +57,65 @@ func TestIgnoredSettings(t *testing.T) {
 	}
 	if _, _, err := program(t, "-recipe", "digits", "-act", "relu", "-epochs", "1", "-out", t.TempDir()); err != nil {
 		t.Error("a recipe's rule beside another activation:", err)
+	}
+}
+
+// Quantised weights are evaluated by their file alone, with what they are trained from or without, and sign weights stay in [-1, 1].
+func TestEvalQuantisedWeights(t *testing.T) {
+	for _, weights := range []string{"sign", "ternary", "4"} {
+		dir := t.TempDir()
+		if out, _, err := program(t, tiny(dir, "-weights", weights, "-opt", "adam", "-lr", "0.5")...); err != nil || !strings.Contains(out, "mlp with sign, weights "+weights+" on digits") {
+			t.Fatal(out, err)
+		}
+		if log := string(read(t, filepath.Join(dir, logFile))); strings.Count(log, `"weights":[{"name":"fc2.weight","weights":256,"zeros":`) != 3 {
+			t.Errorf("%s: no looks at the weights in %s", weights, log)
+		}
+		file := filepath.Join(dir, train.LastFile)
+		want, _, err := program(t, "-eval", file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := read(t, file)
+		id, _, err := models.ReadIdentity(bytes.NewReader(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		net, err := id.New(tensor.Float32, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := net.Load(bytes.NewReader(b)); err != nil {
+			t.Fatal(err)
+		}
+		if names := net.LatentNames(); !slices.Equal(names, []string{"fc2.weight"}) {
+			t.Errorf("%v are quantised", names)
+		}
+		most := 0.0
+		for _, w := range gtest.Floats(t, net.Param("fc2.weight").Value()) {
+			most = math.Max(most, math.Abs(w))
+		}
+		if weights == "sign" && most > 1 {
+			t.Errorf("latent weights up to %v", most)
+		}
+		deployed, err := net.WithoutLatent()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var without bytes.Buffer
+		if err := deployed.Save(&without); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, "deployed.safetensors")
+		if err := os.WriteFile(path, without.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		got, _, err := program(t, "-eval", path, "-weights", weights)
+		if got = strings.Replace(got, path, file, 1); err != nil || got != want {
+			t.Errorf("%s: %s, %v, want %s", weights, got, err, want)
+		}
+		_, _, err = program(t, "-eval", file, "-weights", "8")
+		gtest.WantError(t, weights, err, "-weights QuantWeights{Bits: 8}", "the file says "+id.Weights)
+		_, _, err = program(t, "-eval", file, "-weight-rule", "STE")
+		gtest.WantError(t, weights, err, "-weight-rule STE{}", "SSTE{}")
 	}
 }
