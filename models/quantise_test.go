@@ -96,6 +96,9 @@ func randomise(t testing.TB, net *models.Net, rng *rand.Rand, weight func(fan, r
 // Networks whose weights are small integers times scales lose nothing: integers and Gorgonia's machine compute the same. Factors of normalisations are
 // powers of two, some negative; what is added to sums is any number.
 func TestQuantiseIsExact(t *testing.T) {
+	if gtest.Race {
+		t.Skip("SKIPPED: numbers, not goroutines, are what this is about")
+	}
 	images, differ := 0, 0
 	for name, build := range exported {
 		for _, a := range []ops.Activation{ops.Sign{}, ops.Step01{}, ops.Staircase{Steps: 3}, ops.Staircase{Steps: 5}, ops.Staircase{Steps: 5, Lo: -1, Hi: 1}} {
@@ -135,6 +138,9 @@ func TestQuantiseIsExact(t *testing.T) {
 // Random weights of 16 bits: nearly all images have the logits of the float network, which says that all of their units have its levels (669 of
 // 672 when this was written); of 8 bits most have its class (597: untrained networks are near many thresholds).
 func TestQuantiseIsClose(t *testing.T) {
+	if gtest.Race {
+		t.Skip("SKIPPED: numbers, not goroutines, are what this is about")
+	}
 	images, differ, sameLogits, sameClasses := 0, 0, 0, 0
 	for _, build := range exported {
 		for _, a := range []ops.Activation{ops.Sign{}, ops.Step01{}, ops.Staircase{Steps: 3}, ops.Staircase{Steps: 5, Lo: -1, Hi: 1}} {
