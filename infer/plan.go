@@ -121,15 +121,7 @@ func (p *planner) want() {
 					p.wanted[t.From][plain] = p.wanted[t.From][plain] || alone
 					continue
 				}
-				v := p.known[t.From]
-				e := plain
-				switch {
-				case p.binary[t.From] && v.C >= leastChannels && isSigns(t.Product):
-					e = bits
-				case !p.set.Wide && v.Max > tile.MaxInput:
-					e = split
-				}
-				p.wanted[t.From][e] = true
+				p.wanted[t.From][p.encodingOf(t)] = true
 				pad := &p.pads[t.From]
 				pad[0], pad[1] = max(pad[0], t.Product.Pad[0]), max(pad[1], t.Product.Pad[1])
 			}
@@ -148,6 +140,18 @@ func (p *planner) want() {
 		p.settle(i + 1)
 	}
 	p.settle(0)
+}
+
+// encodingOf is what the kernels of a product read.
+func (p *planner) encodingOf(t intnet.Term) encoding {
+	v := p.known[t.From]
+	switch {
+	case p.binary[t.From] && v.C >= leastChannels && isSigns(t.Product):
+		return bits
+	case !p.set.Wide && v.Max > tile.MaxInput:
+		return split
+	}
+	return plain
 }
 
 // settle gives a value of which no reader wants a particular encoding one, and the split form the plain one that it is made of.
@@ -246,16 +250,13 @@ func (p *planner) units(s *intnet.Sum) (*units, error) {
 	var known []intnet.Value
 	var in []*layout
 	for _, t := range s.Terms {
-		f, l := p.forms[t.From], (*layout)(nil)
+		f := p.forms[t.From]
+		l := f[plain]
 		switch {
-		case t.Product == nil && f[plain] != nil:
-			l = f[plain]
-		case f[bits] != nil && (t.Product == nil || isSigns(t.Product)):
+		case t.Product != nil:
+			l = f[p.encodingOf(t)]
+		case l == nil: // a shortcut reads what there is
 			l = f[bits]
-		case f[split] != nil:
-			l = f[split]
-		default:
-			l = f[plain]
 		}
 		known, in = append(known, p.known[t.From]), append(in, l)
 	}
