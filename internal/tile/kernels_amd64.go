@@ -65,6 +65,11 @@ var kernelsAVX2 = [2][MaxPixels + 1]func(t *Tile, vectors int){
 	Bits:  {2: bitsAVX2_2, 1: bitsAVX2_1},
 }
 
+var pixelsAVXVNNI = []int{6, 4, 2, 1}
+
+// bytesAVXVNNI is by pixels.
+var bytesAVXVNNI = [MaxPixels + 1]func(t *Tile, vectors int){6: bytesAVXVNNI_6, 4: bytesAVXVNNI_4, 2: bytesAVXVNNI_2, 1: bytesAVXVNNI_1}
+
 //go:noescape
 func bytesAVX512_1x8(t *Tile)
 
@@ -175,6 +180,18 @@ func bitsAVX2_2(t *Tile, vectors int)
 
 //go:noescape
 func bitsAVX2_1(t *Tile, vectors int)
+
+//go:noescape
+func bytesAVXVNNI_6(t *Tile, vectors int)
+
+//go:noescape
+func bytesAVXVNNI_4(t *Tile, vectors int)
+
+//go:noescape
+func bytesAVXVNNI_2(t *Tile, vectors int)
+
+//go:noescape
+func bytesAVXVNNI_1(t *Tile, vectors int)
 
 //go:noescape
 func poolAVX2(p *Pool)

@@ -299,21 +299,14 @@ func finishAVX2(t tile, at, row reg.Register, sums halfVectors) {
 	}
 	JMP(LabelRef("done"))
 
-	// The level of a sum that reaches all thresholds, less a step for each that it misses.
+	// A step for each threshold of a level, less one for each that the sum misses. All is below 1<<8, so that numbers of 16 bits multiply it.
 	Label("levels")
-	step, top := YMM(), YMM()
-	VPBROADCASTD(t.at(fieldSteps), top)
-	VPBROADCASTD(t.at(fieldStep), step)
-	VPMULLD(step, top, top)
-	base := YMM()
-	VPBROADCASTD(t.at(fieldBase), base)
-	VPADDD(base, top, top)
 	for p := range sums {
 		thresholds, n := thresholdsOf(p), load(t.at(fieldSteps))
 		var levels [halves]reg.VecVirtual
 		for h := range levels {
 			levels[h] = YMM()
-			VPXOR(levels[h], levels[h], levels[h])
+			VPBROADCASTD(t.at(fieldSteps), levels[h])
 		}
 		next := fmt.Sprintf("step%d", p)
 		Label(next)
@@ -323,9 +316,13 @@ func finishAVX2(t tile, at, row reg.Register, sums halfVectors) {
 		ADDQ(row, thresholds)
 		DECQ(n)
 		JNZ(LabelRef(next))
+		// A pixel at a time, from memory: the sums of others leave few registers.
+		step, base := YMM(), YMM()
+		VPBROADCASTD(t.at(fieldStep), step)
+		VPBROADCASTD(t.at(fieldBase), base)
 		for _, level := range levels {
-			VPMULLD(step, level, level)
-			VPADDD(top, level, level)
+			VPMADDWD(step, level, level)
+			VPADDD(base, level, level)
 		}
 		low, high := levels[0], levels[1]
 		VPACKSSDW(high, low, low)           // of each lane's four numbers

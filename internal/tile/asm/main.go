@@ -4,6 +4,7 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	"go/format"
 	"os"
@@ -93,16 +94,22 @@ func main() {
 			avx2(op, pixels)
 		}
 	}
+	for _, pixels := range avxvnniPixels {
+		avxvnni(pixels)
+	}
 	pool()
 	source, err := format.Source([]byte(table()))
 	if err == nil {
 		err = os.WriteFile("../kernels_amd64.go", source, 0o644)
 	}
+	if err == nil {
+		Generate()
+		err = vex(flag.Lookup("out").Value.String())
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	Generate()
 }
 
 // table is the Go file that declares the kernels and lists them.
@@ -150,6 +157,11 @@ func table() string {
 		}
 		p("},\n")
 	}
+	p("}\n\nvar pixelsAVXVNNI = []int{%s}\n\n", numbers(avxvnniPixels))
+	p("// bytesAVXVNNI is by pixels.\nvar bytesAVXVNNI = [MaxPixels + 1]func(t *Tile, vectors int){")
+	for i, pixels := range avxvnniPixels {
+		p("%s%d: %s", comma(i), pixels, avxvnniName(pixels))
+	}
 	p("}\n")
 	for _, op := range ops {
 		for vectors := 1; vectors <= maxVectors; vectors++ {
@@ -162,6 +174,9 @@ func table() string {
 		for _, pixels := range avx2Pixels[op] {
 			p("\n//go:noescape\nfunc %s(t *Tile, vectors int)\n", avx2Name(op, pixels))
 		}
+	}
+	for _, pixels := range avxvnniPixels {
+		p("\n//go:noescape\nfunc %s(t *Tile, vectors int)\n", avxvnniName(pixels))
 	}
 	p("\n//go:noescape\nfunc poolAVX2(p *Pool)\n")
 	return s.String()
