@@ -27,16 +27,16 @@ var avx512 = Set{
 
 // avxvnni is for processors that have the instruction of VNNI for bytes, but not AVX-512. They count bits as AVX2 does.
 var avxvnni = Set{
-	Name: "AVX-VNNI", Wide: true,
-	pixels: [2][MaxVectors + 1][]int{Bytes: each(pixelsAVXVNNI), Bits: each(pixelsAVX2[Bits])},
-	kernel: func(op Op, vectors, pixels int) Kernel { return tableAVXVNNI[op][vectors][pixels] },
+	Name: "AVX-VNNI", Wide: true, BitRows: true,
+	pixels: [2][MaxVectors + 1][]int{Bytes: each(bytesPixelsAVXVNNI), Bits: each(bitsPixelsAVX2)},
+	kernel: func(op Op, vectors, pixels int) Kernel { return kernelsAVXVNNI[op][vectors][pixels] },
 	pool:   poolAVX2,
 }
 
 var avx2 = Set{
-	Name:   "AVX2",
-	pixels: [2][MaxVectors + 1][]int{Bytes: each(pixelsAVX2[Bytes]), Bits: each(pixelsAVX2[Bits])},
-	kernel: func(op Op, vectors, pixels int) Kernel { return tableAVX2[op][vectors][pixels] },
+	Name: "AVX2", BitRows: true,
+	pixels: [2][MaxVectors + 1][]int{Bytes: each(bytesPixelsAVX2), Bits: each(bitsPixelsAVX2)},
+	kernel: func(op Op, vectors, pixels int) Kernel { return kernelsAVX2[op][vectors][pixels] },
 	pool:   poolAVX2,
 }
 
@@ -48,15 +48,19 @@ func each(pixels []int) (all [MaxVectors + 1][]int) {
 	return all
 }
 
-// tableAVX2 and tableAVXVNNI are for the kernels that are told the number of vectors.
+// The kernels by op, vectors and pixels.
 var (
-	tableAVX2    = toldVectors(kernelsAVX2)
-	tableAVXVNNI = toldVectors([2][MaxPixels + 1]func(t *Tile, vectors int){Bytes: bytesAVXVNNI, Bits: kernelsAVX2[Bits]})
+	kernelsAVX2    = withBits(bytesAVX2)
+	kernelsAVXVNNI = withBits(bytesAVXVNNI)
 )
 
-func toldVectors(kernels [2][MaxPixels + 1]func(t *Tile, vectors int)) [2][MaxVectors + 1][MaxPixels + 1]Kernel {
+// withBits returns kernels for Bytes, which are told the number of vectors, and those of AVX2 for Bits.
+func withBits(bytes [MaxPixels + 1]func(t *Tile, vectors int)) [2][MaxVectors + 1][MaxPixels + 1]Kernel {
 	return kernelTable(func(op Op, vectors, pixels int) Kernel {
-		f := kernels[op][pixels]
+		if op == Bits {
+			return bitsAVX2[vectors][pixels]
+		}
+		f := bytes[pixels]
 		return func(t *Tile) { f(t, vectors) }
 	})
 }

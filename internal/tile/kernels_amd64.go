@@ -57,18 +57,25 @@ var kernelsAVX512 = [2][MaxVectors + 1][MaxPixels + 1]Kernel{
 	},
 }
 
-var pixelsAVX2 = [2][]int{Bytes: {3, 2, 1}, Bits: {2, 1}}
+var (
+	bytesPixelsAVX2    = []int{3, 2, 1}
+	bytesPixelsAVXVNNI = []int{6, 4, 2, 1}
+	bitsPixelsAVX2     = []int{4, 2, 1}
+)
 
-// kernelsAVX2 is by op and pixels.
-var kernelsAVX2 = [2][MaxPixels + 1]func(t *Tile, vectors int){
-	Bytes: {3: bytesAVX2_3, 2: bytesAVX2_2, 1: bytesAVX2_1},
-	Bits:  {2: bitsAVX2_2, 1: bitsAVX2_1},
-}
-
-var pixelsAVXVNNI = []int{6, 4, 2, 1}
+// bytesAVX2 is by pixels.
+var bytesAVX2 = [MaxPixels + 1]func(t *Tile, vectors int){3: bytesAVX2_3, 2: bytesAVX2_2, 1: bytesAVX2_1}
 
 // bytesAVXVNNI is by pixels.
 var bytesAVXVNNI = [MaxPixels + 1]func(t *Tile, vectors int){6: bytesAVXVNNI_6, 4: bytesAVXVNNI_4, 2: bytesAVXVNNI_2, 1: bytesAVXVNNI_1}
+
+// bitsAVX2 is by vectors and pixels.
+var bitsAVX2 = [MaxVectors + 1][MaxPixels + 1]Kernel{
+	1: {4: bitsAVX2_1x4, 2: bitsAVX2_1x2, 1: bitsAVX2_1x1},
+	2: {4: bitsAVX2_2x4, 2: bitsAVX2_2x2, 1: bitsAVX2_2x1},
+	3: {4: bitsAVX2_3x4, 2: bitsAVX2_3x2, 1: bitsAVX2_3x1},
+	4: {4: bitsAVX2_4x4, 2: bitsAVX2_4x2, 1: bitsAVX2_4x1},
+}
 
 //go:noescape
 func bytesAVX512_1x8(t *Tile)
@@ -176,10 +183,40 @@ func bytesAVX2_2(t *Tile, vectors int)
 func bytesAVX2_1(t *Tile, vectors int)
 
 //go:noescape
-func bitsAVX2_2(t *Tile, vectors int)
+func bitsAVX2_1x4(t *Tile)
 
 //go:noescape
-func bitsAVX2_1(t *Tile, vectors int)
+func bitsAVX2_1x2(t *Tile)
+
+//go:noescape
+func bitsAVX2_1x1(t *Tile)
+
+//go:noescape
+func bitsAVX2_2x4(t *Tile)
+
+//go:noescape
+func bitsAVX2_2x2(t *Tile)
+
+//go:noescape
+func bitsAVX2_2x1(t *Tile)
+
+//go:noescape
+func bitsAVX2_3x4(t *Tile)
+
+//go:noescape
+func bitsAVX2_3x2(t *Tile)
+
+//go:noescape
+func bitsAVX2_3x1(t *Tile)
+
+//go:noescape
+func bitsAVX2_4x4(t *Tile)
+
+//go:noescape
+func bitsAVX2_4x2(t *Tile)
+
+//go:noescape
+func bitsAVX2_4x1(t *Tile)
 
 //go:noescape
 func bytesAVXVNNI_6(t *Tile, vectors int)

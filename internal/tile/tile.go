@@ -84,6 +84,8 @@ type Kernel func(t *Tile)
 type Set struct {
 	Name string
 	Wide bool // Bytes is exact for all inputs and weights, whatever Flush is
+	// BitRows says that the weights of Bits are a row for each byte of the inputs, not for each word: see WeightAt.
+	BitRows bool
 	// pixels says for which numbers of pixels there is a kernel, by op and vectors, the largest first; the last is 1.
 	pixels [2][MaxVectors + 1][]int
 	kernel func(op Op, vectors, pixels int) Kernel
@@ -92,6 +94,14 @@ type Set struct {
 
 // Pixels returns the numbers of pixels for which there are kernels, the largest first. The last is 1.
 func (s *Set) Pixels(op Op, vectors int) []int { return s.pixels[op][vectors] }
+
+// WeightAt is where the byte that byte i of a pixel's inputs meets lies in the weights of output o, for a number of vectors.
+func (s *Set) WeightAt(op Op, vectors, i, o int) int {
+	if op == Bits && s.BitRows {
+		return i*vectors*Lanes + o
+	}
+	return (i/4*vectors*Lanes+o)*4 + i%4
+}
 
 // Kernel returns the kernel for a number of vectors, and a number of pixels among Pixels.
 func (s *Set) Kernel(op Op, vectors, pixels int) Kernel { return s.kernel(op, vectors, pixels) }

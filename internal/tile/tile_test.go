@@ -186,6 +186,18 @@ func (j job) thresholdsAtSums(t *Tile) {
 	}
 }
 
+// arrange puts the weights, which are as the portable set's, where a set has them.
+func (j job) arrange(t *Tile, s *Set) {
+	outputs, inputs := j.vectors*Lanes, 4*j.segments*j.words
+	w := list[byte](t.W, inputs*outputs)
+	from := bytes.Clone(w)
+	for i := range inputs {
+		for o := range outputs {
+			w[s.WeightAt(j.op, j.vectors, i, o)] = from[portable.WeightAt(j.op, j.vectors, i, o)]
+		}
+	}
+}
+
 // compare runs the job with a set and with the portable one.
 func (j job) compare(t *testing.T, s *Set, mem memory) {
 	t.Helper()
@@ -198,6 +210,7 @@ func (j job) compare(t *testing.T, s *Set, mem memory) {
 			out[i] ^= 0xff
 		}
 	}
+	j.arrange(tile, s)
 	s.Kernel(j.op, j.vectors, j.pixels)(tile)
 	for p := range outs {
 		if !bytes.Equal(outs[p], want[p]) {
@@ -292,6 +305,13 @@ func TestResults(t *testing.T) {
 		}
 
 		tile.Mode, tile.Out[0], tile.Mul, tile.Add[0] = Sums, unsafe.Pointer(&sums), nil, nil
+		var rows [words * 4 * Lanes]uint8
+		for o := range Lanes {
+			for i, w := range weights[0][o] {
+				rows[s.WeightAt(Bits, 1, i, o)] = uint8(w)
+			}
+		}
+		tile.W = unsafe.Pointer(&rows)
 		s.Kernel(Bits, 1, 1)(tile)
 		for o := range Lanes {
 			different := 0

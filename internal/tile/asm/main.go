@@ -82,6 +82,7 @@ func load(m Mem) reg.GPVirtual {
 func main() {
 	ConstraintExpr("amd64")
 	avx2Constants()
+	differingConstant()
 	for _, op := range ops {
 		for vectors := 1; vectors <= maxVectors; vectors++ {
 			for _, pixels := range avx512Pixels[vectors] {
@@ -89,9 +90,12 @@ func main() {
 			}
 		}
 	}
-	for _, op := range ops {
-		for _, pixels := range avx2Pixels[op] {
-			avx2(op, pixels)
+	for _, pixels := range avx2Pixels {
+		avx2(pixels)
+	}
+	for vectors := 1; vectors <= maxVectors; vectors++ {
+		for _, pixels := range bitsPixels {
+			avx2Bits(vectors, pixels)
 		}
 	}
 	for _, pixels := range avxvnniPixels {
@@ -145,22 +149,24 @@ func table() string {
 		}
 		p("\t},\n")
 	}
-	p("}\n\nvar pixelsAVX2 = [2][]int{")
-	for i, op := range ops {
-		p("%s%s: {%s}", comma(i), op.title, numbers(avx2Pixels[op]))
+	p("}\n\nvar (\n\tbytesPixelsAVX2 = []int{%s}\n\tbytesPixelsAVXVNNI = []int{%s}\n\tbitsPixelsAVX2 = []int{%s}\n)\n\n",
+		numbers(avx2Pixels), numbers(avxvnniPixels), numbers(bitsPixels))
+	toldVectors := func(set string, pixels []int, name func(pixels int) string) {
+		p("// bytes%s is by pixels.\nvar bytes%s = [MaxPixels + 1]func(t *Tile, vectors int){", set, set)
+		for i, pixels := range pixels {
+			p("%s%d: %s", comma(i), pixels, name(pixels))
+		}
+		p("}\n\n")
 	}
-	p("}\n\n// kernelsAVX2 is by op and pixels.\nvar kernelsAVX2 = [2][MaxPixels + 1]func(t *Tile, vectors int){\n")
-	for _, op := range ops {
-		p("\t%s: {", op.title)
-		for i, pixels := range avx2Pixels[op] {
-			p("%s%d: %s", comma(i), pixels, avx2Name(op, pixels))
+	toldVectors("AVX2", avx2Pixels, avx2Name)
+	toldVectors(vexSet, avxvnniPixels, avxvnniName)
+	p("// bitsAVX2 is by vectors and pixels.\nvar bitsAVX2 = [MaxVectors + 1][MaxPixels + 1]Kernel{\n")
+	for vectors := 1; vectors <= maxVectors; vectors++ {
+		p("\t%d: {", vectors)
+		for i, pixels := range bitsPixels {
+			p("%s%d: %s", comma(i), pixels, bitsName(vectors, pixels))
 		}
 		p("},\n")
-	}
-	p("}\n\nvar pixelsAVXVNNI = []int{%s}\n\n", numbers(avxvnniPixels))
-	p("// bytesAVXVNNI is by pixels.\nvar bytesAVXVNNI = [MaxPixels + 1]func(t *Tile, vectors int){")
-	for i, pixels := range avxvnniPixels {
-		p("%s%d: %s", comma(i), pixels, avxvnniName(pixels))
 	}
 	p("}\n")
 	for _, op := range ops {
@@ -170,9 +176,12 @@ func table() string {
 			}
 		}
 	}
-	for _, op := range ops {
-		for _, pixels := range avx2Pixels[op] {
-			p("\n//go:noescape\nfunc %s(t *Tile, vectors int)\n", avx2Name(op, pixels))
+	for _, pixels := range avx2Pixels {
+		p("\n//go:noescape\nfunc %s(t *Tile, vectors int)\n", avx2Name(pixels))
+	}
+	for vectors := 1; vectors <= maxVectors; vectors++ {
+		for _, pixels := range bitsPixels {
+			p("\n//go:noescape\nfunc %s(t *Tile)\n", bitsName(vectors, pixels))
 		}
 	}
 	for _, pixels := range avxvnniPixels {
