@@ -96,10 +96,10 @@ func newProduct(set *tile.Set, p *intnet.Product, in *layout, out intnet.Shape) 
 			q.constant[o] = (int32(in.of.Min)-int32(in.of.Zero))*sum + q.factor*ones
 		}
 	}
-	x := max(1, int32(in.of.Max))
-	if in.encoding == split {
-		x = (x + 1) / 2
+	if in.encoding == int16s {
+		q.op = tile.Int16
 	}
+	x := max(1, int32(in.of.Max))
 	q.flush = max(1, int64(math.MaxInt16/(2*x*most)))
 	for _, b := range blocks(p.Out) {
 		q.weights = append(q.weights, q.pack(set, p, b, weight))
@@ -145,10 +145,9 @@ func (q *product) pack(set *tile.Set, p *intnet.Product, b block, weight func(o,
 				switch in.encoding {
 				case plain:
 					out[place(at+c, o)] = byte(w)
-				case split:
-					for i := at + 2*c; i < at+2*c+2; i++ {
-						out[place(i, o)] = byte(w)
-					}
+				case int16s:
+					i := at + 2*c
+					out[place(i, o)], out[place(i+1, o)] = byte(w), byte(w>>7)
 				case bits:
 					if i := at + c/8; w > 0 {
 						out[place(i, o)] |= 1 << (c % 8)

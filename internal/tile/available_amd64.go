@@ -20,7 +20,7 @@ func available() (sets []*Set) {
 
 var avx512 = Set{
 	Name: "AVX-512 VNNI", Wide: true,
-	pixels: [2][MaxVectors + 1][]int{pixelsAVX512, pixelsAVX512},
+	pixels: [Ops][MaxVectors + 1][]int{Bytes: pixelsAVX512, Bits: pixelsAVX512},
 	kernel: func(op Op, vectors, pixels int) Kernel { return kernelsAVX512[op][vectors][pixels] },
 	pool:   poolAVX2,
 }
@@ -28,39 +28,34 @@ var avx512 = Set{
 // avxvnni is for processors that have the instruction of VNNI for bytes, but not AVX-512. They count bits as AVX2 does.
 var avxvnni = Set{
 	Name: "AVX-VNNI", Wide: true, BitRows: true,
-	pixels: [2][MaxVectors + 1][]int{Bytes: each(bytesPixelsAVXVNNI), Bits: each(bitsPixelsAVX2)},
+	pixels: [Ops][MaxVectors + 1][]int{Bytes: each(exactPixelsAVX2), Bits: each(bitsPixelsAVX2)},
 	kernel: func(op Op, vectors, pixels int) Kernel { return kernelsAVXVNNI[op][vectors][pixels] },
 	pool:   poolAVX2,
 }
 
 var avx2 = Set{
 	Name: "AVX2", BitRows: true,
-	pixels: [2][MaxVectors + 1][]int{Bytes: each(bytesPixelsAVX2), Bits: each(bitsPixelsAVX2)},
+	pixels: [Ops][MaxVectors + 1][]int{Bytes: each(bytesPixelsAVX2), Bits: each(bitsPixelsAVX2), Int16: each(exactPixelsAVX2)},
 	kernel: func(op Op, vectors, pixels int) Kernel { return kernelsAVX2[op][vectors][pixels] },
 	pool:   poolAVX2,
 }
 
-// each is the same numbers of pixels for all numbers of vectors.
-func each(pixels []int) (all [MaxVectors + 1][]int) {
-	for vectors := 1; vectors <= MaxVectors; vectors++ {
-		all[vectors] = pixels
-	}
-	return all
-}
-
 // The kernels by op, vectors and pixels.
 var (
-	kernelsAVX2    = withBits(bytesAVX2)
-	kernelsAVXVNNI = withBits(bytesAVXVNNI)
+	kernelsAVX2    = withBits(told{Bytes: bytesAVX2, Int16: int16AVX2})
+	kernelsAVXVNNI = withBits(told{Bytes: bytesAVXVNNI})
 )
 
-// withBits returns kernels for Bytes, which are told the number of vectors, and those of AVX2 for Bits.
-func withBits(bytes [MaxPixels + 1]func(t *Tile, vectors int)) [2][MaxVectors + 1][MaxPixels + 1]Kernel {
+// told is kernels that are told the number of vectors, by op and pixels.
+type told [Ops][MaxPixels + 1]func(t *Tile, vectors int)
+
+// withBits returns kernels, those of AVX2 for Bits among them.
+func withBits(kernels told) [Ops][MaxVectors + 1][MaxPixels + 1]Kernel {
 	return kernelTable(func(op Op, vectors, pixels int) Kernel {
 		if op == Bits {
 			return bitsAVX2[vectors][pixels]
 		}
-		f := bytes[pixels]
+		f := kernels[op][pixels]
 		return func(t *Tile) { f(t, vectors) }
 	})
 }

@@ -42,7 +42,7 @@ var (
 var pixelsAVX512 = [MaxVectors + 1][]int{nil, {8, 4, 2, 1}, {8, 4, 2, 1}, {8, 4, 2, 1}, {6, 4, 2, 1}}
 
 // kernelsAVX512 is by op, vectors and pixels.
-var kernelsAVX512 = [2][MaxVectors + 1][MaxPixels + 1]Kernel{
+var kernelsAVX512 = [Ops][MaxVectors + 1][MaxPixels + 1]Kernel{
 	Bytes: {
 		1: {8: bytesAVX512_1x8, 4: bytesAVX512_1x4, 2: bytesAVX512_1x2, 1: bytesAVX512_1x1},
 		2: {8: bytesAVX512_2x8, 4: bytesAVX512_2x4, 2: bytesAVX512_2x2, 1: bytesAVX512_2x1},
@@ -58,9 +58,9 @@ var kernelsAVX512 = [2][MaxVectors + 1][MaxPixels + 1]Kernel{
 }
 
 var (
-	bytesPixelsAVX2    = []int{3, 2, 1}
-	bytesPixelsAVXVNNI = []int{6, 4, 2, 1}
-	bitsPixelsAVX2     = []int{4, 2, 1}
+	bytesPixelsAVX2 = []int{3, 2, 1}
+	exactPixelsAVX2 = []int{6, 4, 2, 1}
+	bitsPixelsAVX2  = []int{4, 2, 1}
 )
 
 // bytesAVX2 is by pixels.
@@ -68,6 +68,9 @@ var bytesAVX2 = [MaxPixels + 1]func(t *Tile, vectors int){3: bytesAVX2_3, 2: byt
 
 // bytesAVXVNNI is by pixels.
 var bytesAVXVNNI = [MaxPixels + 1]func(t *Tile, vectors int){6: bytesAVXVNNI_6, 4: bytesAVXVNNI_4, 2: bytesAVXVNNI_2, 1: bytesAVXVNNI_1}
+
+// int16AVX2 is by pixels.
+var int16AVX2 = [MaxPixels + 1]func(t *Tile, vectors int){6: int16AVX2_6, 4: int16AVX2_4, 2: int16AVX2_2, 1: int16AVX2_1}
 
 // bitsAVX2 is by vectors and pixels.
 var bitsAVX2 = [MaxVectors + 1][MaxPixels + 1]Kernel{
@@ -222,13 +225,25 @@ func bitsAVX2_4x1(t *Tile)
 func bytesAVXVNNI_6(t *Tile, vectors int)
 
 //go:noescape
+func int16AVX2_6(t *Tile, vectors int)
+
+//go:noescape
 func bytesAVXVNNI_4(t *Tile, vectors int)
+
+//go:noescape
+func int16AVX2_4(t *Tile, vectors int)
 
 //go:noescape
 func bytesAVXVNNI_2(t *Tile, vectors int)
 
 //go:noescape
+func int16AVX2_2(t *Tile, vectors int)
+
+//go:noescape
 func bytesAVXVNNI_1(t *Tile, vectors int)
+
+//go:noescape
+func int16AVX2_1(t *Tile, vectors int)
 
 //go:noescape
 func poolAVX2(p *Pool)

@@ -19028,6 +19028,653 @@ done:
 	VZEROUPPER
 	RET
 
+// func int16AVX2_6(t *byte, vectors int)
+// Requires: AVX, AVX2
+TEXT ·int16AVX2_6(SB), NOSPLIT, $0-16
+	MOVQ t+0(FP), AX
+	MOVQ vectors+8(FP), CX
+	SHLQ $0x06, CX
+	XORQ DX, DX
+	MOVQ (AX), BX
+	MOVQ 8(AX), SI
+	MOVQ 16(AX), DI
+	MOVQ 24(AX), R8
+	MOVQ 32(AX), R9
+	MOVQ 40(AX), R10
+
+vector:
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	VPXOR Y8, Y8, Y8
+	VPXOR Y9, Y9, Y9
+	VPXOR Y10, Y10, Y10
+	VPXOR Y11, Y11, Y11
+	MOVQ  264(AX), R11
+	ADDQ  DX, R11
+	MOVQ  272(AX), R14
+	MOVQ  280(AX), R15
+
+segment:
+	MOVQ (R14), R12
+	ADDQ $0x08, R14
+	MOVQ 288(AX), R13
+	SUBQ $0x02, R13
+	JL   rest
+
+words:
+	VMOVDQU      (R11), Y12
+	VMOVDQU      32(R11), Y13
+	ADDQ         CX, R11
+	VPBROADCASTD (BX)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y0, Y0
+	VPMADDWD     Y13, Y14, Y14
+	VPADDD       Y14, Y1, Y1
+	VPBROADCASTD (SI)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y2, Y2
+	VPMADDWD     Y13, Y14, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD (DI)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y4, Y4
+	VPMADDWD     Y13, Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VPBROADCASTD (R8)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y6, Y6
+	VPMADDWD     Y13, Y14, Y14
+	VPADDD       Y14, Y7, Y7
+	VPBROADCASTD (R9)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y8, Y8
+	VPMADDWD     Y13, Y14, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD (R10)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y12
+	VPADDD       Y12, Y10, Y10
+	VPMADDWD     Y13, Y14, Y12
+	VPADDD       Y12, Y11, Y11
+	VMOVDQU      (R11), Y12
+	VMOVDQU      32(R11), Y13
+	ADDQ         CX, R11
+	VPBROADCASTD 4(BX)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y0, Y0
+	VPMADDWD     Y13, Y14, Y14
+	VPADDD       Y14, Y1, Y1
+	VPBROADCASTD 4(SI)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y2, Y2
+	VPMADDWD     Y13, Y14, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD 4(DI)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y4, Y4
+	VPMADDWD     Y13, Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VPBROADCASTD 4(R8)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y6, Y6
+	VPMADDWD     Y13, Y14, Y14
+	VPADDD       Y14, Y7, Y7
+	VPBROADCASTD 4(R9)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y8, Y8
+	VPMADDWD     Y13, Y14, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD 4(R10)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y12
+	VPADDD       Y12, Y10, Y10
+	VPMADDWD     Y13, Y14, Y12
+	VPADDD       Y12, Y11, Y11
+	ADDQ         $0x08, R12
+	SUBQ         $0x02, R13
+	JGE          words
+
+rest:
+	ADDQ $0x02, R13
+	JZ   next
+
+word:
+	VMOVDQU      (R11), Y12
+	VMOVDQU      32(R11), Y13
+	ADDQ         CX, R11
+	VPBROADCASTD (BX)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y0, Y0
+	VPMADDWD     Y13, Y14, Y14
+	VPADDD       Y14, Y1, Y1
+	VPBROADCASTD (SI)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y2, Y2
+	VPMADDWD     Y13, Y14, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD (DI)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y4, Y4
+	VPMADDWD     Y13, Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VPBROADCASTD (R8)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y6, Y6
+	VPMADDWD     Y13, Y14, Y14
+	VPADDD       Y14, Y7, Y7
+	VPBROADCASTD (R9)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y8, Y8
+	VPMADDWD     Y13, Y14, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD (R10)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y12
+	VPADDD       Y12, Y10, Y10
+	VPMADDWD     Y13, Y14, Y12
+	VPADDD       Y12, Y11, Y11
+	ADDQ         $0x04, R12
+	DECQ         R13
+	JNZ          word
+
+next:
+	DECQ    R15
+	JNZ     segment
+	MOVQ    256(AX), R11
+	TESTQ   R11, R11
+	JZ      multiplied
+	VMOVDQU (R11)(DX*1), Y12
+	VPMULLD Y12, Y0, Y0
+	VPMULLD Y12, Y2, Y2
+	VPMULLD Y12, Y4, Y4
+	VPMULLD Y12, Y6, Y6
+	VPMULLD Y12, Y8, Y8
+	VPMULLD Y12, Y10, Y10
+	VMOVDQU 32(R11)(DX*1), Y12
+	VPMULLD Y12, Y1, Y1
+	VPMULLD Y12, Y3, Y3
+	VPMULLD Y12, Y5, Y5
+	VPMULLD Y12, Y7, Y7
+	VPMULLD Y12, Y9, Y9
+	VPMULLD Y12, Y11, Y11
+
+multiplied:
+	MOVQ      392(AX), R11
+	TESTQ     R11, R11
+	JZ        noShortcuts
+	ADDQ      DX, R11
+	VMOVDQU   (R11), Y12
+	VMOVDQU   32(R11), Y13
+	CMPQ      400(AX), $0x00
+	JNE       shortBits
+	MOVQ      DX, R11
+	SHRQ      $0x02, R11
+	ADDQ      328(AX), R11
+	VPMOVZXBD (R11), Y14
+	VPMULLD   Y12, Y14, Y14
+	VPADDD    Y14, Y0, Y0
+	VPMOVZXBD 8(R11), Y14
+	VPMULLD   Y13, Y14, Y14
+	VPADDD    Y14, Y1, Y1
+	MOVQ      DX, R11
+	SHRQ      $0x02, R11
+	ADDQ      336(AX), R11
+	VPMOVZXBD (R11), Y14
+	VPMULLD   Y12, Y14, Y14
+	VPADDD    Y14, Y2, Y2
+	VPMOVZXBD 8(R11), Y14
+	VPMULLD   Y13, Y14, Y14
+	VPADDD    Y14, Y3, Y3
+	MOVQ      DX, R11
+	SHRQ      $0x02, R11
+	ADDQ      344(AX), R11
+	VPMOVZXBD (R11), Y14
+	VPMULLD   Y12, Y14, Y14
+	VPADDD    Y14, Y4, Y4
+	VPMOVZXBD 8(R11), Y14
+	VPMULLD   Y13, Y14, Y14
+	VPADDD    Y14, Y5, Y5
+	MOVQ      DX, R11
+	SHRQ      $0x02, R11
+	ADDQ      352(AX), R11
+	VPMOVZXBD (R11), Y14
+	VPMULLD   Y12, Y14, Y14
+	VPADDD    Y14, Y6, Y6
+	VPMOVZXBD 8(R11), Y14
+	VPMULLD   Y13, Y14, Y14
+	VPADDD    Y14, Y7, Y7
+	MOVQ      DX, R11
+	SHRQ      $0x02, R11
+	ADDQ      360(AX), R11
+	VPMOVZXBD (R11), Y14
+	VPMULLD   Y12, Y14, Y14
+	VPADDD    Y14, Y8, Y8
+	VPMOVZXBD 8(R11), Y14
+	VPMULLD   Y13, Y14, Y14
+	VPADDD    Y14, Y9, Y9
+	MOVQ      DX, R11
+	SHRQ      $0x02, R11
+	ADDQ      368(AX), R11
+	VPMOVZXBD (R11), Y14
+	VPMULLD   Y12, Y14, Y14
+	VPADDD    Y14, Y10, Y10
+	VPMOVZXBD 8(R11), Y12
+	VPMULLD   Y13, Y12, Y12
+	VPADDD    Y12, Y11, Y11
+	JMP       noShortcuts
+
+shortBits:
+	MOVQ         DX, R11
+	SHRQ         $0x05, R11
+	ADDQ         328(AX), R11
+	VPBROADCASTB (R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y12, Y14, Y14
+	VPADDD       Y14, Y0, Y0
+	VPBROADCASTB 1(R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y13, Y14, Y14
+	VPADDD       Y14, Y1, Y1
+	MOVQ         DX, R11
+	SHRQ         $0x05, R11
+	ADDQ         336(AX), R11
+	VPBROADCASTB (R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y12, Y14, Y14
+	VPADDD       Y14, Y2, Y2
+	VPBROADCASTB 1(R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y13, Y14, Y14
+	VPADDD       Y14, Y3, Y3
+	MOVQ         DX, R11
+	SHRQ         $0x05, R11
+	ADDQ         344(AX), R11
+	VPBROADCASTB (R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y12, Y14, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTB 1(R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y13, Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	MOVQ         DX, R11
+	SHRQ         $0x05, R11
+	ADDQ         352(AX), R11
+	VPBROADCASTB (R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y12, Y14, Y14
+	VPADDD       Y14, Y6, Y6
+	VPBROADCASTB 1(R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y13, Y14, Y14
+	VPADDD       Y14, Y7, Y7
+	MOVQ         DX, R11
+	SHRQ         $0x05, R11
+	ADDQ         360(AX), R11
+	VPBROADCASTB (R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y12, Y14, Y14
+	VPADDD       Y14, Y8, Y8
+	VPBROADCASTB 1(R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y13, Y14, Y14
+	VPADDD       Y14, Y9, Y9
+	MOVQ         DX, R11
+	SHRQ         $0x05, R11
+	ADDQ         368(AX), R11
+	VPBROADCASTB (R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y12, Y14, Y14
+	VPADDD       Y14, Y10, Y10
+	VPBROADCASTB 1(R11), Y12
+	VPAND        eachBit<>+0(SB), Y12, Y12
+	VPCMPEQD     eachBit<>+0(SB), Y12, Y12
+	VPAND        Y13, Y12, Y12
+	VPADDD       Y12, Y11, Y11
+
+noShortcuts:
+	CMPQ   192(AX), $0x00
+	JE     added
+	MOVQ   192(AX), R11
+	VPADDD (R11)(DX*1), Y0, Y0
+	VPADDD 32(R11)(DX*1), Y1, Y1
+	MOVQ   200(AX), R11
+	VPADDD (R11)(DX*1), Y2, Y2
+	VPADDD 32(R11)(DX*1), Y3, Y3
+	MOVQ   208(AX), R11
+	VPADDD (R11)(DX*1), Y4, Y4
+	VPADDD 32(R11)(DX*1), Y5, Y5
+	MOVQ   216(AX), R11
+	VPADDD (R11)(DX*1), Y6, Y6
+	VPADDD 32(R11)(DX*1), Y7, Y7
+	MOVQ   224(AX), R11
+	VPADDD (R11)(DX*1), Y8, Y8
+	VPADDD 32(R11)(DX*1), Y9, Y9
+	MOVQ   232(AX), R11
+	VPADDD (R11)(DX*1), Y10, Y10
+	VPADDD 32(R11)(DX*1), Y11, Y11
+
+added:
+	MOVQ    304(AX), R11
+	CMPQ    R11, $0x01
+	JE      levels
+	JA      signs
+	MOVQ    64(AX), R11
+	VMOVDQU Y0, (R11)(DX*1)
+	VMOVDQU Y1, 32(R11)(DX*1)
+	MOVQ    72(AX), R11
+	VMOVDQU Y2, (R11)(DX*1)
+	VMOVDQU Y3, 32(R11)(DX*1)
+	MOVQ    80(AX), R11
+	VMOVDQU Y4, (R11)(DX*1)
+	VMOVDQU Y5, 32(R11)(DX*1)
+	MOVQ    88(AX), R11
+	VMOVDQU Y6, (R11)(DX*1)
+	VMOVDQU Y7, 32(R11)(DX*1)
+	MOVQ    96(AX), R11
+	VMOVDQU Y8, (R11)(DX*1)
+	VMOVDQU Y9, 32(R11)(DX*1)
+	MOVQ    104(AX), R11
+	VMOVDQU Y10, (R11)(DX*1)
+	VMOVDQU Y11, 32(R11)(DX*1)
+	JMP     done
+
+signs:
+	MOVQ      128(AX), R11
+	ADDQ      DX, R11
+	VMOVDQU   (R11), Y12
+	VPCMPGTD  Y0, Y12, Y12
+	VMOVMSKPS Y12, R12
+	VMOVDQU   32(R11), Y0
+	VPCMPGTD  Y1, Y0, Y0
+	VMOVMSKPS Y0, R11
+	SHLL      $0x08, R11
+	ORL       R11, R12
+	NOTL      R12
+	MOVQ      DX, R11
+	SHRQ      $0x05, R11
+	ADDQ      64(AX), R11
+	MOVW      R12, (R11)
+	MOVQ      136(AX), R11
+	ADDQ      DX, R11
+	VMOVDQU   (R11), Y0
+	VPCMPGTD  Y2, Y0, Y0
+	VMOVMSKPS Y0, R12
+	VMOVDQU   32(R11), Y0
+	VPCMPGTD  Y3, Y0, Y0
+	VMOVMSKPS Y0, R11
+	SHLL      $0x08, R11
+	ORL       R11, R12
+	NOTL      R12
+	MOVQ      DX, R11
+	SHRQ      $0x05, R11
+	ADDQ      72(AX), R11
+	MOVW      R12, (R11)
+	MOVQ      144(AX), R11
+	ADDQ      DX, R11
+	VMOVDQU   (R11), Y0
+	VPCMPGTD  Y4, Y0, Y0
+	VMOVMSKPS Y0, R12
+	VMOVDQU   32(R11), Y0
+	VPCMPGTD  Y5, Y0, Y0
+	VMOVMSKPS Y0, R11
+	SHLL      $0x08, R11
+	ORL       R11, R12
+	NOTL      R12
+	MOVQ      DX, R11
+	SHRQ      $0x05, R11
+	ADDQ      80(AX), R11
+	MOVW      R12, (R11)
+	MOVQ      152(AX), R11
+	ADDQ      DX, R11
+	VMOVDQU   (R11), Y0
+	VPCMPGTD  Y6, Y0, Y0
+	VMOVMSKPS Y0, R12
+	VMOVDQU   32(R11), Y0
+	VPCMPGTD  Y7, Y0, Y0
+	VMOVMSKPS Y0, R11
+	SHLL      $0x08, R11
+	ORL       R11, R12
+	NOTL      R12
+	MOVQ      DX, R11
+	SHRQ      $0x05, R11
+	ADDQ      88(AX), R11
+	MOVW      R12, (R11)
+	MOVQ      160(AX), R11
+	ADDQ      DX, R11
+	VMOVDQU   (R11), Y0
+	VPCMPGTD  Y8, Y0, Y0
+	VMOVMSKPS Y0, R12
+	VMOVDQU   32(R11), Y0
+	VPCMPGTD  Y9, Y0, Y0
+	VMOVMSKPS Y0, R11
+	SHLL      $0x08, R11
+	ORL       R11, R12
+	NOTL      R12
+	MOVQ      DX, R11
+	SHRQ      $0x05, R11
+	ADDQ      96(AX), R11
+	MOVW      R12, (R11)
+	MOVQ      168(AX), R11
+	ADDQ      DX, R11
+	VMOVDQU   (R11), Y0
+	VPCMPGTD  Y10, Y0, Y0
+	VMOVMSKPS Y0, R12
+	VMOVDQU   32(R11), Y0
+	VPCMPGTD  Y11, Y0, Y0
+	VMOVMSKPS Y0, R11
+	SHLL      $0x08, R11
+	ORL       R11, R12
+	NOTL      R12
+	MOVQ      DX, R11
+	SHRQ      $0x05, R11
+	ADDQ      104(AX), R11
+	MOVW      R12, (R11)
+	JMP       done
+
+levels:
+	MOVQ         128(AX), R11
+	ADDQ         DX, R11
+	MOVQ         296(AX), R12
+	VPBROADCASTD 296(AX), Y12
+	VPBROADCASTD 296(AX), Y13
+
+step0:
+	VMOVDQU      (R11), Y14
+	VPCMPGTD     Y0, Y14, Y14
+	VPADDD       Y14, Y12, Y12
+	VMOVDQU      32(R11), Y14
+	VPCMPGTD     Y1, Y14, Y14
+	VPADDD       Y14, Y13, Y13
+	ADDQ         CX, R11
+	DECQ         R12
+	JNZ          step0
+	VPBROADCASTD 320(AX), Y0
+	VPBROADCASTD 312(AX), Y1
+	VPMADDWD     Y0, Y12, Y12
+	VPADDD       Y1, Y12, Y12
+	VPMADDWD     Y0, Y13, Y13
+	VPADDD       Y1, Y13, Y13
+	VPACKSSDW    Y13, Y12, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VPACKUSWB    X13, X12, X12
+	MOVQ         DX, R11
+	SHRQ         $0x02, R11
+	ADDQ         64(AX), R11
+	VMOVDQU      X12, (R11)
+	MOVQ         136(AX), R11
+	ADDQ         DX, R11
+	MOVQ         296(AX), R12
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step1:
+	VMOVDQU      (R11), Y12
+	VPCMPGTD     Y2, Y12, Y12
+	VPADDD       Y12, Y0, Y0
+	VMOVDQU      32(R11), Y12
+	VPCMPGTD     Y3, Y12, Y12
+	VPADDD       Y12, Y1, Y1
+	ADDQ         CX, R11
+	DECQ         R12
+	JNZ          step1
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         DX, R11
+	SHRQ         $0x02, R11
+	ADDQ         72(AX), R11
+	VMOVDQU      X0, (R11)
+	MOVQ         144(AX), R11
+	ADDQ         DX, R11
+	MOVQ         296(AX), R12
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step2:
+	VMOVDQU      (R11), Y2
+	VPCMPGTD     Y4, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVDQU      32(R11), Y2
+	VPCMPGTD     Y5, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	ADDQ         CX, R11
+	DECQ         R12
+	JNZ          step2
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         DX, R11
+	SHRQ         $0x02, R11
+	ADDQ         80(AX), R11
+	VMOVDQU      X0, (R11)
+	MOVQ         152(AX), R11
+	ADDQ         DX, R11
+	MOVQ         296(AX), R12
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step3:
+	VMOVDQU      (R11), Y2
+	VPCMPGTD     Y6, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVDQU      32(R11), Y2
+	VPCMPGTD     Y7, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	ADDQ         CX, R11
+	DECQ         R12
+	JNZ          step3
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         DX, R11
+	SHRQ         $0x02, R11
+	ADDQ         88(AX), R11
+	VMOVDQU      X0, (R11)
+	MOVQ         160(AX), R11
+	ADDQ         DX, R11
+	MOVQ         296(AX), R12
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step4:
+	VMOVDQU      (R11), Y2
+	VPCMPGTD     Y8, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVDQU      32(R11), Y2
+	VPCMPGTD     Y9, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	ADDQ         CX, R11
+	DECQ         R12
+	JNZ          step4
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         DX, R11
+	SHRQ         $0x02, R11
+	ADDQ         96(AX), R11
+	VMOVDQU      X0, (R11)
+	MOVQ         168(AX), R11
+	ADDQ         DX, R11
+	MOVQ         296(AX), R12
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step5:
+	VMOVDQU      (R11), Y2
+	VPCMPGTD     Y10, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVDQU      32(R11), Y2
+	VPCMPGTD     Y11, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	ADDQ         CX, R11
+	DECQ         R12
+	JNZ          step5
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         DX, R11
+	SHRQ         $0x02, R11
+	ADDQ         104(AX), R11
+	VMOVDQU      X0, (R11)
+
+done:
+	ADDQ $0x40, DX
+	CMPQ DX, CX
+	JNE  vector
+	VZEROUPPER
+	RET
+
 // func bytesAVXVNNI_4(t *byte, vectors int)
 // Requires: AVX, AVX2, AVXVNNI
 TEXT ·bytesAVXVNNI_4(SB), NOSPLIT, $0-16
@@ -19116,6 +19763,467 @@ word:
 	VPBROADCASTD (R8)(R10*1), Y10
 	LONG $0x502dc2c4; BYTE $0xf0 // VPDPBUSD Y8, Y10, Y6
 	LONG $0x502dc2c4; BYTE $0xf9 // VPDPBUSD Y9, Y10, Y7
+	ADDQ         $0x04, R10
+	DECQ         R11
+	JNZ          word
+
+next:
+	DECQ    R13
+	JNZ     segment
+	MOVQ    256(AX), R9
+	TESTQ   R9, R9
+	JZ      multiplied
+	VMOVDQU (R9)(DX*1), Y8
+	VPMULLD Y8, Y0, Y0
+	VPMULLD Y8, Y2, Y2
+	VPMULLD Y8, Y4, Y4
+	VPMULLD Y8, Y6, Y6
+	VMOVDQU 32(R9)(DX*1), Y8
+	VPMULLD Y8, Y1, Y1
+	VPMULLD Y8, Y3, Y3
+	VPMULLD Y8, Y5, Y5
+	VPMULLD Y8, Y7, Y7
+
+multiplied:
+	MOVQ      392(AX), R9
+	TESTQ     R9, R9
+	JZ        noShortcuts
+	ADDQ      DX, R9
+	VMOVDQU   (R9), Y8
+	VMOVDQU   32(R9), Y9
+	CMPQ      400(AX), $0x00
+	JNE       shortBits
+	MOVQ      DX, R9
+	SHRQ      $0x02, R9
+	ADDQ      328(AX), R9
+	VPMOVZXBD (R9), Y10
+	VPMULLD   Y8, Y10, Y10
+	VPADDD    Y10, Y0, Y0
+	VPMOVZXBD 8(R9), Y10
+	VPMULLD   Y9, Y10, Y10
+	VPADDD    Y10, Y1, Y1
+	MOVQ      DX, R9
+	SHRQ      $0x02, R9
+	ADDQ      336(AX), R9
+	VPMOVZXBD (R9), Y10
+	VPMULLD   Y8, Y10, Y10
+	VPADDD    Y10, Y2, Y2
+	VPMOVZXBD 8(R9), Y10
+	VPMULLD   Y9, Y10, Y10
+	VPADDD    Y10, Y3, Y3
+	MOVQ      DX, R9
+	SHRQ      $0x02, R9
+	ADDQ      344(AX), R9
+	VPMOVZXBD (R9), Y10
+	VPMULLD   Y8, Y10, Y10
+	VPADDD    Y10, Y4, Y4
+	VPMOVZXBD 8(R9), Y10
+	VPMULLD   Y9, Y10, Y10
+	VPADDD    Y10, Y5, Y5
+	MOVQ      DX, R9
+	SHRQ      $0x02, R9
+	ADDQ      352(AX), R9
+	VPMOVZXBD (R9), Y10
+	VPMULLD   Y8, Y10, Y10
+	VPADDD    Y10, Y6, Y6
+	VPMOVZXBD 8(R9), Y8
+	VPMULLD   Y9, Y8, Y8
+	VPADDD    Y8, Y7, Y7
+	JMP       noShortcuts
+
+shortBits:
+	MOVQ         DX, R9
+	SHRQ         $0x05, R9
+	ADDQ         328(AX), R9
+	VPBROADCASTB (R9), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y8, Y10, Y10
+	VPADDD       Y10, Y0, Y0
+	VPBROADCASTB 1(R9), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y9, Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	MOVQ         DX, R9
+	SHRQ         $0x05, R9
+	ADDQ         336(AX), R9
+	VPBROADCASTB (R9), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y8, Y10, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTB 1(R9), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y9, Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	MOVQ         DX, R9
+	SHRQ         $0x05, R9
+	ADDQ         344(AX), R9
+	VPBROADCASTB (R9), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y8, Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTB 1(R9), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y9, Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	MOVQ         DX, R9
+	SHRQ         $0x05, R9
+	ADDQ         352(AX), R9
+	VPBROADCASTB (R9), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y8, Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTB 1(R9), Y8
+	VPAND        eachBit<>+0(SB), Y8, Y8
+	VPCMPEQD     eachBit<>+0(SB), Y8, Y8
+	VPAND        Y9, Y8, Y8
+	VPADDD       Y8, Y7, Y7
+
+noShortcuts:
+	CMPQ   192(AX), $0x00
+	JE     added
+	MOVQ   192(AX), R9
+	VPADDD (R9)(DX*1), Y0, Y0
+	VPADDD 32(R9)(DX*1), Y1, Y1
+	MOVQ   200(AX), R9
+	VPADDD (R9)(DX*1), Y2, Y2
+	VPADDD 32(R9)(DX*1), Y3, Y3
+	MOVQ   208(AX), R9
+	VPADDD (R9)(DX*1), Y4, Y4
+	VPADDD 32(R9)(DX*1), Y5, Y5
+	MOVQ   216(AX), R9
+	VPADDD (R9)(DX*1), Y6, Y6
+	VPADDD 32(R9)(DX*1), Y7, Y7
+
+added:
+	MOVQ    304(AX), R9
+	CMPQ    R9, $0x01
+	JE      levels
+	JA      signs
+	MOVQ    64(AX), R9
+	VMOVDQU Y0, (R9)(DX*1)
+	VMOVDQU Y1, 32(R9)(DX*1)
+	MOVQ    72(AX), R9
+	VMOVDQU Y2, (R9)(DX*1)
+	VMOVDQU Y3, 32(R9)(DX*1)
+	MOVQ    80(AX), R9
+	VMOVDQU Y4, (R9)(DX*1)
+	VMOVDQU Y5, 32(R9)(DX*1)
+	MOVQ    88(AX), R9
+	VMOVDQU Y6, (R9)(DX*1)
+	VMOVDQU Y7, 32(R9)(DX*1)
+	JMP     done
+
+signs:
+	MOVQ      128(AX), R9
+	ADDQ      DX, R9
+	VMOVDQU   (R9), Y8
+	VPCMPGTD  Y0, Y8, Y8
+	VMOVMSKPS Y8, R10
+	VMOVDQU   32(R9), Y0
+	VPCMPGTD  Y1, Y0, Y0
+	VMOVMSKPS Y0, R9
+	SHLL      $0x08, R9
+	ORL       R9, R10
+	NOTL      R10
+	MOVQ      DX, R9
+	SHRQ      $0x05, R9
+	ADDQ      64(AX), R9
+	MOVW      R10, (R9)
+	MOVQ      136(AX), R9
+	ADDQ      DX, R9
+	VMOVDQU   (R9), Y0
+	VPCMPGTD  Y2, Y0, Y0
+	VMOVMSKPS Y0, R10
+	VMOVDQU   32(R9), Y0
+	VPCMPGTD  Y3, Y0, Y0
+	VMOVMSKPS Y0, R9
+	SHLL      $0x08, R9
+	ORL       R9, R10
+	NOTL      R10
+	MOVQ      DX, R9
+	SHRQ      $0x05, R9
+	ADDQ      72(AX), R9
+	MOVW      R10, (R9)
+	MOVQ      144(AX), R9
+	ADDQ      DX, R9
+	VMOVDQU   (R9), Y0
+	VPCMPGTD  Y4, Y0, Y0
+	VMOVMSKPS Y0, R10
+	VMOVDQU   32(R9), Y0
+	VPCMPGTD  Y5, Y0, Y0
+	VMOVMSKPS Y0, R9
+	SHLL      $0x08, R9
+	ORL       R9, R10
+	NOTL      R10
+	MOVQ      DX, R9
+	SHRQ      $0x05, R9
+	ADDQ      80(AX), R9
+	MOVW      R10, (R9)
+	MOVQ      152(AX), R9
+	ADDQ      DX, R9
+	VMOVDQU   (R9), Y0
+	VPCMPGTD  Y6, Y0, Y0
+	VMOVMSKPS Y0, R10
+	VMOVDQU   32(R9), Y0
+	VPCMPGTD  Y7, Y0, Y0
+	VMOVMSKPS Y0, R9
+	SHLL      $0x08, R9
+	ORL       R9, R10
+	NOTL      R10
+	MOVQ      DX, R9
+	SHRQ      $0x05, R9
+	ADDQ      88(AX), R9
+	MOVW      R10, (R9)
+	JMP       done
+
+levels:
+	MOVQ         128(AX), R9
+	ADDQ         DX, R9
+	MOVQ         296(AX), R10
+	VPBROADCASTD 296(AX), Y8
+	VPBROADCASTD 296(AX), Y9
+
+step0:
+	VMOVDQU      (R9), Y10
+	VPCMPGTD     Y0, Y10, Y10
+	VPADDD       Y10, Y8, Y8
+	VMOVDQU      32(R9), Y10
+	VPCMPGTD     Y1, Y10, Y10
+	VPADDD       Y10, Y9, Y9
+	ADDQ         CX, R9
+	DECQ         R10
+	JNZ          step0
+	VPBROADCASTD 320(AX), Y0
+	VPBROADCASTD 312(AX), Y1
+	VPMADDWD     Y0, Y8, Y8
+	VPADDD       Y1, Y8, Y8
+	VPMADDWD     Y0, Y9, Y9
+	VPADDD       Y1, Y9, Y9
+	VPACKSSDW    Y9, Y8, Y8
+	VPERMQ       $0xd8, Y8, Y8
+	VEXTRACTI128 $0x01, Y8, X9
+	VPACKUSWB    X9, X8, X8
+	MOVQ         DX, R9
+	SHRQ         $0x02, R9
+	ADDQ         64(AX), R9
+	VMOVDQU      X8, (R9)
+	MOVQ         136(AX), R9
+	ADDQ         DX, R9
+	MOVQ         296(AX), R10
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step1:
+	VMOVDQU      (R9), Y8
+	VPCMPGTD     Y2, Y8, Y8
+	VPADDD       Y8, Y0, Y0
+	VMOVDQU      32(R9), Y8
+	VPCMPGTD     Y3, Y8, Y8
+	VPADDD       Y8, Y1, Y1
+	ADDQ         CX, R9
+	DECQ         R10
+	JNZ          step1
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         DX, R9
+	SHRQ         $0x02, R9
+	ADDQ         72(AX), R9
+	VMOVDQU      X0, (R9)
+	MOVQ         144(AX), R9
+	ADDQ         DX, R9
+	MOVQ         296(AX), R10
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step2:
+	VMOVDQU      (R9), Y2
+	VPCMPGTD     Y4, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVDQU      32(R9), Y2
+	VPCMPGTD     Y5, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	ADDQ         CX, R9
+	DECQ         R10
+	JNZ          step2
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         DX, R9
+	SHRQ         $0x02, R9
+	ADDQ         80(AX), R9
+	VMOVDQU      X0, (R9)
+	MOVQ         152(AX), R9
+	ADDQ         DX, R9
+	MOVQ         296(AX), R10
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step3:
+	VMOVDQU      (R9), Y2
+	VPCMPGTD     Y6, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVDQU      32(R9), Y2
+	VPCMPGTD     Y7, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	ADDQ         CX, R9
+	DECQ         R10
+	JNZ          step3
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         DX, R9
+	SHRQ         $0x02, R9
+	ADDQ         88(AX), R9
+	VMOVDQU      X0, (R9)
+
+done:
+	ADDQ $0x40, DX
+	CMPQ DX, CX
+	JNE  vector
+	VZEROUPPER
+	RET
+
+// func int16AVX2_4(t *byte, vectors int)
+// Requires: AVX, AVX2
+TEXT ·int16AVX2_4(SB), NOSPLIT, $0-16
+	MOVQ t+0(FP), AX
+	MOVQ vectors+8(FP), CX
+	SHLQ $0x06, CX
+	XORQ DX, DX
+	MOVQ (AX), BX
+	MOVQ 8(AX), SI
+	MOVQ 16(AX), DI
+	MOVQ 24(AX), R8
+
+vector:
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	MOVQ  264(AX), R9
+	ADDQ  DX, R9
+	MOVQ  272(AX), R12
+	MOVQ  280(AX), R13
+
+segment:
+	MOVQ (R12), R10
+	ADDQ $0x08, R12
+	MOVQ 288(AX), R11
+	SUBQ $0x02, R11
+	JL   rest
+
+words:
+	VMOVDQU      (R9), Y8
+	VMOVDQU      32(R9), Y9
+	ADDQ         CX, R9
+	VPBROADCASTD (BX)(R10*1), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y0, Y0
+	VPMADDWD     Y9, Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	VPBROADCASTD (SI)(R10*1), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y2, Y2
+	VPMADDWD     Y9, Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VPBROADCASTD (DI)(R10*1), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y4, Y4
+	VPMADDWD     Y9, Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VPBROADCASTD (R8)(R10*1), Y10
+	VPMADDWD     Y8, Y10, Y8
+	VPADDD       Y8, Y6, Y6
+	VPMADDWD     Y9, Y10, Y8
+	VPADDD       Y8, Y7, Y7
+	VMOVDQU      (R9), Y8
+	VMOVDQU      32(R9), Y9
+	ADDQ         CX, R9
+	VPBROADCASTD 4(BX)(R10*1), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y0, Y0
+	VPMADDWD     Y9, Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	VPBROADCASTD 4(SI)(R10*1), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y2, Y2
+	VPMADDWD     Y9, Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VPBROADCASTD 4(DI)(R10*1), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y4, Y4
+	VPMADDWD     Y9, Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VPBROADCASTD 4(R8)(R10*1), Y10
+	VPMADDWD     Y8, Y10, Y8
+	VPADDD       Y8, Y6, Y6
+	VPMADDWD     Y9, Y10, Y8
+	VPADDD       Y8, Y7, Y7
+	ADDQ         $0x08, R10
+	SUBQ         $0x02, R11
+	JGE          words
+
+rest:
+	ADDQ $0x02, R11
+	JZ   next
+
+word:
+	VMOVDQU      (R9), Y8
+	VMOVDQU      32(R9), Y9
+	ADDQ         CX, R9
+	VPBROADCASTD (BX)(R10*1), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y0, Y0
+	VPMADDWD     Y9, Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	VPBROADCASTD (SI)(R10*1), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y2, Y2
+	VPMADDWD     Y9, Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VPBROADCASTD (DI)(R10*1), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y4, Y4
+	VPMADDWD     Y9, Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VPBROADCASTD (R8)(R10*1), Y10
+	VPMADDWD     Y8, Y10, Y8
+	VPADDD       Y8, Y6, Y6
+	VPMADDWD     Y9, Y10, Y8
+	VPADDD       Y8, Y7, Y7
 	ADDQ         $0x04, R10
 	DECQ         R11
 	JNZ          word
@@ -19736,6 +20844,289 @@ done:
 	VZEROUPPER
 	RET
 
+// func int16AVX2_2(t *byte, vectors int)
+// Requires: AVX, AVX2
+TEXT ·int16AVX2_2(SB), NOSPLIT, $0-16
+	MOVQ t+0(FP), AX
+	MOVQ vectors+8(FP), CX
+	SHLQ $0x06, CX
+	XORQ DX, DX
+	MOVQ (AX), BX
+	MOVQ 8(AX), SI
+
+vector:
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	MOVQ  264(AX), DI
+	ADDQ  DX, DI
+	MOVQ  272(AX), R10
+	MOVQ  280(AX), R11
+
+segment:
+	MOVQ (R10), R8
+	ADDQ $0x08, R10
+	MOVQ 288(AX), R9
+	SUBQ $0x02, R9
+	JL   rest
+
+words:
+	VMOVDQU      (DI), Y8
+	VMOVDQU      32(DI), Y9
+	ADDQ         CX, DI
+	VPBROADCASTD (BX)(R8*1), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y0, Y0
+	VPMADDWD     Y9, Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	VPBROADCASTD (SI)(R8*1), Y10
+	VPMADDWD     Y8, Y10, Y8
+	VPADDD       Y8, Y2, Y2
+	VPMADDWD     Y9, Y10, Y8
+	VPADDD       Y8, Y3, Y3
+	VMOVDQU      (DI), Y8
+	VMOVDQU      32(DI), Y9
+	ADDQ         CX, DI
+	VPBROADCASTD 4(BX)(R8*1), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y4, Y4
+	VPMADDWD     Y9, Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VPBROADCASTD 4(SI)(R8*1), Y10
+	VPMADDWD     Y8, Y10, Y8
+	VPADDD       Y8, Y6, Y6
+	VPMADDWD     Y9, Y10, Y8
+	VPADDD       Y8, Y7, Y7
+	ADDQ         $0x08, R8
+	SUBQ         $0x02, R9
+	JGE          words
+
+rest:
+	ADDQ $0x02, R9
+	JZ   next
+
+word:
+	VMOVDQU      (DI), Y8
+	VMOVDQU      32(DI), Y9
+	ADDQ         CX, DI
+	VPBROADCASTD (BX)(R8*1), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y0, Y0
+	VPMADDWD     Y9, Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	VPBROADCASTD (SI)(R8*1), Y10
+	VPMADDWD     Y8, Y10, Y8
+	VPADDD       Y8, Y2, Y2
+	VPMADDWD     Y9, Y10, Y8
+	VPADDD       Y8, Y3, Y3
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNZ          word
+
+next:
+	DECQ    R11
+	JNZ     segment
+	VPADDD  Y4, Y0, Y0
+	VPADDD  Y5, Y1, Y1
+	VPADDD  Y6, Y2, Y2
+	VPADDD  Y7, Y3, Y3
+	MOVQ    256(AX), DI
+	TESTQ   DI, DI
+	JZ      multiplied
+	VMOVDQU (DI)(DX*1), Y4
+	VPMULLD Y4, Y0, Y0
+	VPMULLD Y4, Y2, Y2
+	VMOVDQU 32(DI)(DX*1), Y4
+	VPMULLD Y4, Y1, Y1
+	VPMULLD Y4, Y3, Y3
+
+multiplied:
+	MOVQ      392(AX), DI
+	TESTQ     DI, DI
+	JZ        noShortcuts
+	ADDQ      DX, DI
+	VMOVDQU   (DI), Y4
+	VMOVDQU   32(DI), Y5
+	CMPQ      400(AX), $0x00
+	JNE       shortBits
+	MOVQ      DX, DI
+	SHRQ      $0x02, DI
+	ADDQ      328(AX), DI
+	VPMOVZXBD (DI), Y6
+	VPMULLD   Y4, Y6, Y6
+	VPADDD    Y6, Y0, Y0
+	VPMOVZXBD 8(DI), Y6
+	VPMULLD   Y5, Y6, Y6
+	VPADDD    Y6, Y1, Y1
+	MOVQ      DX, DI
+	SHRQ      $0x02, DI
+	ADDQ      336(AX), DI
+	VPMOVZXBD (DI), Y6
+	VPMULLD   Y4, Y6, Y6
+	VPADDD    Y6, Y2, Y2
+	VPMOVZXBD 8(DI), Y4
+	VPMULLD   Y5, Y4, Y4
+	VPADDD    Y4, Y3, Y3
+	JMP       noShortcuts
+
+shortBits:
+	MOVQ         DX, DI
+	SHRQ         $0x05, DI
+	ADDQ         328(AX), DI
+	VPBROADCASTB (DI), Y6
+	VPAND        eachBit<>+0(SB), Y6, Y6
+	VPCMPEQD     eachBit<>+0(SB), Y6, Y6
+	VPAND        Y4, Y6, Y6
+	VPADDD       Y6, Y0, Y0
+	VPBROADCASTB 1(DI), Y6
+	VPAND        eachBit<>+0(SB), Y6, Y6
+	VPCMPEQD     eachBit<>+0(SB), Y6, Y6
+	VPAND        Y5, Y6, Y6
+	VPADDD       Y6, Y1, Y1
+	MOVQ         DX, DI
+	SHRQ         $0x05, DI
+	ADDQ         336(AX), DI
+	VPBROADCASTB (DI), Y6
+	VPAND        eachBit<>+0(SB), Y6, Y6
+	VPCMPEQD     eachBit<>+0(SB), Y6, Y6
+	VPAND        Y4, Y6, Y6
+	VPADDD       Y6, Y2, Y2
+	VPBROADCASTB 1(DI), Y4
+	VPAND        eachBit<>+0(SB), Y4, Y4
+	VPCMPEQD     eachBit<>+0(SB), Y4, Y4
+	VPAND        Y5, Y4, Y4
+	VPADDD       Y4, Y3, Y3
+
+noShortcuts:
+	CMPQ   192(AX), $0x00
+	JE     added
+	MOVQ   192(AX), DI
+	VPADDD (DI)(DX*1), Y0, Y0
+	VPADDD 32(DI)(DX*1), Y1, Y1
+	MOVQ   200(AX), DI
+	VPADDD (DI)(DX*1), Y2, Y2
+	VPADDD 32(DI)(DX*1), Y3, Y3
+
+added:
+	MOVQ    304(AX), DI
+	CMPQ    DI, $0x01
+	JE      levels
+	JA      signs
+	MOVQ    64(AX), DI
+	VMOVDQU Y0, (DI)(DX*1)
+	VMOVDQU Y1, 32(DI)(DX*1)
+	MOVQ    72(AX), DI
+	VMOVDQU Y2, (DI)(DX*1)
+	VMOVDQU Y3, 32(DI)(DX*1)
+	JMP     done
+
+signs:
+	MOVQ      128(AX), DI
+	ADDQ      DX, DI
+	VMOVDQU   (DI), Y4
+	VPCMPGTD  Y0, Y4, Y4
+	VMOVMSKPS Y4, R8
+	VMOVDQU   32(DI), Y0
+	VPCMPGTD  Y1, Y0, Y0
+	VMOVMSKPS Y0, DI
+	SHLL      $0x08, DI
+	ORL       DI, R8
+	NOTL      R8
+	MOVQ      DX, DI
+	SHRQ      $0x05, DI
+	ADDQ      64(AX), DI
+	MOVW      R8, (DI)
+	MOVQ      136(AX), DI
+	ADDQ      DX, DI
+	VMOVDQU   (DI), Y0
+	VPCMPGTD  Y2, Y0, Y0
+	VMOVMSKPS Y0, R8
+	VMOVDQU   32(DI), Y0
+	VPCMPGTD  Y3, Y0, Y0
+	VMOVMSKPS Y0, DI
+	SHLL      $0x08, DI
+	ORL       DI, R8
+	NOTL      R8
+	MOVQ      DX, DI
+	SHRQ      $0x05, DI
+	ADDQ      72(AX), DI
+	MOVW      R8, (DI)
+	JMP       done
+
+levels:
+	MOVQ         128(AX), DI
+	ADDQ         DX, DI
+	MOVQ         296(AX), R8
+	VPBROADCASTD 296(AX), Y4
+	VPBROADCASTD 296(AX), Y5
+
+step0:
+	VMOVDQU      (DI), Y6
+	VPCMPGTD     Y0, Y6, Y6
+	VPADDD       Y6, Y4, Y4
+	VMOVDQU      32(DI), Y6
+	VPCMPGTD     Y1, Y6, Y6
+	VPADDD       Y6, Y5, Y5
+	ADDQ         CX, DI
+	DECQ         R8
+	JNZ          step0
+	VPBROADCASTD 320(AX), Y0
+	VPBROADCASTD 312(AX), Y1
+	VPMADDWD     Y0, Y4, Y4
+	VPADDD       Y1, Y4, Y4
+	VPMADDWD     Y0, Y5, Y5
+	VPADDD       Y1, Y5, Y5
+	VPACKSSDW    Y5, Y4, Y4
+	VPERMQ       $0xd8, Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X5
+	VPACKUSWB    X5, X4, X4
+	MOVQ         DX, DI
+	SHRQ         $0x02, DI
+	ADDQ         64(AX), DI
+	VMOVDQU      X4, (DI)
+	MOVQ         136(AX), DI
+	ADDQ         DX, DI
+	MOVQ         296(AX), R8
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step1:
+	VMOVDQU      (DI), Y4
+	VPCMPGTD     Y2, Y4, Y4
+	VPADDD       Y4, Y0, Y0
+	VMOVDQU      32(DI), Y4
+	VPCMPGTD     Y3, Y4, Y4
+	VPADDD       Y4, Y1, Y1
+	ADDQ         CX, DI
+	DECQ         R8
+	JNZ          step1
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         DX, DI
+	SHRQ         $0x02, DI
+	ADDQ         72(AX), DI
+	VMOVDQU      X0, (DI)
+
+done:
+	ADDQ $0x40, DX
+	CMPQ DX, CX
+	JNE  vector
+	VZEROUPPER
+	RET
+
 // func bytesAVXVNNI_1(t *byte, vectors int)
 // Requires: AVX, AVX2, AVXVNNI
 TEXT ·bytesAVXVNNI_1(SB), NOSPLIT, $0-16
@@ -19806,6 +21197,216 @@ word:
 	VPBROADCASTD (BX)(DI*1), Y10
 	LONG $0x502dc2c4; BYTE $0xc0 // VPDPBUSD Y8, Y10, Y0
 	LONG $0x502dc2c4; BYTE $0xc9 // VPDPBUSD Y9, Y10, Y1
+	ADDQ         $0x04, DI
+	DECQ         R8
+	JNZ          word
+
+next:
+	DECQ    R10
+	JNZ     segment
+	VPADDD  Y4, Y0, Y0
+	VPADDD  Y5, Y1, Y1
+	VPADDD  Y6, Y2, Y2
+	VPADDD  Y7, Y3, Y3
+	VPADDD  Y2, Y0, Y0
+	VPADDD  Y3, Y1, Y1
+	MOVQ    256(AX), SI
+	TESTQ   SI, SI
+	JZ      multiplied
+	VMOVDQU (SI)(DX*1), Y2
+	VPMULLD Y2, Y0, Y0
+	VMOVDQU 32(SI)(DX*1), Y2
+	VPMULLD Y2, Y1, Y1
+
+multiplied:
+	MOVQ      392(AX), SI
+	TESTQ     SI, SI
+	JZ        noShortcuts
+	ADDQ      DX, SI
+	VMOVDQU   (SI), Y2
+	VMOVDQU   32(SI), Y3
+	CMPQ      400(AX), $0x00
+	JNE       shortBits
+	MOVQ      DX, SI
+	SHRQ      $0x02, SI
+	ADDQ      328(AX), SI
+	VPMOVZXBD (SI), Y4
+	VPMULLD   Y2, Y4, Y4
+	VPADDD    Y4, Y0, Y0
+	VPMOVZXBD 8(SI), Y2
+	VPMULLD   Y3, Y2, Y2
+	VPADDD    Y2, Y1, Y1
+	JMP       noShortcuts
+
+shortBits:
+	MOVQ         DX, SI
+	SHRQ         $0x05, SI
+	ADDQ         328(AX), SI
+	VPBROADCASTB (SI), Y4
+	VPAND        eachBit<>+0(SB), Y4, Y4
+	VPCMPEQD     eachBit<>+0(SB), Y4, Y4
+	VPAND        Y2, Y4, Y4
+	VPADDD       Y4, Y0, Y0
+	VPBROADCASTB 1(SI), Y2
+	VPAND        eachBit<>+0(SB), Y2, Y2
+	VPCMPEQD     eachBit<>+0(SB), Y2, Y2
+	VPAND        Y3, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+
+noShortcuts:
+	CMPQ   192(AX), $0x00
+	JE     added
+	MOVQ   192(AX), SI
+	VPADDD (SI)(DX*1), Y0, Y0
+	VPADDD 32(SI)(DX*1), Y1, Y1
+
+added:
+	MOVQ    304(AX), SI
+	CMPQ    SI, $0x01
+	JE      levels
+	JA      signs
+	MOVQ    64(AX), SI
+	VMOVDQU Y0, (SI)(DX*1)
+	VMOVDQU Y1, 32(SI)(DX*1)
+	JMP     done
+
+signs:
+	MOVQ      128(AX), SI
+	ADDQ      DX, SI
+	VMOVDQU   (SI), Y2
+	VPCMPGTD  Y0, Y2, Y2
+	VMOVMSKPS Y2, DI
+	VMOVDQU   32(SI), Y0
+	VPCMPGTD  Y1, Y0, Y0
+	VMOVMSKPS Y0, SI
+	SHLL      $0x08, SI
+	ORL       SI, DI
+	NOTL      DI
+	MOVQ      DX, SI
+	SHRQ      $0x05, SI
+	ADDQ      64(AX), SI
+	MOVW      DI, (SI)
+	JMP       done
+
+levels:
+	MOVQ         128(AX), SI
+	ADDQ         DX, SI
+	MOVQ         296(AX), DI
+	VPBROADCASTD 296(AX), Y2
+	VPBROADCASTD 296(AX), Y3
+
+step0:
+	VMOVDQU      (SI), Y4
+	VPCMPGTD     Y0, Y4, Y4
+	VPADDD       Y4, Y2, Y2
+	VMOVDQU      32(SI), Y4
+	VPCMPGTD     Y1, Y4, Y4
+	VPADDD       Y4, Y3, Y3
+	ADDQ         CX, SI
+	DECQ         DI
+	JNZ          step0
+	VPBROADCASTD 320(AX), Y0
+	VPBROADCASTD 312(AX), Y1
+	VPMADDWD     Y0, Y2, Y2
+	VPADDD       Y1, Y2, Y2
+	VPMADDWD     Y0, Y3, Y3
+	VPADDD       Y1, Y3, Y3
+	VPACKSSDW    Y3, Y2, Y2
+	VPERMQ       $0xd8, Y2, Y2
+	VEXTRACTI128 $0x01, Y2, X3
+	VPACKUSWB    X3, X2, X2
+	MOVQ         DX, SI
+	SHRQ         $0x02, SI
+	ADDQ         64(AX), SI
+	VMOVDQU      X2, (SI)
+
+done:
+	ADDQ $0x40, DX
+	CMPQ DX, CX
+	JNE  vector
+	VZEROUPPER
+	RET
+
+// func int16AVX2_1(t *byte, vectors int)
+// Requires: AVX, AVX2
+TEXT ·int16AVX2_1(SB), NOSPLIT, $0-16
+	MOVQ t+0(FP), AX
+	MOVQ vectors+8(FP), CX
+	SHLQ $0x06, CX
+	XORQ DX, DX
+	MOVQ (AX), BX
+
+vector:
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	MOVQ  264(AX), SI
+	ADDQ  DX, SI
+	MOVQ  272(AX), R9
+	MOVQ  280(AX), R10
+
+segment:
+	MOVQ (R9), DI
+	ADDQ $0x08, R9
+	MOVQ 288(AX), R8
+	SUBQ $0x04, R8
+	JL   rest
+
+words:
+	VMOVDQU      (SI), Y8
+	VMOVDQU      32(SI), Y9
+	ADDQ         CX, SI
+	VPBROADCASTD (BX)(DI*1), Y10
+	VPMADDWD     Y8, Y10, Y8
+	VPADDD       Y8, Y0, Y0
+	VPMADDWD     Y9, Y10, Y8
+	VPADDD       Y8, Y1, Y1
+	VMOVDQU      (SI), Y8
+	VMOVDQU      32(SI), Y9
+	ADDQ         CX, SI
+	VPBROADCASTD 4(BX)(DI*1), Y10
+	VPMADDWD     Y8, Y10, Y8
+	VPADDD       Y8, Y2, Y2
+	VPMADDWD     Y9, Y10, Y8
+	VPADDD       Y8, Y3, Y3
+	VMOVDQU      (SI), Y8
+	VMOVDQU      32(SI), Y9
+	ADDQ         CX, SI
+	VPBROADCASTD 8(BX)(DI*1), Y10
+	VPMADDWD     Y8, Y10, Y8
+	VPADDD       Y8, Y4, Y4
+	VPMADDWD     Y9, Y10, Y8
+	VPADDD       Y8, Y5, Y5
+	VMOVDQU      (SI), Y8
+	VMOVDQU      32(SI), Y9
+	ADDQ         CX, SI
+	VPBROADCASTD 12(BX)(DI*1), Y10
+	VPMADDWD     Y8, Y10, Y8
+	VPADDD       Y8, Y6, Y6
+	VPMADDWD     Y9, Y10, Y8
+	VPADDD       Y8, Y7, Y7
+	ADDQ         $0x10, DI
+	SUBQ         $0x04, R8
+	JGE          words
+
+rest:
+	ADDQ $0x04, R8
+	JZ   next
+
+word:
+	VMOVDQU      (SI), Y8
+	VMOVDQU      32(SI), Y9
+	ADDQ         CX, SI
+	VPBROADCASTD (BX)(DI*1), Y10
+	VPMADDWD     Y8, Y10, Y8
+	VPADDD       Y8, Y0, Y0
+	VPMADDWD     Y9, Y10, Y8
+	VPADDD       Y8, Y1, Y1
 	ADDQ         $0x04, DI
 	DECQ         R8
 	JNZ          word

@@ -29,6 +29,11 @@ const (
 	Bytes Op = iota
 	// Bits is -1 for each of 32 bits in which inputs and weights differ.
 	Bits
+	// Int16 is the sum of the products of 2 inputs and 2 weights of int16, lowest byte first. It is for inputs of uint8
+	// that are too large for Bytes of a set that is not Wide; those that are need not have it.
+	Int16
+	// Ops is how many there are.
+	Ops = 3
 )
 
 // MaxInput is the largest input of Bytes for which every set of kernels is exact with all weights: 2 x 128 x -128 is the least number of
@@ -87,12 +92,13 @@ type Set struct {
 	// BitRows says that the weights of Bits are a row for each byte of the inputs, not for each word: see WeightAt.
 	BitRows bool
 	// pixels says for which numbers of pixels there is a kernel, by op and vectors, the largest first; the last is 1.
-	pixels [2][MaxVectors + 1][]int
+	pixels [Ops][MaxVectors + 1][]int
 	kernel func(op Op, vectors, pixels int) Kernel
 	pool   func(p *Pool)
 }
 
-// Pixels returns the numbers of pixels for which there are kernels, the largest first. The last is 1.
+// Pixels returns the numbers of pixels for which there are kernels, the largest first. The last is 1. There are none for an Op that the set does
+// not have.
 func (s *Set) Pixels(op Op, vectors int) []int { return s.pixels[op][vectors] }
 
 // WeightAt is where the byte that byte i of a pixel's inputs meets lies in the weights of output o, for a number of vectors.

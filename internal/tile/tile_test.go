@@ -231,7 +231,7 @@ func (s *Set) inputs() []int {
 func eachKernel(t *testing.T, f func(t *testing.T, s *Set, op Op, vectors, pixels int)) {
 	for _, s := range available() {
 		t.Run(s.Name, func(t *testing.T) {
-			for _, op := range []Op{Bytes, Bits} {
+			for op := range Op(Ops) {
 				for vectors := 1; vectors <= MaxVectors; vectors++ {
 					for _, pixels := range s.Pixels(op, vectors) {
 						f(t, s, op, vectors, pixels)
@@ -343,7 +343,7 @@ func TestSets(t *testing.T) {
 		t.Errorf("the last set is %s", last.Name)
 	}
 	for _, s := range sets {
-		for _, op := range []Op{Bytes, Bits} {
+		for op := range Op(Ops) {
 			for vectors := 1; vectors <= MaxVectors; vectors++ {
 				pixels := s.Pixels(op, vectors)
 				for i, n := range pixels {
@@ -353,6 +353,12 @@ func TestSets(t *testing.T) {
 					if s.Kernel(op, vectors, n) == nil {
 						t.Errorf("%s has no kernel for op %d, %d vectors, %d pixels", s.Name, op, vectors, n)
 					}
+				}
+				if op == Int16 && s.Wide && s != &portable {
+					if len(pixels) > 0 {
+						t.Errorf("%s: pixels %v of an op that it does not need", s.Name, pixels)
+					}
+					continue
 				}
 				if len(pixels) == 0 || pixels[len(pixels)-1] != 1 {
 					t.Errorf("%s: pixels %v", s.Name, pixels)
@@ -368,11 +374,14 @@ func FuzzTile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed uint64, op, vectors, pixels, mode, segments, words, maxInput, flags, flushBelow uint8) {
 		m := modes[int(mode)%len(modes)]
 		j := job{
-			op: Op(op % 2), mode: m.mode, steps: m.steps, vectors: int(vectors)%MaxVectors + 1, segments: int(segments)%3 + 1, words: int(words)%40 + 1,
+			op: Op(op % Ops), mode: m.mode, steps: m.steps, vectors: int(vectors)%MaxVectors + 1, segments: int(segments)%3 + 1, words: int(words)%40 + 1,
 			mul: flags&1 != 0, add: flags&2 != 0, short: int(flags>>4) % 3, extremes: flags&4 != 0, startsInside: flags&8 != 0, flushBelow: int(flushBelow), seed: seed,
 		}
 		for _, s := range available() {
 			p := s.Pixels(j.op, j.vectors)
+			if len(p) == 0 {
+				continue
+			}
 			j.pixels = p[int(pixels)%len(p)]
 			j.maxInput = int(maxInput)%MaxInput + 1
 			if s.Wide {
@@ -388,10 +397,15 @@ func BenchmarkTile(b *testing.B) {
 	for _, c := range []struct {
 		op                     Op
 		words, vectors, pixels int
-	}{{Bytes, 144, 4, 6}, {Bytes, 19, 2, 8}, {Bytes, 144, 1, 1}, {Bits, 144, 4, 6}, {Bits, 18, 4, 6}} {
+	}{
+		{Bytes, 144, 4, 6}, {Bytes, 19, 2, 8}, {Bytes, 144, 1, 1}, {Bits, 144, 4, 6}, {Bits, 18, 4, 6}, {Bits, 144, 4, 1}, {Int16, 392, 4, 6}, {Int16, 392, 4, 1},
+	} {
 		for _, s := range available() {
+			if len(s.Pixels(c.op, c.vectors)) == 0 {
+				continue
+			}
 			pixels := min(c.pixels, s.Pixels(c.op, c.vectors)[0])
-			name := fmt.Sprintf("%s/%s,words=%d,tile=%dx%d", s.Name, []string{"Bytes", "Bits"}[c.op], c.words, c.vectors, pixels)
+			name := fmt.Sprintf("%s/%s,words=%d,tile=%dx%d", s.Name, []string{"Bytes", "Bits", "Int16"}[c.op], c.words, c.vectors, pixels)
 			b.Run(name, func(b *testing.B) {
 				j := job{op: c.op, mode: Levels, steps: 1, vectors: c.vectors, pixels: pixels, segments: 1, words: c.words, maxInput: 3}
 				t, _ := j.build(heap)
@@ -399,10 +413,7 @@ func BenchmarkTile(b *testing.B) {
 				for b.Loop() {
 					kernel(t)
 				}
-				of := 4.0
-				if c.op == Bits {
-					of = 32
-				}
+				of := []float64{Bytes: 4, Bits: 32, Int16: 2}[c.op]
 				b.ReportMetric(of*float64(c.words*c.vectors*Lanes*pixels*b.N)/float64(b.Elapsed().Nanoseconds()), "GMAC/s")
 			})
 		}

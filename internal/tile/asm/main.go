@@ -98,8 +98,9 @@ func main() {
 			avx2Bits(vectors, pixels)
 		}
 	}
-	for _, pixels := range avxvnniPixels {
-		avxvnni(pixels)
+	for _, pixels := range exactPixels {
+		vnni(pixels)
+		int16AVX2(pixels)
 	}
 	pool()
 	source, err := format.Source([]byte(table()))
@@ -137,7 +138,7 @@ func table() string {
 	for vectors := 1; vectors <= maxVectors; vectors++ {
 		p(", {%s}", numbers(avx512Pixels[vectors]))
 	}
-	p("}\n\n// kernelsAVX512 is by op, vectors and pixels.\nvar kernelsAVX512 = [2][MaxVectors + 1][MaxPixels + 1]Kernel{\n")
+	p("}\n\n// kernelsAVX512 is by op, vectors and pixels.\nvar kernelsAVX512 = [Ops][MaxVectors + 1][MaxPixels + 1]Kernel{\n")
 	for _, op := range ops {
 		p("\t%s: {\n", op.title)
 		for vectors := 1; vectors <= maxVectors; vectors++ {
@@ -149,17 +150,18 @@ func table() string {
 		}
 		p("\t},\n")
 	}
-	p("}\n\nvar (\n\tbytesPixelsAVX2 = []int{%s}\n\tbytesPixelsAVXVNNI = []int{%s}\n\tbitsPixelsAVX2 = []int{%s}\n)\n\n",
-		numbers(avx2Pixels), numbers(avxvnniPixels), numbers(bitsPixels))
-	toldVectors := func(set string, pixels []int, name func(pixels int) string) {
-		p("// bytes%s is by pixels.\nvar bytes%s = [MaxPixels + 1]func(t *Tile, vectors int){", set, set)
+	p("}\n\nvar (\n\tbytesPixelsAVX2 = []int{%s}\n\texactPixelsAVX2 = []int{%s}\n\tbitsPixelsAVX2 = []int{%s}\n)\n\n",
+		numbers(avx2Pixels), numbers(exactPixels), numbers(bitsPixels))
+	toldVectors := func(table string, pixels []int, name func(pixels int) string) {
+		p("// %s is by pixels.\nvar %s = [MaxPixels + 1]func(t *Tile, vectors int){", table, table)
 		for i, pixels := range pixels {
 			p("%s%d: %s", comma(i), pixels, name(pixels))
 		}
 		p("}\n\n")
 	}
-	toldVectors("AVX2", avx2Pixels, avx2Name)
-	toldVectors(vexSet, avxvnniPixels, avxvnniName)
+	toldVectors("bytesAVX2", avx2Pixels, avx2Name)
+	toldVectors("bytes"+vexSet, exactPixels, vnniName)
+	toldVectors("int16AVX2", exactPixels, int16Name)
 	p("// bitsAVX2 is by vectors and pixels.\nvar bitsAVX2 = [MaxVectors + 1][MaxPixels + 1]Kernel{\n")
 	for vectors := 1; vectors <= maxVectors; vectors++ {
 		p("\t%d: {", vectors)
@@ -184,8 +186,9 @@ func table() string {
 			p("\n//go:noescape\nfunc %s(t *Tile)\n", bitsName(vectors, pixels))
 		}
 	}
-	for _, pixels := range avxvnniPixels {
-		p("\n//go:noescape\nfunc %s(t *Tile, vectors int)\n", avxvnniName(pixels))
+	for _, pixels := range exactPixels {
+		p("\n//go:noescape\nfunc %s(t *Tile, vectors int)\n", vnniName(pixels))
+		p("\n//go:noescape\nfunc %s(t *Tile, vectors int)\n", int16Name(pixels))
 	}
 	p("\n//go:noescape\nfunc poolAVX2(p *Pool)\n")
 	return s.String()

@@ -8,14 +8,30 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// avxvnniPixels is for which numbers of pixels there are kernels: the sums of 6 leave 4 of 16 registers, for weights and an input.
-var avxvnniPixels = []int{6, 4, 2, 1}
+// exactPixels is for which numbers of pixels there are kernels: the sums of 6 leave 4 of 16 registers, for weights, an input and a product.
+var exactPixels = []int{6, 4, 2, 1}
 
-func avxvnniName(pixels int) string { return fmt.Sprintf("bytes%s_%d", vexSet, pixels) }
+func vnniName(pixels int) string { return fmt.Sprintf("bytes%s_%d", vexSet, pixels) }
 
-// avxvnni writes a kernel for Bytes that passes the inputs once for each vector, whose sums it keeps in registers.
-func avxvnni(pixels int) {
-	TEXT(avxvnniName(pixels), NOSPLIT, "func(t *byte, vectors int)")
+func int16Name(pixels int) string { return fmt.Sprintf("int16AVX2_%d", pixels) }
+
+// vnni writes a kernel for Bytes on processors with AVX-VNNI.
+func vnni(pixels int) {
+	exact(vnniName(pixels), pixels, func(weights, input, sum reg.VecVirtual) { VPDPBUSD(weights, input, sum) })
+}
+
+// int16AVX2 writes a kernel for Int16.
+func int16AVX2(pixels int) {
+	exact(int16Name(pixels), pixels, func(weights, input, sum reg.VecVirtual) {
+		product := YMM()
+		VPMADDWD(weights, input, product)
+		VPADDD(product, sum, sum)
+	})
+}
+
+// exact writes a kernel whose products have all 32 bits of the sums, which stay in registers. It passes the inputs once for each vector.
+func exact(name string, pixels int, multiplyAdd func(weights, input, sum reg.VecVirtual)) {
+	TEXT(name, NOSPLIT, "func(t *byte, vectors int)")
 	t := tile{Load(Param("t"), GP64())}
 	row := Load(Param("vectors"), GP64()) // bytes of weights for a word
 	SHLQ(U8(6), row)
@@ -26,7 +42,7 @@ func avxvnni(pixels int) {
 	for p := range x {
 		x[p] = load(t.of(fieldX, p))
 	}
-	sums := make([]halfVectors, copies(halves*pixels, halves*avxvnniPixels[0])) // added up next to each other
+	sums := make([]halfVectors, copies(halves*pixels, halves*exactPixels[0])) // added up next to each other
 	for c := range sums {
 		sums[c] = halfVectorsOf(pixels)
 	}
@@ -42,7 +58,7 @@ func avxvnni(pixels int) {
 			input := YMM()
 			VPBROADCASTD(Mem{Base: x[p], Index: i, Scale: 1, Disp: 4 * at}, input)
 			for h := range weights {
-				VPDPBUSD(weights[h], input, sums[h])
+				multiplyAdd(weights[h], input, sums[h])
 			}
 		}
 	}
