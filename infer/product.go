@@ -135,22 +135,22 @@ func (q *product) segment(p *intnet.Product) {
 
 // pack returns the weights of a block in the order in which a kernel reads them.
 func (q *product) pack(set *tile.Set, p *intnet.Product, b block, weight func(o, c, ky, kx int) int8) []byte {
-	out := make([]byte, len(q.segments)*int(q.words)*b.vectors*tile.Lanes*4)
+	out := make([]byte, set.WeightBytes(q.op, len(q.segments)*int(q.words), b.vectors))
 	in := q.in
-	place := func(i, o int) int { return set.WeightAt(q.op, b.vectors, i, o) }
 	put := func(at, ky, kx int) { // the weights that meet the pixel at distance at in the row of words
 		for c := range in.of.C {
 			for o := range b.channels {
 				w := weight(b.first+o, c, ky, kx)
 				switch in.encoding {
 				case plain:
-					out[place(at+c, o)] = byte(w)
+					out[tile.ByteAt(b.vectors, at+c, o)] = byte(w)
 				case int16s:
 					i := at + 2*c
-					out[place(i, o)], out[place(i+1, o)] = byte(w), byte(w>>7)
+					out[tile.ByteAt(b.vectors, i, o)], out[tile.ByteAt(b.vectors, i+1, o)] = byte(w), byte(w>>7)
 				case bits:
-					if i := at + c/8; w > 0 {
-						out[place(i, o)] |= 1 << (c % 8)
+					if w > 0 {
+						i, bit := set.BitAt(b.vectors, 8*at+c, o)
+						out[i] |= bit
 					}
 				}
 			}

@@ -27,14 +27,14 @@ var avx512 = Set{
 
 // avxvnni is for processors that have the instruction of VNNI for bytes, but not AVX-512. They count bits as AVX2 does.
 var avxvnni = Set{
-	Name: "AVX-VNNI", Wide: true, BitRows: true,
+	Name: "AVX-VNNI", Wide: true, nibbles: true,
 	pixels: [Ops][MaxVectors + 1][]int{Bytes: each(exactPixelsAVX2), Bits: each(bitsPixelsAVX2)},
 	kernel: func(op Op, vectors, pixels int) Kernel { return kernelsAVXVNNI[op][vectors][pixels] },
 	pool:   poolAVX2,
 }
 
 var avx2 = Set{
-	Name: "AVX2", BitRows: true,
+	Name: "AVX2", nibbles: true,
 	pixels: [Ops][MaxVectors + 1][]int{Bytes: each(bytesPixelsAVX2), Bits: each(bitsPixelsAVX2), Int16: each(exactPixelsAVX2)},
 	kernel: func(op Op, vectors, pixels int) Kernel { return kernelsAVX2[op][vectors][pixels] },
 	pool:   poolAVX2,

@@ -187,15 +187,23 @@ func (j job) thresholdsAtSums(t *Tile) {
 }
 
 // arrange puts the weights, which are as the portable set's, where a set has them.
-func (j job) arrange(t *Tile, s *Set) {
+func (j job) arrange(t *Tile, s *Set, mem memory) {
 	outputs, inputs := j.vectors*Lanes, 4*j.segments*j.words
-	w := list[byte](t.W, inputs*outputs)
-	from := bytes.Clone(w)
-	for i := range inputs {
+	if j.op != Bits {
+		return
+	}
+	from := list[byte](t.W, inputs*outputs)
+	to := mem(s.WeightBytes(j.op, j.segments*j.words, j.vectors))
+	clear(to)
+	for i := range 2 * inputs { // four bits lie together in all sets
 		for o := range outputs {
-			w[s.WeightAt(j.op, j.vectors, i, o)] = from[portable.WeightAt(j.op, j.vectors, i, o)]
+			at, lowest := portable.BitAt(j.vectors, 4*i, o)
+			four := from[at] / lowest & 0xf
+			at, lowest = s.BitAt(j.vectors, 4*i, o)
+			to[at] |= four * lowest
 		}
 	}
+	t.W = unsafe.Pointer(&to[0])
 }
 
 // compare runs the job with a set and with the portable one.
@@ -210,7 +218,7 @@ func (j job) compare(t *testing.T, s *Set, mem memory) {
 			out[i] ^= 0xff
 		}
 	}
-	j.arrange(tile, s)
+	j.arrange(tile, s, mem)
 	s.Kernel(j.op, j.vectors, j.pixels)(tile)
 	for p := range outs {
 		if !bytes.Equal(outs[p], want[p]) {
@@ -305,13 +313,16 @@ func TestResults(t *testing.T) {
 		}
 
 		tile.Mode, tile.Out[0], tile.Mul, tile.Add[0] = Sums, unsafe.Pointer(&sums), nil, nil
-		var rows [words * 4 * Lanes]uint8
+		packed := make([]uint8, s.WeightBytes(Bits, words, 1))
 		for o := range Lanes {
-			for i, w := range weights[0][o] {
-				rows[s.WeightAt(Bits, 1, i, o)] = uint8(w)
+			for i := range 32 * words {
+				if weights[0][o][i/8]>>(i%8)&1 != 0 {
+					at, bit := s.BitAt(1, i, o)
+					packed[at] |= bit
+				}
 			}
 		}
-		tile.W = unsafe.Pointer(&rows)
+		tile.W = unsafe.Pointer(&packed[0])
 		s.Kernel(Bits, 1, 1)(tile)
 		for o := range Lanes {
 			different := 0
@@ -409,6 +420,7 @@ func BenchmarkTile(b *testing.B) {
 			b.Run(name, func(b *testing.B) {
 				j := job{op: c.op, mode: Levels, steps: 1, vectors: c.vectors, pixels: pixels, segments: 1, words: c.words, maxInput: 3}
 				t, _ := j.build(heap)
+				j.arrange(t, s, heap)
 				kernel := s.Kernel(c.op, c.vectors, pixels)
 				for b.Loop() {
 					kernel(t)

@@ -16,7 +16,6 @@ func avx2Name(pixels int) string { return fmt.Sprintf("bytesAVX2_%d", pixels) }
 // constants of 32 bytes.
 var (
 	wordOnes Mem // int16 1
-	nibble   Mem // 0x0f
 	eachBit  Mem // int32 1, 2, 4, ... 128
 )
 
@@ -30,7 +29,6 @@ func constant(name string, each uint64) Mem {
 
 func avx2Constants() {
 	wordOnes = constant("wordOnes", 0x0001000100010001)
-	nibble = constant("nibble", 0x0f0f0f0f0f0f0f0f)
 	eachBit = GLOBL("eachBit", RODATA|NOPTR)
 	for i := range 8 {
 		DATA(4*i, U32(1<<i))

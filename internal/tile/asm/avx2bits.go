@@ -22,7 +22,7 @@ const (
 )
 
 // avx2Bits writes a kernel that looks up in how many bits four bits of inputs differ from four bits of weights: by the inputs in a table of
-// tables, and in that, by VPSHUFB, by the weights of 32 outputs at once. So weights are to be byte by byte, those of all outputs side by side.
+// tables, and in that, by VPSHUFB, by the weights of 32 outputs at once. So weights are to be four bits in a byte, those of all outputs side by side.
 // Sums of 8 bits stay in registers, wide ones are on the stack.
 func avx2Bits(vectors, pixels int) {
 	TEXT(bitsName(vectors, pixels), 0, "func(t *byte)")
@@ -42,8 +42,6 @@ func avx2Bits(vectors, pixels int) {
 		}
 		return v
 	}
-	mask := YMM()
-	VMOVDQU(nibble, mask)
 	sums := make([][]reg.VecVirtual, pixels)
 	for p := range sums {
 		for range groups {
@@ -88,11 +86,8 @@ func avx2Bits(vectors, pixels int) {
 		low, high := make([]reg.VecVirtual, groups), make([]reg.VecVirtual, groups)
 		for g := range groups {
 			low[g], high[g] = YMM(), YMM()
-			weights := Mem{Base: w, Disp: b*vectors*lanes + 32*g}
-			VMOVDQU(weights, sized(low[g], g))
-			VPSRLW(U8(4), sized(low[g], g), sized(high[g], g))
-			VPAND(sized(mask, g), sized(low[g], g), sized(low[g], g))
-			VPAND(sized(mask, g), sized(high[g], g), sized(high[g], g))
+			VMOVDQU(Mem{Base: w, Disp: 2*b*vectors*lanes + 32*g}, sized(low[g], g))
+			VMOVDQU(Mem{Base: w, Disp: (2*b+1)*vectors*lanes + 32*g}, sized(high[g], g))
 		}
 		for p := range x {
 			fromLow, fromHigh := GP64(), GP64() // 16 times the four bits: where their table is
@@ -116,7 +111,7 @@ func avx2Bits(vectors, pixels int) {
 		}
 	}
 	ADDQ(U8(bytesTogether), i)
-	ADDQ(U32(bytesTogether*vectors*lanes), w)
+	ADDQ(U32(2*bytesTogether*vectors*lanes), w)
 	DECQ(run)
 	JNZ(LabelRef("pass"))
 	TESTQ(room, room)
