@@ -3,7 +3,8 @@ package tile
 import "golang.org/x/sys/cpu"
 
 // available returns the kernels this processor can run, the fastest first. GODEBUG=cpu.avx512f=off, cpu.avxvnni=off and cpu.avx2=off hide
-// instruction sets, as for any Go program that asks x/sys/cpu. Several are separated by commas.
+// instruction sets, as for any Go program that asks x/sys/cpu; several are separated by commas. Without AVX2 there is none. That it does not know
+// avxvnni, as Go's runtime then says, concerns the runtime only.
 func available() (sets []*Set) {
 	x := &cpu.X86
 	if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL && x.HasAVX512VNNI && x.HasAVX512VPOPCNTDQ && x.HasAVX2 {

@@ -189,7 +189,7 @@ func (j job) thresholdsAtSums(t *Tile) {
 // arrange puts the weights, which are as the portable set's, where a set has them.
 func (j job) arrange(t *Tile, s *Set, mem memory) {
 	outputs, inputs := j.vectors*Lanes, 4*j.segments*j.words
-	if j.op != Bits {
+	if j.op != Bits || !s.nibbles {
 		return
 	}
 	from := list[byte](t.W, inputs*outputs)
