@@ -336,7 +336,7 @@ func TestSetupHasAllThatWeightsDependOn(t *testing.T) {
 		"data": "mnist", "size": "16", "channels": "3", "augment": "true", "validation": "0.1", "crop": "32", "arch": "convnet4", "act": "qrelu", "rule": "SSTE",
 		"unweighted": "true", "bn": "true", "dropout": "0.5", "hidden": "8,8", "loss": "hinge", "opt": "adamw", "lr": "0.5", "wd": "0.5", "momentum": "0.5",
 		"nesterov": "true", "decay-at": "2", "decay": "0.5", "batch": "8", "limit": "99", "seed": "2",
-		"weights": "ternary", "weight-rule": "STE",
+		"weights": "ternary", "weight-rule": "STE", "all-weights": "true", "order": "bireal",
 	}
 	setupOf := func(args ...string) string {
 		o := new(options)

@@ -200,6 +200,12 @@ func (o *options) setup(images string) string {
 	if o.net.Weights != "" || o.net.WeightRule != "SSTE" { // checkpoints of before there were these flags stay what they are
 		weights = fmt.Sprintf(" -weights %s -weight-rule %s", o.net.Weights, o.net.WeightRule)
 	}
+	if o.net.AllWeights {
+		weights += " -all-weights"
+	}
+	if o.net.Order != "paper" {
+		weights += " -order " + o.net.Order
+	}
 	return fmt.Sprintf("-data %s (images %s) -size %d -crop %d -channels %d -augment=%v -validation %v -limit %d -arch %s -act %s -rule %s -unweighted=%v -bn=%v -dropout %v -hidden %q "+
 		"-loss %s -opt %s -lr %v -wd %v -momentum %v -nesterov=%v -decay-at %q -decay %v -batch %d -seed %d",
 		o.data.Name, images, o.data.Size, o.data.Crop, o.data.Channels, o.augment, o.validation, o.limit, o.net.Arch, o.net.Act, o.net.Rule, o.net.Unweighted, o.net.BatchNorm, o.net.Dropout, o.net.Hidden,
