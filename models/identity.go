@@ -182,10 +182,12 @@ func parseIdentity(m map[string]string) (id Identity, ok bool, err error) {
 			return bad(metaFixedPoint)
 		}
 	}
-	if s := m[metaOrder]; s != "" {
-		if id.Order = Order(slices.Index(orderNames[:], s)); id.Order.check() != nil {
-			return bad(metaOrder)
-		}
+	switch s := m[metaOrder]; s {
+	case "": // PaperOrder
+	case BiReal.String():
+		id.Order = BiReal
+	default:
+		return bad(metaOrder)
 	}
 	if id.Weights = m[metaWeights]; id.Weights != "" {
 		id.WeightsRule = m[metaWeightsRule]

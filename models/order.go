@@ -31,22 +31,23 @@ const (
 	//
 	// Networks in integers and in fixed point do not have it: their shortcuts are of levels.
 	//
-	// Source: Liu et al. (ECCV 2018), arXiv:1808.00278, sections 3.1 and 3.2.
+	// Source: Liu et al. (ECCV 2018), arXiv:1808.00278.
 	BiReal
 )
 
-var orderNames = [...]string{PaperOrder: "PaperOrder", BiReal: "BiReal"}
-
 // String returns the name of the constant.
 func (o Order) String() string {
-	if o.check() != nil {
-		return fmt.Sprintf("Order(%d)", int(o))
+	switch o {
+	case PaperOrder:
+		return "PaperOrder"
+	case BiReal:
+		return "BiReal"
 	}
-	return orderNames[o]
+	return fmt.Sprintf("Order(%d)", int(o))
 }
 
 func (o Order) check() error {
-	if o < 0 || int(o) >= len(orderNames) {
+	if o != PaperOrder && o != BiReal {
 		return errors.Errorf("Order %d: want PaperOrder or BiReal", int(o))
 	}
 	return nil

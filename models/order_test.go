@@ -82,7 +82,7 @@ func TestBiRealLayers(t *testing.T) {
 type maps3 [][][]float64
 
 // plainConv is the definition of a convolution without bias, then of a normalisation by initial statistics and parameters.
-func plainConv(x maps3, w []float64, shape tensor.Shape, stride, pad int, normal bool) maps3 {
+func plainConv(x maps3, w []float64, shape tensor.Shape, stride, pad int) maps3 {
 	out, in, k := shape[0], shape[1], shape[2]
 	y := make(maps3, out)
 	for o := range out {
@@ -99,10 +99,7 @@ func plainConv(x maps3, w []float64, shape tensor.Shape, stride, pad int, normal
 						}
 					}
 				}
-				if normal {
-					sum /= math.Sqrt(1 + 1e-5)
-				}
-				row = append(row, sum)
+				row = append(row, sum/math.Sqrt(1+1e-5))
 			}
 			y[o] = append(y[o], row)
 		}
@@ -133,19 +130,19 @@ func TestBiRealComputes(t *testing.T) {
 	got := logits(t, at, data)
 
 	weights := map[string][]float64{}
-	for i, name := range net.LatentNames() {
+	for _, name := range net.LatentNames() {
 		v, err := ops.SignWeights{Scaled: true}.Do(net.Param(name).Value())
 		if err != nil {
 			t.Fatal(err)
 		}
-		weights[net.LatentNames()[i]] = gtest.Floats(t, v)
+		weights[name] = gtest.Floats(t, v)
 	}
 	conv := func(name string, x maps3, stride, pad int) maps3 {
 		w, ok := weights[name]
 		if !ok {
 			w = gtest.Floats(t, net.Param(name).Value())
 		}
-		return plainConv(x, w, net.Param(name).Shape(), stride, pad, true)
+		return plainConv(x, w, net.Param(name).Shape(), stride, pad)
 	}
 	x := make(maps3, 3)
 	for c := range x {
@@ -289,7 +286,7 @@ func TestOrderOfFiles(t *testing.T) {
 		}
 		gtest.WantError(t, "other order", paper.Load(bytes.NewReader(file)), "order is BiReal, here PaperOrder")
 		gtest.WantError(t, "other order", net.Load(bytes.NewReader(saved(t, paper))), "order is PaperOrder, here BiReal")
-		for _, name := range []string{"PaperOrder ", "bireal", "2"} {
+		for _, name := range []string{"PaperOrder", "bireal", "2"} {
 			_, _, err = models.ReadIdentity(bytes.NewReader(relabelled(t, file, func(m map[string]string) map[string]string { m["ftprop.order"] = name; return m })))
 			gtest.WantError(t, name, err, "ftprop.order", name)
 		}

@@ -133,8 +133,10 @@ func (o *options) check() error {
 	case o.nesterov && o.opt != "sgd":
 		return errors.Errorf("-nesterov is for -opt sgd, not %s", o.opt)
 	}
-	if err := o.bop.check(o.opt == "bop" && o.eval == "", o.net.Weights, o.given); err != nil {
-		return err
+	if o.eval == "" { // else it is the file that says what the weights are
+		if err := o.bop.check(o.opt == "bop", o.net.Weights, o.given); err != nil {
+			return err
+		}
 	}
 	if err := o.checkInteger(); err != nil {
 		return err
