@@ -25,7 +25,7 @@ type Network struct {
 	Weights    string // of ops.WeightNames; "" for full precision
 	WeightRule string // "" for SSTE
 	AllWeights bool
-	Order      string // of the layers of residual blocks: of orders; "" for the paper's
+	Order      string // of the layers: of orders; "" for the paper's
 }
 
 // Flags defines the flags -arch, -act, -rule, -unweighted, -bn, -dropout, -hidden, -weights, -weight-rule, -all-weights
@@ -41,7 +41,7 @@ func (n *Network) Flags(f *flag.FlagSet) {
 	f.StringVar(&n.Weights, "weights", "", "`levels` of the weights of all layers but the first and the last: "+strings.Join(ops.WeightNames(), ", ")+" (N: 2 to 8 bits; default full precision)")
 	f.StringVar(&n.WeightRule, "weight-rule", "SSTE", "`rule` of -weights, one of those of -rule")
 	f.BoolVar(&n.AllWeights, "all-weights", false, "-weights is for the first and the last layer, too")
-	f.StringVar(&n.Order, "order", "paper", "`order` of the layers of a resnet: paper, or bireal with a shortcut around every convolution, which carries real numbers")
+	f.StringVar(&n.Order, "order", "paper", "`order` of the layers: paper; of a resnet bireal, with a shortcut around every convolution, which carries real numbers; of convnet4 with -bn xnor, with norms before the activations")
 }
 
 // Quantiser makes the quantiser of -weights, with its rule; nil for full precision.
@@ -59,13 +59,13 @@ func (n *Network) Quantiser() (ops.WeightQuantiser, error) {
 
 // orders are the values of -order.
 func orders() map[string]models.Order {
-	return map[string]models.Order{"": models.PaperOrder, "paper": models.PaperOrder, "bireal": models.BiReal}
+	return map[string]models.Order{"": models.PaperOrder, "paper": models.PaperOrder, "bireal": models.BiReal, "xnor": models.XNOR}
 }
 
 func (n *Network) order() (models.Order, error) {
 	o, ok := orders()[n.Order]
 	if !ok {
-		return o, errors.Errorf("-order %q: want paper or bireal", n.Order)
+		return o, errors.Errorf("-order %q: want paper, bireal or xnor", n.Order)
 	}
 	return o, nil
 }
