@@ -15,18 +15,18 @@ import (
 // componentGrad is the backward pass of a componentOp: its inputs, the pre-activations of the units, of an answer the answer, and the gradient
 // that reaches it, to a matrix (N, units of a sample) of what takes the place of the units' derivatives.
 type componentGrad struct {
-	op componentOp
+	op *componentOp
 	opkit.Gradient
 }
 
-func (op componentOp) derivative() componentGrad { return componentGrad{op: op} }
+func (op *componentOp) derivative() componentGrad { return componentGrad{op: op} }
 
 // parts returns what takes from the matrix the parts of the inputs of units.
-func (d componentGrad) parts(in gorgonia.Nodes) []componentPart {
-	parts := make([]componentPart, len(d.op.levels))
+func (d componentGrad) parts(in gorgonia.Nodes) []*componentPart {
+	parts := make([]*componentPart, len(d.op.levels))
 	from := 0
 	for k := range parts {
-		parts[k] = componentPart{of: d, k: k, from: from, shape: in[k].Shape()}
+		parts[k] = &componentPart{of: d, k: k, from: from, shape: in[k].Shape()}
 		from += parts[k].width()
 	}
 	return parts
@@ -244,15 +244,15 @@ type componentPart struct {
 	opkit.Gradient
 }
 
-func (p componentPart) component() *Component { return p.of.op.c }
+func (p *componentPart) component() *Component { return p.of.op.c }
 
-func (p componentPart) String() string { return fmt.Sprintf("%v for units %d", p.of, p.k) }
-func (p componentPart) Arity() int     { return 1 }
-func (p componentPart) Type() hm.Type  { return hm.NewFnType(typeOf(2), typeOf(len(p.shape))) }
+func (p *componentPart) String() string { return fmt.Sprintf("%v for units %d", p.of, p.k) }
+func (p *componentPart) Arity() int     { return 1 }
+func (p *componentPart) Type() hm.Type  { return hm.NewFnType(typeOf(2), typeOf(len(p.shape))) }
 
-func (p componentPart) width() int { return p.shape.TotalSize() / p.shape[0] }
+func (p *componentPart) width() int { return p.shape.TotalSize() / p.shape[0] }
 
-func (p componentPart) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
+func (p *componentPart) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 	return opkit.Infer(p, in, 1, func(in []tensor.Shape) (tensor.Shape, error) {
 		if s := in[0]; len(s) != 2 || s[0] != p.shape[0] || s[1] < p.from+p.width() {
 			return nil, errors.Errorf("a matrix of shape %v for units of shape %v from column %d on", s, p.shape, p.from)
@@ -261,7 +261,7 @@ func (p componentPart) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error)
 	})
 }
 
-func (p componentPart) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
+func (p *componentPart) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 	return opkit.Dispatch(p, in, 1, func() (gorgonia.Value, error) {
 		return componentPartDo[float32](p, in[0])
 	}, func() (gorgonia.Value, error) {
@@ -269,7 +269,7 @@ func (p componentPart) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 	})
 }
 
-func componentPartDo[T float32 | float64](p componentPart, in gorgonia.Value) (gorgonia.Value, error) {
+func componentPartDo[T float32 | float64](p *componentPart, in gorgonia.Value) (gorgonia.Value, error) {
 	if _, err := p.InferShape(in.Shape()); err != nil {
 		return nil, err
 	}
@@ -284,9 +284,9 @@ func componentPartDo[T float32 | float64](p componentPart, in gorgonia.Value) (g
 	return tensor.New(tensor.WithShape(p.shape.Clone()...), tensor.WithBacking(out)), nil
 }
 
-func (p componentPart) identity() string {
+func (p *componentPart) identity() string {
 	return fmt.Sprintf("part %d from %d, %v, of %s", p.k, p.from, p.shape, p.of.identity())
 }
 
-func (p componentPart) WriteHash(h hash.Hash) { fmt.Fprint(h, p.identity()) }
-func (p componentPart) Hashcode() uint32      { return opkit.Hashcode(p.identity()) }
+func (p *componentPart) WriteHash(h hash.Hash) { fmt.Fprint(h, p.identity()) }
+func (p *componentPart) Hashcode() uint32      { return opkit.Hashcode(p.identity()) }

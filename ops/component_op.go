@@ -19,7 +19,7 @@ func (c *Component) Apply(units gorgonia.Nodes, data ...*gorgonia.Node) (y *gorg
 	if c == nil || c.cfg.Call == nil {
 		return nil, errors.New("a nil component: NewComponent makes one")
 	}
-	op := componentOp{c: c, label: -1}
+	op := &componentOp{c: c, label: -1}
 	if len(units) == 0 {
 		return nil, opkit.OfOp(op, errors.New("no units: it reads the outputs of threshold activations"))
 	}
@@ -66,21 +66,21 @@ func (c *Component) Apply(units gorgonia.Nodes, data ...*gorgonia.Node) (y *gorg
 // nodes.ComponentLoss is this.
 func ApplyLoss(y, label *gorgonia.Node) (loss *gorgonia.Node, err error) {
 	defer func() { err = opkit.In("ops", err) }()
-	defer opkit.Guard(componentOp{}, &err)
+	defer opkit.Guard((*Component)(nil), &err)
 	if y == nil || label == nil {
 		return nil, errors.New("the loss of a component: answer or label is nil")
 	}
-	op, ok := y.Op().(componentOp)
-	if !ok || op.label >= 0 {
+	of, ok := y.Op().(*componentOp)
+	if !ok || of.isLoss() {
 		return nil, errors.Errorf("the loss of a component: node %q is not the answer of one", y.Name())
 	}
+	op := &componentOp{c: of.c, levels: of.levels, dims: of.dims, label: label.Dims()}
 	if op.c.cfg.Loss == nil {
 		return nil, opkit.OfOp(op, errors.New("it has no Loss"))
 	}
 	if label.Dtype() != y.Dtype() {
 		return nil, opkit.OfOp(op, errors.Errorf("label %q is %v and the answer %v: they must be the same", label.Name(), label.Dtype(), y.Dtype()))
 	}
-	op.label = label.Dims()
 	in, err := opkit.InputsOf(y)
 	if err != nil {
 		return nil, opkit.OfOp(op, err)
@@ -98,18 +98,18 @@ type componentOp struct {
 	label  int
 }
 
-func (op componentOp) component() *Component { return op.c }
+func (op *componentOp) component() *Component { return op.c }
 
-func (op componentOp) isLoss() bool { return op.label >= 0 }
+func (op *componentOp) isLoss() bool { return op.label >= 0 }
 
-func (op componentOp) String() string {
+func (op *componentOp) String() string {
 	if op.isLoss() {
 		return fmt.Sprintf("loss of %v", op.c)
 	}
 	return op.c.String()
 }
 
-func (op componentOp) Arity() int {
+func (op *componentOp) Arity() int {
 	n := len(op.dims)
 	if op.isLoss() {
 		n += 2
@@ -117,7 +117,7 @@ func (op componentOp) Arity() int {
 	return n
 }
 
-func (op componentOp) Type() hm.Type {
+func (op *componentOp) Type() hm.Type {
 	a := hm.TypeVariable('a')
 	types := op.inputTypes(op.dims)
 	answer := gorgonia.TensorType{Dims: 2, Of: a}
@@ -127,7 +127,7 @@ func (op componentOp) Type() hm.Type {
 	return hm.NewFnType(append(types, answer)...)
 }
 
-func (op componentOp) inputTypes(dims []int) (types []hm.Type) {
+func (op *componentOp) inputTypes(dims []int) (types []hm.Type) {
 	for _, d := range dims {
 		types = append(types, typeOf(d))
 	}
@@ -141,7 +141,7 @@ func typeOf(dims int) hm.Type {
 	return gorgonia.TensorType{Dims: dims, Of: hm.TypeVariable('a')}
 }
 
-func (op componentOp) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
+func (op *componentOp) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 	return opkit.Infer(op, in, op.Arity(), func(in []tensor.Shape) (tensor.Shape, error) {
 		n, err := batchOf(in)
 		if err != nil {
@@ -171,7 +171,7 @@ func batchOf(in []tensor.Shape) (int, error) {
 	return in[0][0], nil
 }
 
-func (op componentOp) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
+func (op *componentOp) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 	return opkit.Dispatch(op, in, op.Arity(), func() (gorgonia.Value, error) {
 		return componentDo[float32](op, in)
 	}, func() (gorgonia.Value, error) {
@@ -179,7 +179,7 @@ func (op componentOp) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 	})
 }
 
-func componentDo[T float32 | float64](op componentOp, in []gorgonia.Value) (gorgonia.Value, error) {
+func componentDo[T float32 | float64](op *componentOp, in []gorgonia.Value) (gorgonia.Value, error) {
 	if _, err := op.InferShape(shapesOf(in)...); err != nil {
 		return nil, err
 	}
@@ -273,7 +273,7 @@ func answerAndLabel(in []gorgonia.Value) (y, label sampleRows, err error) {
 
 // batch is what a component reads.
 type batch struct {
-	op     componentOp
+	op     *componentOp
 	units  int      // of a sample
 	widths []int    // how many of them each input has
 	levels []Levels // of each unit of a sample
@@ -282,7 +282,7 @@ type batch struct {
 }
 
 // read reads units and data, the first inputs.
-func (op componentOp) read(in []gorgonia.Value) (*batch, error) {
+func (op *componentOp) read(in []gorgonia.Value) (*batch, error) {
 	n := in[0].Shape()[0]
 	b := &batch{op: op}
 	var inputs []sampleRows
@@ -352,7 +352,7 @@ func (a *arguments) set(index []int) {
 }
 
 // DiffWRT is true for the units. Below a loss y has no gradient: that of the units is the loss's.
-func (op componentOp) DiffWRT(n int) []bool {
+func (op *componentOp) DiffWRT(n int) []bool {
 	d := make([]bool, n)
 	for k := range min(len(op.levels), n) {
 		d[k] = true
@@ -361,7 +361,7 @@ func (op componentOp) DiffWRT(n int) []bool {
 }
 
 // SymDiff returns a node for each input of units: parts of one matrix of all. gorgonia.Grad calls it.
-func (op componentOp) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
+func (op *componentOp) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
 	if err := opkit.CheckInputs(op, op.Arity(), in, out, grad); err != nil {
 		return nil, err
 	}
@@ -391,7 +391,7 @@ func (op componentOp) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorg
 }
 
 // DoDiff adds to the gradients of the units; the Lisp machine calls it.
-func (op componentOp) DoDiff(_ gorgonia.ExecutionContext, in gorgonia.Nodes, out *gorgonia.Node) error {
+func (op *componentOp) DoDiff(_ gorgonia.ExecutionContext, in gorgonia.Nodes, out *gorgonia.Node) error {
 	if err := opkit.CheckInputs(op, op.Arity(), in, out); err != nil {
 		return err
 	}
@@ -439,9 +439,9 @@ func preActivation(h *gorgonia.Node) (*gorgonia.Node, error) {
 	return in[0], nil
 }
 
-func (op componentOp) identity() string {
+func (op *componentOp) identity() string {
 	return fmt.Sprintf("ftprop component %q %v %v %d", op.c.cfg.Name, op.levels, op.dims, op.label)
 }
 
-func (op componentOp) WriteHash(h hash.Hash) { fmt.Fprint(h, op.identity()) }
-func (op componentOp) Hashcode() uint32      { return opkit.Hashcode(op.identity()) }
+func (op *componentOp) WriteHash(h hash.Hash) { fmt.Fprint(h, op.identity()) }
+func (op *componentOp) Hashcode() uint32      { return opkit.Hashcode(op.identity()) }
