@@ -203,6 +203,16 @@ func (r *trainer) close() {
 	r.test.vm.Close()
 }
 
+// Train trains a task by a method with a seed. It calls step after each epoch. One goroutine at a time may begin a training: see Compare.
+func Train(ctx context.Context, t *Task, m Method, seed int, step func()) (*Run, error) {
+	r, err := newTrainer(t, m, seed)
+	if err != nil {
+		return nil, err
+	}
+	defer r.close()
+	return r.fit(ctx, m, seed, step)
+}
+
 // Progress is told how an experiment gets on. Its methods are called by several goroutines at once.
 type Progress interface {
 	Step()       // one epoch of a run done, of Steps
