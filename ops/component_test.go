@@ -699,3 +699,30 @@ func TestComponentsInClones(t *testing.T) {
 	_, err = gorgonia.Grad(gorgonia.Must(gorgonia.Sum(d[0])), z)
 	gtest.WantError(t, "second derivative", err, "second derivatives")
 }
+
+// Answers are those of the graph's dtype, in searches as in the forward pass: 0.1 is the label's 0.1 in float32, too.
+func TestAnswersAreRounded(t *testing.T) {
+	for _, dt := range gtest.Dtypes() {
+		table := []float64{0.1, 0.2, 0.3, 0.7}
+		cfg := sumConfig("table")
+		cfg.Searcher = ops.Search{}
+		cfg.Call = func(units, _ [][]float64) ([]float64, error) {
+			k := ops.Number(units[0])
+			return table[k : k+1], nil // a part of the function's own memory
+		}
+		g := gorgonia.NewGraph()
+		z := gtest.Input(g, "z", dt, []float64{-1, -1, 1, 1}, 2, 2)
+		y := gorgonia.Must(nodes.Component(component(t, cfg), gorgonia.Nodes{gorgonia.Must(nodes.Act(ste)(z))}))
+		cost := gorgonia.Must(nodes.ComponentLoss(y, gtest.Input(g, "label", dt, []float64{0.1, 0.3}, 2)))
+		_, grads, err := gtest.Run(t, gtest.Tape, cost, gorgonia.Nodes{z}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(grads[0]); got != "[0 0 0 0.25]" { // the second sample's last bit is one too many
+			t.Errorf("%v: %s", dt, got)
+		}
+		if fmt.Sprint(table) != "[0.1 0.2 0.3 0.7]" {
+			t.Errorf("the function's table is %v", table)
+		}
+	}
+}

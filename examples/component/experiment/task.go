@@ -125,8 +125,8 @@ func sumOfDigits(train, test *data.Set) *Task {
 		for {
 			a, b := rng.IntN(train.N()), rng.IntN(train.N())
 			sum := train.Y[a] + train.Y[b]
-			// The first epoch has only sums that few pairs of digits have. Without them the lowest bit is learned the wrong way around as often as not: any two even
-			// and odd digits have the same sum with it as without.
+			// The first epoch has only sums that few pairs of digits have. Without it some seeds learn the lowest bit the wrong way around, and stay there: an even
+			// digit is one too many then, an odd one too few, and their sum is right.
 			if epoch == 1 && sum > 4 && sum < 14 {
 				continue
 			}
