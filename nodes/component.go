@@ -15,9 +15,9 @@ import (
 //	y, err := nodes.Component(sum, gorgonia.Nodes{a, b}) // a and b are outputs of Sign
 //
 // The units are outputs of threshold activations, (N, ...): what each of them should have been is searched. Data are any nodes (N, ...) that
-// the function reads beside them, without a gradient. Other units, no units, nodes without a dtype that they share, another number of samples, and a second
-// component of the same name in the graph are errors; so are, when the graph is differentiated, a budget that is too small, and levels that
-// the searcher cannot serve. See ops.Component.
+// the function reads beside them, without a gradient. Errors are: no units, or units that are not from a threshold activation; inputs of different
+// dtypes or numbers of samples; another component of the same name in the graph; and, when the graph is differentiated, a budget that is too
+// small, and levels that the searcher cannot serve. See ops.Component.
 func Component(c *ops.Component, units gorgonia.Nodes, data ...*gorgonia.Node) (y *gorgonia.Node, err error) {
 	defer ours(&err)
 	return c.Apply(units, data...)

@@ -49,11 +49,11 @@ func (d componentGrad) Arity() int {
 
 func (d componentGrad) Type() hm.Type {
 	matrix := typeOf(2)
-	types := d.op.inputTypes(d.op.dims)
+	types := inputTypes(d.op.dims)
 	if d.op.isLoss() {
 		types = append(types, matrix, typeOf(d.op.label))
 	}
-	types = append(types, d.op.inputTypes(d.op.dims[:len(d.op.levels)])...)
+	types = append(types, inputTypes(d.op.dims[:len(d.op.levels)])...)
 	if d.op.isLoss() {
 		types = append(types, typeOf(0))
 	} else {

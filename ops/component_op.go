@@ -119,7 +119,7 @@ func (op *componentOp) Arity() int {
 
 func (op *componentOp) Type() hm.Type {
 	a := hm.TypeVariable('a')
-	types := op.inputTypes(op.dims)
+	types := inputTypes(op.dims)
 	answer := gorgonia.TensorType{Dims: 2, Of: a}
 	if op.isLoss() {
 		return hm.NewFnType(append(types, answer, typeOf(op.label), a)...)
@@ -127,7 +127,8 @@ func (op *componentOp) Type() hm.Type {
 	return hm.NewFnType(append(types, answer)...)
 }
 
-func (op *componentOp) inputTypes(dims []int) (types []hm.Type) {
+// inputTypes are those of values with the given numbers of dimensions.
+func inputTypes(dims []int) (types []hm.Type) {
 	for _, d := range dims {
 		types = append(types, typeOf(d))
 	}
