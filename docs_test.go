@@ -166,6 +166,7 @@ func TestCommandsInDocuments(t *testing.T) {
 		"go run ./examples/export -eval train-out/best.safetensors -fixed-point":                                "examples/export TestDigits",
 		"go run ./examples/export -eval train-out/best.safetensors -integer -out integer.onnx":                  "examples/export TestInteger",
 		"go run ./examples/train -eval integer.onnx -integer":                                                   "examples/train TestEvalInteger",
+		"go run ./examples/component":                                                                           "examples/component TestRun",
 		"go run ./examples/fullbatch":                                                                           "examples/fullbatch TestRun",
 		"go run ./examples/bench -infer -model convnet4 -act sign -batch 64 -threads 2":                         "examples/bench TestInfer",
 		"go run ./examples/bench -infer -model resnet18 -act sign -weights sign -batch 1 -threads 2":            "examples/bench TestInfer",
