@@ -19,8 +19,8 @@ type Recipe struct {
 	Settings    []Setting
 }
 
-// settings reads flags and values that alternate.
-func settings(list string) []Setting {
+// Settings reads flags and values that alternate.
+func Settings(list string) []Setting {
 	f := strings.Fields(list)
 	var out []Setting
 	for i := 0; i+1 < len(f); i += 2 {
@@ -66,7 +66,7 @@ func Recipes() []Recipe {
 		{"trelu", "threshold ReLU, full precision", "-act trelu", 2},
 	}
 	out := []Recipe{
-		{"digits", "embedded digits, for a first look: seconds", settings("-data digits -arch mlp -hidden 64,64 -act sign -rule SoftHinge -opt adam -lr 1e-3 -epochs 20 -batch 32")},
+		{"digits", "embedded digits, for a first look: seconds", Settings("-data digits -arch mlp -hidden 64,64 -act sign -rule SoftHinge -opt adam -lr 1e-3 -epochs 20 -batch 32")},
 	}
 	for _, b := range bases {
 		for _, a := range activations {
@@ -74,7 +74,7 @@ func Recipes() []Recipe {
 			if d := b.decay[a.decay]; d != "" {
 				list += " -wd " + d
 			}
-			out = append(out, Recipe{b.name + "-" + a.name, b.about + "; " + a.about, settings(list)})
+			out = append(out, Recipe{b.name + "-" + a.name, b.about + "; " + a.about, Settings(list)})
 		}
 	}
 	return append(out, binaryRecipes()...)
@@ -85,11 +85,11 @@ func Recipes() []Recipe {
 // arXiv:1602.02830, have them; for the residual network scales as in XNOR-Net. The rest is of the paper's trainings with sign activations.
 func binaryRecipes() []Recipe {
 	return []Recipe{
-		{"convnet4-fashion-binary", "4 layers, Fashion-MNIST; sign weights and activations, settings of ours", settings(
+		{"convnet4-fashion-binary", "4 layers, Fashion-MNIST; sign weights and activations, settings of ours", Settings(
 			"-arch convnet4 -bn true -data fashion-mnist -act sign -rule SSTE -weights sign -weight-rule SSTE -opt adam -lr 1e-3 -batch 64 -epochs 300 -decay-at 199/300,249/300")},
-		{"convnet8-cifar10-binary", "8 layers, CIFAR-10; sign weights and activations, settings of ours", settings(
+		{"convnet8-cifar10-binary", "8 layers, CIFAR-10; sign weights and activations, settings of ours", Settings(
 			"-arch convnet8 -bn true -data cifar10 -augment true -act sign -rule SSTE -weights sign -weight-rule SSTE -opt adam -lr 1e-3 -batch 64 -epochs 300 -decay-at 199/300,249/300")},
-		{"resnet18-cifar10-binary", "ResNet-18, CIFAR-10; scaled sign weights, sign activations, settings of ours", settings(
+		{"resnet18-cifar10-binary", "ResNet-18, CIFAR-10; scaled sign weights, sign activations, settings of ours", Settings(
 			"-arch resnet18 -data cifar10 -augment true -act sign -rule SSTE -weights sign-scaled -weight-rule SSTE -opt adam -lr 1e-3 -batch 128 -epochs 300 -decay-at 199/300,249/300")},
 	}
 }

@@ -209,18 +209,31 @@ func (t *Training) solver(n *Network, latent []string, steps int) (gorgonia.Solv
 }
 
 // Words says in flags all that the weights of a training depend on: what a checkpoint must have in common with the training that goes on from
-// it. Where the images are does not matter, only what they are, for which their fingerprint stands.
-func (t *Training) Words(d *Data, images string, n *Network, seed uint64) string {
+// it. Where the images are does not matter, only what they are, for which their fingerprint stands. Flags named in but are left out.
+func (t *Training) Words(d *Data, images string, n *Network, seed uint64, but ...string) string {
 	decay := t.DecayAt
 	if strings.Contains(decay, "/") { // what the shares are of
 		decay += fmt.Sprintf(" of %d epochs", t.Epochs)
 	}
-	weights := ""
-	if n.Weights != "" || n.WeightRule != "SSTE" { // checkpoints of before there were these flags stay what they are
-		weights = fmt.Sprintf(" -weights %s -weight-rule %s", n.Weights, n.WeightRule)
+	words := []struct{ flag, words string }{
+		{"data", fmt.Sprintf("-data %s (images %s)", d.Name, images)}, {"size", fmt.Sprintf("-size %d", d.Size)}, {"crop", fmt.Sprintf("-crop %d", d.Crop)},
+		{"channels", fmt.Sprintf("-channels %d", d.Channels)}, {"augment", fmt.Sprintf("-augment=%v", t.Augment)},
+		{"validation", fmt.Sprintf("-validation %v", t.Validation)}, {"limit", fmt.Sprintf("-limit %d", t.Limit)},
+		{"arch", "-arch " + n.Arch}, {"act", "-act " + n.Act}, {"rule", "-rule " + n.Rule}, {"unweighted", fmt.Sprintf("-unweighted=%v", n.Unweighted)},
+		{"bn", fmt.Sprintf("-bn=%v", n.BatchNorm)}, {"dropout", fmt.Sprintf("-dropout %v", n.Dropout)}, {"hidden", fmt.Sprintf("-hidden %q", n.Hidden)},
+		{"loss", "-loss " + t.Loss}, {"opt", "-opt " + t.Opt}, {"lr", fmt.Sprintf("-lr %v", t.Rate)}, {"wd", fmt.Sprintf("-wd %v", t.WD)},
+		{"momentum", fmt.Sprintf("-momentum %v", t.Momentum)}, {"nesterov", fmt.Sprintf("-nesterov=%v", t.Nesterov)},
+		{"decay-at", fmt.Sprintf("-decay-at %q", decay)}, {"decay", fmt.Sprintf("-decay %v", t.Decay)}, {"batch", fmt.Sprintf("-batch %d", t.Batch)},
+		{"seed", fmt.Sprintf("-seed %d", seed)},
 	}
-	return fmt.Sprintf("-data %s (images %s) -size %d -crop %d -channels %d -augment=%v -validation %v -limit %d -arch %s -act %s -rule %s -unweighted=%v -bn=%v -dropout %v -hidden %q "+
-		"-loss %s -opt %s -lr %v -wd %v -momentum %v -nesterov=%v -decay-at %q -decay %v -batch %d -seed %d",
-		d.Name, images, d.Size, d.Crop, d.Channels, t.Augment, t.Validation, t.Limit, n.Arch, n.Act, n.Rule, n.Unweighted, n.BatchNorm, n.Dropout, n.Hidden,
-		t.Loss, t.Opt, t.Rate, t.WD, t.Momentum, t.Nesterov, decay, t.Decay, t.Batch, seed) + weights
+	if n.Weights != "" || n.WeightRule != "SSTE" { // checkpoints of before there were these flags stay what they are
+		words = append(words, struct{ flag, words string }{"weights", fmt.Sprintf("-weights %s -weight-rule %s", n.Weights, n.WeightRule)})
+	}
+	var out []string
+	for _, w := range words {
+		if !slices.Contains(but, w.flag) {
+			out = append(out, w.words)
+		}
+	}
+	return strings.Join(out, " ")
 }
