@@ -56,9 +56,6 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	if err := o.check(); err != nil {
 		return err
 	}
-	if err := o.net.Check(o.given); err != nil {
-		return err
-	}
 	if info, err := os.Stat(o.out); err != nil || !info.IsDir() {
 		return errors.Errorf("-out %s: no such directory", o.out)
 	}

@@ -55,7 +55,7 @@ func (o *options) flags() *flag.FlagSet {
 	o.net.FrameFlags(f)
 	o.data.Flags(f)
 	o.train.Flags(f)
-	f.Lookup("opt").Usage = "comma separated `solvers`: adam, adamw, sgd, rmsprop"
+	f.Lookup("opt").Usage = "comma separated `solvers`: adam, adamw, sgd, rmsprop; bop, for sign weights only, flips them, and adam trains the rest"
 	f.Lookup("checkpoint-every").Usage = "`steps` between checkpoints (default about 10 seconds)"
 	for _, s := range setup.Settings(digitsSettings) {
 		f.Lookup(s.Flag).DefValue = s.Value
@@ -114,6 +114,14 @@ func parse(f *flag.FlagSet, o *options, args []string) error {
 
 // check returns an error for settings that no comparison can have.
 func (o *options) check() error {
+	frame := o.net
+	frame.Weights = "any" // what is compared has been looked at
+	if o.weights == experiment.NoWeights {
+		frame.Weights = ""
+	}
+	if err := frame.Check(o.given); err != nil {
+		return err
+	}
 	if err := o.data.Check(); err != nil {
 		return err
 	}
@@ -141,6 +149,15 @@ func (o *options) methods() ([]experiment.Method, error) {
 	if !slices.ContainsFunc(ms, func(m experiment.Method) bool { return m.Flags.WeightRule != "" }) && o.given["weight-rules"] {
 		return nil, errors.Errorf("-weight-rules is for -weights, and -weights %s has none", o.weights)
 	}
+	one := o.train
+	for _, m := range ms {
+		if one.Opt = m.Flags.Opt; one.Opt == "bop" {
+			break
+		}
+	}
+	if err := one.CheckBop("sign", o.given); err != nil {
+		return nil, err
+	}
 	for _, m := range ms {
 		if strings.EqualFold(m.Flags.Rule, o.reference) {
 			o.reference = m.Flags.Rule
@@ -164,7 +181,7 @@ func (t training) of(m experiment.Method) (setup.Network, setup.Training) {
 	n.Act, n.Rule = m.Flags.Act, cmp.Or(m.Flags.Rule, "SoftHinge")
 	n.Weights, n.WeightRule = m.Flags.Weights, cmp.Or(m.Flags.WeightRule, "SSTE")
 	if n.Weights == experiment.NoWeights {
-		n.Weights = ""
+		n.Weights, n.AllWeights = "", false
 	}
 	tr.Opt = m.Flags.Opt
 	return n, tr
@@ -197,7 +214,7 @@ func (t training) more() string {
 
 // settings says what all runs have in common.
 func (t training) settings() string {
-	n := t.o.net
-	n.WeightRule = "SSTE"
-	return t.o.train.Words(&t.o.data, t.images, &n, 0, "act", "rule", "opt", "seed") + t.more()
+	n, tr := t.o.net, t.o.train
+	n.WeightRule, tr.Opt = "SSTE", ""
+	return tr.Words(&t.o.data, t.images, &n, 0, "act", "rule", "opt", "seed") + t.more()
 }

@@ -184,6 +184,19 @@ func TestSecondComparison(t *testing.T) {
 	if a, b := strings.Split(first, "Wrote")[0], strings.Split(out.String(), "Wrote")[0]; a != b {
 		t.Errorf("from the table:\n%s\nfrom training:\n%s", b, a)
 	}
+	done := filepath.Join(dir, "compare-runs", "sign_SSTE_none_adam_seed2")
+	if err := os.MkdirAll(done, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(done, "last.safetensors"), []byte("x"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := compare(args()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Dir(done)); err == nil {
+		t.Error("the checkpoint of a complete run is left over")
+	}
 	for _, more := range [][]string{{"-lr", "0.5"}, {"-epochs", "3"}, {"-limit", "500"}, {"-inspect", "9"}} {
 		gtest.WantError(t, more[0], compare(args(more...)), "-out "+dir, "another comparison", strings.Join(more, " "), "-overwrite")
 	}
@@ -217,6 +230,21 @@ func TestSecondComparison(t *testing.T) {
 	if got := read(experiment.TableFile); !strings.HasPrefix(got, more) || strings.Count(got, "\n") != strings.Count(more, "\n")+1 {
 		t.Errorf("another seed: %s", got)
 	}
+	// What a killed process leaves, too, is replaced, and nothing else.
+	runs := filepath.Join(dir, "compare-runs")
+	for _, f := range []string{"sign_SSTE_none_adam_seed1/checkpoint.ftprop", "sign_SSTE_none_adam_seed1/.checkpoint.ftprop-123", "sign_SSTE_none_adam_seed1/.lock", "relu_none_adam_seed4/last.safetensors", "mine"} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(runs, f)), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(runs, f), []byte("x"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer func() {
+		if left, err := filepath.Glob(filepath.Join(runs, "*")); err != nil || len(left) != 1 {
+			t.Errorf("left: %v, %v, want mine", left, err)
+		}
+	}()
 	if err := compare(args("-lr", "0.5", "-overwrite")); err != nil || strings.Count(read(experiment.TableFile), "\n") != 3 {
 		t.Error(err, read(experiment.TableFile))
 	}
@@ -329,7 +357,7 @@ func TestSettings(t *testing.T) {
 	differs := map[string]string{
 		"data": "mnist", "size": "16", "channels": "3", "augment": "true", "validation": "0.1", "crop": "32", "arch": "convnet4", "unweighted": "true", "bn": "true",
 		"dropout": "0.5", "hidden": "8,8", "loss": "hinge", "lr": "0.5", "wd": "0.5", "momentum": "0.5", "nesterov": "true", "decay-at": "2", "decay": "0.5", "batch": "8",
-		"limit": "99", "epochs": "7", "inspect": "9",
+		"limit": "99", "epochs": "7", "inspect": "9", "all-weights": "true", "order": "bireal", "bop-threshold": "1e-6", "bop-gamma": "1e-3",
 	}
 	settings := func(args ...string) string {
 		o := new(options)

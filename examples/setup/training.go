@@ -34,15 +34,17 @@ type Training struct {
 	Limit               int // of training images; 0 means all
 	EvalBatch, Workers  int
 	Inspect, Checkpoint int
+	bop                 bop
 }
 
 // Flags defines the flags -augment, -validation, -loss, -opt, -lr, -wd, -momentum, -nesterov, -decay-at, -decay, -epochs, -batch, -limit,
-// -eval-batch, -inspect and -checkpoint-every.
+// -bop-threshold, -bop-gamma, -eval-batch, -inspect and -checkpoint-every.
 func (t *Training) Flags(f *flag.FlagSet) {
 	f.BoolVar(&t.Augment, "augment", false, "random crops out of 4 pixels of padding, and flips; a folder of images is always augmented")
 	f.Float64Var(&t.Validation, "validation", 0, "`share` of the training images set apart to choose the best weights")
 	f.StringVar(&t.Loss, "loss", "cross-entropy", "output `loss`: "+strings.Join(lossNames(), ", "))
-	f.StringVar(&t.Opt, "opt", "adam", "`solver`: adam, adamw, sgd, rmsprop")
+	f.StringVar(&t.Opt, "opt", "adam", "`solver`: adam, adamw, sgd, rmsprop; bop flips the sign weights, and adam trains the rest")
+	t.bop.flags(f)
 	f.Float64Var(&t.Rate, "lr", 1e-3, "learning `rate`")
 	f.Float64Var(&t.WD, "wd", 0, "weight `decay`: L2 in the gradient, but for adamw")
 	f.Float64Var(&t.Momentum, "momentum", 0, "`momentum` of sgd and rmsprop")
@@ -189,6 +191,9 @@ func (t *Training) solver(n *Network, latent []string, steps int) (gorgonia.Solv
 	}
 	s := &solvers.Scheduled{Schedule: solvers.StepDecay(t.Rate, t.Decay, at...)}
 	switch t.Opt {
+	case "bop":
+		s.Solver = t.bop.solver(latent, &solvers.Adam{LearnRate: t.Rate, WeightDecay: t.WD}, t.Decay, at)
+		return s, nil
 	case "adam", "adamw":
 		s.Solver = &solvers.Adam{LearnRate: t.Rate, WeightDecay: t.WD, Decoupled: t.Opt == "adamw"}
 	case "sgd":
@@ -196,7 +201,7 @@ func (t *Training) solver(n *Network, latent []string, steps int) (gorgonia.Solv
 	case "rmsprop":
 		s.Solver = &solvers.RMSProp{LearnRate: t.Rate, WeightDecay: t.WD, Momentum: t.Momentum}
 	default:
-		return nil, errors.Errorf("-opt %q: want adam, adamw, sgd or rmsprop", t.Opt)
+		return nil, errors.Errorf("-opt %q: want adam, adamw, sgd, rmsprop or bop", t.Opt)
 	}
 	q, err := n.Quantiser()
 	if err != nil {
@@ -215,7 +220,8 @@ func (t *Training) Words(d *Data, images string, n *Network, seed uint64, but ..
 	if strings.Contains(decay, "/") { // what the shares are of
 		decay += fmt.Sprintf(" of %d epochs", t.Epochs)
 	}
-	words := []struct{ flag, words string }{
+	type word struct{ flag, words string }
+	words := []word{
 		{"data", fmt.Sprintf("-data %s (images %s)", d.Name, images)}, {"size", fmt.Sprintf("-size %d", d.Size)}, {"crop", fmt.Sprintf("-crop %d", d.Crop)},
 		{"channels", fmt.Sprintf("-channels %d", d.Channels)}, {"augment", fmt.Sprintf("-augment=%v", t.Augment)},
 		{"validation", fmt.Sprintf("-validation %v", t.Validation)}, {"limit", fmt.Sprintf("-limit %d", t.Limit)},
@@ -227,7 +233,16 @@ func (t *Training) Words(d *Data, images string, n *Network, seed uint64, but ..
 		{"seed", fmt.Sprintf("-seed %d", seed)},
 	}
 	if n.Weights != "" || n.WeightRule != "SSTE" { // checkpoints of before there were these flags stay what they are
-		words = append(words, struct{ flag, words string }{"weights", fmt.Sprintf("-weights %s -weight-rule %s", n.Weights, n.WeightRule)})
+		words = append(words, word{"weights", fmt.Sprintf("-weights %s -weight-rule %s", n.Weights, n.WeightRule)})
+	}
+	if n.AllWeights {
+		words = append(words, word{"all-weights", "-all-weights"})
+	}
+	if n.Order != "paper" {
+		words = append(words, word{"order", "-order " + n.Order})
+	}
+	if w := t.bop.words(t.Opt == "bop"); w != "" {
+		words = append(words, word{"bop", w})
 	}
 	var out []string
 	for _, w := range words {

@@ -81,5 +81,10 @@ func (o *options) check() error {
 	if err := o.train.Check(); err != nil {
 		return err
 	}
+	if o.eval == "" { // else it is the file that says what the weights are
+		if err := o.train.CheckBop(o.net.Weights, o.given); err != nil {
+			return err
+		}
+	}
 	return command.Check(command.Count{Flag: "workers", N: o.train.Workers, Least: 0, Most: 1024})
 }

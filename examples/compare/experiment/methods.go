@@ -46,7 +46,7 @@ func (m Method) String() string {
 const baselines = "Baselines"
 
 // Choices is what methods are combined of, by name: activations (see nodes.ActivationByName), rules of threshold activations, weights (see
-// ops.WeightsByName, and NoWeights), rules of the weights, and solvers. Weights nil means NoWeights, WeightRules nil SSTE, and Opts nil the training's.
+// ops.WeightsByName, and NoWeights), rules of the weights, and solvers, of which bop is for sign weights only. Weights nil means NoWeights, WeightRules nil SSTE, and Opts nil the training's.
 type Choices struct{ Acts, Rules, Weights, WeightRules, Opts []string }
 
 // Methods combines them: each threshold activation has a group for each of the weights, and in it a method for every rule; the full-precision
@@ -161,6 +161,9 @@ func (c Choices) byWeights(weights string, opts []string, f func(f Flags, name s
 			}
 		}
 		for _, o := range opts {
+			if o == "bop" && weights != "sign" {
+				continue // it flips signs, and trains no other weights
+			}
 			more := name
 			if len(opts) > 1 {
 				more = join(name, o)

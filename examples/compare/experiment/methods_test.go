@@ -21,6 +21,8 @@ func TestMethods(t *testing.T) {
 			"Sign, FTP-SH, adam: sign SoftHinge none  adam", "Sign, FTP-SH, sgd: sign SoftHinge none  sgd",
 			"Sign, ternary weights, FTP-SH, weights by SSTE, adam: sign SoftHinge ternary SSTE adam", "Sign, ternary weights, FTP-SH, weights by SSTE, sgd: sign SoftHinge ternary SSTE sgd",
 			"Sign, ternary weights, FTP-SH, weights by SoftHinge, adam: sign SoftHinge ternary SoftHinge adam", "Sign, ternary weights, FTP-SH, weights by SoftHinge, sgd: sign SoftHinge ternary SoftHinge sgd"}},
+		{Choices{Acts: []string{"sign"}, Rules: []string{"SSTE"}, Weights: []string{"none", "sign"}, Opts: []string{"adam", "bop"}}, []string{
+			"Sign, SSTE, adam: sign SSTE none  adam", "Sign, sign weights, SSTE, adam: sign SSTE sign SSTE adam", "Sign, sign weights, SSTE, bop: sign SSTE sign SSTE bop"}},
 	} {
 		ms, err := c.choices.Methods()
 		if err != nil {

@@ -44,7 +44,9 @@ func Compare(ctx context.Context, c *Config, p Progress) ([]*Run, error) {
 	runs := c.list()
 	complete := make([]bool, len(runs))
 	if c.Store != nil {
-		c.Store.expect(runs)
+		if err := c.Store.expect(runs); err != nil {
+			return nil, err
+		}
 	}
 	var todo []int
 	for i, r := range runs {

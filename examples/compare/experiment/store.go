@@ -140,18 +140,41 @@ func (s *Store) remove() error {
 	return nil
 }
 
-// removeRun removes a run's folder with what package train has written there, and nothing else.
+// removeRun removes a run's folder with what package train has written there, also if that was killed, and nothing else.
 func removeRun(dir string) error {
+	lock, err := train.LockFolder(dir)
+	if err != nil {
+		return err
+	}
+	for _, f := range []string{train.CheckpointFile, train.BestFile, train.LastFile} {
+		atomicfile.RemoveLeftovers(filepath.Join(dir, f))
+	}
 	for _, f := range train.Left(dir) {
 		if err := os.Remove(filepath.Join(dir, f)); err != nil {
+			lock.Close()
 			return err
 		}
+	}
+	if err := lock.Close(); err != nil {
+		return err
 	}
 	return os.Remove(dir)
 }
 
-// expect tells the store which runs there will be, in the order of their lines.
-func (s *Store) expect(list []*Run) { s.order = list }
+// expect tells the store which runs there will be, in the order of their lines. Checkpoints of those that are complete go: the process may have
+// ended before it got to that.
+func (s *Store) expect(list []*Run) error {
+	s.order = list
+	for _, r := range list {
+		if _, err := os.Stat(s.folder(r)); err != nil || !s.find(&Run{Method: r.Method, Seed: r.Seed}) {
+			continue
+		}
+		if err := removeRun(s.folder(r)); err != nil {
+			return errors.Wrap(err, "experiment")
+		}
+	}
+	return nil
+}
 
 // find completes a run from the store, if that has it.
 func (s *Store) find(r *Run) bool {
