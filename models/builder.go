@@ -16,10 +16,10 @@ import (
 // After the first error it does nothing more, its methods return the node they were given, and the constructor returns the error.
 type Builder struct {
 	net     *Net
-	from    *Net // whose weights are used; nil for new ones
-	size    int  // elements of the parameters so far, where Config.elements limits them
-	drops   bool // it has dropout, on or off
-	blocks  bool // it has residual blocks
+	from    *Net  // whose weights are used; nil for new ones
+	size    int   // elements of the parameters so far, where Config.elements limits them
+	drops   bool  // it has dropout, on or off
+	order   Order // that it has beside PaperOrder, if any
 	named   map[string]bool
 	dropped []*nn.Dropout
 
@@ -71,8 +71,8 @@ func (b *Builder) finish() error {
 	if cfg.BatchNorm && len(n.norms) == 0 {
 		return errors.New("batch normalisation: this network has none")
 	}
-	if cfg.Order != PaperOrder && !b.blocks {
-		return errors.Errorf("order %v: this network has no residual blocks (ResNets have)", cfg.Order)
+	if cfg.Order != PaperOrder && cfg.Order != b.order {
+		return errors.Errorf("order %v: this network has none of that name (BiReal is for residual blocks, XNOR for ConvNet4)", cfg.Order)
 	}
 	cfg.BatchNorm = len(n.norms) > 0
 	if cfg.Weights != nil && len(n.quantisers) == 0 {

@@ -25,7 +25,7 @@ type Config struct {
 	Widths    []int   // of the hidden layers, for a smaller or larger network; nil means the paper's. Each constructor says how many
 	Dropout   float64 // probability, in [0, 1), of the channel dropout of ConvNet8 (the reference has 0.5); 0 means none, and all that other networks take
 	Seed      uint64  // of the weights, and of dropout
-	Order     Order   // of the layers of residual blocks: BiReal for Bi-Real Net's, in ResNets alone
+	Order     Order   // of the layers: BiReal in ResNets, XNOR in ConvNet4
 
 	// Weights quantises the weights of all layers of Builder.Conv2d and Builder.Linear but the first and the last, as the papers on quantised
 	// weights have it; nil means none. The parameters are then latent weights: see package ops. First are those that depend on no other such

@@ -182,12 +182,11 @@ func parseIdentity(m map[string]string) (id Identity, ok bool, err error) {
 			return bad(metaFixedPoint)
 		}
 	}
-	switch s := m[metaOrder]; s {
-	case "": // PaperOrder
-	case BiReal.String():
-		id.Order = BiReal
-	default:
-		return bad(metaOrder)
+	if s := m[metaOrder]; s != "" {
+		var known bool
+		if id.Order, known = orderByName(s); !known || id.Order == PaperOrder {
+			return bad(metaOrder)
+		}
 	}
 	if id.Weights = m[metaWeights]; id.Weights != "" {
 		id.WeightsRule = m[metaWeightsRule]

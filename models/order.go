@@ -2,6 +2,8 @@ package models
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/pkg/errors"
@@ -9,12 +11,13 @@ import (
 	"gorgonia.org/tensor"
 )
 
-// Order is in which order the layers of residual blocks come, and what shortcuts go around. Networks with residual blocks have it: ResNet18,
-// ResNet34 and ResNet18ImageNet.
+// Order is in which order the layers of a network come: of ConvNet4, whose normalisations may be elsewhere, and of the residual blocks of
+// ResNet18, ResNet34 and ResNet18ImageNet. Other networks have one order.
 type Order int
 
 const (
-	// PaperOrder is that of the paper's networks. The activation comes after the sum, so shortcuts carry levels:
+	// PaperOrder is that of the paper's networks. ConvNet4 has its batch normalisations behind the activations. In residual blocks the activation
+	// comes after the sum, so shortcuts carry levels:
 	//
 	//	y = act(norm(conv(x)))
 	//	x = act(norm(conv(y)) + x)
@@ -33,24 +36,35 @@ const (
 	//
 	// Source: Liu et al. (ECCV 2018), arXiv:1808.00278.
 	BiReal
+
+	// XNOR is that of XNOR-Net, for ConvNet4 with BatchNorm: convolution, pooling, norm, activation. The thresholds are applied to what is normalised,
+	// so the scale of the weights before them makes no difference, and signs train without one.
+	//
+	// Source: Rastegari et al. (ECCV 2016), arXiv:1603.05279, section 3.2.
+	XNOR
 )
+
+var orderNames = [...]string{"PaperOrder", "BiReal", "XNOR"}
 
 // String returns the name of the constant.
 func (o Order) String() string {
-	switch o {
-	case PaperOrder:
-		return "PaperOrder"
-	case BiReal:
-		return "BiReal"
+	if o.check() != nil {
+		return fmt.Sprintf("Order(%d)", int(o))
 	}
-	return fmt.Sprintf("Order(%d)", int(o))
+	return orderNames[o]
 }
 
 func (o Order) check() error {
-	if o != PaperOrder && o != BiReal {
-		return errors.Errorf("Order %d: want PaperOrder or BiReal", int(o))
+	if o < 0 || int(o) >= len(orderNames) {
+		return errors.Errorf("Order %d: want one of %s", int(o), strings.Join(orderNames[:], ", "))
 	}
 	return nil
+}
+
+// orderByName returns the order that String names, and whether there is one.
+func orderByName(name string) (Order, bool) {
+	i := slices.Index(orderNames[:], name)
+	return Order(i), i >= 0
 }
 
 // realStages lays residual blocks in the order BiReal.

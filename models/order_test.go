@@ -4,15 +4,19 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/ftprop/ftprop/deploy"
+	"github.com/ftprop/ftprop/infer"
 	"github.com/ftprop/ftprop/internal/gtest"
 	"github.com/ftprop/ftprop/internal/ort"
 	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/ops"
+	"github.com/ftprop/ftprop/ops/nn"
 	"github.com/ftprop/ftprop/solvers"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -301,10 +305,13 @@ func TestOrderRejects(t *testing.T) {
 		order models.Order
 		words []string
 	}{
-		{models.ConvNet8, img(32), models.BiReal, []string{"ConvNet8", "order BiReal", "no residual blocks"}},
+		{models.ConvNet8, img(32), models.BiReal, []string{"ConvNet8", "order BiReal", "residual blocks"}},
+		{models.ConvNet4, img(8), models.BiReal, []string{"ConvNet4", "order BiReal", "residual blocks"}},
+		{models.ResNet18, img(8), models.XNOR, []string{"ResNet18", "order XNOR", "ConvNet4"}},
+		{models.ConvNet4, img(8), models.XNOR, []string{"ConvNet4", "order XNOR", "BatchNorm"}},
 		{models.ResNet18, img(12), models.BiReal, []string{"layer layer4.0.shortcut.0", "3x3", "even"}},
 		{models.ResNet18ImageNet, img(48), models.BiReal, []string{"layer layer4.0.downsample.0", "even"}},
-		{models.ResNet18, img(8), 2, []string{"Order 2", "BiReal"}},
+		{models.ResNet18, img(8), 3, []string{"Order 3", "BiReal"}},
 		{models.ResNet18, img(8), -1, []string{"Order -1"}},
 	} {
 		_, err := c.build(c.x, models.Config{Order: c.order})
@@ -314,7 +321,7 @@ func TestOrderRejects(t *testing.T) {
 		return b.Linear("fc", b.Flatten("flat", x), models.Dense{Out: 2})
 	})
 	gtest.WantError(t, "Define", err, "order BiReal")
-	if s := fmt.Sprint(models.PaperOrder, models.BiReal, models.Order(7)); s != "PaperOrder BiReal Order(7)" {
+	if s := fmt.Sprint(models.PaperOrder, models.BiReal, models.XNOR, models.Order(7)); s != "PaperOrder BiReal XNOR Order(7)" {
 		t.Error(s)
 	}
 }
@@ -356,5 +363,55 @@ func TestBiRealONNXRuntime(t *testing.T) {
 		if math.Abs(float64(v)-want[i]) > 1e-4 {
 			t.Errorf("logit %d is %v, here %v", i, v, want[i])
 		}
+	}
+}
+
+// In XNOR-Net's order ConvNet4's thresholds read normalised maps. It has the parameters of the paper's order, integers that are equal to the bit, and
+// files of its own.
+func TestXNOR(t *testing.T) {
+	cfg := models.Config{Order: models.XNOR, BatchNorm: true, Widths: []int{4, 5, 6}, Seed: 3, Weights: ops.SignWeights{}}
+	net, err := models.ConvNet4(input(tensor.Float64, 8, 1, 9, 9), cfg)
+	net = must(t, net, err)
+	for _, h := range net.Hidden[1:] {
+		from := h.Graph().From(h.ID())
+		from.Next()
+		if op := from.Node().(*gorgonia.Node).Op(); reflect.TypeOf(op) != reflect.TypeFor[*nn.BatchNorm]() {
+			t.Errorf("%v reads %v", h, op)
+		}
+	}
+	cfg.Order = models.PaperOrder
+	paper, err := models.ConvNet4(input(tensor.Float64, 8, 1, 9, 9), cfg)
+	paper = must(t, paper, err)
+	for i, p := range paper.Params() {
+		if q := net.Params()[i]; p.Name() != q.Name() || !p.Shape().Eq(q.Shape()) {
+			t.Errorf("parameter %v %v, in the paper's order %v %v", q, q.Shape(), p, p.Shape())
+		}
+	}
+	file := saved(t, net)
+	gtest.WantError(t, "other order", paper.Load(bytes.NewReader(file)), "order is XNOR, here PaperOrder")
+	id, _, err := models.ReadIdentity(bytes.NewReader(file))
+	if err != nil || id.Order != models.XNOR {
+		t.Errorf("identity %+v, %v", id, err)
+	}
+	logits(t, net, normals(net.Input.Shape().TotalSize())) // statistics
+	x, _, reals := inputsOf(net, rand.New(rand.NewPCG(25, 26)), nil)
+	want, binary := byDefinition(t, inIntegers(t, net, deploy.QuantiseOptions{Bits: 16}), 8, nil, reals)
+	for _, kernels := range infer.Kernels() {
+		if got, _ := inInfer(t, binary, kernels, nil, reals); !sameBits(got, want) {
+			t.Errorf("%s: %v, want %v", kernels, got, want)
+		}
+	}
+	at, err := net.At(8)
+	trained, near := logits(t, must(t, at, err), x), 0
+	for i, v := range trained {
+		if math.Abs(v-float64(want[i])) < 1e-3 {
+			near++
+		}
+	}
+	if near < 70 { // a unit at its threshold may differ
+		t.Errorf("of 80 logits only %d are as in training: %v, %v", near, want, trained)
+	}
+	if unlike(want, 10) < 6 {
+		t.Error("images have the same logits: the test has no force")
 	}
 }

@@ -83,7 +83,7 @@ func (b *Builder) stages(h *gorgonia.Node, blocks []int, shortcut string, init f
 	if init == nil {
 		init = func(int, int) Init { return nil }
 	}
-	b.blocks = true
+	b.order = BiReal
 	if b.net.config.Order == BiReal {
 		return b.realStages(h, blocks, shortcut, init)
 	}

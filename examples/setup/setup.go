@@ -25,7 +25,7 @@ type Network struct {
 	Weights    string // of ops.WeightNames; "" for full precision
 	WeightRule string // "" for SSTE
 	AllWeights bool
-	Order      string // of the layers of residual blocks: of orders; "" for the paper's
+	Order      string // of the layers: of orders; "" for the paper's
 }
 
 // FrameFlags defines the flags -arch, -unweighted, -bn, -dropout, -hidden, -all-weights and -order: all but those that say what units and weights are.
@@ -36,7 +36,7 @@ func (n *Network) FrameFlags(f *flag.FlagSet) {
 	f.Float64Var(&n.Dropout, "dropout", 0, "`probability` of dropout, in networks that have it")
 	f.StringVar(&n.Hidden, "hidden", "", "`widths` of the layers, separated by commas (default the paper's)")
 	f.BoolVar(&n.AllWeights, "all-weights", false, "-weights is for the first and the last layer, too")
-	f.StringVar(&n.Order, "order", "paper", "`order` of the layers of a resnet: paper, or bireal with a shortcut around every convolution, which carries real numbers")
+	f.StringVar(&n.Order, "order", "paper", "`order` of the layers: paper; of a resnet bireal, with a shortcut around every convolution, which carries real numbers; of convnet4 with -bn xnor, with norms before the activations")
 }
 
 // Flags defines the flags of FrameFlags, and -act, -rule, -weights and -weight-rule.
@@ -63,13 +63,13 @@ func (n *Network) Quantiser() (ops.WeightQuantiser, error) {
 
 // orders are the values of -order.
 func orders() map[string]models.Order {
-	return map[string]models.Order{"": models.PaperOrder, "paper": models.PaperOrder, "bireal": models.BiReal}
+	return map[string]models.Order{"": models.PaperOrder, "paper": models.PaperOrder, "bireal": models.BiReal, "xnor": models.XNOR}
 }
 
 func (n *Network) order() (models.Order, error) {
 	o, ok := orders()[n.Order]
 	if !ok {
-		return o, errors.Errorf("-order %q: want paper or bireal", n.Order)
+		return o, errors.Errorf("-order %q: want paper, bireal or xnor", n.Order)
 	}
 	return o, nil
 }

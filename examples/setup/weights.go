@@ -34,10 +34,11 @@ func (n *Network) Check(given map[string]bool) error {
 	if n.AllWeights && n.Weights == "" {
 		return errors.New("-all-weights is for -weights")
 	}
-	if order, err := n.order(); err != nil {
+	switch order, err := n.order(); {
+	case err != nil:
 		return err
-	} else if order != models.PaperOrder && !strings.HasPrefix(n.Arch, "resnet") {
-		return errors.Errorf("-order %s is for resnets, not %s", n.Order, n.Arch)
+	case order == models.BiReal && !strings.HasPrefix(n.Arch, "resnet"), order == models.XNOR && (n.Arch != "convnet4" || !n.BatchNorm):
+		return errors.Errorf("-order %s: want bireal with a resnet, xnor with convnet4 and -bn, not %s", n.Order, n.Arch)
 	}
 	if _, err := ops.ActivationByName(n.Act); err != nil {
 		for _, f := range []string{"rule", "unweighted"} {
