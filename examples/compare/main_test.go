@@ -7,6 +7,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -182,5 +183,33 @@ func TestDivergence(t *testing.T) {
 	err := run(context.Background(), []string{"-act", "sign", "-lr", "1e38", "-epochs", "3", "-seeds", "1", "-hidden", "8", "-out", t.TempDir()}, &out, &log)
 	if err == nil || !strings.Contains(err.Error(), "epoch") {
 		t.Errorf("got %v, want an error that names the epoch", err)
+	}
+}
+
+// Columns of weights: signs reach nearly what full precision does, with the settings as they are.
+func TestWeights(t *testing.T) {
+	dir := t.TempDir()
+	var out, log bytes.Buffer
+	if err := run(context.Background(), []string{"-act", "sign", "-weights", "none,sign,ternary,4", "-epochs", "12", "-seeds", "1", "-out", dir}, &out, &log); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"Sign, sign weights", "Sign, ternary weights", "Sign, 4-bit weights", "Sign, sign weights, FTP-SH: against weights none"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, &out)
+		}
+	}
+	f, err := os.Open(filepath.Join(dir, "compare.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	rows, err := csv.NewReader(f).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rows[1:] {
+		if a, err := strconv.ParseFloat(r[8], 64); err != nil || a < 92 {
+			t.Errorf("%v: test accuracy %s", r[:6], r[8])
+		}
 	}
 }
