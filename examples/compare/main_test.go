@@ -157,7 +157,7 @@ func TestBadArguments(t *testing.T) {
 		"Bop's flags":   {[]string{"-bop-gamma", "0.1"}, []string{"-bop-gamma is for -opt bop"}},
 		"only Bop":      {[]string{"-opt", "bop", "-weights", "none,ternary"}, []string{"nothing to compare"}},
 		"all weights":   {[]string{"-all-weights"}, []string{"-all-weights is for -weights"}},
-		"order":         {[]string{"-order", "bireal"}, []string{"-order bireal is for resnets"}},
+		"order":         {[]string{"-order", "bireal"}, []string{"-order bireal", "not mlp"}},
 		"no weights":    {[]string{"-weight-rules", "STE"}, []string{"-weight-rules is for -weights"}},
 		"twice":         {[]string{"-act", "relu,ReLU"}, []string{"ReLU is there twice"}},
 		"the same":      {[]string{"-act", "qrelu,qrelu2"}, []string{"qReLU (2 bits), SSTE is there twice"}},

@@ -511,7 +511,7 @@ func TestBadInput(t *testing.T) {
 		{"Bop's threshold", tiny(out, "-opt", "bop", "-weights", "sign", "-bop-threshold", "NaN"), []string{"-bop-threshold NaN"}},
 		{"Bop's flags", tiny(out, "-bop-gamma", "0.1"), []string{"-bop-gamma is for -opt bop"}},
 		{"all weights alone", tiny(out, "-all-weights"), []string{"-all-weights is for -weights"}},
-		{"order", tiny(out, "-order", "xnor"), []string{"-order \"xnor\"", "bireal"}},
+		{"order", tiny(out, "-order", "nosuch"), []string{"-order \"nosuch\"", "bireal"}},
 		{"order of an mlp", tiny(out, "-order", "bireal"), []string{"-order bireal: want bireal with a resnet, xnor with convnet4 and -bn, not mlp"}},
 		{"network", tiny(out, "-arch", "nosuch"), []string{"-arch", "convnet8"}},
 		{"network and size", tiny(out, "-arch", "convnet8", "-hidden", "", "-channels", "3"), []string{"32x32"}},
