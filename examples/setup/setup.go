@@ -28,20 +28,24 @@ type Network struct {
 	Order      string // of the layers: of orders; "" for the paper's
 }
 
-// Flags defines the flags -arch, -act, -rule, -unweighted, -bn, -dropout, -hidden, -weights, -weight-rule, -all-weights
-// and -order.
-func (n *Network) Flags(f *flag.FlagSet) {
+// FrameFlags defines the flags -arch, -unweighted, -bn, -dropout, -hidden, -all-weights and -order: all but those that say what units and weights are.
+func (n *Network) FrameFlags(f *flag.FlagSet) {
 	f.StringVar(&n.Arch, "arch", "mlp", "`network`: mlp, convnet4, convnet8, alexnet, resnet18, resnet34, resnet18-imagenet")
-	f.StringVar(&n.Act, "act", "sign", "`activation`: "+strings.Join(nodes.ActivationNames(), ", ")+" (N bits or steps; qrelu has 2 bits)")
-	f.StringVar(&n.Rule, "rule", "SoftHinge", "`rule` of a threshold activation: "+strings.Join(ops.RuleNames(), ", "))
 	f.BoolVar(&n.Unweighted, "unweighted", false, "weigh all units of a layer alike, not by the size of their gradients")
 	f.BoolVar(&n.BatchNorm, "bn", false, "batch normalisation where the network leaves the choice")
 	f.Float64Var(&n.Dropout, "dropout", 0, "`probability` of dropout, in networks that have it")
 	f.StringVar(&n.Hidden, "hidden", "", "`widths` of the layers, separated by commas (default the paper's)")
-	f.StringVar(&n.Weights, "weights", "", "`levels` of the weights of all layers but the first and the last: "+strings.Join(ops.WeightNames(), ", ")+" (N: 2 to 8 bits; default full precision)")
-	f.StringVar(&n.WeightRule, "weight-rule", "SSTE", "`rule` of -weights, one of those of -rule")
 	f.BoolVar(&n.AllWeights, "all-weights", false, "-weights is for the first and the last layer, too")
 	f.StringVar(&n.Order, "order", "paper", "`order` of the layers: paper; of a resnet bireal, with a shortcut around every convolution, which carries real numbers; of convnet4 with -bn xnor, with norms before the activations")
+}
+
+// Flags defines the flags of FrameFlags, and -act, -rule, -weights and -weight-rule.
+func (n *Network) Flags(f *flag.FlagSet) {
+	n.FrameFlags(f)
+	f.StringVar(&n.Act, "act", "sign", "`activation`: "+strings.Join(nodes.ActivationNames(), ", ")+" (N bits or steps; qrelu has 2 bits)")
+	f.StringVar(&n.Rule, "rule", "SoftHinge", "`rule` of a threshold activation: "+strings.Join(ops.RuleNames(), ", "))
+	f.StringVar(&n.Weights, "weights", "", "`levels` of the weights of all layers but the first and the last: "+strings.Join(ops.WeightNames(), ", ")+" (N: 2 to 8 bits; default full precision)")
+	f.StringVar(&n.WeightRule, "weight-rule", "SSTE", "`rule` of -weights, one of those of -rule")
 }
 
 // Quantiser makes the quantiser of -weights, with its rule; nil for full precision.

@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -346,7 +345,7 @@ func TestSetupHasAllThatWeightsDependOn(t *testing.T) {
 		if err := parse(o.flags(), o, args); err != nil {
 			t.Fatal(err)
 		}
-		return o.setup("images")
+		return o.train.Words(&o.data, "images", &o.net, o.seed)
 	}
 	plain := setupOf()
 	new(options).flags().VisitAll(func(f *flag.Flag) {
@@ -512,7 +511,7 @@ func TestBadInput(t *testing.T) {
 		{"Bop's threshold", tiny(out, "-opt", "bop", "-weights", "sign", "-bop-threshold", "NaN"), []string{"-bop-threshold NaN"}},
 		{"Bop's flags", tiny(out, "-bop-gamma", "0.1"), []string{"-bop-gamma is for -opt bop"}},
 		{"all weights alone", tiny(out, "-all-weights"), []string{"-all-weights is for -weights"}},
-		{"order", tiny(out, "-order", "xnor"), []string{"-order \"xnor\"", "bireal"}},
+		{"order", tiny(out, "-order", "nosuch"), []string{"-order \"nosuch\"", "bireal"}},
 		{"order of an mlp", tiny(out, "-order", "bireal"), []string{"-order bireal: want bireal with a resnet, xnor with convnet4 and -bn, not mlp"}},
 		{"network", tiny(out, "-arch", "nosuch"), []string{"-arch", "convnet8"}},
 		{"network and size", tiny(out, "-arch", "convnet8", "-hidden", "", "-channels", "3"), []string{"32x32"}},
@@ -539,50 +538,30 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
-func TestDecaySteps(t *testing.T) {
-	for _, c := range []struct {
-		list   string
-		epochs int
-		want   []int
-	}{{"", 3, nil}, {"200,250", 300, []int{1990, 2490}}, {"199/300,249/300", 300, []int{1990, 2490}}, {"199/300, 249/300", 3, []int{20, 25}}, {"1", 1, []int{0}}} {
-		got, err := decaySteps(c.list, c.epochs, 10)
-		if err != nil || !slices.Equal(got, c.want) {
-			t.Errorf("%q of %d epochs: %v, %v, want %v", c.list, c.epochs, got, err, c.want)
-		}
-	}
-	for _, list := range []string{"0", "a", "1/0", "3/3", "-1/3", "0.5", "1/2/3"} {
-		_, err := decaySteps(list, 3, 10)
-		gtest.WantError(t, list, err, "-decay-at", "199/300")
-	}
-}
-
 func TestRecipes(t *testing.T) {
 	out, _, err := program(t, "-recipe", "list")
 	if err != nil {
 		t.Fatal(err)
 	}
 	seen := map[string]bool{}
-	for _, r := range recipes() {
-		if seen[r.name] || !strings.Contains(out, r.name) {
-			t.Errorf("%s is twice in the list, or not in what is printed", r.name)
+	for _, r := range setup.Recipes() {
+		if seen[r.Name] || !strings.Contains(out, r.Name) {
+			t.Errorf("%s is twice in the list, or not in what is printed", r.Name)
 		}
-		seen[r.name] = true
+		seen[r.Name] = true
 		o := new(options)
-		if err := parse(o.flags(), o, []string{"-recipe", r.name}); err != nil {
-			t.Errorf("%s: %v", r.name, err)
+		if err := parse(o.flags(), o, []string{"-recipe", r.Name}); err != nil {
+			t.Errorf("%s: %v", r.Name, err)
 			continue
 		}
 		if err := o.check(); err != nil {
-			t.Errorf("%s: %v", r.name, err)
+			t.Errorf("%s: %v", r.Name, err)
 		}
 		if _, err := o.net.Activation(); err != nil {
-			t.Errorf("%s: %v", r.name, err)
-		}
-		if _, err := o.solver(100, []string{"fc2.weight"}); err != nil {
-			t.Errorf("%s: %v", r.name, err)
+			t.Errorf("%s: %v", r.Name, err)
 		}
 		if _, ok := setup.Architectures()[o.net.Arch]; !ok {
-			t.Errorf("%s: -arch %s", r.name, o.net.Arch)
+			t.Errorf("%s: -arch %s", r.Name, o.net.Arch)
 		}
 	}
 	// A flag beside a recipe prevails, wherever it stands.
@@ -590,7 +569,7 @@ func TestRecipes(t *testing.T) {
 	if err := parse(o.flags(), o, []string{"-lr", "0.5", "-recipe", "resnet18-cifar10-qrelu", "-epochs", "2"}); err != nil {
 		t.Fatal(err)
 	}
-	if o.lr != 0.5 || o.epochs != 2 || o.momentum != 0.9 || o.wd != 1e-5 || o.net.Act != "qrelu" || o.decayAt != "29/90,59/90" {
+	if tr := o.train; tr.Rate != 0.5 || tr.Epochs != 2 || tr.Momentum != 0.9 || tr.WD != 1e-5 || o.net.Act != "qrelu" || tr.DecayAt != "29/90,59/90" {
 		t.Errorf("%+v", o)
 	}
 }

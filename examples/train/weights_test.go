@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ftprop/ftprop/examples/setup"
 	"github.com/ftprop/ftprop/internal/gtest"
 	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/train"
@@ -48,10 +49,10 @@ func TestIgnoredSettings(t *testing.T) {
 		_, _, err := program(t, append(strings.Fields(args), "-out", t.TempDir())...)
 		gtest.WantError(t, args, err, words...)
 	}
-	for _, r := range recipes() {
-		for _, s := range r.settings {
-			if s.flag == "dropout" && !strings.Contains(r.name, "convnet8") || s.flag == "bn" && strings.Contains(r.name, "resnet") {
-				t.Errorf("recipe %s has -%s", r.name, s.flag)
+	for _, r := range setup.Recipes() {
+		for _, s := range r.Settings {
+			if s.Flag == "dropout" && !strings.Contains(r.Name, "convnet8") || s.Flag == "bn" && strings.Contains(r.Name, "resnet") {
+				t.Errorf("recipe %s has -%s", r.Name, s.Flag)
 			}
 		}
 	}

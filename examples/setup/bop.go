@@ -1,4 +1,4 @@
-package main
+package setup
 
 import (
 	"flag"
@@ -20,9 +20,10 @@ func (b *bop) flags(f *flag.FlagSet) {
 	f.Float64Var(&b.gamma, "bop-gamma", bopGamma, "`share` of the new gradient in the mean of -opt bop; -decay makes it smaller, as it does the learning rate")
 }
 
-// check returns an error for flags that have no meaning beside each other; given are those of the command line.
-func (b *bop) check(on bool, weights string, given map[string]bool) error {
-	if !on {
+// CheckBop returns an error for -opt bop with weights that it does not train, and for flags of it that have no meaning without it; given are those of the
+// command line.
+func (t *Training) CheckBop(weights string, given map[string]bool) error {
+	if t.Opt != "bop" {
 		for _, name := range []string{"bop-threshold", "bop-gamma"} {
 			if given[name] {
 				return errors.Errorf("-%s is for -opt bop", name)
@@ -30,7 +31,7 @@ func (b *bop) check(on bool, weights string, given map[string]bool) error {
 		}
 		return nil
 	}
-	switch {
+	switch b := t.bop; {
 	case weights != "sign":
 		return errors.Errorf("-opt bop trains weights that are -1 and 1: want -weights sign, not %q", weights)
 	case !(b.threshold > 0) || math.IsInf(b.threshold, 0):
@@ -41,12 +42,12 @@ func (b *bop) check(on bool, weights string, given map[string]bool) error {
 	return nil
 }
 
-// setup is what the weights depend on. Without Bop it is nothing, so that other checkpoints stay what they are.
-func (b *bop) setup(on bool) string {
+// words is what the weights depend on. Without Bop it is nothing, so that other checkpoints stay what they are.
+func (b *bop) words(on bool) string {
 	if !on && *b == (bop{bopThreshold, bopGamma}) {
 		return ""
 	}
-	return fmt.Sprintf(" -bop-threshold %v -bop-gamma %v", b.threshold, b.gamma)
+	return fmt.Sprintf("-bop-threshold %v -bop-gamma %v", b.threshold, b.gamma)
 }
 
 // solver gives the sign weights to Bop, whose share falls when the learning rate does, as in Helwegen et al. (2019), and all else to others.
