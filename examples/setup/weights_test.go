@@ -36,9 +36,9 @@ func TestCheck(t *testing.T) {
 		"-act relu -rule SSTE":              {"-rule", "-act relu"},
 		"-act cabs -unweighted":             {"-unweighted", "-act cabs"},
 		"-arch resnet34 -order bireal":      nil, "-weights sign -all-weights": nil,
-		"-arch convnet8 -order bireal": {"-order bireal", "resnets", "convnet8"},
-		"-order xnor":                  {"-order", "xnor", "paper or bireal"},
-		"-all-weights":                 {"-all-weights", "-weights"},
+		"-arch convnet8 -order bireal": {"-order bireal", "resnet", "convnet8"}, "-arch convnet4 -order xnor": {"-order xnor", "-bn"}, "-arch convnet4 -bn -order xnor": nil,
+		"-order other": {"-order", "other", "paper, bireal or xnor"},
+		"-all-weights": {"-all-weights", "-weights"},
 	} {
 		n, given := parsed(t, args)
 		if err := n.Check(given); words == nil && err != nil {
