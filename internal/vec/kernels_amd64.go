@@ -54,6 +54,36 @@ func mulSech2AVX512(dst *float32, x *float32, y *float32, n int, a float32, b fl
 //go:noescape
 func mulSech2AVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
 
+// tentAVX512 sets dst = a min(max(c - |x-b|, 0), d).
+//
+//go:noescape
+func tentAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+
+// tentAVX2 sets dst = a min(max(c - |x-b|, 0), d).
+//
+//go:noescape
+func tentAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+
+// swishAVX512 sets dst = b e (2(1+e) - v(1-e)) / (1+e)^3 with v = |ax| and e = exp(-v), and 0 where v > 87.
+//
+//go:noescape
+func swishAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+
+// swishAVX2 sets dst = b e (2(1+e) - v(1-e)) / (1+e)^3 with v = |ax| and e = exp(-v), and 0 where v > 87.
+//
+//go:noescape
+func swishAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+
+// powerAVX512 sets dst = b|x|^a where 0.1 < |x| <= d, c where |x| <= 0.1, and 0 elsewhere.
+//
+//go:noescape
+func powerAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+
+// powerAVX2 sets dst = b|x|^a where 0.1 < |x| <= d, c where |x| <= 0.1, and 0 elsewhere.
+//
+//go:noescape
+func powerAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+
 // expAVX512 sets dst = exp(x).
 //
 //go:noescape
@@ -193,6 +223,56 @@ func affineRestAVX512(dst *float32, x *float32, y *float32, n int, a float32, b 
 //
 //go:noescape
 func affineRestAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+
+// meanLinearAVX512 is vec.MeanLinear.
+//
+//go:noescape
+func meanLinearAVX512(dst *float32, x *float32, y *float32, n int, c *float32)
+
+// meanLinearAVX2 is vec.MeanLinear.
+//
+//go:noescape
+func meanLinearAVX2(dst *float32, x *float32, y *float32, n int, c *float32)
+
+// meanReciprocalAVX512 is vec.MeanReciprocal.
+//
+//go:noescape
+func meanReciprocalAVX512(dst *float32, x *float32, y *float32, n int, c *float32)
+
+// meanReciprocalAVX2 is vec.MeanReciprocal.
+//
+//go:noescape
+func meanReciprocalAVX2(dst *float32, x *float32, y *float32, n int, c *float32)
+
+// meanLogisticAVX512 is vec.MeanLogistic.
+//
+//go:noescape
+func meanLogisticAVX512(dst *float32, x *float32, y *float32, n int, c *float32)
+
+// meanLogisticAVX2 is vec.MeanLogistic.
+//
+//go:noescape
+func meanLogisticAVX2(dst *float32, x *float32, y *float32, n int, c *float32)
+
+// meanTruncLogisticAVX512 is vec.MeanTruncLogistic.
+//
+//go:noescape
+func meanTruncLogisticAVX512(dst *float32, x *float32, y *float32, n int, c *float32)
+
+// meanTruncLogisticAVX2 is vec.MeanTruncLogistic.
+//
+//go:noescape
+func meanTruncLogisticAVX2(dst *float32, x *float32, y *float32, n int, c *float32)
+
+// gradientScalingAVX512 is vec.GradientScaling.
+//
+//go:noescape
+func gradientScalingAVX512(dst *float32, x *float32, y *float32, n int, c *float32)
+
+// gradientScalingAVX2 is vec.GradientScaling.
+//
+//go:noescape
+func gradientScalingAVX2(dst *float32, x *float32, y *float32, n int, c *float32)
 
 // adamAVX512 takes a step of Adam with the nine coefficients of AdamStep at c, and zeroes grad.
 //

@@ -578,7 +578,7 @@ loop1:
 	VFNMADD231PS Z7, Z18, Z17
 	VFNMADD231PS Z8, Z18, Z17
 	VADDPS       Z16, Z17, Z17
-	VMOVAPS      Z15, Z16
+	VMOVUPS      Z15, Z16
 	VFMADD213PS  Z9, Z17, Z16
 	VFMADD213PS  Z10, Z17, Z16
 	VFMADD213PS  Z11, Z17, Z16
@@ -615,7 +615,7 @@ end1:
 	VFNMADD231PS Z7, Z2, Z0
 	VFNMADD231PS Z8, Z2, Z0
 	VADDPS       Z3, Z0, Z0
-	VMOVAPS      Z15, Z3
+	VMOVUPS      Z15, Z3
 	VFMADD213PS  Z9, Z0, Z3
 	VFMADD213PS  Z10, Z0, Z3
 	VFMADD213PS  Z11, Z0, Z3
@@ -755,39 +755,38 @@ TEXT ·sech2AVX2(SB), NOSPLIT, $0-49
 	VBROADCASTSS a+32(FP), Y0
 	VBROADCASTSS b+36(FP), Y1
 	VBROADCASTSS c+40(FP), Y2
-	VBROADCASTSS vec3fb8aa3b<>+0(SB), Y3
 
 loop1:
 	CMPQ         DX, $0x00000008
 	JL           end1
-	VMOVUPS      (CX), Y4
-	VANDPS       vec7fffffff<>+0(SB), Y4, Y4
-	VCMPPS       $0x1a, Y2, Y4, Y5
-	VMINPS       Y4, Y2, Y4
-	VMULPS       Y1, Y4, Y6
-	VMOVAPS      Y4, Y4
-	VFMSUB213PS  Y6, Y1, Y4
-	VMULPS       Y3, Y6, Y7
-	VROUNDPS     $0x08, Y7, Y7
-	VFNMADD231PS vec3f318000<>+0(SB), Y7, Y6
-	VFNMADD231PS vecb95e8083<>+0(SB), Y7, Y6
-	VADDPS       Y4, Y6, Y6
-	VMOVAPS      vec3ab511a9<>+0(SB), Y4
-	VFMADD213PS  vec3c091d36<>+0(SB), Y6, Y4
-	VFMADD213PS  vec3d2aac7a<>+0(SB), Y6, Y4
-	VFMADD213PS  vec3e2aaa48<>+0(SB), Y6, Y4
-	VFMADD213PS  vec3efffffe<>+0(SB), Y6, Y4
-	VFMADD213PS  vec3f800000<>+0(SB), Y6, Y4
-	VFMADD213PS  vec3f800000<>+0(SB), Y6, Y4
-	VCVTPS2DQ    Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VPADDD       Y7, Y4, Y4
-	VADDPS       vec40000000<>+0(SB), Y4, Y6
-	VFMADD213PS  vec3f800000<>+0(SB), Y4, Y6
-	VMULPS       Y0, Y4, Y4
-	VDIVPS       Y6, Y4, Y4
-	VANDPS       Y4, Y5, Y4
-	VMOVUPS      Y4, (AX)
+	VMOVUPS      (CX), Y3
+	VANDPS       vec7fffffff<>+0(SB), Y3, Y3
+	VCMPPS       $0x1a, Y2, Y3, Y4
+	VMINPS       Y3, Y2, Y3
+	VMULPS       Y1, Y3, Y5
+	VMOVAPS      Y3, Y3
+	VFMSUB213PS  Y5, Y1, Y3
+	VMULPS       vec3fb8aa3b<>+0(SB), Y5, Y6
+	VROUNDPS     $0x08, Y6, Y6
+	VFNMADD231PS vec3f318000<>+0(SB), Y6, Y5
+	VFNMADD231PS vecb95e8083<>+0(SB), Y6, Y5
+	VADDPS       Y3, Y5, Y5
+	VMOVUPS      vec3ab511a9<>+0(SB), Y3
+	VFMADD213PS  vec3c091d36<>+0(SB), Y5, Y3
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y5, Y3
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y5, Y3
+	VFMADD213PS  vec3efffffe<>+0(SB), Y5, Y3
+	VFMADD213PS  vec3f800000<>+0(SB), Y5, Y3
+	VFMADD213PS  vec3f800000<>+0(SB), Y5, Y3
+	VCVTPS2DQ    Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y3, Y3
+	VADDPS       vec40000000<>+0(SB), Y3, Y5
+	VFMADD213PS  vec3f800000<>+0(SB), Y3, Y5
+	VMULPS       Y0, Y3, Y3
+	VDIVPS       Y5, Y3, Y3
+	VANDPS       Y3, Y4, Y3
+	VMOVUPS      Y3, (AX)
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	SUBQ         $0x00000008, DX
@@ -796,37 +795,37 @@ loop1:
 end1:
 	TESTQ        DX, DX
 	JZ           done
-	MOVQ         DX, X4
-	VPBROADCASTD X4, Y4
-	VPCMPGTD     iota<>+0(SB), Y4, Y4
-	VMASKMOVPS   (CX), Y4, Y5
-	VANDPS       vec7fffffff<>+0(SB), Y5, Y5
-	VCMPPS       $0x1a, Y2, Y5, Y6
-	VMINPS       Y5, Y2, Y5
-	VMULPS       Y1, Y5, Y2
-	VMOVAPS      Y5, Y5
-	VFMSUB213PS  Y2, Y1, Y5
-	VMULPS       Y3, Y2, Y1
+	MOVQ         DX, X3
+	VPBROADCASTD X3, Y3
+	VPCMPGTD     iota<>+0(SB), Y3, Y3
+	VMASKMOVPS   (CX), Y3, Y4
+	VANDPS       vec7fffffff<>+0(SB), Y4, Y4
+	VCMPPS       $0x1a, Y2, Y4, Y5
+	VMINPS       Y4, Y2, Y4
+	VMULPS       Y1, Y4, Y2
+	VMOVAPS      Y4, Y4
+	VFMSUB213PS  Y2, Y1, Y4
+	VMULPS       vec3fb8aa3b<>+0(SB), Y2, Y1
 	VROUNDPS     $0x08, Y1, Y1
 	VFNMADD231PS vec3f318000<>+0(SB), Y1, Y2
 	VFNMADD231PS vecb95e8083<>+0(SB), Y1, Y2
-	VADDPS       Y5, Y2, Y2
-	VMOVAPS      vec3ab511a9<>+0(SB), Y3
-	VFMADD213PS  vec3c091d36<>+0(SB), Y2, Y3
-	VFMADD213PS  vec3d2aac7a<>+0(SB), Y2, Y3
-	VFMADD213PS  vec3e2aaa48<>+0(SB), Y2, Y3
-	VFMADD213PS  vec3efffffe<>+0(SB), Y2, Y3
-	VFMADD213PS  vec3f800000<>+0(SB), Y2, Y3
-	VFMADD213PS  vec3f800000<>+0(SB), Y2, Y3
+	VADDPS       Y4, Y2, Y2
+	VMOVUPS      vec3ab511a9<>+0(SB), Y4
+	VFMADD213PS  vec3c091d36<>+0(SB), Y2, Y4
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y2, Y4
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y2, Y4
+	VFMADD213PS  vec3efffffe<>+0(SB), Y2, Y4
+	VFMADD213PS  vec3f800000<>+0(SB), Y2, Y4
+	VFMADD213PS  vec3f800000<>+0(SB), Y2, Y4
 	VCVTPS2DQ    Y1, Y1
 	VPSLLD       $0x17, Y1, Y1
-	VPADDD       Y1, Y3, Y3
-	VADDPS       vec40000000<>+0(SB), Y3, Y1
-	VFMADD213PS  vec3f800000<>+0(SB), Y3, Y1
-	VMULPS       Y0, Y3, Y3
-	VDIVPS       Y1, Y3, Y3
-	VANDPS       Y3, Y6, Y0
-	VMASKMOVPS   Y0, Y4, (AX)
+	VPADDD       Y1, Y4, Y4
+	VADDPS       vec40000000<>+0(SB), Y4, Y1
+	VFMADD213PS  vec3f800000<>+0(SB), Y4, Y1
+	VMULPS       Y0, Y4, Y4
+	VDIVPS       Y1, Y4, Y4
+	VANDPS       Y4, Y5, Y0
+	VMASKMOVPS   Y0, Y3, (AX)
 
 done:
 	MOVB $0x01, AL
@@ -877,7 +876,7 @@ loop1:
 	VFNMADD231PS Z7, Z20, Z19
 	VFNMADD231PS Z8, Z20, Z19
 	VADDPS       Z17, Z19, Z19
-	VMOVAPS      Z15, Z17
+	VMOVUPS      Z15, Z17
 	VFMADD213PS  Z9, Z19, Z17
 	VFMADD213PS  Z10, Z19, Z17
 	VFMADD213PS  Z11, Z19, Z17
@@ -919,7 +918,7 @@ end1:
 	VFNMADD231PS Z7, Z2, Z0
 	VFNMADD231PS Z8, Z2, Z0
 	VADDPS       Z3, Z0, Z0
-	VMOVAPS      Z15, Z3
+	VMOVUPS      Z15, Z3
 	VFMADD213PS  Z9, Z0, Z3
 	VFMADD213PS  Z10, Z0, Z3
 	VFMADD213PS  Z11, Z0, Z3
@@ -954,44 +953,43 @@ TEXT ·mulSech2AVX2(SB), NOSPLIT, $0-49
 	VBROADCASTSS a+32(FP), Y0
 	VBROADCASTSS b+36(FP), Y1
 	VBROADCASTSS c+40(FP), Y2
-	VBROADCASTSS vec3fb8aa3b<>+0(SB), Y3
-	VXORPS       Y4, Y4, Y4
+	VXORPS       Y3, Y3, Y3
 
 loop1:
 	CMPQ         BX, $0x00000008
 	JL           end1
-	VMOVUPS      (CX), Y5
-	VMOVUPS      (DX), Y6
-	VPADDD       Y6, Y6, Y7
-	VPMAXUD      Y7, Y4, Y4
-	VANDPS       vec7fffffff<>+0(SB), Y5, Y5
-	VCMPPS       $0x1a, Y2, Y5, Y7
-	VMINPS       Y5, Y2, Y5
-	VMULPS       Y1, Y5, Y8
-	VMOVAPS      Y5, Y5
-	VFMSUB213PS  Y8, Y1, Y5
-	VMULPS       Y3, Y8, Y9
-	VROUNDPS     $0x08, Y9, Y9
-	VFNMADD231PS vec3f318000<>+0(SB), Y9, Y8
-	VFNMADD231PS vecb95e8083<>+0(SB), Y9, Y8
-	VADDPS       Y5, Y8, Y8
-	VMOVAPS      vec3ab511a9<>+0(SB), Y5
-	VFMADD213PS  vec3c091d36<>+0(SB), Y8, Y5
-	VFMADD213PS  vec3d2aac7a<>+0(SB), Y8, Y5
-	VFMADD213PS  vec3e2aaa48<>+0(SB), Y8, Y5
-	VFMADD213PS  vec3efffffe<>+0(SB), Y8, Y5
-	VFMADD213PS  vec3f800000<>+0(SB), Y8, Y5
-	VFMADD213PS  vec3f800000<>+0(SB), Y8, Y5
-	VCVTPS2DQ    Y9, Y9
-	VPSLLD       $0x17, Y9, Y9
-	VPADDD       Y9, Y5, Y5
-	VADDPS       vec40000000<>+0(SB), Y5, Y8
-	VFMADD213PS  vec3f800000<>+0(SB), Y5, Y8
-	VMULPS       Y0, Y5, Y5
-	VDIVPS       Y8, Y5, Y5
-	VANDPS       Y5, Y7, Y5
-	VMULPS       Y5, Y6, Y6
-	VMOVUPS      Y6, (AX)
+	VMOVUPS      (CX), Y4
+	VMOVUPS      (DX), Y5
+	VPADDD       Y5, Y5, Y6
+	VPMAXUD      Y6, Y3, Y3
+	VANDPS       vec7fffffff<>+0(SB), Y4, Y4
+	VCMPPS       $0x1a, Y2, Y4, Y6
+	VMINPS       Y4, Y2, Y4
+	VMULPS       Y1, Y4, Y7
+	VMOVAPS      Y4, Y4
+	VFMSUB213PS  Y7, Y1, Y4
+	VMULPS       vec3fb8aa3b<>+0(SB), Y7, Y8
+	VROUNDPS     $0x08, Y8, Y8
+	VFNMADD231PS vec3f318000<>+0(SB), Y8, Y7
+	VFNMADD231PS vecb95e8083<>+0(SB), Y8, Y7
+	VADDPS       Y4, Y7, Y7
+	VMOVUPS      vec3ab511a9<>+0(SB), Y4
+	VFMADD213PS  vec3c091d36<>+0(SB), Y7, Y4
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y7, Y4
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y7, Y4
+	VFMADD213PS  vec3efffffe<>+0(SB), Y7, Y4
+	VFMADD213PS  vec3f800000<>+0(SB), Y7, Y4
+	VFMADD213PS  vec3f800000<>+0(SB), Y7, Y4
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y4, Y4
+	VADDPS       vec40000000<>+0(SB), Y4, Y7
+	VFMADD213PS  vec3f800000<>+0(SB), Y4, Y7
+	VMULPS       Y0, Y4, Y4
+	VDIVPS       Y7, Y4, Y4
+	VANDPS       Y4, Y6, Y4
+	VMULPS       Y4, Y5, Y5
+	VMOVUPS      Y5, (AX)
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	ADDQ         $0x00000020, DX
@@ -1001,49 +999,782 @@ loop1:
 end1:
 	TESTQ        BX, BX
 	JZ           done
-	MOVQ         BX, X5
-	VPBROADCASTD X5, Y5
-	VPCMPGTD     iota<>+0(SB), Y5, Y5
-	VMASKMOVPS   (CX), Y5, Y6
-	VMASKMOVPS   (DX), Y5, Y7
-	VPADDD       Y7, Y7, Y8
-	VPMAXUD      Y8, Y4, Y4
-	VANDPS       vec7fffffff<>+0(SB), Y6, Y6
-	VCMPPS       $0x1a, Y2, Y6, Y8
-	VMINPS       Y6, Y2, Y6
-	VMULPS       Y1, Y6, Y2
-	VMOVAPS      Y6, Y6
-	VFMSUB213PS  Y2, Y1, Y6
-	VMULPS       Y3, Y2, Y1
+	MOVQ         BX, X4
+	VPBROADCASTD X4, Y4
+	VPCMPGTD     iota<>+0(SB), Y4, Y4
+	VMASKMOVPS   (CX), Y4, Y5
+	VMASKMOVPS   (DX), Y4, Y6
+	VPADDD       Y6, Y6, Y7
+	VPMAXUD      Y7, Y3, Y3
+	VANDPS       vec7fffffff<>+0(SB), Y5, Y5
+	VCMPPS       $0x1a, Y2, Y5, Y7
+	VMINPS       Y5, Y2, Y5
+	VMULPS       Y1, Y5, Y2
+	VMOVAPS      Y5, Y5
+	VFMSUB213PS  Y2, Y1, Y5
+	VMULPS       vec3fb8aa3b<>+0(SB), Y2, Y1
 	VROUNDPS     $0x08, Y1, Y1
 	VFNMADD231PS vec3f318000<>+0(SB), Y1, Y2
 	VFNMADD231PS vecb95e8083<>+0(SB), Y1, Y2
-	VADDPS       Y6, Y2, Y2
-	VMOVAPS      vec3ab511a9<>+0(SB), Y3
-	VFMADD213PS  vec3c091d36<>+0(SB), Y2, Y3
-	VFMADD213PS  vec3d2aac7a<>+0(SB), Y2, Y3
-	VFMADD213PS  vec3e2aaa48<>+0(SB), Y2, Y3
-	VFMADD213PS  vec3efffffe<>+0(SB), Y2, Y3
-	VFMADD213PS  vec3f800000<>+0(SB), Y2, Y3
-	VFMADD213PS  vec3f800000<>+0(SB), Y2, Y3
+	VADDPS       Y5, Y2, Y2
+	VMOVUPS      vec3ab511a9<>+0(SB), Y5
+	VFMADD213PS  vec3c091d36<>+0(SB), Y2, Y5
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y2, Y5
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y2, Y5
+	VFMADD213PS  vec3efffffe<>+0(SB), Y2, Y5
+	VFMADD213PS  vec3f800000<>+0(SB), Y2, Y5
+	VFMADD213PS  vec3f800000<>+0(SB), Y2, Y5
 	VCVTPS2DQ    Y1, Y1
 	VPSLLD       $0x17, Y1, Y1
-	VPADDD       Y1, Y3, Y3
-	VADDPS       vec40000000<>+0(SB), Y3, Y1
-	VFMADD213PS  vec3f800000<>+0(SB), Y3, Y1
-	VMULPS       Y0, Y3, Y3
-	VDIVPS       Y1, Y3, Y3
-	VANDPS       Y3, Y8, Y0
-	VMULPS       Y0, Y7, Y7
-	VMASKMOVPS   Y7, Y5, (AX)
+	VPADDD       Y1, Y5, Y5
+	VADDPS       vec40000000<>+0(SB), Y5, Y1
+	VFMADD213PS  vec3f800000<>+0(SB), Y5, Y1
+	VMULPS       Y0, Y5, Y5
+	VDIVPS       Y1, Y5, Y5
+	VANDPS       Y5, Y7, Y0
+	VMULPS       Y0, Y6, Y6
+	VMASKMOVPS   Y6, Y4, (AX)
 
 done:
-	VPMAXUD   vecff000000<>+0(SB), Y4, Y0
-	VPCMPEQD  Y4, Y0, Y0
+	VPMAXUD   vecff000000<>+0(SB), Y3, Y0
+	VPCMPEQD  Y3, Y0, Y0
 	VMOVMSKPS Y0, AX
 	TESTL     AX, AX
 	SETEQ     AL
 	MOVB      AL, finite+48(FP)
+	VZEROUPPER
+	RET
+
+// func tentAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·tentAVX512(SB), NOSPLIT, $0-49
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+24(FP), DX
+	VBROADCASTSS a+32(FP), Z0
+	VBROADCASTSS b+36(FP), Z1
+	VBROADCASTSS c+40(FP), Z2
+	VBROADCASTSS d+44(FP), Z3
+	VBROADCASTSS vec7fffffff<>+0(SB), Z4
+	VPXORD       Z5, Z5, Z5
+
+loop2:
+	CMPQ    DX, $0x00000020
+	JL      end2
+	VMOVUPS (CX), Z6
+	VSUBPS  Z1, Z6, Z6
+	VANDPS  Z4, Z6, Z6
+	VSUBPS  Z6, Z2, Z6
+	VMAXPS  Z5, Z6, Z6
+	VMINPS  Z3, Z6, Z6
+	VMULPS  Z0, Z6, Z6
+	VMOVUPS Z6, (AX)
+	VMOVUPS 64(CX), Z6
+	VSUBPS  Z1, Z6, Z6
+	VANDPS  Z4, Z6, Z6
+	VSUBPS  Z6, Z2, Z6
+	VMAXPS  Z5, Z6, Z6
+	VMINPS  Z3, Z6, Z6
+	VMULPS  Z0, Z6, Z6
+	VMOVUPS Z6, 64(AX)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, CX
+	SUBQ    $0x00000020, DX
+	JMP     loop2
+
+end2:
+loop1:
+	CMPQ    DX, $0x00000010
+	JL      end1
+	VMOVUPS (CX), Z6
+	VSUBPS  Z1, Z6, Z6
+	VANDPS  Z4, Z6, Z6
+	VSUBPS  Z6, Z2, Z6
+	VMAXPS  Z5, Z6, Z6
+	VMINPS  Z3, Z6, Z6
+	VMULPS  Z0, Z6, Z6
+	VMOVUPS Z6, (AX)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, CX
+	SUBQ    $0x00000010, DX
+	JMP     loop1
+
+end1:
+	TESTQ     DX, DX
+	JZ        done
+	MOVQ      $-1, BX
+	BZHIQ     DX, BX, BX
+	KMOVW     BX, K1
+	VMOVUPS.Z (CX), K1, Z6
+	VSUBPS    Z1, Z6, Z6
+	VANDPS    Z4, Z6, Z6
+	VSUBPS    Z6, Z2, Z6
+	VMAXPS    Z5, Z6, Z6
+	VMINPS    Z3, Z6, Z6
+	VMULPS    Z0, Z6, Z6
+	VMOVUPS   Z6, K1, (AX)
+
+done:
+	MOVB $0x01, AL
+	MOVB AL, finite+48(FP)
+	VZEROUPPER
+	RET
+
+// func tentAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+// Requires: AVX, AVX2, SSE2
+TEXT ·tentAVX2(SB), NOSPLIT, $0-49
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+24(FP), DX
+	VBROADCASTSS a+32(FP), Y0
+	VBROADCASTSS b+36(FP), Y1
+	VBROADCASTSS c+40(FP), Y2
+	VBROADCASTSS d+44(FP), Y3
+	VBROADCASTSS vec7fffffff<>+0(SB), Y4
+	VXORPS       Y5, Y5, Y5
+
+loop2:
+	CMPQ    DX, $0x00000010
+	JL      end2
+	VMOVUPS (CX), Y6
+	VSUBPS  Y1, Y6, Y6
+	VANDPS  Y4, Y6, Y6
+	VSUBPS  Y6, Y2, Y6
+	VMAXPS  Y5, Y6, Y6
+	VMINPS  Y3, Y6, Y6
+	VMULPS  Y0, Y6, Y6
+	VMOVUPS Y6, (AX)
+	VMOVUPS 32(CX), Y6
+	VSUBPS  Y1, Y6, Y6
+	VANDPS  Y4, Y6, Y6
+	VSUBPS  Y6, Y2, Y6
+	VMAXPS  Y5, Y6, Y6
+	VMINPS  Y3, Y6, Y6
+	VMULPS  Y0, Y6, Y6
+	VMOVUPS Y6, 32(AX)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, CX
+	SUBQ    $0x00000010, DX
+	JMP     loop2
+
+end2:
+loop1:
+	CMPQ    DX, $0x00000008
+	JL      end1
+	VMOVUPS (CX), Y6
+	VSUBPS  Y1, Y6, Y6
+	VANDPS  Y4, Y6, Y6
+	VSUBPS  Y6, Y2, Y6
+	VMAXPS  Y5, Y6, Y6
+	VMINPS  Y3, Y6, Y6
+	VMULPS  Y0, Y6, Y6
+	VMOVUPS Y6, (AX)
+	ADDQ    $0x00000020, AX
+	ADDQ    $0x00000020, CX
+	SUBQ    $0x00000008, DX
+	JMP     loop1
+
+end1:
+	TESTQ        DX, DX
+	JZ           done
+	MOVQ         DX, X6
+	VPBROADCASTD X6, Y6
+	VPCMPGTD     iota<>+0(SB), Y6, Y6
+	VMASKMOVPS   (CX), Y6, Y7
+	VSUBPS       Y1, Y7, Y7
+	VANDPS       Y4, Y7, Y7
+	VSUBPS       Y7, Y2, Y7
+	VMAXPS       Y5, Y7, Y7
+	VMINPS       Y3, Y7, Y7
+	VMULPS       Y0, Y7, Y7
+	VMASKMOVPS   Y7, Y6, (AX)
+
+done:
+	MOVB $0x01, AL
+	MOVB AL, finite+48(FP)
+	VZEROUPPER
+	RET
+
+// func swishAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·swishAVX512(SB), NOSPLIT, $0-49
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+24(FP), DX
+	VBROADCASTSS vec7fffffff<>+0(SB), Z0
+	VBROADCASTSS a+32(FP), Z1
+	VBROADCASTSS b+36(FP), Z2
+	VBROADCASTSS vec3f800000<>+0(SB), Z3
+	VBROADCASTSS vec42ae0000<>+0(SB), Z4
+	VBROADCASTSS vec80000000<>+0(SB), Z5
+	VBROADCASTSS vec3fb8aa3b<>+0(SB), Z6
+	VBROADCASTSS vec3f318000<>+0(SB), Z7
+	VBROADCASTSS vecb95e8083<>+0(SB), Z8
+	VBROADCASTSS vec3c091d36<>+0(SB), Z9
+	VBROADCASTSS vec3d2aac7a<>+0(SB), Z10
+	VBROADCASTSS vec3e2aaa48<>+0(SB), Z11
+	VBROADCASTSS vec3efffffe<>+0(SB), Z12
+	VBROADCASTSS vec3f800000<>+0(SB), Z13
+	VBROADCASTSS vec3f800000<>+0(SB), Z14
+	VBROADCASTSS vec3ab511a9<>+0(SB), Z15
+
+loop1:
+	CMPQ         DX, $0x00000010
+	JL           end1
+	VMOVUPS      (CX), Z16
+	VMULPS       Z1, Z16, Z16
+	VANDPS       Z0, Z16, Z16
+	VCMPPS       $0x1a, Z4, Z16, K1
+	VMINPS       Z4, Z16, Z16
+	VXORPS       Z5, Z16, Z17
+	VMULPS       Z6, Z17, Z18
+	VRNDSCALEPS  $0x08, Z18, Z18
+	VFNMADD231PS Z7, Z18, Z17
+	VFNMADD231PS Z8, Z18, Z17
+	VMOVUPS      Z15, Z19
+	VFMADD213PS  Z9, Z17, Z19
+	VFMADD213PS  Z10, Z17, Z19
+	VFMADD213PS  Z11, Z17, Z19
+	VFMADD213PS  Z12, Z17, Z19
+	VFMADD213PS  Z13, Z17, Z19
+	VFMADD213PS  Z14, Z17, Z19
+	VSCALEFPS    Z18, Z19, Z19
+	VADDPS       Z3, Z19, Z17
+	VSUBPS       Z19, Z3, Z18
+	VMULPS       Z16, Z18, Z18
+	VSUBPS       Z18, Z17, Z18
+	VADDPS       Z17, Z18, Z18
+	VMULPS       Z19, Z18, Z18
+	VMULPS       Z2, Z18, Z18
+	VMULPS       Z17, Z17, Z16
+	VMULPS       Z17, Z16, Z16
+	VDIVPS       Z16, Z18, Z18
+	VMOVAPS.Z    Z18, K1, Z16
+	VMOVUPS      Z16, (AX)
+	ADDQ         $0x00000040, AX
+	ADDQ         $0x00000040, CX
+	SUBQ         $0x00000010, DX
+	JMP          loop1
+
+end1:
+	TESTQ        DX, DX
+	JZ           done
+	MOVQ         $-1, BX
+	BZHIQ        DX, BX, BX
+	KMOVW        BX, K1
+	VMOVUPS.Z    (CX), K1, Z16
+	VMULPS       Z1, Z16, Z1
+	VANDPS       Z0, Z1, Z1
+	VCMPPS       $0x1a, Z4, Z1, K2
+	VMINPS       Z4, Z1, Z1
+	VXORPS       Z5, Z1, Z0
+	VMULPS       Z6, Z0, Z4
+	VRNDSCALEPS  $0x08, Z4, Z4
+	VFNMADD231PS Z7, Z4, Z0
+	VFNMADD231PS Z8, Z4, Z0
+	VMOVUPS      Z15, Z5
+	VFMADD213PS  Z9, Z0, Z5
+	VFMADD213PS  Z10, Z0, Z5
+	VFMADD213PS  Z11, Z0, Z5
+	VFMADD213PS  Z12, Z0, Z5
+	VFMADD213PS  Z13, Z0, Z5
+	VFMADD213PS  Z14, Z0, Z5
+	VSCALEFPS    Z4, Z5, Z5
+	VADDPS       Z3, Z5, Z0
+	VSUBPS       Z5, Z3, Z3
+	VMULPS       Z1, Z3, Z3
+	VSUBPS       Z3, Z0, Z3
+	VADDPS       Z0, Z3, Z3
+	VMULPS       Z5, Z3, Z3
+	VMULPS       Z2, Z3, Z3
+	VMULPS       Z0, Z0, Z1
+	VMULPS       Z0, Z1, Z1
+	VDIVPS       Z1, Z3, Z3
+	VMOVAPS.Z    Z3, K2, Z0
+	VMOVUPS      Z0, K1, (AX)
+
+done:
+	MOVB $0x01, AL
+	MOVB AL, finite+48(FP)
+	VZEROUPPER
+	RET
+
+DATA vec42ae0000<>+0(SB)/4, $0x42ae0000
+DATA vec42ae0000<>+4(SB)/4, $0x42ae0000
+DATA vec42ae0000<>+8(SB)/4, $0x42ae0000
+DATA vec42ae0000<>+12(SB)/4, $0x42ae0000
+DATA vec42ae0000<>+16(SB)/4, $0x42ae0000
+DATA vec42ae0000<>+20(SB)/4, $0x42ae0000
+DATA vec42ae0000<>+24(SB)/4, $0x42ae0000
+DATA vec42ae0000<>+28(SB)/4, $0x42ae0000
+GLOBL vec42ae0000<>(SB), RODATA|NOPTR, $32
+
+DATA vec80000000<>+0(SB)/4, $0x80000000
+DATA vec80000000<>+4(SB)/4, $0x80000000
+DATA vec80000000<>+8(SB)/4, $0x80000000
+DATA vec80000000<>+12(SB)/4, $0x80000000
+DATA vec80000000<>+16(SB)/4, $0x80000000
+DATA vec80000000<>+20(SB)/4, $0x80000000
+DATA vec80000000<>+24(SB)/4, $0x80000000
+DATA vec80000000<>+28(SB)/4, $0x80000000
+GLOBL vec80000000<>(SB), RODATA|NOPTR, $32
+
+// func swishAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+// Requires: AVX, AVX2, FMA3, SSE2
+TEXT ·swishAVX2(SB), NOSPLIT, $0-49
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+24(FP), DX
+	VBROADCASTSS a+32(FP), Y0
+	VBROADCASTSS b+36(FP), Y1
+	VBROADCASTSS vec3f800000<>+0(SB), Y2
+	VBROADCASTSS vec42ae0000<>+0(SB), Y3
+
+loop1:
+	CMPQ         DX, $0x00000008
+	JL           end1
+	VMOVUPS      (CX), Y4
+	VMULPS       Y0, Y4, Y4
+	VANDPS       vec7fffffff<>+0(SB), Y4, Y4
+	VCMPPS       $0x1a, Y3, Y4, Y6
+	VMINPS       Y3, Y4, Y4
+	VXORPS       vec80000000<>+0(SB), Y4, Y5
+	VMULPS       vec3fb8aa3b<>+0(SB), Y5, Y7
+	VROUNDPS     $0x08, Y7, Y7
+	VFNMADD231PS vec3f318000<>+0(SB), Y7, Y5
+	VFNMADD231PS vecb95e8083<>+0(SB), Y7, Y5
+	VMOVUPS      vec3ab511a9<>+0(SB), Y8
+	VFMADD213PS  vec3c091d36<>+0(SB), Y5, Y8
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y5, Y8
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y5, Y8
+	VFMADD213PS  vec3efffffe<>+0(SB), Y5, Y8
+	VFMADD213PS  vec3f800000<>+0(SB), Y5, Y8
+	VFMADD213PS  vec3f800000<>+0(SB), Y5, Y8
+	VCVTPS2DQ    Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y8, Y8
+	VADDPS       Y2, Y8, Y5
+	VSUBPS       Y8, Y2, Y7
+	VMULPS       Y4, Y7, Y7
+	VSUBPS       Y7, Y5, Y7
+	VADDPS       Y5, Y7, Y7
+	VMULPS       Y8, Y7, Y7
+	VMULPS       Y1, Y7, Y7
+	VMULPS       Y5, Y5, Y4
+	VMULPS       Y5, Y4, Y4
+	VDIVPS       Y4, Y7, Y7
+	VANDPS       Y7, Y6, Y4
+	VMOVUPS      Y4, (AX)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	SUBQ         $0x00000008, DX
+	JMP          loop1
+
+end1:
+	TESTQ        DX, DX
+	JZ           done
+	MOVQ         DX, X4
+	VPBROADCASTD X4, Y4
+	VPCMPGTD     iota<>+0(SB), Y4, Y4
+	VMASKMOVPS   (CX), Y4, Y5
+	VMULPS       Y0, Y5, Y0
+	VANDPS       vec7fffffff<>+0(SB), Y0, Y0
+	VCMPPS       $0x1a, Y3, Y0, Y5
+	VMINPS       Y3, Y0, Y0
+	VXORPS       vec80000000<>+0(SB), Y0, Y3
+	VMULPS       vec3fb8aa3b<>+0(SB), Y3, Y6
+	VROUNDPS     $0x08, Y6, Y6
+	VFNMADD231PS vec3f318000<>+0(SB), Y6, Y3
+	VFNMADD231PS vecb95e8083<>+0(SB), Y6, Y3
+	VMOVUPS      vec3ab511a9<>+0(SB), Y7
+	VFMADD213PS  vec3c091d36<>+0(SB), Y3, Y7
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y3, Y7
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y3, Y7
+	VFMADD213PS  vec3efffffe<>+0(SB), Y3, Y7
+	VFMADD213PS  vec3f800000<>+0(SB), Y3, Y7
+	VFMADD213PS  vec3f800000<>+0(SB), Y3, Y7
+	VCVTPS2DQ    Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y7
+	VADDPS       Y2, Y7, Y3
+	VSUBPS       Y7, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VSUBPS       Y2, Y3, Y2
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y7, Y2, Y2
+	VMULPS       Y1, Y2, Y2
+	VMULPS       Y3, Y3, Y0
+	VMULPS       Y3, Y0, Y0
+	VDIVPS       Y0, Y2, Y2
+	VANDPS       Y2, Y5, Y0
+	VMASKMOVPS   Y0, Y4, (AX)
+
+done:
+	MOVB $0x01, AL
+	MOVB AL, finite+48(FP)
+	VZEROUPPER
+	RET
+
+// func powerAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·powerAVX512(SB), NOSPLIT, $0-49
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+24(FP), DX
+	VBROADCASTSS vec7fffffff<>+0(SB), Z0
+	VBROADCASTSS a+32(FP), Z1
+	VBROADCASTSS b+36(FP), Z2
+	VBROADCASTSS c+40(FP), Z3
+	VBROADCASTSS d+44(FP), Z4
+	VBROADCASTSS vec3f800000<>+0(SB), Z5
+	VBROADCASTSS vec3fb8aa3b<>+0(SB), Z6
+	VBROADCASTSS vec3f318000<>+0(SB), Z7
+	VBROADCASTSS vecb95e8083<>+0(SB), Z8
+	VBROADCASTSS vec3c091d36<>+0(SB), Z9
+	VBROADCASTSS vec3d2aac7a<>+0(SB), Z10
+	VBROADCASTSS vec3e2aaa48<>+0(SB), Z11
+	VBROADCASTSS vec3efffffe<>+0(SB), Z12
+	VBROADCASTSS vec3f800000<>+0(SB), Z13
+	VBROADCASTSS vec3f800000<>+0(SB), Z14
+	VBROADCASTSS vec3ab511a9<>+0(SB), Z15
+
+loop1:
+	CMPQ         DX, $0x00000010
+	JL           end1
+	VMOVUPS      (CX), Z16
+	VANDPS       Z0, Z16, Z16
+	VBROADCASTSS vec3dcccccd<>+0(SB), Z17
+	VCMPPS       $0x12, Z17, Z16, K1
+	VCMPPS       $0x12, Z4, Z16, K2
+	VBROADCASTSS vec3dcccccd<>+0(SB), Z17
+	VMAXPS       Z17, Z16, Z16
+	VMINPS       Z4, Z16, Z16
+	VBROADCASTSS vec3f3504f3<>+0(SB), Z17
+	VPSUBD       Z17, Z16, Z17
+	VPSRAD       $0x17, Z17, Z17
+	VPSLLD       $0x17, Z17, Z20
+	VPSUBD       Z20, Z16, Z16
+	VCVTDQ2PS    Z17, Z17
+	VSUBPS       Z5, Z16, Z20
+	VADDPS       Z5, Z16, Z16
+	VDIVPS       Z16, Z20, Z20
+	VMULPS       Z20, Z20, Z16
+	VBROADCASTSS vec3ea69570<>+0(SB), Z21
+	VBROADCASTSS vec3dfded25<>+0(SB), Z22
+	VFMADD213PS  Z22, Z16, Z21
+	VBROADCASTSS vec3e6c166e<>+0(SB), Z22
+	VFMADD213PS  Z22, Z16, Z21
+	VBROADCASTSS vec3e920437<>+0(SB), Z22
+	VFMADD213PS  Z22, Z16, Z21
+	VBROADCASTSS vec3eccce5d<>+0(SB), Z22
+	VFMADD213PS  Z22, Z16, Z21
+	VBROADCASTSS vec3f2aaaaa<>+0(SB), Z22
+	VFMADD213PS  Z22, Z16, Z21
+	VMULPS       Z16, Z21, Z21
+	VADDPS       Z20, Z20, Z16
+	VMULPS       Z20, Z21, Z21
+	VADDPS       Z16, Z21, Z21
+	VBROADCASTSS vec3f317218<>+0(SB), Z16
+	VFMADD231PS  Z16, Z17, Z21
+	VMULPS       Z1, Z21, Z21
+	VMULPS       Z6, Z21, Z16
+	VRNDSCALEPS  $0x08, Z16, Z16
+	VFNMADD231PS Z7, Z16, Z21
+	VFNMADD231PS Z8, Z16, Z21
+	VMOVUPS      Z15, Z17
+	VFMADD213PS  Z9, Z21, Z17
+	VFMADD213PS  Z10, Z21, Z17
+	VFMADD213PS  Z11, Z21, Z17
+	VFMADD213PS  Z12, Z21, Z17
+	VFMADD213PS  Z13, Z21, Z17
+	VFMADD213PS  Z14, Z21, Z17
+	VSCALEFPS    Z16, Z17, Z17
+	VMULPS       Z2, Z17, Z17
+	VMOVAPS.Z    Z17, K2, Z16
+	VBLENDMPS    Z3, Z16, K1, Z18
+	VMOVUPS      Z18, (AX)
+	ADDQ         $0x00000040, AX
+	ADDQ         $0x00000040, CX
+	SUBQ         $0x00000010, DX
+	JMP          loop1
+
+end1:
+	TESTQ        DX, DX
+	JZ           done
+	MOVQ         $-1, BX
+	BZHIQ        DX, BX, BX
+	KMOVW        BX, K1
+	VMOVUPS.Z    (CX), K1, Z16
+	VANDPS       Z0, Z16, Z16
+	VBROADCASTSS vec3dcccccd<>+0(SB), Z0
+	VCMPPS       $0x12, Z0, Z16, K2
+	VCMPPS       $0x12, Z4, Z16, K3
+	VBROADCASTSS vec3dcccccd<>+0(SB), Z0
+	VMAXPS       Z0, Z16, Z16
+	VMINPS       Z4, Z16, Z16
+	VBROADCASTSS vec3f3504f3<>+0(SB), Z0
+	VPSUBD       Z0, Z16, Z0
+	VPSRAD       $0x17, Z0, Z0
+	VPSLLD       $0x17, Z0, Z4
+	VPSUBD       Z4, Z16, Z16
+	VCVTDQ2PS    Z0, Z0
+	VSUBPS       Z5, Z16, Z4
+	VADDPS       Z5, Z16, Z5
+	VDIVPS       Z5, Z4, Z4
+	VMULPS       Z4, Z4, Z5
+	VBROADCASTSS vec3ea69570<>+0(SB), Z16
+	VBROADCASTSS vec3dfded25<>+0(SB), Z17
+	VFMADD213PS  Z17, Z5, Z16
+	VBROADCASTSS vec3e6c166e<>+0(SB), Z17
+	VFMADD213PS  Z17, Z5, Z16
+	VBROADCASTSS vec3e920437<>+0(SB), Z17
+	VFMADD213PS  Z17, Z5, Z16
+	VBROADCASTSS vec3eccce5d<>+0(SB), Z17
+	VFMADD213PS  Z17, Z5, Z16
+	VBROADCASTSS vec3f2aaaaa<>+0(SB), Z17
+	VFMADD213PS  Z17, Z5, Z16
+	VMULPS       Z5, Z16, Z16
+	VADDPS       Z4, Z4, Z5
+	VMULPS       Z4, Z16, Z16
+	VADDPS       Z5, Z16, Z16
+	VBROADCASTSS vec3f317218<>+0(SB), Z4
+	VFMADD231PS  Z4, Z0, Z16
+	VMULPS       Z1, Z16, Z16
+	VMULPS       Z6, Z16, Z0
+	VRNDSCALEPS  $0x08, Z0, Z0
+	VFNMADD231PS Z7, Z0, Z16
+	VFNMADD231PS Z8, Z0, Z16
+	VMOVUPS      Z15, Z1
+	VFMADD213PS  Z9, Z16, Z1
+	VFMADD213PS  Z10, Z16, Z1
+	VFMADD213PS  Z11, Z16, Z1
+	VFMADD213PS  Z12, Z16, Z1
+	VFMADD213PS  Z13, Z16, Z1
+	VFMADD213PS  Z14, Z16, Z1
+	VSCALEFPS    Z0, Z1, Z1
+	VMULPS       Z2, Z1, Z1
+	VMOVAPS.Z    Z1, K3, Z0
+	VBLENDMPS    Z3, Z0, K2, Z19
+	VMOVUPS      Z19, K1, (AX)
+
+done:
+	MOVB $0x01, AL
+	MOVB AL, finite+48(FP)
+	VZEROUPPER
+	RET
+
+DATA vec3dcccccd<>+0(SB)/4, $0x3dcccccd
+DATA vec3dcccccd<>+4(SB)/4, $0x3dcccccd
+DATA vec3dcccccd<>+8(SB)/4, $0x3dcccccd
+DATA vec3dcccccd<>+12(SB)/4, $0x3dcccccd
+DATA vec3dcccccd<>+16(SB)/4, $0x3dcccccd
+DATA vec3dcccccd<>+20(SB)/4, $0x3dcccccd
+DATA vec3dcccccd<>+24(SB)/4, $0x3dcccccd
+DATA vec3dcccccd<>+28(SB)/4, $0x3dcccccd
+GLOBL vec3dcccccd<>(SB), RODATA|NOPTR, $32
+
+DATA vec3f3504f3<>+0(SB)/4, $0x3f3504f3
+DATA vec3f3504f3<>+4(SB)/4, $0x3f3504f3
+DATA vec3f3504f3<>+8(SB)/4, $0x3f3504f3
+DATA vec3f3504f3<>+12(SB)/4, $0x3f3504f3
+DATA vec3f3504f3<>+16(SB)/4, $0x3f3504f3
+DATA vec3f3504f3<>+20(SB)/4, $0x3f3504f3
+DATA vec3f3504f3<>+24(SB)/4, $0x3f3504f3
+DATA vec3f3504f3<>+28(SB)/4, $0x3f3504f3
+GLOBL vec3f3504f3<>(SB), RODATA|NOPTR, $32
+
+DATA vec3ea69570<>+0(SB)/4, $0x3ea69570
+DATA vec3ea69570<>+4(SB)/4, $0x3ea69570
+DATA vec3ea69570<>+8(SB)/4, $0x3ea69570
+DATA vec3ea69570<>+12(SB)/4, $0x3ea69570
+DATA vec3ea69570<>+16(SB)/4, $0x3ea69570
+DATA vec3ea69570<>+20(SB)/4, $0x3ea69570
+DATA vec3ea69570<>+24(SB)/4, $0x3ea69570
+DATA vec3ea69570<>+28(SB)/4, $0x3ea69570
+GLOBL vec3ea69570<>(SB), RODATA|NOPTR, $32
+
+DATA vec3dfded25<>+0(SB)/4, $0x3dfded25
+DATA vec3dfded25<>+4(SB)/4, $0x3dfded25
+DATA vec3dfded25<>+8(SB)/4, $0x3dfded25
+DATA vec3dfded25<>+12(SB)/4, $0x3dfded25
+DATA vec3dfded25<>+16(SB)/4, $0x3dfded25
+DATA vec3dfded25<>+20(SB)/4, $0x3dfded25
+DATA vec3dfded25<>+24(SB)/4, $0x3dfded25
+DATA vec3dfded25<>+28(SB)/4, $0x3dfded25
+GLOBL vec3dfded25<>(SB), RODATA|NOPTR, $32
+
+DATA vec3e6c166e<>+0(SB)/4, $0x3e6c166e
+DATA vec3e6c166e<>+4(SB)/4, $0x3e6c166e
+DATA vec3e6c166e<>+8(SB)/4, $0x3e6c166e
+DATA vec3e6c166e<>+12(SB)/4, $0x3e6c166e
+DATA vec3e6c166e<>+16(SB)/4, $0x3e6c166e
+DATA vec3e6c166e<>+20(SB)/4, $0x3e6c166e
+DATA vec3e6c166e<>+24(SB)/4, $0x3e6c166e
+DATA vec3e6c166e<>+28(SB)/4, $0x3e6c166e
+GLOBL vec3e6c166e<>(SB), RODATA|NOPTR, $32
+
+DATA vec3e920437<>+0(SB)/4, $0x3e920437
+DATA vec3e920437<>+4(SB)/4, $0x3e920437
+DATA vec3e920437<>+8(SB)/4, $0x3e920437
+DATA vec3e920437<>+12(SB)/4, $0x3e920437
+DATA vec3e920437<>+16(SB)/4, $0x3e920437
+DATA vec3e920437<>+20(SB)/4, $0x3e920437
+DATA vec3e920437<>+24(SB)/4, $0x3e920437
+DATA vec3e920437<>+28(SB)/4, $0x3e920437
+GLOBL vec3e920437<>(SB), RODATA|NOPTR, $32
+
+DATA vec3eccce5d<>+0(SB)/4, $0x3eccce5d
+DATA vec3eccce5d<>+4(SB)/4, $0x3eccce5d
+DATA vec3eccce5d<>+8(SB)/4, $0x3eccce5d
+DATA vec3eccce5d<>+12(SB)/4, $0x3eccce5d
+DATA vec3eccce5d<>+16(SB)/4, $0x3eccce5d
+DATA vec3eccce5d<>+20(SB)/4, $0x3eccce5d
+DATA vec3eccce5d<>+24(SB)/4, $0x3eccce5d
+DATA vec3eccce5d<>+28(SB)/4, $0x3eccce5d
+GLOBL vec3eccce5d<>(SB), RODATA|NOPTR, $32
+
+DATA vec3f2aaaaa<>+0(SB)/4, $0x3f2aaaaa
+DATA vec3f2aaaaa<>+4(SB)/4, $0x3f2aaaaa
+DATA vec3f2aaaaa<>+8(SB)/4, $0x3f2aaaaa
+DATA vec3f2aaaaa<>+12(SB)/4, $0x3f2aaaaa
+DATA vec3f2aaaaa<>+16(SB)/4, $0x3f2aaaaa
+DATA vec3f2aaaaa<>+20(SB)/4, $0x3f2aaaaa
+DATA vec3f2aaaaa<>+24(SB)/4, $0x3f2aaaaa
+DATA vec3f2aaaaa<>+28(SB)/4, $0x3f2aaaaa
+GLOBL vec3f2aaaaa<>(SB), RODATA|NOPTR, $32
+
+DATA vec3f317218<>+0(SB)/4, $0x3f317218
+DATA vec3f317218<>+4(SB)/4, $0x3f317218
+DATA vec3f317218<>+8(SB)/4, $0x3f317218
+DATA vec3f317218<>+12(SB)/4, $0x3f317218
+DATA vec3f317218<>+16(SB)/4, $0x3f317218
+DATA vec3f317218<>+20(SB)/4, $0x3f317218
+DATA vec3f317218<>+24(SB)/4, $0x3f317218
+DATA vec3f317218<>+28(SB)/4, $0x3f317218
+GLOBL vec3f317218<>(SB), RODATA|NOPTR, $32
+
+// func powerAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+// Requires: AVX, AVX2, FMA3, SSE2
+TEXT ·powerAVX2(SB), NOSPLIT, $0-49
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+24(FP), DX
+	VBROADCASTSS a+32(FP), Y0
+	VBROADCASTSS b+36(FP), Y1
+	VBROADCASTSS c+40(FP), Y2
+	VBROADCASTSS d+44(FP), Y3
+	VBROADCASTSS vec3f800000<>+0(SB), Y4
+
+loop1:
+	CMPQ         DX, $0x00000008
+	JL           end1
+	VMOVUPS      (CX), Y5
+	VANDPS       vec7fffffff<>+0(SB), Y5, Y5
+	VBROADCASTSS vec3dcccccd<>+0(SB), Y6
+	VCMPPS       $0x12, Y6, Y5, Y6
+	VCMPPS       $0x12, Y3, Y5, Y7
+	VMAXPS       vec3dcccccd<>+0(SB), Y5, Y5
+	VMINPS       Y3, Y5, Y5
+	VPSUBD       vec3f3504f3<>+0(SB), Y5, Y8
+	VPSRAD       $0x17, Y8, Y8
+	VPSLLD       $0x17, Y8, Y9
+	VPSUBD       Y9, Y5, Y5
+	VCVTDQ2PS    Y8, Y8
+	VSUBPS       Y4, Y5, Y9
+	VADDPS       Y4, Y5, Y5
+	VDIVPS       Y5, Y9, Y9
+	VMULPS       Y9, Y9, Y5
+	VBROADCASTSS vec3ea69570<>+0(SB), Y10
+	VFMADD213PS  vec3dfded25<>+0(SB), Y5, Y10
+	VFMADD213PS  vec3e6c166e<>+0(SB), Y5, Y10
+	VFMADD213PS  vec3e920437<>+0(SB), Y5, Y10
+	VFMADD213PS  vec3eccce5d<>+0(SB), Y5, Y10
+	VFMADD213PS  vec3f2aaaaa<>+0(SB), Y5, Y10
+	VMULPS       Y5, Y10, Y10
+	VADDPS       Y9, Y9, Y5
+	VMULPS       Y9, Y10, Y10
+	VADDPS       Y5, Y10, Y10
+	VFMADD231PS  vec3f317218<>+0(SB), Y8, Y10
+	VMULPS       Y0, Y10, Y10
+	VMULPS       vec3fb8aa3b<>+0(SB), Y10, Y5
+	VROUNDPS     $0x08, Y5, Y5
+	VFNMADD231PS vec3f318000<>+0(SB), Y5, Y10
+	VFNMADD231PS vecb95e8083<>+0(SB), Y5, Y10
+	VMOVUPS      vec3ab511a9<>+0(SB), Y8
+	VFMADD213PS  vec3c091d36<>+0(SB), Y10, Y8
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y10, Y8
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y10, Y8
+	VFMADD213PS  vec3efffffe<>+0(SB), Y10, Y8
+	VFMADD213PS  vec3f800000<>+0(SB), Y10, Y8
+	VFMADD213PS  vec3f800000<>+0(SB), Y10, Y8
+	VCVTPS2DQ    Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y8, Y8
+	VMULPS       Y1, Y8, Y8
+	VANDPS       Y8, Y7, Y5
+	VBLENDVPS    Y6, Y2, Y5, Y5
+	VMOVUPS      Y5, (AX)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	SUBQ         $0x00000008, DX
+	JMP          loop1
+
+end1:
+	TESTQ        DX, DX
+	JZ           done
+	MOVQ         DX, X5
+	VPBROADCASTD X5, Y5
+	VPCMPGTD     iota<>+0(SB), Y5, Y5
+	VMASKMOVPS   (CX), Y5, Y6
+	VANDPS       vec7fffffff<>+0(SB), Y6, Y6
+	VBROADCASTSS vec3dcccccd<>+0(SB), Y7
+	VCMPPS       $0x12, Y7, Y6, Y7
+	VCMPPS       $0x12, Y3, Y6, Y8
+	VMAXPS       vec3dcccccd<>+0(SB), Y6, Y6
+	VMINPS       Y3, Y6, Y6
+	VPSUBD       vec3f3504f3<>+0(SB), Y6, Y3
+	VPSRAD       $0x17, Y3, Y3
+	VPSLLD       $0x17, Y3, Y9
+	VPSUBD       Y9, Y6, Y6
+	VCVTDQ2PS    Y3, Y3
+	VSUBPS       Y4, Y6, Y9
+	VADDPS       Y4, Y6, Y4
+	VDIVPS       Y4, Y9, Y9
+	VMULPS       Y9, Y9, Y4
+	VBROADCASTSS vec3ea69570<>+0(SB), Y6
+	VFMADD213PS  vec3dfded25<>+0(SB), Y4, Y6
+	VFMADD213PS  vec3e6c166e<>+0(SB), Y4, Y6
+	VFMADD213PS  vec3e920437<>+0(SB), Y4, Y6
+	VFMADD213PS  vec3eccce5d<>+0(SB), Y4, Y6
+	VFMADD213PS  vec3f2aaaaa<>+0(SB), Y4, Y6
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y9, Y9, Y4
+	VMULPS       Y9, Y6, Y6
+	VADDPS       Y4, Y6, Y6
+	VFMADD231PS  vec3f317218<>+0(SB), Y3, Y6
+	VMULPS       Y0, Y6, Y6
+	VMULPS       vec3fb8aa3b<>+0(SB), Y6, Y0
+	VROUNDPS     $0x08, Y0, Y0
+	VFNMADD231PS vec3f318000<>+0(SB), Y0, Y6
+	VFNMADD231PS vecb95e8083<>+0(SB), Y0, Y6
+	VMOVUPS      vec3ab511a9<>+0(SB), Y3
+	VFMADD213PS  vec3c091d36<>+0(SB), Y6, Y3
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y6, Y3
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y6, Y3
+	VFMADD213PS  vec3efffffe<>+0(SB), Y6, Y3
+	VFMADD213PS  vec3f800000<>+0(SB), Y6, Y3
+	VFMADD213PS  vec3f800000<>+0(SB), Y6, Y3
+	VCVTPS2DQ    Y0, Y0
+	VPSLLD       $0x17, Y0, Y0
+	VPADDD       Y0, Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VANDPS       Y3, Y8, Y0
+	VBLENDVPS    Y7, Y2, Y0, Y0
+	VMASKMOVPS   Y0, Y5, (AX)
+
+done:
+	MOVB $0x01, AL
+	MOVB AL, finite+48(FP)
 	VZEROUPPER
 	RET
 
@@ -1076,7 +1807,7 @@ loop1:
 	VRNDSCALEPS  $0x08, Z13, Z13
 	VFNMADD231PS Z3, Z13, Z12
 	VFNMADD231PS Z4, Z13, Z12
-	VMOVAPS      Z11, Z14
+	VMOVUPS      Z11, Z14
 	VFMADD213PS  Z5, Z12, Z14
 	VFMADD213PS  Z6, Z12, Z14
 	VFMADD213PS  Z7, Z12, Z14
@@ -1103,7 +1834,7 @@ end1:
 	VRNDSCALEPS  $0x08, Z0, Z0
 	VFNMADD231PS Z3, Z0, Z12
 	VFNMADD231PS Z4, Z0, Z12
-	VMOVAPS      Z11, Z1
+	VMOVUPS      Z11, Z1
 	VFMADD213PS  Z5, Z12, Z1
 	VFMADD213PS  Z6, Z12, Z1
 	VFMADD213PS  Z7, Z12, Z1
@@ -1147,35 +1878,34 @@ TEXT ·expAVX2(SB), NOSPLIT, $0-49
 	MOVQ         n+24(FP), DX
 	VBROADCASTSS vecc2d00000<>+0(SB), Y0
 	VBROADCASTSS vec42b20000<>+0(SB), Y1
-	VBROADCASTSS vec3fb8aa3b<>+0(SB), Y2
 
 loop1:
 	CMPQ         DX, $0x00000008
 	JL           end1
-	VMOVUPS      (CX), Y3
-	VMAXPS       Y3, Y0, Y3
-	VMINPS       Y3, Y1, Y3
-	VMULPS       Y2, Y3, Y4
-	VROUNDPS     $0x08, Y4, Y4
-	VFNMADD231PS vec3f318000<>+0(SB), Y4, Y3
-	VFNMADD231PS vecb95e8083<>+0(SB), Y4, Y3
-	VMOVAPS      vec3ab511a9<>+0(SB), Y5
-	VFMADD213PS  vec3c091d36<>+0(SB), Y3, Y5
-	VFMADD213PS  vec3d2aac7a<>+0(SB), Y3, Y5
-	VFMADD213PS  vec3e2aaa48<>+0(SB), Y3, Y5
-	VFMADD213PS  vec3efffffe<>+0(SB), Y3, Y5
-	VFMADD213PS  vec3f800000<>+0(SB), Y3, Y5
-	VFMADD213PS  vec3f800000<>+0(SB), Y3, Y5
-	VCVTPS2DQ    Y4, Y4
-	VPSRAD       $0x01, Y4, Y3
-	VPSUBD       Y3, Y4, Y4
+	VMOVUPS      (CX), Y2
+	VMAXPS       Y2, Y0, Y2
+	VMINPS       Y2, Y1, Y2
+	VMULPS       vec3fb8aa3b<>+0(SB), Y2, Y3
+	VROUNDPS     $0x08, Y3, Y3
+	VFNMADD231PS vec3f318000<>+0(SB), Y3, Y2
+	VFNMADD231PS vecb95e8083<>+0(SB), Y3, Y2
+	VMOVUPS      vec3ab511a9<>+0(SB), Y4
+	VFMADD213PS  vec3c091d36<>+0(SB), Y2, Y4
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y2, Y4
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y2, Y4
+	VFMADD213PS  vec3efffffe<>+0(SB), Y2, Y4
+	VFMADD213PS  vec3f800000<>+0(SB), Y2, Y4
+	VFMADD213PS  vec3f800000<>+0(SB), Y2, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSRAD       $0x01, Y3, Y2
+	VPSUBD       Y2, Y3, Y3
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       vec3f800000<>+0(SB), Y2, Y2
+	VMULPS       Y2, Y4, Y4
 	VPSLLD       $0x17, Y3, Y3
 	VPADDD       vec3f800000<>+0(SB), Y3, Y3
-	VMULPS       Y3, Y5, Y5
-	VPSLLD       $0x17, Y4, Y4
-	VPADDD       vec3f800000<>+0(SB), Y4, Y4
-	VMULPS       Y4, Y5, Y5
-	VMOVUPS      Y5, (AX)
+	VMULPS       Y3, Y4, Y4
+	VMOVUPS      Y4, (AX)
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	SUBQ         $0x00000008, DX
@@ -1184,33 +1914,33 @@ loop1:
 end1:
 	TESTQ        DX, DX
 	JZ           done
-	MOVQ         DX, X3
-	VPBROADCASTD X3, Y3
-	VPCMPGTD     iota<>+0(SB), Y3, Y3
-	VMASKMOVPS   (CX), Y3, Y4
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMULPS       Y2, Y4, Y0
+	MOVQ         DX, X2
+	VPBROADCASTD X2, Y2
+	VPCMPGTD     iota<>+0(SB), Y2, Y2
+	VMASKMOVPS   (CX), Y2, Y3
+	VMAXPS       Y3, Y0, Y3
+	VMINPS       Y3, Y1, Y3
+	VMULPS       vec3fb8aa3b<>+0(SB), Y3, Y0
 	VROUNDPS     $0x08, Y0, Y0
-	VFNMADD231PS vec3f318000<>+0(SB), Y0, Y4
-	VFNMADD231PS vecb95e8083<>+0(SB), Y0, Y4
-	VMOVAPS      vec3ab511a9<>+0(SB), Y1
-	VFMADD213PS  vec3c091d36<>+0(SB), Y4, Y1
-	VFMADD213PS  vec3d2aac7a<>+0(SB), Y4, Y1
-	VFMADD213PS  vec3e2aaa48<>+0(SB), Y4, Y1
-	VFMADD213PS  vec3efffffe<>+0(SB), Y4, Y1
-	VFMADD213PS  vec3f800000<>+0(SB), Y4, Y1
-	VFMADD213PS  vec3f800000<>+0(SB), Y4, Y1
+	VFNMADD231PS vec3f318000<>+0(SB), Y0, Y3
+	VFNMADD231PS vecb95e8083<>+0(SB), Y0, Y3
+	VMOVUPS      vec3ab511a9<>+0(SB), Y1
+	VFMADD213PS  vec3c091d36<>+0(SB), Y3, Y1
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y3, Y1
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y3, Y1
+	VFMADD213PS  vec3efffffe<>+0(SB), Y3, Y1
+	VFMADD213PS  vec3f800000<>+0(SB), Y3, Y1
+	VFMADD213PS  vec3f800000<>+0(SB), Y3, Y1
 	VCVTPS2DQ    Y0, Y0
-	VPSRAD       $0x01, Y0, Y2
-	VPSUBD       Y2, Y0, Y0
-	VPSLLD       $0x17, Y2, Y2
-	VPADDD       vec3f800000<>+0(SB), Y2, Y2
-	VMULPS       Y2, Y1, Y1
+	VPSRAD       $0x01, Y0, Y3
+	VPSUBD       Y3, Y0, Y0
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       vec3f800000<>+0(SB), Y3, Y3
+	VMULPS       Y3, Y1, Y1
 	VPSLLD       $0x17, Y0, Y0
 	VPADDD       vec3f800000<>+0(SB), Y0, Y0
 	VMULPS       Y0, Y1, Y1
-	VMASKMOVPS   Y1, Y3, (AX)
+	VMASKMOVPS   Y1, Y2, (AX)
 
 done:
 	MOVB $0x01, AL
@@ -1248,7 +1978,7 @@ loop1:
 	VRNDSCALEPS  $0x08, Z15, Z15
 	VFNMADD231PS Z4, Z15, Z14
 	VFNMADD231PS Z5, Z15, Z14
-	VMOVAPS      Z12, Z16
+	VMOVUPS      Z12, Z16
 	VFMADD213PS  Z6, Z14, Z16
 	VFMADD213PS  Z7, Z14, Z16
 	VFMADD213PS  Z8, Z14, Z16
@@ -1285,7 +2015,7 @@ end1:
 	VRNDSCALEPS  $0x08, Z1, Z1
 	VFNMADD231PS Z4, Z1, Z0
 	VFNMADD231PS Z5, Z1, Z0
-	VMOVAPS      Z12, Z3
+	VMOVUPS      Z12, Z3
 	VFMADD213PS  Z6, Z0, Z3
 	VFMADD213PS  Z7, Z0, Z3
 	VFMADD213PS  Z8, Z0, Z3
@@ -1311,16 +2041,6 @@ done:
 	VZEROUPPER
 	RET
 
-DATA vec80000000<>+0(SB)/4, $0x80000000
-DATA vec80000000<>+4(SB)/4, $0x80000000
-DATA vec80000000<>+8(SB)/4, $0x80000000
-DATA vec80000000<>+12(SB)/4, $0x80000000
-DATA vec80000000<>+16(SB)/4, $0x80000000
-DATA vec80000000<>+20(SB)/4, $0x80000000
-DATA vec80000000<>+24(SB)/4, $0x80000000
-DATA vec80000000<>+28(SB)/4, $0x80000000
-GLOBL vec80000000<>(SB), RODATA|NOPTR, $32
-
 // func sigmoidAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
 // Requires: AVX, AVX2, FMA3, SSE2
 TEXT ·sigmoidAVX2(SB), NOSPLIT, $0-49
@@ -1329,44 +2049,43 @@ TEXT ·sigmoidAVX2(SB), NOSPLIT, $0-49
 	MOVQ         n+24(FP), DX
 	VBROADCASTSS vecc2d00000<>+0(SB), Y0
 	VBROADCASTSS vec3f800000<>+0(SB), Y1
-	VBROADCASTSS vec3fb8aa3b<>+0(SB), Y2
 
 loop1:
 	CMPQ         DX, $0x00000008
 	JL           end1
-	VMOVUPS      (CX), Y3
-	VORPS        vec80000000<>+0(SB), Y3, Y4
-	VMAXPS       Y4, Y0, Y4
-	VMULPS       Y2, Y4, Y5
-	VROUNDPS     $0x08, Y5, Y5
-	VFNMADD231PS vec3f318000<>+0(SB), Y5, Y4
-	VFNMADD231PS vecb95e8083<>+0(SB), Y5, Y4
-	VMOVAPS      vec3ab511a9<>+0(SB), Y6
-	VFMADD213PS  vec3c091d36<>+0(SB), Y4, Y6
-	VFMADD213PS  vec3d2aac7a<>+0(SB), Y4, Y6
-	VFMADD213PS  vec3e2aaa48<>+0(SB), Y4, Y6
-	VFMADD213PS  vec3efffffe<>+0(SB), Y4, Y6
-	VFMADD213PS  vec3f800000<>+0(SB), Y4, Y6
-	VFMADD213PS  vec3f800000<>+0(SB), Y4, Y6
-	VCVTPS2DQ    Y5, Y5
-	VPSRAD       $0x01, Y5, Y4
-	VPSUBD       Y4, Y5, Y5
+	VMOVUPS      (CX), Y2
+	VORPS        vec80000000<>+0(SB), Y2, Y3
+	VMAXPS       Y3, Y0, Y3
+	VMULPS       vec3fb8aa3b<>+0(SB), Y3, Y4
+	VROUNDPS     $0x08, Y4, Y4
+	VFNMADD231PS vec3f318000<>+0(SB), Y4, Y3
+	VFNMADD231PS vecb95e8083<>+0(SB), Y4, Y3
+	VMOVUPS      vec3ab511a9<>+0(SB), Y5
+	VFMADD213PS  vec3c091d36<>+0(SB), Y3, Y5
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y3, Y5
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y3, Y5
+	VFMADD213PS  vec3efffffe<>+0(SB), Y3, Y5
+	VFMADD213PS  vec3f800000<>+0(SB), Y3, Y5
+	VFMADD213PS  vec3f800000<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSRAD       $0x01, Y4, Y3
+	VPSUBD       Y3, Y4, Y4
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       vec3f800000<>+0(SB), Y3, Y3
+	VMULPS       Y3, Y5, Y5
 	VPSLLD       $0x17, Y4, Y4
 	VPADDD       vec3f800000<>+0(SB), Y4, Y4
-	VMULPS       Y4, Y6, Y6
-	VPSLLD       $0x17, Y5, Y5
-	VPADDD       vec3f800000<>+0(SB), Y5, Y5
-	VMULPS       Y5, Y6, Y6
-	VBLENDVPS    Y3, Y6, Y1, Y3
-	VADDPS       Y1, Y6, Y4
-	VSUBPS       Y1, Y4, Y5
-	VSUBPS       Y5, Y6, Y5
-	VDIVPS       Y4, Y1, Y6
-	VMULPS       Y3, Y6, Y7
-	VFNMADD231PS Y4, Y7, Y3
-	VFNMADD231PS Y5, Y7, Y3
-	VFMADD231PS  Y3, Y6, Y7
-	VMOVUPS      Y7, (AX)
+	VMULPS       Y4, Y5, Y5
+	VBLENDVPS    Y2, Y5, Y1, Y2
+	VADDPS       Y1, Y5, Y3
+	VSUBPS       Y1, Y3, Y4
+	VSUBPS       Y4, Y5, Y4
+	VDIVPS       Y3, Y1, Y5
+	VMULPS       Y2, Y5, Y6
+	VFNMADD231PS Y3, Y6, Y2
+	VFNMADD231PS Y4, Y6, Y2
+	VFMADD231PS  Y2, Y5, Y6
+	VMOVUPS      Y6, (AX)
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	SUBQ         $0x00000008, DX
@@ -1375,42 +2094,42 @@ loop1:
 end1:
 	TESTQ        DX, DX
 	JZ           done
-	MOVQ         DX, X3
-	VPBROADCASTD X3, Y3
-	VPCMPGTD     iota<>+0(SB), Y3, Y3
-	VMASKMOVPS   (CX), Y3, Y4
-	VORPS        vec80000000<>+0(SB), Y4, Y5
-	VMAXPS       Y5, Y0, Y5
-	VMULPS       Y2, Y5, Y0
+	MOVQ         DX, X2
+	VPBROADCASTD X2, Y2
+	VPCMPGTD     iota<>+0(SB), Y2, Y2
+	VMASKMOVPS   (CX), Y2, Y3
+	VORPS        vec80000000<>+0(SB), Y3, Y4
+	VMAXPS       Y4, Y0, Y4
+	VMULPS       vec3fb8aa3b<>+0(SB), Y4, Y0
 	VROUNDPS     $0x08, Y0, Y0
-	VFNMADD231PS vec3f318000<>+0(SB), Y0, Y5
-	VFNMADD231PS vecb95e8083<>+0(SB), Y0, Y5
-	VMOVAPS      vec3ab511a9<>+0(SB), Y2
-	VFMADD213PS  vec3c091d36<>+0(SB), Y5, Y2
-	VFMADD213PS  vec3d2aac7a<>+0(SB), Y5, Y2
-	VFMADD213PS  vec3e2aaa48<>+0(SB), Y5, Y2
-	VFMADD213PS  vec3efffffe<>+0(SB), Y5, Y2
-	VFMADD213PS  vec3f800000<>+0(SB), Y5, Y2
-	VFMADD213PS  vec3f800000<>+0(SB), Y5, Y2
+	VFNMADD231PS vec3f318000<>+0(SB), Y0, Y4
+	VFNMADD231PS vecb95e8083<>+0(SB), Y0, Y4
+	VMOVUPS      vec3ab511a9<>+0(SB), Y5
+	VFMADD213PS  vec3c091d36<>+0(SB), Y4, Y5
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y4, Y5
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y4, Y5
+	VFMADD213PS  vec3efffffe<>+0(SB), Y4, Y5
+	VFMADD213PS  vec3f800000<>+0(SB), Y4, Y5
+	VFMADD213PS  vec3f800000<>+0(SB), Y4, Y5
 	VCVTPS2DQ    Y0, Y0
-	VPSRAD       $0x01, Y0, Y5
-	VPSUBD       Y5, Y0, Y0
-	VPSLLD       $0x17, Y5, Y5
-	VPADDD       vec3f800000<>+0(SB), Y5, Y5
-	VMULPS       Y5, Y2, Y2
+	VPSRAD       $0x01, Y0, Y4
+	VPSUBD       Y4, Y0, Y0
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       vec3f800000<>+0(SB), Y4, Y4
+	VMULPS       Y4, Y5, Y5
 	VPSLLD       $0x17, Y0, Y0
 	VPADDD       vec3f800000<>+0(SB), Y0, Y0
-	VMULPS       Y0, Y2, Y2
-	VBLENDVPS    Y4, Y2, Y1, Y0
-	VADDPS       Y1, Y2, Y4
-	VSUBPS       Y1, Y4, Y5
-	VSUBPS       Y5, Y2, Y5
-	VDIVPS       Y4, Y1, Y1
-	VMULPS       Y0, Y1, Y2
-	VFNMADD231PS Y4, Y2, Y0
-	VFNMADD231PS Y5, Y2, Y0
-	VFMADD231PS  Y0, Y1, Y2
-	VMASKMOVPS   Y2, Y3, (AX)
+	VMULPS       Y0, Y5, Y5
+	VBLENDVPS    Y3, Y5, Y1, Y0
+	VADDPS       Y1, Y5, Y3
+	VSUBPS       Y1, Y3, Y4
+	VSUBPS       Y4, Y5, Y4
+	VDIVPS       Y3, Y1, Y1
+	VMULPS       Y0, Y1, Y5
+	VFNMADD231PS Y3, Y5, Y0
+	VFNMADD231PS Y4, Y5, Y0
+	VFMADD231PS  Y0, Y1, Y5
+	VMASKMOVPS   Y5, Y2, (AX)
 
 done:
 	MOVB $0x01, AL
@@ -1458,7 +2177,7 @@ loop1:
 	VRNDSCALEPS  $0x08, Z24, Z24
 	VFNMADD231PS Z12, Z24, Z23
 	VFNMADD231PS Z13, Z24, Z23
-	VMOVAPS      Z20, Z25
+	VMOVUPS      Z20, Z25
 	VFMADD213PS  Z14, Z23, Z25
 	VFMADD213PS  Z15, Z23, Z25
 	VFMADD213PS  Z16, Z23, Z25
@@ -1470,7 +2189,7 @@ loop1:
 	VDIVPS       Z25, Z4, Z23
 	VSUBPS       Z23, Z3, Z23
 	VMULPS       Z21, Z21, Z24
-	VMOVAPS      Z10, Z25
+	VMOVUPS      Z10, Z25
 	VFMADD213PS  Z6, Z24, Z25
 	VFMADD213PS  Z7, Z24, Z25
 	VFMADD213PS  Z8, Z24, Z25
@@ -1501,7 +2220,7 @@ end1:
 	VRNDSCALEPS  $0x08, Z2, Z2
 	VFNMADD231PS Z12, Z2, Z1
 	VFNMADD231PS Z13, Z2, Z1
-	VMOVAPS      Z20, Z11
+	VMOVUPS      Z20, Z11
 	VFMADD213PS  Z14, Z1, Z11
 	VFMADD213PS  Z15, Z1, Z11
 	VFMADD213PS  Z16, Z1, Z11
@@ -1513,7 +2232,7 @@ end1:
 	VDIVPS       Z11, Z4, Z1
 	VSUBPS       Z1, Z3, Z1
 	VMULPS       Z21, Z21, Z2
-	VMOVAPS      Z10, Z3
+	VMOVUPS      Z10, Z3
 	VFMADD213PS  Z6, Z2, Z3
 	VFMADD213PS  Z7, Z2, Z3
 	VFMADD213PS  Z8, Z2, Z3
@@ -1610,45 +2329,44 @@ TEXT ·tanhAVX2(SB), NOSPLIT, $0-49
 	VBROADCASTSS vec41200000<>+0(SB), Y0
 	VBROADCASTSS vec3f800000<>+0(SB), Y1
 	VBROADCASTSS vec40000000<>+0(SB), Y2
-	VBROADCASTSS vec3fb8aa3b<>+0(SB), Y3
 
 loop1:
 	CMPQ         DX, $0x00000008
 	JL           end1
-	VMOVUPS      (CX), Y4
-	VANDPS       vec80000000<>+0(SB), Y4, Y5
-	VANDPS       vec7fffffff<>+0(SB), Y4, Y4
-	VMINPS       Y4, Y0, Y4
-	VADDPS       Y4, Y4, Y6
-	VMULPS       Y3, Y6, Y7
-	VROUNDPS     $0x08, Y7, Y7
-	VFNMADD231PS vec3f318000<>+0(SB), Y7, Y6
-	VFNMADD231PS vecb95e8083<>+0(SB), Y7, Y6
-	VMOVAPS      vec3ab511a9<>+0(SB), Y8
-	VFMADD213PS  vec3c091d36<>+0(SB), Y6, Y8
-	VFMADD213PS  vec3d2aac7a<>+0(SB), Y6, Y8
-	VFMADD213PS  vec3e2aaa48<>+0(SB), Y6, Y8
-	VFMADD213PS  vec3efffffe<>+0(SB), Y6, Y8
-	VFMADD213PS  vec3f800000<>+0(SB), Y6, Y8
-	VFMADD213PS  vec3f800000<>+0(SB), Y6, Y8
-	VCVTPS2DQ    Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VPADDD       Y7, Y8, Y8
-	VADDPS       Y1, Y8, Y8
-	VDIVPS       Y8, Y2, Y6
-	VSUBPS       Y6, Y1, Y6
-	VMULPS       Y4, Y4, Y7
-	VMOVAPS      vecbbbadcee<>+0(SB), Y8
-	VFMADD213PS  vec3ca90f03<>+0(SB), Y7, Y8
-	VFMADD213PS  vecbd5c1d8c<>+0(SB), Y7, Y8
-	VFMADD213PS  vec3e08838f<>+0(SB), Y7, Y8
-	VFMADD213PS  vecbeaaaa99<>+0(SB), Y7, Y8
-	VMULPS       Y7, Y8, Y8
-	VFMADD213PS  Y4, Y4, Y8
-	VCMPPS       $0x11, vec3f200000<>+0(SB), Y4, Y4
-	VBLENDVPS    Y4, Y8, Y6, Y4
-	VORPS        Y5, Y4, Y4
-	VMOVUPS      Y4, (AX)
+	VMOVUPS      (CX), Y3
+	VANDPS       vec80000000<>+0(SB), Y3, Y4
+	VANDPS       vec7fffffff<>+0(SB), Y3, Y3
+	VMINPS       Y3, Y0, Y3
+	VADDPS       Y3, Y3, Y5
+	VMULPS       vec3fb8aa3b<>+0(SB), Y5, Y6
+	VROUNDPS     $0x08, Y6, Y6
+	VFNMADD231PS vec3f318000<>+0(SB), Y6, Y5
+	VFNMADD231PS vecb95e8083<>+0(SB), Y6, Y5
+	VMOVUPS      vec3ab511a9<>+0(SB), Y7
+	VFMADD213PS  vec3c091d36<>+0(SB), Y5, Y7
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y5, Y7
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y5, Y7
+	VFMADD213PS  vec3efffffe<>+0(SB), Y5, Y7
+	VFMADD213PS  vec3f800000<>+0(SB), Y5, Y7
+	VFMADD213PS  vec3f800000<>+0(SB), Y5, Y7
+	VCVTPS2DQ    Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y7
+	VADDPS       Y1, Y7, Y7
+	VDIVPS       Y7, Y2, Y5
+	VSUBPS       Y5, Y1, Y5
+	VMULPS       Y3, Y3, Y6
+	VMOVUPS      vecbbbadcee<>+0(SB), Y7
+	VFMADD213PS  vec3ca90f03<>+0(SB), Y6, Y7
+	VFMADD213PS  vecbd5c1d8c<>+0(SB), Y6, Y7
+	VFMADD213PS  vec3e08838f<>+0(SB), Y6, Y7
+	VFMADD213PS  vecbeaaaa99<>+0(SB), Y6, Y7
+	VMULPS       Y6, Y7, Y7
+	VFMADD213PS  Y3, Y3, Y7
+	VCMPPS       $0x11, vec3f200000<>+0(SB), Y3, Y3
+	VBLENDVPS    Y3, Y7, Y5, Y3
+	VORPS        Y4, Y3, Y3
+	VMOVUPS      Y3, (AX)
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	SUBQ         $0x00000008, DX
@@ -1657,43 +2375,43 @@ loop1:
 end1:
 	TESTQ        DX, DX
 	JZ           done
-	MOVQ         DX, X4
-	VPBROADCASTD X4, Y4
-	VPCMPGTD     iota<>+0(SB), Y4, Y4
-	VMASKMOVPS   (CX), Y4, Y5
-	VANDPS       vec80000000<>+0(SB), Y5, Y6
-	VANDPS       vec7fffffff<>+0(SB), Y5, Y5
-	VMINPS       Y5, Y0, Y5
-	VADDPS       Y5, Y5, Y0
-	VMULPS       Y3, Y0, Y3
-	VROUNDPS     $0x08, Y3, Y3
-	VFNMADD231PS vec3f318000<>+0(SB), Y3, Y0
-	VFNMADD231PS vecb95e8083<>+0(SB), Y3, Y0
-	VMOVAPS      vec3ab511a9<>+0(SB), Y7
+	MOVQ         DX, X3
+	VPBROADCASTD X3, Y3
+	VPCMPGTD     iota<>+0(SB), Y3, Y3
+	VMASKMOVPS   (CX), Y3, Y4
+	VANDPS       vec80000000<>+0(SB), Y4, Y5
+	VANDPS       vec7fffffff<>+0(SB), Y4, Y4
+	VMINPS       Y4, Y0, Y4
+	VADDPS       Y4, Y4, Y0
+	VMULPS       vec3fb8aa3b<>+0(SB), Y0, Y6
+	VROUNDPS     $0x08, Y6, Y6
+	VFNMADD231PS vec3f318000<>+0(SB), Y6, Y0
+	VFNMADD231PS vecb95e8083<>+0(SB), Y6, Y0
+	VMOVUPS      vec3ab511a9<>+0(SB), Y7
 	VFMADD213PS  vec3c091d36<>+0(SB), Y0, Y7
 	VFMADD213PS  vec3d2aac7a<>+0(SB), Y0, Y7
 	VFMADD213PS  vec3e2aaa48<>+0(SB), Y0, Y7
 	VFMADD213PS  vec3efffffe<>+0(SB), Y0, Y7
 	VFMADD213PS  vec3f800000<>+0(SB), Y0, Y7
 	VFMADD213PS  vec3f800000<>+0(SB), Y0, Y7
-	VCVTPS2DQ    Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VPADDD       Y3, Y7, Y7
+	VCVTPS2DQ    Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y7
 	VADDPS       Y1, Y7, Y7
 	VDIVPS       Y7, Y2, Y0
 	VSUBPS       Y0, Y1, Y0
-	VMULPS       Y5, Y5, Y1
-	VMOVAPS      vecbbbadcee<>+0(SB), Y2
+	VMULPS       Y4, Y4, Y1
+	VMOVUPS      vecbbbadcee<>+0(SB), Y2
 	VFMADD213PS  vec3ca90f03<>+0(SB), Y1, Y2
 	VFMADD213PS  vecbd5c1d8c<>+0(SB), Y1, Y2
 	VFMADD213PS  vec3e08838f<>+0(SB), Y1, Y2
 	VFMADD213PS  vecbeaaaa99<>+0(SB), Y1, Y2
 	VMULPS       Y1, Y2, Y2
-	VFMADD213PS  Y5, Y5, Y2
-	VCMPPS       $0x11, vec3f200000<>+0(SB), Y5, Y1
+	VFMADD213PS  Y4, Y4, Y2
+	VCMPPS       $0x11, vec3f200000<>+0(SB), Y4, Y1
 	VBLENDVPS    Y1, Y2, Y0, Y0
-	VORPS        Y6, Y0, Y0
-	VMASKMOVPS   Y0, Y4, (AX)
+	VORPS        Y5, Y0, Y0
+	VMASKMOVPS   Y0, Y3, (AX)
 
 done:
 	MOVB $0x01, AL
@@ -3190,6 +3908,3436 @@ end1:
 done:
 	MOVB $0x01, AL
 	MOVB AL, finite+48(FP)
+	VZEROUPPER
+	RET
+
+// func meanLinearAVX512(dst *float32, x *float32, y *float32, n int, c *float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·meanLinearAVX512(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VPXORD Z0, Z0, Z0
+
+loop1:
+	CMPQ          BX, $0x00000010
+	JL            end1
+	VMOVUPS       (CX), Z1
+	VMOVUPS       (DX), Z2
+	VCVTPS2PD     Y1, Z3
+	VCVTPS2PD     Y2, Z4
+	VCMPPD        $0x1e, Z0, Z4, K1
+	VBROADCASTSD  (SI), Z5
+	VSUBPD        Z5, Z3, Z3
+	VBROADCASTSD  8(SI), Z5
+	VDIVPD        Z5, Z3, Z3
+	VBROADCASTSD  80(SI), Z5
+	VBLENDMPD     Z0, Z5, K1, Z6
+	VFMADD231PD   Z3, Z4, Z6
+	VBROADCASTSD  16(SI), Z5
+	VMULPD        Z5, Z3, Z3
+	VBROADCASTSD  48(SI), Z5
+	VBROADCASTSD  72(SI), Z26
+	VBLENDMPD     Z5, Z26, K1, Z7
+	VBROADCASTSD  24(SI), Z5
+	VBLENDMPD     Z0, Z5, K1, Z8
+	VMOVAPD       Z8, Z5
+	VBROADCASTSD  32(SI), Z26
+	VBROADCASTSD  56(SI), Z27
+	VBLENDMPD     Z26, Z27, K1, Z9
+	VSUBPD        Z9, Z3, Z26
+	VRNDSCALEPD   $0x0a, Z26, Z27
+	VCMPPD        $0x00, Z27, Z26, K2
+	VADDPD        Z7, Z27, K2, Z27
+	VMAXPD        Z0, Z27, Z27
+	VBROADCASTSD  24(SI), Z26
+	VMINPD        Z26, Z27, Z27
+	VFMADD231PD   Z27, Z4, Z8
+	VBROADCASTSD  40(SI), Z26
+	VBROADCASTSD  64(SI), Z27
+	VBLENDMPD     Z26, Z27, K1, Z10
+	VSUBPD        Z10, Z3, Z3
+	VRNDSCALEPD   $0x0a, Z3, Z26
+	VCMPPD        $0x00, Z26, Z3, K1
+	VADDPD        Z7, Z26, K1, Z26
+	VMAXPD        Z0, Z26, Z26
+	VBROADCASTSD  24(SI), Z3
+	VMINPD        Z3, Z26, Z26
+	VFMADD231PD   Z26, Z4, Z5
+	VEXTRACTF64X4 $0x01, Z1, Y1
+	VCVTPS2PD     Y1, Z1
+	VEXTRACTF64X4 $0x01, Z2, Y3
+	VCVTPS2PD     Y3, Z3
+	VCMPPD        $0x1e, Z0, Z3, K1
+	VBROADCASTSD  (SI), Z4
+	VSUBPD        Z4, Z1, Z1
+	VBROADCASTSD  8(SI), Z4
+	VDIVPD        Z4, Z1, Z1
+	VBROADCASTSD  80(SI), Z4
+	VBLENDMPD     Z0, Z4, K1, Z11
+	VFMADD231PD   Z1, Z3, Z11
+	VBROADCASTSD  16(SI), Z4
+	VMULPD        Z4, Z1, Z1
+	VBROADCASTSD  48(SI), Z4
+	VBROADCASTSD  72(SI), Z26
+	VBLENDMPD     Z4, Z26, K1, Z12
+	VBROADCASTSD  24(SI), Z4
+	VBLENDMPD     Z0, Z4, K1, Z13
+	VMOVAPD       Z13, Z4
+	VBROADCASTSD  32(SI), Z26
+	VBROADCASTSD  56(SI), Z27
+	VBLENDMPD     Z26, Z27, K1, Z14
+	VSUBPD        Z14, Z1, Z26
+	VRNDSCALEPD   $0x0a, Z26, Z27
+	VCMPPD        $0x00, Z27, Z26, K2
+	VADDPD        Z12, Z27, K2, Z27
+	VMAXPD        Z0, Z27, Z27
+	VBROADCASTSD  24(SI), Z26
+	VMINPD        Z26, Z27, Z27
+	VFMADD231PD   Z27, Z3, Z13
+	VBROADCASTSD  40(SI), Z26
+	VBROADCASTSD  64(SI), Z27
+	VBLENDMPD     Z26, Z27, K1, Z15
+	VSUBPD        Z15, Z1, Z1
+	VRNDSCALEPD   $0x0a, Z1, Z26
+	VCMPPD        $0x00, Z26, Z1, K1
+	VADDPD        Z12, Z26, K1, Z26
+	VMAXPD        Z0, Z26, Z26
+	VBROADCASTSD  24(SI), Z1
+	VMINPD        Z1, Z26, Z26
+	VFMADD231PD   Z26, Z3, Z4
+	VMOVUPS       Z0, Z1
+	VCVTPD2PS     Z6, Y1
+	VCVTPD2PS     Z11, Y3
+	VINSERTF64X4  $0x01, Y3, Z1, Z1
+	VMOVUPS       Z0, Z3
+	VCVTPD2PS     Z8, Y3
+	VCVTPD2PS     Z13, Y26
+	VINSERTF64X4  $0x01, Y26, Z3, Z3
+	VMOVUPS       Z0, Z26
+	VCVTPD2PS     Z5, Y26
+	VCVTPD2PS     Z4, Y4
+	VINSERTF64X4  $0x01, Y4, Z26, Z26
+	VBROADCASTSS  152(SI), Z4
+	VMULPS        Z4, Z1, Z4
+	VBROADCASTSS  vec7149f2ca<>+0(SB), Z5
+	VMINPS        Z5, Z4, Z4
+	VBROADCASTSS  vecf149f2ca<>+0(SB), Z5
+	VMAXPS        Z5, Z4, Z4
+	VSUBPS        Z3, Z26, Z4
+	VBROADCASTSS  88(SI), Z5
+	VMULPS        Z5, Z4, Z4
+	VADDPS        Z3, Z26, Z5
+	VBROADCASTSS  vec3f800000<>+0(SB), Z27
+	VSUBPS        Z27, Z5, Z5
+	VBROADCASTSS  92(SI), Z27
+	VMULPS        Z27, Z5, Z5
+	VBROADCASTSS  108(SI), Z27
+	VMINPS        Z27, Z1, Z1
+	VBROADCASTSS  vec80000000<>+0(SB), Z28
+	VXORPS        Z28, Z27, Z27
+	VMAXPS        Z27, Z1, Z1
+	VSUBPS        Z1, Z5, Z5
+	VBROADCASTSS  96(SI), Z1
+	VADDPS        Z1, Z5, Z5
+	VBROADCASTSS  100(SI), Z1
+	VMULPS        Z1, Z5, Z5
+	VBROADCASTSS  104(SI), Z1
+	VADDPS        Z1, Z5, Z5
+	VMULPS        Z4, Z5, Z5
+	VCMPPS        $0x11, Z26, Z3, K1
+	VMOVAPS.Z     Z5, K1, Z1
+	VBROADCASTSS  vec80000000<>+0(SB), Z3
+	VXORPS        Z3, Z1, Z1
+	VMULPS        Z2, Z1, Z1
+	VMOVUPS       Z1, (AX)
+	ADDQ          $0x00000040, AX
+	ADDQ          $0x00000040, CX
+	ADDQ          $0x00000040, DX
+	SUBQ          $0x00000010, BX
+	JMP           loop1
+
+end1:
+	TESTQ         BX, BX
+	JZ            done
+	MOVQ          $-1, DI
+	BZHIQ         BX, DI, DI
+	KMOVW         DI, K1
+	VMOVUPS.Z     (CX), K1, Z1
+	VMOVUPS.Z     (DX), K1, Z2
+	VCVTPS2PD     Y1, Z3
+	VCVTPS2PD     Y2, Z4
+	VCMPPD        $0x1e, Z0, Z4, K2
+	VBROADCASTSD  (SI), Z5
+	VSUBPD        Z5, Z3, Z3
+	VBROADCASTSD  8(SI), Z5
+	VDIVPD        Z5, Z3, Z3
+	VBROADCASTSD  80(SI), Z5
+	VBLENDMPD     Z0, Z5, K2, Z16
+	VFMADD231PD   Z3, Z4, Z16
+	VBROADCASTSD  16(SI), Z5
+	VMULPD        Z5, Z3, Z3
+	VBROADCASTSD  48(SI), Z5
+	VBROADCASTSD  72(SI), Z6
+	VBLENDMPD     Z5, Z6, K2, Z17
+	VBROADCASTSD  24(SI), Z5
+	VBLENDMPD     Z0, Z5, K2, Z18
+	VMOVAPD       Z18, Z5
+	VBROADCASTSD  32(SI), Z6
+	VBROADCASTSD  56(SI), Z7
+	VBLENDMPD     Z6, Z7, K2, Z19
+	VSUBPD        Z19, Z3, Z6
+	VRNDSCALEPD   $0x0a, Z6, Z7
+	VCMPPD        $0x00, Z7, Z6, K3
+	VADDPD        Z17, Z7, K3, Z7
+	VMAXPD        Z0, Z7, Z7
+	VBROADCASTSD  24(SI), Z6
+	VMINPD        Z6, Z7, Z7
+	VFMADD231PD   Z7, Z4, Z18
+	VBROADCASTSD  40(SI), Z6
+	VBROADCASTSD  64(SI), Z7
+	VBLENDMPD     Z6, Z7, K2, Z20
+	VSUBPD        Z20, Z3, Z3
+	VRNDSCALEPD   $0x0a, Z3, Z6
+	VCMPPD        $0x00, Z6, Z3, K2
+	VADDPD        Z17, Z6, K2, Z6
+	VMAXPD        Z0, Z6, Z6
+	VBROADCASTSD  24(SI), Z3
+	VMINPD        Z3, Z6, Z6
+	VFMADD231PD   Z6, Z4, Z5
+	VEXTRACTF64X4 $0x01, Z1, Y1
+	VCVTPS2PD     Y1, Z1
+	VEXTRACTF64X4 $0x01, Z2, Y3
+	VCVTPS2PD     Y3, Z3
+	VCMPPD        $0x1e, Z0, Z3, K2
+	VBROADCASTSD  (SI), Z4
+	VSUBPD        Z4, Z1, Z1
+	VBROADCASTSD  8(SI), Z4
+	VDIVPD        Z4, Z1, Z1
+	VBROADCASTSD  80(SI), Z4
+	VBLENDMPD     Z0, Z4, K2, Z21
+	VFMADD231PD   Z1, Z3, Z21
+	VBROADCASTSD  16(SI), Z4
+	VMULPD        Z4, Z1, Z1
+	VBROADCASTSD  48(SI), Z4
+	VBROADCASTSD  72(SI), Z6
+	VBLENDMPD     Z4, Z6, K2, Z22
+	VBROADCASTSD  24(SI), Z4
+	VBLENDMPD     Z0, Z4, K2, Z23
+	VMOVAPD       Z23, Z4
+	VBROADCASTSD  32(SI), Z6
+	VBROADCASTSD  56(SI), Z7
+	VBLENDMPD     Z6, Z7, K2, Z24
+	VSUBPD        Z24, Z1, Z6
+	VRNDSCALEPD   $0x0a, Z6, Z7
+	VCMPPD        $0x00, Z7, Z6, K3
+	VADDPD        Z22, Z7, K3, Z7
+	VMAXPD        Z0, Z7, Z7
+	VBROADCASTSD  24(SI), Z6
+	VMINPD        Z6, Z7, Z7
+	VFMADD231PD   Z7, Z3, Z23
+	VBROADCASTSD  40(SI), Z6
+	VBROADCASTSD  64(SI), Z7
+	VBLENDMPD     Z6, Z7, K2, Z25
+	VSUBPD        Z25, Z1, Z1
+	VRNDSCALEPD   $0x0a, Z1, Z6
+	VCMPPD        $0x00, Z6, Z1, K2
+	VADDPD        Z22, Z6, K2, Z6
+	VMAXPD        Z0, Z6, Z6
+	VBROADCASTSD  24(SI), Z1
+	VMINPD        Z1, Z6, Z6
+	VFMADD231PD   Z6, Z3, Z4
+	VMOVUPS       Z0, Z1
+	VCVTPD2PS     Z16, Y1
+	VCVTPD2PS     Z21, Y3
+	VINSERTF64X4  $0x01, Y3, Z1, Z1
+	VMOVUPS       Z0, Z3
+	VCVTPD2PS     Z18, Y3
+	VCVTPD2PS     Z23, Y6
+	VINSERTF64X4  $0x01, Y6, Z3, Z3
+	VMOVUPS       Z0, Z0
+	VCVTPD2PS     Z5, Y0
+	VCVTPD2PS     Z4, Y4
+	VINSERTF64X4  $0x01, Y4, Z0, Z0
+	VBROADCASTSS  152(SI), Z4
+	VMULPS        Z4, Z1, Z4
+	VBROADCASTSS  vec7149f2ca<>+0(SB), Z5
+	VMINPS        Z5, Z4, Z4
+	VBROADCASTSS  vecf149f2ca<>+0(SB), Z5
+	VMAXPS        Z5, Z4, Z4
+	VSUBPS        Z3, Z0, Z4
+	VBROADCASTSS  88(SI), Z5
+	VMULPS        Z5, Z4, Z4
+	VADDPS        Z3, Z0, Z5
+	VBROADCASTSS  vec3f800000<>+0(SB), Z6
+	VSUBPS        Z6, Z5, Z5
+	VBROADCASTSS  92(SI), Z6
+	VMULPS        Z6, Z5, Z5
+	VBROADCASTSS  108(SI), Z6
+	VMINPS        Z6, Z1, Z1
+	VBROADCASTSS  vec80000000<>+0(SB), Z7
+	VXORPS        Z7, Z6, Z6
+	VMAXPS        Z6, Z1, Z1
+	VSUBPS        Z1, Z5, Z5
+	VBROADCASTSS  96(SI), Z1
+	VADDPS        Z1, Z5, Z5
+	VBROADCASTSS  100(SI), Z1
+	VMULPS        Z1, Z5, Z5
+	VBROADCASTSS  104(SI), Z1
+	VADDPS        Z1, Z5, Z5
+	VMULPS        Z4, Z5, Z5
+	VCMPPS        $0x11, Z0, Z3, K2
+	VMOVAPS.Z     Z5, K2, Z0
+	VBROADCASTSS  vec80000000<>+0(SB), Z1
+	VXORPS        Z1, Z0, Z0
+	VMULPS        Z2, Z0, Z0
+	VMOVUPS       Z0, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA vec7149f2ca<>+0(SB)/4, $0x7149f2ca
+DATA vec7149f2ca<>+4(SB)/4, $0x7149f2ca
+DATA vec7149f2ca<>+8(SB)/4, $0x7149f2ca
+DATA vec7149f2ca<>+12(SB)/4, $0x7149f2ca
+DATA vec7149f2ca<>+16(SB)/4, $0x7149f2ca
+DATA vec7149f2ca<>+20(SB)/4, $0x7149f2ca
+DATA vec7149f2ca<>+24(SB)/4, $0x7149f2ca
+DATA vec7149f2ca<>+28(SB)/4, $0x7149f2ca
+GLOBL vec7149f2ca<>(SB), RODATA|NOPTR, $32
+
+DATA vecf149f2ca<>+0(SB)/4, $0xf149f2ca
+DATA vecf149f2ca<>+4(SB)/4, $0xf149f2ca
+DATA vecf149f2ca<>+8(SB)/4, $0xf149f2ca
+DATA vecf149f2ca<>+12(SB)/4, $0xf149f2ca
+DATA vecf149f2ca<>+16(SB)/4, $0xf149f2ca
+DATA vecf149f2ca<>+20(SB)/4, $0xf149f2ca
+DATA vecf149f2ca<>+24(SB)/4, $0xf149f2ca
+DATA vecf149f2ca<>+28(SB)/4, $0xf149f2ca
+GLOBL vecf149f2ca<>(SB), RODATA|NOPTR, $32
+
+// func meanLinearAVX2(dst *float32, x *float32, y *float32, n int, c *float32)
+// Requires: AVX, AVX2, FMA3, SSE2
+TEXT ·meanLinearAVX2(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VXORPS Y0, Y0, Y0
+
+loop1:
+	CMPQ         BX, $0x00000008
+	JL           end1
+	VMOVUPS      (CX), Y1
+	VMOVUPS      (DX), Y2
+	VCVTPS2PD    X1, Y3
+	VCVTPS2PD    X2, Y4
+	VCMPPD       $0x1e, Y0, Y4, Y5
+	VBROADCASTSD (SI), Y6
+	VSUBPD       Y6, Y3, Y3
+	VBROADCASTSD 8(SI), Y6
+	VDIVPD       Y6, Y3, Y3
+	VBROADCASTSD 80(SI), Y6
+	VBLENDVPD    Y5, Y0, Y6, Y6
+	VFMADD231PD  Y3, Y4, Y6
+	VBROADCASTSD 16(SI), Y7
+	VMULPD       Y7, Y3, Y3
+	VBROADCASTSD 48(SI), Y7
+	VBROADCASTSD 72(SI), Y8
+	VBLENDVPD    Y5, Y7, Y8, Y7
+	VBROADCASTSD 24(SI), Y8
+	VBLENDVPD    Y5, Y0, Y8, Y8
+	VMOVAPD      Y8, Y9
+	VBROADCASTSD 32(SI), Y10
+	VBROADCASTSD 56(SI), Y11
+	VBLENDVPD    Y5, Y10, Y11, Y10
+	VSUBPD       Y10, Y3, Y10
+	VROUNDPD     $0x0a, Y10, Y11
+	VCMPPD       $0x00, Y11, Y10, Y10
+	VANDPD       Y10, Y7, Y10
+	VADDPD       Y10, Y11, Y11
+	VMAXPD       Y0, Y11, Y11
+	VBROADCASTSD 24(SI), Y10
+	VMINPD       Y10, Y11, Y11
+	VFMADD231PD  Y11, Y4, Y8
+	VBROADCASTSD 40(SI), Y10
+	VBROADCASTSD 64(SI), Y11
+	VBLENDVPD    Y5, Y10, Y11, Y5
+	VSUBPD       Y5, Y3, Y3
+	VROUNDPD     $0x0a, Y3, Y5
+	VCMPPD       $0x00, Y5, Y3, Y3
+	VANDPD       Y3, Y7, Y3
+	VADDPD       Y3, Y5, Y5
+	VMAXPD       Y0, Y5, Y5
+	VBROADCASTSD 24(SI), Y3
+	VMINPD       Y3, Y5, Y5
+	VFMADD231PD  Y5, Y4, Y9
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VEXTRACTF128 $0x01, Y2, X3
+	VCVTPS2PD    X3, Y3
+	VCMPPD       $0x1e, Y0, Y3, Y4
+	VBROADCASTSD (SI), Y5
+	VSUBPD       Y5, Y1, Y1
+	VBROADCASTSD 8(SI), Y5
+	VDIVPD       Y5, Y1, Y1
+	VBROADCASTSD 80(SI), Y5
+	VBLENDVPD    Y4, Y0, Y5, Y5
+	VFMADD231PD  Y1, Y3, Y5
+	VBROADCASTSD 16(SI), Y7
+	VMULPD       Y7, Y1, Y1
+	VBROADCASTSD 48(SI), Y7
+	VBROADCASTSD 72(SI), Y10
+	VBLENDVPD    Y4, Y7, Y10, Y7
+	VBROADCASTSD 24(SI), Y10
+	VBLENDVPD    Y4, Y0, Y10, Y10
+	VMOVAPD      Y10, Y11
+	VBROADCASTSD 32(SI), Y12
+	VBROADCASTSD 56(SI), Y13
+	VBLENDVPD    Y4, Y12, Y13, Y12
+	VSUBPD       Y12, Y1, Y12
+	VROUNDPD     $0x0a, Y12, Y13
+	VCMPPD       $0x00, Y13, Y12, Y12
+	VANDPD       Y12, Y7, Y12
+	VADDPD       Y12, Y13, Y13
+	VMAXPD       Y0, Y13, Y13
+	VBROADCASTSD 24(SI), Y12
+	VMINPD       Y12, Y13, Y13
+	VFMADD231PD  Y13, Y3, Y10
+	VBROADCASTSD 40(SI), Y12
+	VBROADCASTSD 64(SI), Y13
+	VBLENDVPD    Y4, Y12, Y13, Y4
+	VSUBPD       Y4, Y1, Y1
+	VROUNDPD     $0x0a, Y1, Y4
+	VCMPPD       $0x00, Y4, Y1, Y1
+	VANDPD       Y1, Y7, Y1
+	VADDPD       Y1, Y4, Y4
+	VMAXPD       Y0, Y4, Y4
+	VBROADCASTSD 24(SI), Y1
+	VMINPD       Y1, Y4, Y4
+	VFMADD231PD  Y4, Y3, Y11
+	VMOVUPS      Y0, Y1
+	VCVTPD2PSY   Y6, X1
+	VCVTPD2PSY   Y5, X3
+	VINSERTF128  $0x01, X3, Y1, Y1
+	VMOVUPS      Y0, Y3
+	VCVTPD2PSY   Y8, X3
+	VCVTPD2PSY   Y10, X4
+	VINSERTF128  $0x01, X4, Y3, Y3
+	VMOVUPS      Y0, Y4
+	VCVTPD2PSY   Y9, X4
+	VCVTPD2PSY   Y11, X5
+	VINSERTF128  $0x01, X5, Y4, Y4
+	VBROADCASTSS 152(SI), Y5
+	VMULPS       Y5, Y1, Y5
+	VMINPS       vec7149f2ca<>+0(SB), Y5, Y5
+	VMAXPS       vecf149f2ca<>+0(SB), Y5, Y5
+	VSUBPS       Y3, Y4, Y5
+	VBROADCASTSS 88(SI), Y6
+	VMULPS       Y6, Y5, Y5
+	VADDPS       Y3, Y4, Y6
+	VSUBPS       vec3f800000<>+0(SB), Y6, Y6
+	VBROADCASTSS 92(SI), Y7
+	VMULPS       Y7, Y6, Y6
+	VBROADCASTSS 108(SI), Y7
+	VMINPS       Y7, Y1, Y1
+	VXORPS       vec80000000<>+0(SB), Y7, Y7
+	VMAXPS       Y7, Y1, Y1
+	VSUBPS       Y1, Y6, Y6
+	VBROADCASTSS 96(SI), Y1
+	VADDPS       Y1, Y6, Y6
+	VBROADCASTSS 100(SI), Y1
+	VMULPS       Y1, Y6, Y6
+	VBROADCASTSS 104(SI), Y1
+	VADDPS       Y1, Y6, Y6
+	VMULPS       Y5, Y6, Y6
+	VCMPPS       $0x11, Y4, Y3, Y1
+	VANDPS       Y6, Y1, Y1
+	VXORPS       vec80000000<>+0(SB), Y1, Y1
+	VMULPS       Y2, Y1, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x00000008, BX
+	JMP          loop1
+
+end1:
+	TESTQ        BX, BX
+	JZ           done
+	MOVQ         BX, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     iota<>+0(SB), Y1, Y1
+	VMASKMOVPS   (CX), Y1, Y2
+	VMASKMOVPS   (DX), Y1, Y3
+	VCVTPS2PD    X2, Y4
+	VCVTPS2PD    X3, Y5
+	VCMPPD       $0x1e, Y0, Y5, Y6
+	VBROADCASTSD (SI), Y7
+	VSUBPD       Y7, Y4, Y4
+	VBROADCASTSD 8(SI), Y7
+	VDIVPD       Y7, Y4, Y4
+	VBROADCASTSD 80(SI), Y7
+	VBLENDVPD    Y6, Y0, Y7, Y7
+	VFMADD231PD  Y4, Y5, Y7
+	VBROADCASTSD 16(SI), Y8
+	VMULPD       Y8, Y4, Y4
+	VBROADCASTSD 48(SI), Y8
+	VBROADCASTSD 72(SI), Y9
+	VBLENDVPD    Y6, Y8, Y9, Y8
+	VBROADCASTSD 24(SI), Y9
+	VBLENDVPD    Y6, Y0, Y9, Y9
+	VMOVAPD      Y9, Y10
+	VBROADCASTSD 32(SI), Y11
+	VBROADCASTSD 56(SI), Y12
+	VBLENDVPD    Y6, Y11, Y12, Y11
+	VSUBPD       Y11, Y4, Y11
+	VROUNDPD     $0x0a, Y11, Y12
+	VCMPPD       $0x00, Y12, Y11, Y11
+	VANDPD       Y11, Y8, Y11
+	VADDPD       Y11, Y12, Y12
+	VMAXPD       Y0, Y12, Y12
+	VBROADCASTSD 24(SI), Y11
+	VMINPD       Y11, Y12, Y12
+	VFMADD231PD  Y12, Y5, Y9
+	VBROADCASTSD 40(SI), Y11
+	VBROADCASTSD 64(SI), Y12
+	VBLENDVPD    Y6, Y11, Y12, Y6
+	VSUBPD       Y6, Y4, Y4
+	VROUNDPD     $0x0a, Y4, Y6
+	VCMPPD       $0x00, Y6, Y4, Y4
+	VANDPD       Y4, Y8, Y4
+	VADDPD       Y4, Y6, Y6
+	VMAXPD       Y0, Y6, Y6
+	VBROADCASTSD 24(SI), Y4
+	VMINPD       Y4, Y6, Y6
+	VFMADD231PD  Y6, Y5, Y10
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VEXTRACTF128 $0x01, Y3, X4
+	VCVTPS2PD    X4, Y4
+	VCMPPD       $0x1e, Y0, Y4, Y5
+	VBROADCASTSD (SI), Y6
+	VSUBPD       Y6, Y2, Y2
+	VBROADCASTSD 8(SI), Y6
+	VDIVPD       Y6, Y2, Y2
+	VBROADCASTSD 80(SI), Y6
+	VBLENDVPD    Y5, Y0, Y6, Y6
+	VFMADD231PD  Y2, Y4, Y6
+	VBROADCASTSD 16(SI), Y8
+	VMULPD       Y8, Y2, Y2
+	VBROADCASTSD 48(SI), Y8
+	VBROADCASTSD 72(SI), Y11
+	VBLENDVPD    Y5, Y8, Y11, Y8
+	VBROADCASTSD 24(SI), Y11
+	VBLENDVPD    Y5, Y0, Y11, Y11
+	VMOVAPD      Y11, Y12
+	VBROADCASTSD 32(SI), Y13
+	VBROADCASTSD 56(SI), Y14
+	VBLENDVPD    Y5, Y13, Y14, Y13
+	VSUBPD       Y13, Y2, Y13
+	VROUNDPD     $0x0a, Y13, Y14
+	VCMPPD       $0x00, Y14, Y13, Y13
+	VANDPD       Y13, Y8, Y13
+	VADDPD       Y13, Y14, Y14
+	VMAXPD       Y0, Y14, Y14
+	VBROADCASTSD 24(SI), Y13
+	VMINPD       Y13, Y14, Y14
+	VFMADD231PD  Y14, Y4, Y11
+	VBROADCASTSD 40(SI), Y13
+	VBROADCASTSD 64(SI), Y14
+	VBLENDVPD    Y5, Y13, Y14, Y5
+	VSUBPD       Y5, Y2, Y2
+	VROUNDPD     $0x0a, Y2, Y5
+	VCMPPD       $0x00, Y5, Y2, Y2
+	VANDPD       Y2, Y8, Y2
+	VADDPD       Y2, Y5, Y5
+	VMAXPD       Y0, Y5, Y5
+	VBROADCASTSD 24(SI), Y2
+	VMINPD       Y2, Y5, Y5
+	VFMADD231PD  Y5, Y4, Y12
+	VMOVUPS      Y0, Y2
+	VCVTPD2PSY   Y7, X2
+	VCVTPD2PSY   Y6, X4
+	VINSERTF128  $0x01, X4, Y2, Y2
+	VMOVUPS      Y0, Y4
+	VCVTPD2PSY   Y9, X4
+	VCVTPD2PSY   Y11, X5
+	VINSERTF128  $0x01, X5, Y4, Y4
+	VMOVUPS      Y0, Y0
+	VCVTPD2PSY   Y10, X0
+	VCVTPD2PSY   Y12, X5
+	VINSERTF128  $0x01, X5, Y0, Y0
+	VBROADCASTSS 152(SI), Y5
+	VMULPS       Y5, Y2, Y5
+	VMINPS       vec7149f2ca<>+0(SB), Y5, Y5
+	VMAXPS       vecf149f2ca<>+0(SB), Y5, Y5
+	VSUBPS       Y4, Y0, Y5
+	VBROADCASTSS 88(SI), Y6
+	VMULPS       Y6, Y5, Y5
+	VADDPS       Y4, Y0, Y6
+	VSUBPS       vec3f800000<>+0(SB), Y6, Y6
+	VBROADCASTSS 92(SI), Y7
+	VMULPS       Y7, Y6, Y6
+	VBROADCASTSS 108(SI), Y7
+	VMINPS       Y7, Y2, Y2
+	VXORPS       vec80000000<>+0(SB), Y7, Y7
+	VMAXPS       Y7, Y2, Y2
+	VSUBPS       Y2, Y6, Y6
+	VBROADCASTSS 96(SI), Y2
+	VADDPS       Y2, Y6, Y6
+	VBROADCASTSS 100(SI), Y2
+	VMULPS       Y2, Y6, Y6
+	VBROADCASTSS 104(SI), Y2
+	VADDPS       Y2, Y6, Y6
+	VMULPS       Y5, Y6, Y6
+	VCMPPS       $0x11, Y0, Y4, Y0
+	VANDPS       Y6, Y0, Y0
+	VXORPS       vec80000000<>+0(SB), Y0, Y0
+	VMULPS       Y3, Y0, Y0
+	VMASKMOVPS   Y0, Y1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func meanReciprocalAVX512(dst *float32, x *float32, y *float32, n int, c *float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·meanReciprocalAVX512(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VPXORD Z0, Z0, Z0
+
+loop1:
+	CMPQ          BX, $0x00000010
+	JL            end1
+	VMOVUPS       (CX), Z1
+	VMOVUPS       (DX), Z2
+	VCVTPS2PD     Y1, Z3
+	VCVTPS2PD     Y2, Z4
+	VCMPPD        $0x1e, Z0, Z4, K1
+	VBROADCASTSD  (SI), Z5
+	VSUBPD        Z5, Z3, Z3
+	VBROADCASTSD  8(SI), Z5
+	VDIVPD        Z5, Z3, Z3
+	VBROADCASTSD  80(SI), Z5
+	VBLENDMPD     Z0, Z5, K1, Z6
+	VFMADD231PD   Z3, Z4, Z6
+	VBROADCASTSD  16(SI), Z5
+	VMULPD        Z5, Z3, Z3
+	VBROADCASTSD  48(SI), Z5
+	VBROADCASTSD  72(SI), Z26
+	VBLENDMPD     Z5, Z26, K1, Z7
+	VBROADCASTSD  24(SI), Z5
+	VBLENDMPD     Z0, Z5, K1, Z8
+	VMOVAPD       Z8, Z5
+	VBROADCASTSD  32(SI), Z26
+	VBROADCASTSD  56(SI), Z27
+	VBLENDMPD     Z26, Z27, K1, Z9
+	VSUBPD        Z9, Z3, Z26
+	VRNDSCALEPD   $0x0a, Z26, Z27
+	VCMPPD        $0x00, Z27, Z26, K2
+	VADDPD        Z7, Z27, K2, Z27
+	VMAXPD        Z0, Z27, Z27
+	VBROADCASTSD  24(SI), Z26
+	VMINPD        Z26, Z27, Z27
+	VFMADD231PD   Z27, Z4, Z8
+	VBROADCASTSD  40(SI), Z26
+	VBROADCASTSD  64(SI), Z27
+	VBLENDMPD     Z26, Z27, K1, Z10
+	VSUBPD        Z10, Z3, Z3
+	VRNDSCALEPD   $0x0a, Z3, Z26
+	VCMPPD        $0x00, Z26, Z3, K1
+	VADDPD        Z7, Z26, K1, Z26
+	VMAXPD        Z0, Z26, Z26
+	VBROADCASTSD  24(SI), Z3
+	VMINPD        Z3, Z26, Z26
+	VFMADD231PD   Z26, Z4, Z5
+	VEXTRACTF64X4 $0x01, Z1, Y1
+	VCVTPS2PD     Y1, Z1
+	VEXTRACTF64X4 $0x01, Z2, Y3
+	VCVTPS2PD     Y3, Z3
+	VCMPPD        $0x1e, Z0, Z3, K1
+	VBROADCASTSD  (SI), Z4
+	VSUBPD        Z4, Z1, Z1
+	VBROADCASTSD  8(SI), Z4
+	VDIVPD        Z4, Z1, Z1
+	VBROADCASTSD  80(SI), Z4
+	VBLENDMPD     Z0, Z4, K1, Z11
+	VFMADD231PD   Z1, Z3, Z11
+	VBROADCASTSD  16(SI), Z4
+	VMULPD        Z4, Z1, Z1
+	VBROADCASTSD  48(SI), Z4
+	VBROADCASTSD  72(SI), Z26
+	VBLENDMPD     Z4, Z26, K1, Z12
+	VBROADCASTSD  24(SI), Z4
+	VBLENDMPD     Z0, Z4, K1, Z13
+	VMOVAPD       Z13, Z4
+	VBROADCASTSD  32(SI), Z26
+	VBROADCASTSD  56(SI), Z27
+	VBLENDMPD     Z26, Z27, K1, Z14
+	VSUBPD        Z14, Z1, Z26
+	VRNDSCALEPD   $0x0a, Z26, Z27
+	VCMPPD        $0x00, Z27, Z26, K2
+	VADDPD        Z12, Z27, K2, Z27
+	VMAXPD        Z0, Z27, Z27
+	VBROADCASTSD  24(SI), Z26
+	VMINPD        Z26, Z27, Z27
+	VFMADD231PD   Z27, Z3, Z13
+	VBROADCASTSD  40(SI), Z26
+	VBROADCASTSD  64(SI), Z27
+	VBLENDMPD     Z26, Z27, K1, Z15
+	VSUBPD        Z15, Z1, Z1
+	VRNDSCALEPD   $0x0a, Z1, Z26
+	VCMPPD        $0x00, Z26, Z1, K1
+	VADDPD        Z12, Z26, K1, Z26
+	VMAXPD        Z0, Z26, Z26
+	VBROADCASTSD  24(SI), Z1
+	VMINPD        Z1, Z26, Z26
+	VFMADD231PD   Z26, Z3, Z4
+	VMOVUPS       Z0, Z1
+	VCVTPD2PS     Z6, Y1
+	VCVTPD2PS     Z11, Y3
+	VINSERTF64X4  $0x01, Y3, Z1, Z1
+	VMOVUPS       Z0, Z3
+	VCVTPD2PS     Z8, Y3
+	VCVTPD2PS     Z13, Y26
+	VINSERTF64X4  $0x01, Y26, Z3, Z3
+	VMOVUPS       Z0, Z26
+	VCVTPD2PS     Z5, Y26
+	VCVTPD2PS     Z4, Y4
+	VINSERTF64X4  $0x01, Y4, Z26, Z26
+	VBROADCASTSS  152(SI), Z4
+	VMULPS        Z4, Z1, Z1
+	VBROADCASTSS  vec7149f2ca<>+0(SB), Z4
+	VMINPS        Z4, Z1, Z1
+	VBROADCASTSS  vecf149f2ca<>+0(SB), Z4
+	VMAXPS        Z4, Z1, Z1
+	VBROADCASTSS  88(SI), Z4
+	VSUBPS        Z1, Z4, Z1
+	VADDPS        Z3, Z1, Z4
+	VADDPS        Z26, Z1, Z5
+	VBROADCASTSS  vec40400000<>+0(SB), Z1
+	VADDPS        Z1, Z4, Z1
+	VMULPS        Z4, Z1, Z1
+	VBROADCASTSS  vec40000000<>+0(SB), Z27
+	VADDPS        Z27, Z1, Z27
+	VMULPS        Z1, Z27, Z27
+	VBROADCASTSS  vec3f800000<>+0(SB), Z28
+	VADDPS        Z28, Z1, Z1
+	VADDPS        Z1, Z1, Z1
+	VADDPS        Z4, Z4, Z28
+	VBROADCASTSS  vec40400000<>+0(SB), Z29
+	VADDPS        Z29, Z28, Z28
+	VMULPS        Z1, Z28, Z28
+	VDIVPS        Z27, Z28, Z28
+	VMOVAPS       Z28, Z27
+	VBROADCASTSS  vec40400000<>+0(SB), Z1
+	VADDPS        Z1, Z5, Z1
+	VMULPS        Z5, Z1, Z1
+	VBROADCASTSS  vec40000000<>+0(SB), Z28
+	VADDPS        Z28, Z1, Z28
+	VMULPS        Z1, Z28, Z28
+	VBROADCASTSS  vec3f800000<>+0(SB), Z29
+	VADDPS        Z29, Z1, Z1
+	VADDPS        Z1, Z1, Z1
+	VADDPS        Z5, Z5, Z29
+	VBROADCASTSS  vec40400000<>+0(SB), Z30
+	VADDPS        Z30, Z29, Z29
+	VMULPS        Z1, Z29, Z29
+	VDIVPS        Z28, Z29, Z29
+	VSUBPS        Z29, Z27, Z27
+	VBROADCASTSS  vec40600000<>+0(SB), Z1
+	VADDPS        Z1, Z4, Z4
+	VBROADCASTSS  vec40600000<>+0(SB), Z1
+	VADDPS        Z1, Z5, Z5
+	VSUBPS        Z3, Z26, Z1
+	VADDPS        Z4, Z5, Z28
+	VDIVPS        Z28, Z1, Z1
+	VMULPS        Z1, Z1, Z28
+	VBROADCASTSS  vec3ea69570<>+0(SB), Z29
+	VBROADCASTSS  vec3dfded25<>+0(SB), Z30
+	VFMADD213PS   Z30, Z28, Z29
+	VBROADCASTSS  vec3e6c166e<>+0(SB), Z30
+	VFMADD213PS   Z30, Z28, Z29
+	VBROADCASTSS  vec3e920437<>+0(SB), Z30
+	VFMADD213PS   Z30, Z28, Z29
+	VBROADCASTSS  vec3eccce5d<>+0(SB), Z30
+	VFMADD213PS   Z30, Z28, Z29
+	VBROADCASTSS  vec3f2aaaaa<>+0(SB), Z30
+	VFMADD213PS   Z30, Z28, Z29
+	VMULPS        Z28, Z29, Z29
+	VADDPS        Z1, Z1, Z28
+	VMULPS        Z1, Z29, Z29
+	VADDPS        Z28, Z29, Z29
+	VADDPS        Z29, Z27, Z27
+	VMULPS        Z4, Z5, Z1
+	VBROADCASTSS  vec3f800000<>+0(SB), Z28
+	VDIVPS        Z1, Z28, Z1
+	VMULPS        Z5, Z1, Z5
+	VMULPS        Z4, Z1, Z1
+	VMULPS        Z5, Z5, Z5
+	VBROADCASTSS  vec3b7befbf<>+0(SB), Z4
+	VBROADCASTSS  vecbbeeeeef<>+0(SB), Z28
+	VFMADD213PS   Z28, Z5, Z4
+	VBROADCASTSS  vec3d2aaaab<>+0(SB), Z28
+	VFMADD213PS   Z28, Z5, Z4
+	VMULPS        Z5, Z4, Z4
+	VSUBPS        Z4, Z27, Z27
+	VMULPS        Z1, Z1, Z1
+	VBROADCASTSS  vec3b7befbf<>+0(SB), Z4
+	VBROADCASTSS  vecbbeeeeef<>+0(SB), Z5
+	VFMADD213PS   Z5, Z1, Z4
+	VBROADCASTSS  vec3d2aaaab<>+0(SB), Z5
+	VFMADD213PS   Z5, Z1, Z4
+	VMULPS        Z1, Z4, Z4
+	VADDPS        Z4, Z27, Z27
+	VBROADCASTSS  92(SI), Z1
+	VMULPS        Z1, Z27, Z27
+	VCMPPS        $0x11, Z26, Z3, K1
+	VMOVAPS.Z     Z27, K1, Z1
+	VBROADCASTSS  vec80000000<>+0(SB), Z3
+	VXORPS        Z3, Z1, Z1
+	VMULPS        Z2, Z1, Z1
+	VMOVUPS       Z1, (AX)
+	ADDQ          $0x00000040, AX
+	ADDQ          $0x00000040, CX
+	ADDQ          $0x00000040, DX
+	SUBQ          $0x00000010, BX
+	JMP           loop1
+
+end1:
+	TESTQ         BX, BX
+	JZ            done
+	MOVQ          $-1, DI
+	BZHIQ         BX, DI, DI
+	KMOVW         DI, K1
+	VMOVUPS.Z     (CX), K1, Z1
+	VMOVUPS.Z     (DX), K1, Z2
+	VCVTPS2PD     Y1, Z3
+	VCVTPS2PD     Y2, Z4
+	VCMPPD        $0x1e, Z0, Z4, K2
+	VBROADCASTSD  (SI), Z5
+	VSUBPD        Z5, Z3, Z3
+	VBROADCASTSD  8(SI), Z5
+	VDIVPD        Z5, Z3, Z3
+	VBROADCASTSD  80(SI), Z5
+	VBLENDMPD     Z0, Z5, K2, Z16
+	VFMADD231PD   Z3, Z4, Z16
+	VBROADCASTSD  16(SI), Z5
+	VMULPD        Z5, Z3, Z3
+	VBROADCASTSD  48(SI), Z5
+	VBROADCASTSD  72(SI), Z6
+	VBLENDMPD     Z5, Z6, K2, Z17
+	VBROADCASTSD  24(SI), Z5
+	VBLENDMPD     Z0, Z5, K2, Z18
+	VMOVAPD       Z18, Z5
+	VBROADCASTSD  32(SI), Z6
+	VBROADCASTSD  56(SI), Z7
+	VBLENDMPD     Z6, Z7, K2, Z19
+	VSUBPD        Z19, Z3, Z6
+	VRNDSCALEPD   $0x0a, Z6, Z7
+	VCMPPD        $0x00, Z7, Z6, K3
+	VADDPD        Z17, Z7, K3, Z7
+	VMAXPD        Z0, Z7, Z7
+	VBROADCASTSD  24(SI), Z6
+	VMINPD        Z6, Z7, Z7
+	VFMADD231PD   Z7, Z4, Z18
+	VBROADCASTSD  40(SI), Z6
+	VBROADCASTSD  64(SI), Z7
+	VBLENDMPD     Z6, Z7, K2, Z20
+	VSUBPD        Z20, Z3, Z3
+	VRNDSCALEPD   $0x0a, Z3, Z6
+	VCMPPD        $0x00, Z6, Z3, K2
+	VADDPD        Z17, Z6, K2, Z6
+	VMAXPD        Z0, Z6, Z6
+	VBROADCASTSD  24(SI), Z3
+	VMINPD        Z3, Z6, Z6
+	VFMADD231PD   Z6, Z4, Z5
+	VEXTRACTF64X4 $0x01, Z1, Y1
+	VCVTPS2PD     Y1, Z1
+	VEXTRACTF64X4 $0x01, Z2, Y3
+	VCVTPS2PD     Y3, Z3
+	VCMPPD        $0x1e, Z0, Z3, K2
+	VBROADCASTSD  (SI), Z4
+	VSUBPD        Z4, Z1, Z1
+	VBROADCASTSD  8(SI), Z4
+	VDIVPD        Z4, Z1, Z1
+	VBROADCASTSD  80(SI), Z4
+	VBLENDMPD     Z0, Z4, K2, Z21
+	VFMADD231PD   Z1, Z3, Z21
+	VBROADCASTSD  16(SI), Z4
+	VMULPD        Z4, Z1, Z1
+	VBROADCASTSD  48(SI), Z4
+	VBROADCASTSD  72(SI), Z6
+	VBLENDMPD     Z4, Z6, K2, Z22
+	VBROADCASTSD  24(SI), Z4
+	VBLENDMPD     Z0, Z4, K2, Z23
+	VMOVAPD       Z23, Z4
+	VBROADCASTSD  32(SI), Z6
+	VBROADCASTSD  56(SI), Z7
+	VBLENDMPD     Z6, Z7, K2, Z24
+	VSUBPD        Z24, Z1, Z6
+	VRNDSCALEPD   $0x0a, Z6, Z7
+	VCMPPD        $0x00, Z7, Z6, K3
+	VADDPD        Z22, Z7, K3, Z7
+	VMAXPD        Z0, Z7, Z7
+	VBROADCASTSD  24(SI), Z6
+	VMINPD        Z6, Z7, Z7
+	VFMADD231PD   Z7, Z3, Z23
+	VBROADCASTSD  40(SI), Z6
+	VBROADCASTSD  64(SI), Z7
+	VBLENDMPD     Z6, Z7, K2, Z25
+	VSUBPD        Z25, Z1, Z1
+	VRNDSCALEPD   $0x0a, Z1, Z6
+	VCMPPD        $0x00, Z6, Z1, K2
+	VADDPD        Z22, Z6, K2, Z6
+	VMAXPD        Z0, Z6, Z6
+	VBROADCASTSD  24(SI), Z1
+	VMINPD        Z1, Z6, Z6
+	VFMADD231PD   Z6, Z3, Z4
+	VMOVUPS       Z0, Z1
+	VCVTPD2PS     Z16, Y1
+	VCVTPD2PS     Z21, Y3
+	VINSERTF64X4  $0x01, Y3, Z1, Z1
+	VMOVUPS       Z0, Z3
+	VCVTPD2PS     Z18, Y3
+	VCVTPD2PS     Z23, Y6
+	VINSERTF64X4  $0x01, Y6, Z3, Z3
+	VMOVUPS       Z0, Z0
+	VCVTPD2PS     Z5, Y0
+	VCVTPD2PS     Z4, Y4
+	VINSERTF64X4  $0x01, Y4, Z0, Z0
+	VBROADCASTSS  152(SI), Z4
+	VMULPS        Z4, Z1, Z1
+	VBROADCASTSS  vec7149f2ca<>+0(SB), Z4
+	VMINPS        Z4, Z1, Z1
+	VBROADCASTSS  vecf149f2ca<>+0(SB), Z4
+	VMAXPS        Z4, Z1, Z1
+	VBROADCASTSS  88(SI), Z4
+	VSUBPS        Z1, Z4, Z1
+	VADDPS        Z3, Z1, Z4
+	VADDPS        Z0, Z1, Z5
+	VBROADCASTSS  vec40400000<>+0(SB), Z1
+	VADDPS        Z1, Z4, Z1
+	VMULPS        Z4, Z1, Z1
+	VBROADCASTSS  vec40000000<>+0(SB), Z6
+	VADDPS        Z6, Z1, Z6
+	VMULPS        Z1, Z6, Z6
+	VBROADCASTSS  vec3f800000<>+0(SB), Z7
+	VADDPS        Z7, Z1, Z1
+	VADDPS        Z1, Z1, Z1
+	VADDPS        Z4, Z4, Z7
+	VBROADCASTSS  vec40400000<>+0(SB), Z8
+	VADDPS        Z8, Z7, Z7
+	VMULPS        Z1, Z7, Z7
+	VDIVPS        Z6, Z7, Z7
+	VMOVAPS       Z7, Z6
+	VBROADCASTSS  vec40400000<>+0(SB), Z1
+	VADDPS        Z1, Z5, Z1
+	VMULPS        Z5, Z1, Z1
+	VBROADCASTSS  vec40000000<>+0(SB), Z7
+	VADDPS        Z7, Z1, Z7
+	VMULPS        Z1, Z7, Z7
+	VBROADCASTSS  vec3f800000<>+0(SB), Z8
+	VADDPS        Z8, Z1, Z1
+	VADDPS        Z1, Z1, Z1
+	VADDPS        Z5, Z5, Z8
+	VBROADCASTSS  vec40400000<>+0(SB), Z9
+	VADDPS        Z9, Z8, Z8
+	VMULPS        Z1, Z8, Z8
+	VDIVPS        Z7, Z8, Z8
+	VSUBPS        Z8, Z6, Z6
+	VBROADCASTSS  vec40600000<>+0(SB), Z1
+	VADDPS        Z1, Z4, Z4
+	VBROADCASTSS  vec40600000<>+0(SB), Z1
+	VADDPS        Z1, Z5, Z5
+	VSUBPS        Z3, Z0, Z1
+	VADDPS        Z4, Z5, Z7
+	VDIVPS        Z7, Z1, Z1
+	VMULPS        Z1, Z1, Z7
+	VBROADCASTSS  vec3ea69570<>+0(SB), Z8
+	VBROADCASTSS  vec3dfded25<>+0(SB), Z9
+	VFMADD213PS   Z9, Z7, Z8
+	VBROADCASTSS  vec3e6c166e<>+0(SB), Z9
+	VFMADD213PS   Z9, Z7, Z8
+	VBROADCASTSS  vec3e920437<>+0(SB), Z9
+	VFMADD213PS   Z9, Z7, Z8
+	VBROADCASTSS  vec3eccce5d<>+0(SB), Z9
+	VFMADD213PS   Z9, Z7, Z8
+	VBROADCASTSS  vec3f2aaaaa<>+0(SB), Z9
+	VFMADD213PS   Z9, Z7, Z8
+	VMULPS        Z7, Z8, Z8
+	VADDPS        Z1, Z1, Z7
+	VMULPS        Z1, Z8, Z8
+	VADDPS        Z7, Z8, Z8
+	VADDPS        Z8, Z6, Z6
+	VMULPS        Z4, Z5, Z1
+	VBROADCASTSS  vec3f800000<>+0(SB), Z7
+	VDIVPS        Z1, Z7, Z1
+	VMULPS        Z5, Z1, Z5
+	VMULPS        Z4, Z1, Z1
+	VMULPS        Z5, Z5, Z5
+	VBROADCASTSS  vec3b7befbf<>+0(SB), Z4
+	VBROADCASTSS  vecbbeeeeef<>+0(SB), Z7
+	VFMADD213PS   Z7, Z5, Z4
+	VBROADCASTSS  vec3d2aaaab<>+0(SB), Z7
+	VFMADD213PS   Z7, Z5, Z4
+	VMULPS        Z5, Z4, Z4
+	VSUBPS        Z4, Z6, Z6
+	VMULPS        Z1, Z1, Z1
+	VBROADCASTSS  vec3b7befbf<>+0(SB), Z4
+	VBROADCASTSS  vecbbeeeeef<>+0(SB), Z5
+	VFMADD213PS   Z5, Z1, Z4
+	VBROADCASTSS  vec3d2aaaab<>+0(SB), Z5
+	VFMADD213PS   Z5, Z1, Z4
+	VMULPS        Z1, Z4, Z4
+	VADDPS        Z4, Z6, Z6
+	VBROADCASTSS  92(SI), Z1
+	VMULPS        Z1, Z6, Z6
+	VCMPPS        $0x11, Z0, Z3, K2
+	VMOVAPS.Z     Z6, K2, Z0
+	VBROADCASTSS  vec80000000<>+0(SB), Z1
+	VXORPS        Z1, Z0, Z0
+	VMULPS        Z2, Z0, Z0
+	VMOVUPS       Z0, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA vec40400000<>+0(SB)/4, $0x40400000
+DATA vec40400000<>+4(SB)/4, $0x40400000
+DATA vec40400000<>+8(SB)/4, $0x40400000
+DATA vec40400000<>+12(SB)/4, $0x40400000
+DATA vec40400000<>+16(SB)/4, $0x40400000
+DATA vec40400000<>+20(SB)/4, $0x40400000
+DATA vec40400000<>+24(SB)/4, $0x40400000
+DATA vec40400000<>+28(SB)/4, $0x40400000
+GLOBL vec40400000<>(SB), RODATA|NOPTR, $32
+
+DATA vec40600000<>+0(SB)/4, $0x40600000
+DATA vec40600000<>+4(SB)/4, $0x40600000
+DATA vec40600000<>+8(SB)/4, $0x40600000
+DATA vec40600000<>+12(SB)/4, $0x40600000
+DATA vec40600000<>+16(SB)/4, $0x40600000
+DATA vec40600000<>+20(SB)/4, $0x40600000
+DATA vec40600000<>+24(SB)/4, $0x40600000
+DATA vec40600000<>+28(SB)/4, $0x40600000
+GLOBL vec40600000<>(SB), RODATA|NOPTR, $32
+
+DATA vec3b7befbf<>+0(SB)/4, $0x3b7befbf
+DATA vec3b7befbf<>+4(SB)/4, $0x3b7befbf
+DATA vec3b7befbf<>+8(SB)/4, $0x3b7befbf
+DATA vec3b7befbf<>+12(SB)/4, $0x3b7befbf
+DATA vec3b7befbf<>+16(SB)/4, $0x3b7befbf
+DATA vec3b7befbf<>+20(SB)/4, $0x3b7befbf
+DATA vec3b7befbf<>+24(SB)/4, $0x3b7befbf
+DATA vec3b7befbf<>+28(SB)/4, $0x3b7befbf
+GLOBL vec3b7befbf<>(SB), RODATA|NOPTR, $32
+
+DATA vecbbeeeeef<>+0(SB)/4, $0xbbeeeeef
+DATA vecbbeeeeef<>+4(SB)/4, $0xbbeeeeef
+DATA vecbbeeeeef<>+8(SB)/4, $0xbbeeeeef
+DATA vecbbeeeeef<>+12(SB)/4, $0xbbeeeeef
+DATA vecbbeeeeef<>+16(SB)/4, $0xbbeeeeef
+DATA vecbbeeeeef<>+20(SB)/4, $0xbbeeeeef
+DATA vecbbeeeeef<>+24(SB)/4, $0xbbeeeeef
+DATA vecbbeeeeef<>+28(SB)/4, $0xbbeeeeef
+GLOBL vecbbeeeeef<>(SB), RODATA|NOPTR, $32
+
+DATA vec3d2aaaab<>+0(SB)/4, $0x3d2aaaab
+DATA vec3d2aaaab<>+4(SB)/4, $0x3d2aaaab
+DATA vec3d2aaaab<>+8(SB)/4, $0x3d2aaaab
+DATA vec3d2aaaab<>+12(SB)/4, $0x3d2aaaab
+DATA vec3d2aaaab<>+16(SB)/4, $0x3d2aaaab
+DATA vec3d2aaaab<>+20(SB)/4, $0x3d2aaaab
+DATA vec3d2aaaab<>+24(SB)/4, $0x3d2aaaab
+DATA vec3d2aaaab<>+28(SB)/4, $0x3d2aaaab
+GLOBL vec3d2aaaab<>(SB), RODATA|NOPTR, $32
+
+// func meanReciprocalAVX2(dst *float32, x *float32, y *float32, n int, c *float32)
+// Requires: AVX, AVX2, FMA3, SSE2
+TEXT ·meanReciprocalAVX2(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VXORPS Y0, Y0, Y0
+
+loop1:
+	CMPQ         BX, $0x00000008
+	JL           end1
+	VMOVUPS      (CX), Y1
+	VMOVUPS      (DX), Y2
+	VCVTPS2PD    X1, Y3
+	VCVTPS2PD    X2, Y4
+	VCMPPD       $0x1e, Y0, Y4, Y5
+	VBROADCASTSD (SI), Y6
+	VSUBPD       Y6, Y3, Y3
+	VBROADCASTSD 8(SI), Y6
+	VDIVPD       Y6, Y3, Y3
+	VBROADCASTSD 80(SI), Y6
+	VBLENDVPD    Y5, Y0, Y6, Y6
+	VFMADD231PD  Y3, Y4, Y6
+	VBROADCASTSD 16(SI), Y7
+	VMULPD       Y7, Y3, Y3
+	VBROADCASTSD 48(SI), Y7
+	VBROADCASTSD 72(SI), Y8
+	VBLENDVPD    Y5, Y7, Y8, Y7
+	VBROADCASTSD 24(SI), Y8
+	VBLENDVPD    Y5, Y0, Y8, Y8
+	VMOVAPD      Y8, Y9
+	VBROADCASTSD 32(SI), Y10
+	VBROADCASTSD 56(SI), Y11
+	VBLENDVPD    Y5, Y10, Y11, Y10
+	VSUBPD       Y10, Y3, Y10
+	VROUNDPD     $0x0a, Y10, Y11
+	VCMPPD       $0x00, Y11, Y10, Y10
+	VANDPD       Y10, Y7, Y10
+	VADDPD       Y10, Y11, Y11
+	VMAXPD       Y0, Y11, Y11
+	VBROADCASTSD 24(SI), Y10
+	VMINPD       Y10, Y11, Y11
+	VFMADD231PD  Y11, Y4, Y8
+	VBROADCASTSD 40(SI), Y10
+	VBROADCASTSD 64(SI), Y11
+	VBLENDVPD    Y5, Y10, Y11, Y5
+	VSUBPD       Y5, Y3, Y3
+	VROUNDPD     $0x0a, Y3, Y5
+	VCMPPD       $0x00, Y5, Y3, Y3
+	VANDPD       Y3, Y7, Y3
+	VADDPD       Y3, Y5, Y5
+	VMAXPD       Y0, Y5, Y5
+	VBROADCASTSD 24(SI), Y3
+	VMINPD       Y3, Y5, Y5
+	VFMADD231PD  Y5, Y4, Y9
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VEXTRACTF128 $0x01, Y2, X3
+	VCVTPS2PD    X3, Y3
+	VCMPPD       $0x1e, Y0, Y3, Y4
+	VBROADCASTSD (SI), Y5
+	VSUBPD       Y5, Y1, Y1
+	VBROADCASTSD 8(SI), Y5
+	VDIVPD       Y5, Y1, Y1
+	VBROADCASTSD 80(SI), Y5
+	VBLENDVPD    Y4, Y0, Y5, Y5
+	VFMADD231PD  Y1, Y3, Y5
+	VBROADCASTSD 16(SI), Y7
+	VMULPD       Y7, Y1, Y1
+	VBROADCASTSD 48(SI), Y7
+	VBROADCASTSD 72(SI), Y10
+	VBLENDVPD    Y4, Y7, Y10, Y7
+	VBROADCASTSD 24(SI), Y10
+	VBLENDVPD    Y4, Y0, Y10, Y10
+	VMOVAPD      Y10, Y11
+	VBROADCASTSD 32(SI), Y12
+	VBROADCASTSD 56(SI), Y13
+	VBLENDVPD    Y4, Y12, Y13, Y12
+	VSUBPD       Y12, Y1, Y12
+	VROUNDPD     $0x0a, Y12, Y13
+	VCMPPD       $0x00, Y13, Y12, Y12
+	VANDPD       Y12, Y7, Y12
+	VADDPD       Y12, Y13, Y13
+	VMAXPD       Y0, Y13, Y13
+	VBROADCASTSD 24(SI), Y12
+	VMINPD       Y12, Y13, Y13
+	VFMADD231PD  Y13, Y3, Y10
+	VBROADCASTSD 40(SI), Y12
+	VBROADCASTSD 64(SI), Y13
+	VBLENDVPD    Y4, Y12, Y13, Y4
+	VSUBPD       Y4, Y1, Y1
+	VROUNDPD     $0x0a, Y1, Y4
+	VCMPPD       $0x00, Y4, Y1, Y1
+	VANDPD       Y1, Y7, Y1
+	VADDPD       Y1, Y4, Y4
+	VMAXPD       Y0, Y4, Y4
+	VBROADCASTSD 24(SI), Y1
+	VMINPD       Y1, Y4, Y4
+	VFMADD231PD  Y4, Y3, Y11
+	VMOVUPS      Y0, Y1
+	VCVTPD2PSY   Y6, X1
+	VCVTPD2PSY   Y5, X3
+	VINSERTF128  $0x01, X3, Y1, Y1
+	VMOVUPS      Y0, Y3
+	VCVTPD2PSY   Y8, X3
+	VCVTPD2PSY   Y10, X4
+	VINSERTF128  $0x01, X4, Y3, Y3
+	VMOVUPS      Y0, Y4
+	VCVTPD2PSY   Y9, X4
+	VCVTPD2PSY   Y11, X5
+	VINSERTF128  $0x01, X5, Y4, Y4
+	VBROADCASTSS 152(SI), Y5
+	VMULPS       Y5, Y1, Y1
+	VMINPS       vec7149f2ca<>+0(SB), Y1, Y1
+	VMAXPS       vecf149f2ca<>+0(SB), Y1, Y1
+	VBROADCASTSS 88(SI), Y5
+	VSUBPS       Y1, Y5, Y1
+	VADDPS       Y3, Y1, Y5
+	VADDPS       Y4, Y1, Y6
+	VADDPS       vec40400000<>+0(SB), Y5, Y1
+	VMULPS       Y5, Y1, Y1
+	VADDPS       vec40000000<>+0(SB), Y1, Y7
+	VMULPS       Y1, Y7, Y7
+	VADDPS       vec3f800000<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y1, Y1
+	VADDPS       Y5, Y5, Y8
+	VADDPS       vec40400000<>+0(SB), Y8, Y8
+	VMULPS       Y1, Y8, Y8
+	VDIVPS       Y7, Y8, Y8
+	VMOVAPS      Y8, Y7
+	VADDPS       vec40400000<>+0(SB), Y6, Y1
+	VMULPS       Y6, Y1, Y1
+	VADDPS       vec40000000<>+0(SB), Y1, Y8
+	VMULPS       Y1, Y8, Y8
+	VADDPS       vec3f800000<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y1, Y1
+	VADDPS       Y6, Y6, Y9
+	VADDPS       vec40400000<>+0(SB), Y9, Y9
+	VMULPS       Y1, Y9, Y9
+	VDIVPS       Y8, Y9, Y9
+	VSUBPS       Y9, Y7, Y7
+	VADDPS       vec40600000<>+0(SB), Y5, Y5
+	VADDPS       vec40600000<>+0(SB), Y6, Y6
+	VSUBPS       Y3, Y4, Y1
+	VADDPS       Y5, Y6, Y8
+	VDIVPS       Y8, Y1, Y1
+	VMULPS       Y1, Y1, Y8
+	VBROADCASTSS vec3ea69570<>+0(SB), Y9
+	VFMADD213PS  vec3dfded25<>+0(SB), Y8, Y9
+	VFMADD213PS  vec3e6c166e<>+0(SB), Y8, Y9
+	VFMADD213PS  vec3e920437<>+0(SB), Y8, Y9
+	VFMADD213PS  vec3eccce5d<>+0(SB), Y8, Y9
+	VFMADD213PS  vec3f2aaaaa<>+0(SB), Y8, Y9
+	VMULPS       Y8, Y9, Y9
+	VADDPS       Y1, Y1, Y8
+	VMULPS       Y1, Y9, Y9
+	VADDPS       Y8, Y9, Y9
+	VADDPS       Y9, Y7, Y7
+	VMULPS       Y5, Y6, Y1
+	VBROADCASTSS vec3f800000<>+0(SB), Y8
+	VDIVPS       Y1, Y8, Y1
+	VMULPS       Y6, Y1, Y6
+	VMULPS       Y5, Y1, Y1
+	VMULPS       Y6, Y6, Y6
+	VBROADCASTSS vec3b7befbf<>+0(SB), Y5
+	VFMADD213PS  vecbbeeeeef<>+0(SB), Y6, Y5
+	VFMADD213PS  vec3d2aaaab<>+0(SB), Y6, Y5
+	VMULPS       Y6, Y5, Y5
+	VSUBPS       Y5, Y7, Y7
+	VMULPS       Y1, Y1, Y1
+	VBROADCASTSS vec3b7befbf<>+0(SB), Y5
+	VFMADD213PS  vecbbeeeeef<>+0(SB), Y1, Y5
+	VFMADD213PS  vec3d2aaaab<>+0(SB), Y1, Y5
+	VMULPS       Y1, Y5, Y5
+	VADDPS       Y5, Y7, Y7
+	VBROADCASTSS 92(SI), Y1
+	VMULPS       Y1, Y7, Y7
+	VCMPPS       $0x11, Y4, Y3, Y1
+	VANDPS       Y7, Y1, Y1
+	VXORPS       vec80000000<>+0(SB), Y1, Y1
+	VMULPS       Y2, Y1, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x00000008, BX
+	JMP          loop1
+
+end1:
+	TESTQ        BX, BX
+	JZ           done
+	MOVQ         BX, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     iota<>+0(SB), Y1, Y1
+	VMASKMOVPS   (CX), Y1, Y2
+	VMASKMOVPS   (DX), Y1, Y3
+	VCVTPS2PD    X2, Y4
+	VCVTPS2PD    X3, Y5
+	VCMPPD       $0x1e, Y0, Y5, Y6
+	VBROADCASTSD (SI), Y7
+	VSUBPD       Y7, Y4, Y4
+	VBROADCASTSD 8(SI), Y7
+	VDIVPD       Y7, Y4, Y4
+	VBROADCASTSD 80(SI), Y7
+	VBLENDVPD    Y6, Y0, Y7, Y7
+	VFMADD231PD  Y4, Y5, Y7
+	VBROADCASTSD 16(SI), Y8
+	VMULPD       Y8, Y4, Y4
+	VBROADCASTSD 48(SI), Y8
+	VBROADCASTSD 72(SI), Y9
+	VBLENDVPD    Y6, Y8, Y9, Y8
+	VBROADCASTSD 24(SI), Y9
+	VBLENDVPD    Y6, Y0, Y9, Y9
+	VMOVAPD      Y9, Y10
+	VBROADCASTSD 32(SI), Y11
+	VBROADCASTSD 56(SI), Y12
+	VBLENDVPD    Y6, Y11, Y12, Y11
+	VSUBPD       Y11, Y4, Y11
+	VROUNDPD     $0x0a, Y11, Y12
+	VCMPPD       $0x00, Y12, Y11, Y11
+	VANDPD       Y11, Y8, Y11
+	VADDPD       Y11, Y12, Y12
+	VMAXPD       Y0, Y12, Y12
+	VBROADCASTSD 24(SI), Y11
+	VMINPD       Y11, Y12, Y12
+	VFMADD231PD  Y12, Y5, Y9
+	VBROADCASTSD 40(SI), Y11
+	VBROADCASTSD 64(SI), Y12
+	VBLENDVPD    Y6, Y11, Y12, Y6
+	VSUBPD       Y6, Y4, Y4
+	VROUNDPD     $0x0a, Y4, Y6
+	VCMPPD       $0x00, Y6, Y4, Y4
+	VANDPD       Y4, Y8, Y4
+	VADDPD       Y4, Y6, Y6
+	VMAXPD       Y0, Y6, Y6
+	VBROADCASTSD 24(SI), Y4
+	VMINPD       Y4, Y6, Y6
+	VFMADD231PD  Y6, Y5, Y10
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VEXTRACTF128 $0x01, Y3, X4
+	VCVTPS2PD    X4, Y4
+	VCMPPD       $0x1e, Y0, Y4, Y5
+	VBROADCASTSD (SI), Y6
+	VSUBPD       Y6, Y2, Y2
+	VBROADCASTSD 8(SI), Y6
+	VDIVPD       Y6, Y2, Y2
+	VBROADCASTSD 80(SI), Y6
+	VBLENDVPD    Y5, Y0, Y6, Y6
+	VFMADD231PD  Y2, Y4, Y6
+	VBROADCASTSD 16(SI), Y8
+	VMULPD       Y8, Y2, Y2
+	VBROADCASTSD 48(SI), Y8
+	VBROADCASTSD 72(SI), Y11
+	VBLENDVPD    Y5, Y8, Y11, Y8
+	VBROADCASTSD 24(SI), Y11
+	VBLENDVPD    Y5, Y0, Y11, Y11
+	VMOVAPD      Y11, Y12
+	VBROADCASTSD 32(SI), Y13
+	VBROADCASTSD 56(SI), Y14
+	VBLENDVPD    Y5, Y13, Y14, Y13
+	VSUBPD       Y13, Y2, Y13
+	VROUNDPD     $0x0a, Y13, Y14
+	VCMPPD       $0x00, Y14, Y13, Y13
+	VANDPD       Y13, Y8, Y13
+	VADDPD       Y13, Y14, Y14
+	VMAXPD       Y0, Y14, Y14
+	VBROADCASTSD 24(SI), Y13
+	VMINPD       Y13, Y14, Y14
+	VFMADD231PD  Y14, Y4, Y11
+	VBROADCASTSD 40(SI), Y13
+	VBROADCASTSD 64(SI), Y14
+	VBLENDVPD    Y5, Y13, Y14, Y5
+	VSUBPD       Y5, Y2, Y2
+	VROUNDPD     $0x0a, Y2, Y5
+	VCMPPD       $0x00, Y5, Y2, Y2
+	VANDPD       Y2, Y8, Y2
+	VADDPD       Y2, Y5, Y5
+	VMAXPD       Y0, Y5, Y5
+	VBROADCASTSD 24(SI), Y2
+	VMINPD       Y2, Y5, Y5
+	VFMADD231PD  Y5, Y4, Y12
+	VMOVUPS      Y0, Y2
+	VCVTPD2PSY   Y7, X2
+	VCVTPD2PSY   Y6, X4
+	VINSERTF128  $0x01, X4, Y2, Y2
+	VMOVUPS      Y0, Y4
+	VCVTPD2PSY   Y9, X4
+	VCVTPD2PSY   Y11, X5
+	VINSERTF128  $0x01, X5, Y4, Y4
+	VMOVUPS      Y0, Y0
+	VCVTPD2PSY   Y10, X0
+	VCVTPD2PSY   Y12, X5
+	VINSERTF128  $0x01, X5, Y0, Y0
+	VBROADCASTSS 152(SI), Y5
+	VMULPS       Y5, Y2, Y2
+	VMINPS       vec7149f2ca<>+0(SB), Y2, Y2
+	VMAXPS       vecf149f2ca<>+0(SB), Y2, Y2
+	VBROADCASTSS 88(SI), Y5
+	VSUBPS       Y2, Y5, Y2
+	VADDPS       Y4, Y2, Y5
+	VADDPS       Y0, Y2, Y6
+	VADDPS       vec40400000<>+0(SB), Y5, Y2
+	VMULPS       Y5, Y2, Y2
+	VADDPS       vec40000000<>+0(SB), Y2, Y7
+	VMULPS       Y2, Y7, Y7
+	VADDPS       vec3f800000<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y2, Y2
+	VADDPS       Y5, Y5, Y8
+	VADDPS       vec40400000<>+0(SB), Y8, Y8
+	VMULPS       Y2, Y8, Y8
+	VDIVPS       Y7, Y8, Y8
+	VMOVAPS      Y8, Y7
+	VADDPS       vec40400000<>+0(SB), Y6, Y2
+	VMULPS       Y6, Y2, Y2
+	VADDPS       vec40000000<>+0(SB), Y2, Y8
+	VMULPS       Y2, Y8, Y8
+	VADDPS       vec3f800000<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y2, Y2
+	VADDPS       Y6, Y6, Y9
+	VADDPS       vec40400000<>+0(SB), Y9, Y9
+	VMULPS       Y2, Y9, Y9
+	VDIVPS       Y8, Y9, Y9
+	VSUBPS       Y9, Y7, Y7
+	VADDPS       vec40600000<>+0(SB), Y5, Y5
+	VADDPS       vec40600000<>+0(SB), Y6, Y6
+	VSUBPS       Y4, Y0, Y2
+	VADDPS       Y5, Y6, Y8
+	VDIVPS       Y8, Y2, Y2
+	VMULPS       Y2, Y2, Y8
+	VBROADCASTSS vec3ea69570<>+0(SB), Y9
+	VFMADD213PS  vec3dfded25<>+0(SB), Y8, Y9
+	VFMADD213PS  vec3e6c166e<>+0(SB), Y8, Y9
+	VFMADD213PS  vec3e920437<>+0(SB), Y8, Y9
+	VFMADD213PS  vec3eccce5d<>+0(SB), Y8, Y9
+	VFMADD213PS  vec3f2aaaaa<>+0(SB), Y8, Y9
+	VMULPS       Y8, Y9, Y9
+	VADDPS       Y2, Y2, Y8
+	VMULPS       Y2, Y9, Y9
+	VADDPS       Y8, Y9, Y9
+	VADDPS       Y9, Y7, Y7
+	VMULPS       Y5, Y6, Y2
+	VBROADCASTSS vec3f800000<>+0(SB), Y8
+	VDIVPS       Y2, Y8, Y2
+	VMULPS       Y6, Y2, Y6
+	VMULPS       Y5, Y2, Y2
+	VMULPS       Y6, Y6, Y6
+	VBROADCASTSS vec3b7befbf<>+0(SB), Y5
+	VFMADD213PS  vecbbeeeeef<>+0(SB), Y6, Y5
+	VFMADD213PS  vec3d2aaaab<>+0(SB), Y6, Y5
+	VMULPS       Y6, Y5, Y5
+	VSUBPS       Y5, Y7, Y7
+	VMULPS       Y2, Y2, Y2
+	VBROADCASTSS vec3b7befbf<>+0(SB), Y5
+	VFMADD213PS  vecbbeeeeef<>+0(SB), Y2, Y5
+	VFMADD213PS  vec3d2aaaab<>+0(SB), Y2, Y5
+	VMULPS       Y2, Y5, Y5
+	VADDPS       Y5, Y7, Y7
+	VBROADCASTSS 92(SI), Y2
+	VMULPS       Y2, Y7, Y7
+	VCMPPS       $0x11, Y0, Y4, Y0
+	VANDPS       Y7, Y0, Y0
+	VXORPS       vec80000000<>+0(SB), Y0, Y0
+	VMULPS       Y3, Y0, Y0
+	VMASKMOVPS   Y0, Y1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func meanLogisticAVX512(dst *float32, x *float32, y *float32, n int, c *float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·meanLogisticAVX512(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VPXORD Z0, Z0, Z0
+
+loop1:
+	CMPQ          BX, $0x00000010
+	JL            end1
+	VMOVUPS       (CX), Z1
+	VMOVUPS       (DX), Z2
+	VCVTPS2PD     Y1, Z3
+	VCVTPS2PD     Y2, Z4
+	VCMPPD        $0x1e, Z0, Z4, K1
+	VBROADCASTSD  (SI), Z5
+	VSUBPD        Z5, Z3, Z3
+	VBROADCASTSD  8(SI), Z5
+	VDIVPD        Z5, Z3, Z3
+	VBROADCASTSD  80(SI), Z5
+	VBLENDMPD     Z0, Z5, K1, Z6
+	VFMADD231PD   Z3, Z4, Z6
+	VBROADCASTSD  16(SI), Z5
+	VMULPD        Z5, Z3, Z3
+	VBROADCASTSD  48(SI), Z5
+	VBROADCASTSD  72(SI), Z28
+	VBLENDMPD     Z5, Z28, K1, Z7
+	VBROADCASTSD  24(SI), Z5
+	VBLENDMPD     Z0, Z5, K1, Z8
+	VMOVAPD       Z8, Z5
+	VBROADCASTSD  32(SI), Z28
+	VBROADCASTSD  56(SI), Z29
+	VBLENDMPD     Z28, Z29, K1, Z9
+	VSUBPD        Z9, Z3, Z28
+	VRNDSCALEPD   $0x0a, Z28, Z29
+	VCMPPD        $0x00, Z29, Z28, K2
+	VADDPD        Z7, Z29, K2, Z29
+	VMAXPD        Z0, Z29, Z29
+	VBROADCASTSD  24(SI), Z28
+	VMINPD        Z28, Z29, Z29
+	VFMADD231PD   Z29, Z4, Z8
+	VBROADCASTSD  40(SI), Z28
+	VBROADCASTSD  64(SI), Z29
+	VBLENDMPD     Z28, Z29, K1, Z10
+	VSUBPD        Z10, Z3, Z3
+	VRNDSCALEPD   $0x0a, Z3, Z28
+	VCMPPD        $0x00, Z28, Z3, K1
+	VADDPD        Z7, Z28, K1, Z28
+	VMAXPD        Z0, Z28, Z28
+	VBROADCASTSD  24(SI), Z3
+	VMINPD        Z3, Z28, Z28
+	VFMADD231PD   Z28, Z4, Z5
+	VEXTRACTF64X4 $0x01, Z1, Y1
+	VCVTPS2PD     Y1, Z1
+	VEXTRACTF64X4 $0x01, Z2, Y3
+	VCVTPS2PD     Y3, Z3
+	VCMPPD        $0x1e, Z0, Z3, K1
+	VBROADCASTSD  (SI), Z4
+	VSUBPD        Z4, Z1, Z1
+	VBROADCASTSD  8(SI), Z4
+	VDIVPD        Z4, Z1, Z1
+	VBROADCASTSD  80(SI), Z4
+	VBLENDMPD     Z0, Z4, K1, Z11
+	VFMADD231PD   Z1, Z3, Z11
+	VBROADCASTSD  16(SI), Z4
+	VMULPD        Z4, Z1, Z1
+	VBROADCASTSD  48(SI), Z4
+	VBROADCASTSD  72(SI), Z28
+	VBLENDMPD     Z4, Z28, K1, Z12
+	VBROADCASTSD  24(SI), Z4
+	VBLENDMPD     Z0, Z4, K1, Z13
+	VMOVAPD       Z13, Z4
+	VBROADCASTSD  32(SI), Z28
+	VBROADCASTSD  56(SI), Z29
+	VBLENDMPD     Z28, Z29, K1, Z14
+	VSUBPD        Z14, Z1, Z28
+	VRNDSCALEPD   $0x0a, Z28, Z29
+	VCMPPD        $0x00, Z29, Z28, K2
+	VADDPD        Z12, Z29, K2, Z29
+	VMAXPD        Z0, Z29, Z29
+	VBROADCASTSD  24(SI), Z28
+	VMINPD        Z28, Z29, Z29
+	VFMADD231PD   Z29, Z3, Z13
+	VBROADCASTSD  40(SI), Z28
+	VBROADCASTSD  64(SI), Z29
+	VBLENDMPD     Z28, Z29, K1, Z15
+	VSUBPD        Z15, Z1, Z1
+	VRNDSCALEPD   $0x0a, Z1, Z28
+	VCMPPD        $0x00, Z28, Z1, K1
+	VADDPD        Z12, Z28, K1, Z28
+	VMAXPD        Z0, Z28, Z28
+	VBROADCASTSD  24(SI), Z1
+	VMINPD        Z1, Z28, Z28
+	VFMADD231PD   Z28, Z3, Z4
+	VMOVUPS       Z0, Z1
+	VCVTPD2PS     Z6, Y1
+	VCVTPD2PS     Z11, Y3
+	VINSERTF64X4  $0x01, Y3, Z1, Z1
+	VMOVUPS       Z0, Z3
+	VCVTPD2PS     Z8, Y3
+	VCVTPD2PS     Z13, Y28
+	VINSERTF64X4  $0x01, Y28, Z3, Z3
+	VMOVUPS       Z0, Z28
+	VCVTPD2PS     Z5, Y28
+	VCVTPD2PS     Z4, Y4
+	VINSERTF64X4  $0x01, Y4, Z28, Z28
+	VBROADCASTSS  152(SI), Z4
+	VMULPS        Z4, Z1, Z4
+	VBROADCASTSS  vec7149f2ca<>+0(SB), Z5
+	VMINPS        Z5, Z4, Z4
+	VBROADCASTSS  vecf149f2ca<>+0(SB), Z5
+	VMAXPS        Z5, Z4, Z4
+	VBROADCASTSS  88(SI), Z4
+	VSUBPS        Z4, Z1, Z1
+	VBROADCASTSS  92(SI), Z4
+	VMULPS        Z4, Z1, Z1
+	VBROADCASTSS  vec80000000<>+0(SB), Z4
+	VORPS         Z4, Z1, Z4
+	VBROADCASTSS  vecc2ae0000<>+0(SB), Z5
+	VCMPPS        $0x1d, Z5, Z4, K1
+	VBROADCASTSS  vecc2ae0000<>+0(SB), Z5
+	VMAXPS        Z5, Z4, Z4
+	VBROADCASTSS  vec3fb8aa3b<>+0(SB), Z5
+	VMULPS        Z5, Z4, Z5
+	VRNDSCALEPS   $0x08, Z5, Z5
+	VBROADCASTSS  vec3f318000<>+0(SB), Z29
+	VFNMADD231PS  Z29, Z5, Z4
+	VBROADCASTSS  vecb95e8083<>+0(SB), Z29
+	VFNMADD231PS  Z29, Z5, Z4
+	VBROADCASTSS  vec3ab511a9<>+0(SB), Z29
+	VMOVUPS       Z29, Z29
+	VBROADCASTSS  vec3c091d36<>+0(SB), Z30
+	VFMADD213PS   Z30, Z4, Z29
+	VBROADCASTSS  vec3d2aac7a<>+0(SB), Z30
+	VFMADD213PS   Z30, Z4, Z29
+	VBROADCASTSS  vec3e2aaa48<>+0(SB), Z30
+	VFMADD213PS   Z30, Z4, Z29
+	VBROADCASTSS  vec3efffffe<>+0(SB), Z30
+	VFMADD213PS   Z30, Z4, Z29
+	VBROADCASTSS  vec3f800000<>+0(SB), Z30
+	VFMADD213PS   Z30, Z4, Z29
+	VBROADCASTSS  vec3f800000<>+0(SB), Z30
+	VFMADD213PS   Z30, Z4, Z29
+	VSCALEFPS     Z5, Z29, Z29
+	VMOVAPS.Z     Z29, K1, Z4
+	VBROADCASTSS  120(SI), Z5
+	VBROADCASTSS  116(SI), Z29
+	VFMADD213PS   Z29, Z4, Z5
+	VBROADCASTSS  112(SI), Z29
+	VFMADD213PS   Z29, Z4, Z5
+	VBROADCASTSS  108(SI), Z29
+	VFMADD213PS   Z29, Z4, Z5
+	VBROADCASTSS  104(SI), Z29
+	VFMADD213PS   Z29, Z4, Z5
+	VBROADCASTSS  100(SI), Z29
+	VFMADD213PS   Z29, Z4, Z5
+	VMULPS        Z4, Z5, Z5
+	VBROADCASTSS  148(SI), Z29
+	VBROADCASTSS  144(SI), Z30
+	VFMADD213PS   Z30, Z4, Z29
+	VBROADCASTSS  140(SI), Z30
+	VFMADD213PS   Z30, Z4, Z29
+	VBROADCASTSS  136(SI), Z30
+	VFMADD213PS   Z30, Z4, Z29
+	VBROADCASTSS  132(SI), Z30
+	VFMADD213PS   Z30, Z4, Z29
+	VBROADCASTSS  128(SI), Z30
+	VFMADD213PS   Z30, Z4, Z29
+	VBROADCASTSS  124(SI), Z30
+	VFMADD213PS   Z30, Z4, Z29
+	VDIVPS        Z29, Z5, Z5
+	VBROADCASTSS  vec3f800000<>+0(SB), Z4
+	VSUBPS        Z5, Z4, Z4
+	VCMPPS        $0x1e, Z0, Z1, K1
+	VBLENDMPS     Z4, Z5, K1, Z16
+	VBROADCASTSS  96(SI), Z1
+	VMULPS        Z1, Z16, Z16
+	VCMPPS        $0x11, Z28, Z3, K1
+	VMOVAPS.Z     Z16, K1, Z1
+	VBROADCASTSS  vec80000000<>+0(SB), Z3
+	VXORPS        Z3, Z1, Z1
+	VMULPS        Z2, Z1, Z1
+	VMOVUPS       Z1, (AX)
+	ADDQ          $0x00000040, AX
+	ADDQ          $0x00000040, CX
+	ADDQ          $0x00000040, DX
+	SUBQ          $0x00000010, BX
+	JMP           loop1
+
+end1:
+	TESTQ         BX, BX
+	JZ            done
+	MOVQ          $-1, DI
+	BZHIQ         BX, DI, DI
+	KMOVW         DI, K1
+	VMOVUPS.Z     (CX), K1, Z1
+	VMOVUPS.Z     (DX), K1, Z2
+	VCVTPS2PD     Y1, Z3
+	VCVTPS2PD     Y2, Z4
+	VCMPPD        $0x1e, Z0, Z4, K2
+	VBROADCASTSD  (SI), Z5
+	VSUBPD        Z5, Z3, Z3
+	VBROADCASTSD  8(SI), Z5
+	VDIVPD        Z5, Z3, Z3
+	VBROADCASTSD  80(SI), Z5
+	VBLENDMPD     Z0, Z5, K2, Z17
+	VFMADD231PD   Z3, Z4, Z17
+	VBROADCASTSD  16(SI), Z5
+	VMULPD        Z5, Z3, Z3
+	VBROADCASTSD  48(SI), Z5
+	VBROADCASTSD  72(SI), Z6
+	VBLENDMPD     Z5, Z6, K2, Z18
+	VBROADCASTSD  24(SI), Z5
+	VBLENDMPD     Z0, Z5, K2, Z19
+	VMOVAPD       Z19, Z5
+	VBROADCASTSD  32(SI), Z6
+	VBROADCASTSD  56(SI), Z7
+	VBLENDMPD     Z6, Z7, K2, Z20
+	VSUBPD        Z20, Z3, Z6
+	VRNDSCALEPD   $0x0a, Z6, Z7
+	VCMPPD        $0x00, Z7, Z6, K3
+	VADDPD        Z18, Z7, K3, Z7
+	VMAXPD        Z0, Z7, Z7
+	VBROADCASTSD  24(SI), Z6
+	VMINPD        Z6, Z7, Z7
+	VFMADD231PD   Z7, Z4, Z19
+	VBROADCASTSD  40(SI), Z6
+	VBROADCASTSD  64(SI), Z7
+	VBLENDMPD     Z6, Z7, K2, Z21
+	VSUBPD        Z21, Z3, Z3
+	VRNDSCALEPD   $0x0a, Z3, Z6
+	VCMPPD        $0x00, Z6, Z3, K2
+	VADDPD        Z18, Z6, K2, Z6
+	VMAXPD        Z0, Z6, Z6
+	VBROADCASTSD  24(SI), Z3
+	VMINPD        Z3, Z6, Z6
+	VFMADD231PD   Z6, Z4, Z5
+	VEXTRACTF64X4 $0x01, Z1, Y1
+	VCVTPS2PD     Y1, Z1
+	VEXTRACTF64X4 $0x01, Z2, Y3
+	VCVTPS2PD     Y3, Z3
+	VCMPPD        $0x1e, Z0, Z3, K2
+	VBROADCASTSD  (SI), Z4
+	VSUBPD        Z4, Z1, Z1
+	VBROADCASTSD  8(SI), Z4
+	VDIVPD        Z4, Z1, Z1
+	VBROADCASTSD  80(SI), Z4
+	VBLENDMPD     Z0, Z4, K2, Z22
+	VFMADD231PD   Z1, Z3, Z22
+	VBROADCASTSD  16(SI), Z4
+	VMULPD        Z4, Z1, Z1
+	VBROADCASTSD  48(SI), Z4
+	VBROADCASTSD  72(SI), Z6
+	VBLENDMPD     Z4, Z6, K2, Z23
+	VBROADCASTSD  24(SI), Z4
+	VBLENDMPD     Z0, Z4, K2, Z24
+	VMOVAPD       Z24, Z4
+	VBROADCASTSD  32(SI), Z6
+	VBROADCASTSD  56(SI), Z7
+	VBLENDMPD     Z6, Z7, K2, Z25
+	VSUBPD        Z25, Z1, Z6
+	VRNDSCALEPD   $0x0a, Z6, Z7
+	VCMPPD        $0x00, Z7, Z6, K3
+	VADDPD        Z23, Z7, K3, Z7
+	VMAXPD        Z0, Z7, Z7
+	VBROADCASTSD  24(SI), Z6
+	VMINPD        Z6, Z7, Z7
+	VFMADD231PD   Z7, Z3, Z24
+	VBROADCASTSD  40(SI), Z6
+	VBROADCASTSD  64(SI), Z7
+	VBLENDMPD     Z6, Z7, K2, Z26
+	VSUBPD        Z26, Z1, Z1
+	VRNDSCALEPD   $0x0a, Z1, Z6
+	VCMPPD        $0x00, Z6, Z1, K2
+	VADDPD        Z23, Z6, K2, Z6
+	VMAXPD        Z0, Z6, Z6
+	VBROADCASTSD  24(SI), Z1
+	VMINPD        Z1, Z6, Z6
+	VFMADD231PD   Z6, Z3, Z4
+	VMOVUPS       Z0, Z1
+	VCVTPD2PS     Z17, Y1
+	VCVTPD2PS     Z22, Y3
+	VINSERTF64X4  $0x01, Y3, Z1, Z1
+	VMOVUPS       Z0, Z3
+	VCVTPD2PS     Z19, Y3
+	VCVTPD2PS     Z24, Y6
+	VINSERTF64X4  $0x01, Y6, Z3, Z3
+	VMOVUPS       Z0, Z6
+	VCVTPD2PS     Z5, Y6
+	VCVTPD2PS     Z4, Y4
+	VINSERTF64X4  $0x01, Y4, Z6, Z6
+	VBROADCASTSS  152(SI), Z4
+	VMULPS        Z4, Z1, Z4
+	VBROADCASTSS  vec7149f2ca<>+0(SB), Z5
+	VMINPS        Z5, Z4, Z4
+	VBROADCASTSS  vecf149f2ca<>+0(SB), Z5
+	VMAXPS        Z5, Z4, Z4
+	VBROADCASTSS  88(SI), Z4
+	VSUBPS        Z4, Z1, Z1
+	VBROADCASTSS  92(SI), Z4
+	VMULPS        Z4, Z1, Z1
+	VBROADCASTSS  vec80000000<>+0(SB), Z4
+	VORPS         Z4, Z1, Z4
+	VBROADCASTSS  vecc2ae0000<>+0(SB), Z5
+	VCMPPS        $0x1d, Z5, Z4, K2
+	VBROADCASTSS  vecc2ae0000<>+0(SB), Z5
+	VMAXPS        Z5, Z4, Z4
+	VBROADCASTSS  vec3fb8aa3b<>+0(SB), Z5
+	VMULPS        Z5, Z4, Z5
+	VRNDSCALEPS   $0x08, Z5, Z5
+	VBROADCASTSS  vec3f318000<>+0(SB), Z7
+	VFNMADD231PS  Z7, Z5, Z4
+	VBROADCASTSS  vecb95e8083<>+0(SB), Z7
+	VFNMADD231PS  Z7, Z5, Z4
+	VBROADCASTSS  vec3ab511a9<>+0(SB), Z7
+	VMOVUPS       Z7, Z7
+	VBROADCASTSS  vec3c091d36<>+0(SB), Z8
+	VFMADD213PS   Z8, Z4, Z7
+	VBROADCASTSS  vec3d2aac7a<>+0(SB), Z8
+	VFMADD213PS   Z8, Z4, Z7
+	VBROADCASTSS  vec3e2aaa48<>+0(SB), Z8
+	VFMADD213PS   Z8, Z4, Z7
+	VBROADCASTSS  vec3efffffe<>+0(SB), Z8
+	VFMADD213PS   Z8, Z4, Z7
+	VBROADCASTSS  vec3f800000<>+0(SB), Z8
+	VFMADD213PS   Z8, Z4, Z7
+	VBROADCASTSS  vec3f800000<>+0(SB), Z8
+	VFMADD213PS   Z8, Z4, Z7
+	VSCALEFPS     Z5, Z7, Z7
+	VMOVAPS.Z     Z7, K2, Z4
+	VBROADCASTSS  120(SI), Z5
+	VBROADCASTSS  116(SI), Z7
+	VFMADD213PS   Z7, Z4, Z5
+	VBROADCASTSS  112(SI), Z7
+	VFMADD213PS   Z7, Z4, Z5
+	VBROADCASTSS  108(SI), Z7
+	VFMADD213PS   Z7, Z4, Z5
+	VBROADCASTSS  104(SI), Z7
+	VFMADD213PS   Z7, Z4, Z5
+	VBROADCASTSS  100(SI), Z7
+	VFMADD213PS   Z7, Z4, Z5
+	VMULPS        Z4, Z5, Z5
+	VBROADCASTSS  148(SI), Z7
+	VBROADCASTSS  144(SI), Z8
+	VFMADD213PS   Z8, Z4, Z7
+	VBROADCASTSS  140(SI), Z8
+	VFMADD213PS   Z8, Z4, Z7
+	VBROADCASTSS  136(SI), Z8
+	VFMADD213PS   Z8, Z4, Z7
+	VBROADCASTSS  132(SI), Z8
+	VFMADD213PS   Z8, Z4, Z7
+	VBROADCASTSS  128(SI), Z8
+	VFMADD213PS   Z8, Z4, Z7
+	VBROADCASTSS  124(SI), Z8
+	VFMADD213PS   Z8, Z4, Z7
+	VDIVPS        Z7, Z5, Z5
+	VBROADCASTSS  vec3f800000<>+0(SB), Z4
+	VSUBPS        Z5, Z4, Z4
+	VCMPPS        $0x1e, Z0, Z1, K2
+	VBLENDMPS     Z4, Z5, K2, Z27
+	VBROADCASTSS  96(SI), Z0
+	VMULPS        Z0, Z27, Z27
+	VCMPPS        $0x11, Z6, Z3, K2
+	VMOVAPS.Z     Z27, K2, Z0
+	VBROADCASTSS  vec80000000<>+0(SB), Z1
+	VXORPS        Z1, Z0, Z0
+	VMULPS        Z2, Z0, Z0
+	VMOVUPS       Z0, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA vecc2ae0000<>+0(SB)/4, $0xc2ae0000
+DATA vecc2ae0000<>+4(SB)/4, $0xc2ae0000
+DATA vecc2ae0000<>+8(SB)/4, $0xc2ae0000
+DATA vecc2ae0000<>+12(SB)/4, $0xc2ae0000
+DATA vecc2ae0000<>+16(SB)/4, $0xc2ae0000
+DATA vecc2ae0000<>+20(SB)/4, $0xc2ae0000
+DATA vecc2ae0000<>+24(SB)/4, $0xc2ae0000
+DATA vecc2ae0000<>+28(SB)/4, $0xc2ae0000
+GLOBL vecc2ae0000<>(SB), RODATA|NOPTR, $32
+
+// func meanLogisticAVX2(dst *float32, x *float32, y *float32, n int, c *float32)
+// Requires: AVX, AVX2, FMA3, SSE2
+TEXT ·meanLogisticAVX2(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VXORPS Y0, Y0, Y0
+
+loop1:
+	CMPQ         BX, $0x00000008
+	JL           end1
+	VMOVUPS      (CX), Y1
+	VMOVUPS      (DX), Y2
+	VCVTPS2PD    X1, Y3
+	VCVTPS2PD    X2, Y4
+	VCMPPD       $0x1e, Y0, Y4, Y5
+	VBROADCASTSD (SI), Y6
+	VSUBPD       Y6, Y3, Y3
+	VBROADCASTSD 8(SI), Y6
+	VDIVPD       Y6, Y3, Y3
+	VBROADCASTSD 80(SI), Y6
+	VBLENDVPD    Y5, Y0, Y6, Y6
+	VFMADD231PD  Y3, Y4, Y6
+	VBROADCASTSD 16(SI), Y7
+	VMULPD       Y7, Y3, Y3
+	VBROADCASTSD 48(SI), Y7
+	VBROADCASTSD 72(SI), Y8
+	VBLENDVPD    Y5, Y7, Y8, Y7
+	VBROADCASTSD 24(SI), Y8
+	VBLENDVPD    Y5, Y0, Y8, Y8
+	VMOVAPD      Y8, Y9
+	VBROADCASTSD 32(SI), Y10
+	VBROADCASTSD 56(SI), Y11
+	VBLENDVPD    Y5, Y10, Y11, Y10
+	VSUBPD       Y10, Y3, Y10
+	VROUNDPD     $0x0a, Y10, Y11
+	VCMPPD       $0x00, Y11, Y10, Y10
+	VANDPD       Y10, Y7, Y10
+	VADDPD       Y10, Y11, Y11
+	VMAXPD       Y0, Y11, Y11
+	VBROADCASTSD 24(SI), Y10
+	VMINPD       Y10, Y11, Y11
+	VFMADD231PD  Y11, Y4, Y8
+	VBROADCASTSD 40(SI), Y10
+	VBROADCASTSD 64(SI), Y11
+	VBLENDVPD    Y5, Y10, Y11, Y5
+	VSUBPD       Y5, Y3, Y3
+	VROUNDPD     $0x0a, Y3, Y5
+	VCMPPD       $0x00, Y5, Y3, Y3
+	VANDPD       Y3, Y7, Y3
+	VADDPD       Y3, Y5, Y5
+	VMAXPD       Y0, Y5, Y5
+	VBROADCASTSD 24(SI), Y3
+	VMINPD       Y3, Y5, Y5
+	VFMADD231PD  Y5, Y4, Y9
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VEXTRACTF128 $0x01, Y2, X3
+	VCVTPS2PD    X3, Y3
+	VCMPPD       $0x1e, Y0, Y3, Y4
+	VBROADCASTSD (SI), Y5
+	VSUBPD       Y5, Y1, Y1
+	VBROADCASTSD 8(SI), Y5
+	VDIVPD       Y5, Y1, Y1
+	VBROADCASTSD 80(SI), Y5
+	VBLENDVPD    Y4, Y0, Y5, Y5
+	VFMADD231PD  Y1, Y3, Y5
+	VBROADCASTSD 16(SI), Y7
+	VMULPD       Y7, Y1, Y1
+	VBROADCASTSD 48(SI), Y7
+	VBROADCASTSD 72(SI), Y10
+	VBLENDVPD    Y4, Y7, Y10, Y7
+	VBROADCASTSD 24(SI), Y10
+	VBLENDVPD    Y4, Y0, Y10, Y10
+	VMOVAPD      Y10, Y11
+	VBROADCASTSD 32(SI), Y12
+	VBROADCASTSD 56(SI), Y13
+	VBLENDVPD    Y4, Y12, Y13, Y12
+	VSUBPD       Y12, Y1, Y12
+	VROUNDPD     $0x0a, Y12, Y13
+	VCMPPD       $0x00, Y13, Y12, Y12
+	VANDPD       Y12, Y7, Y12
+	VADDPD       Y12, Y13, Y13
+	VMAXPD       Y0, Y13, Y13
+	VBROADCASTSD 24(SI), Y12
+	VMINPD       Y12, Y13, Y13
+	VFMADD231PD  Y13, Y3, Y10
+	VBROADCASTSD 40(SI), Y12
+	VBROADCASTSD 64(SI), Y13
+	VBLENDVPD    Y4, Y12, Y13, Y4
+	VSUBPD       Y4, Y1, Y1
+	VROUNDPD     $0x0a, Y1, Y4
+	VCMPPD       $0x00, Y4, Y1, Y1
+	VANDPD       Y1, Y7, Y1
+	VADDPD       Y1, Y4, Y4
+	VMAXPD       Y0, Y4, Y4
+	VBROADCASTSD 24(SI), Y1
+	VMINPD       Y1, Y4, Y4
+	VFMADD231PD  Y4, Y3, Y11
+	VMOVUPS      Y0, Y1
+	VCVTPD2PSY   Y6, X1
+	VCVTPD2PSY   Y5, X3
+	VINSERTF128  $0x01, X3, Y1, Y1
+	VMOVUPS      Y0, Y3
+	VCVTPD2PSY   Y8, X3
+	VCVTPD2PSY   Y10, X4
+	VINSERTF128  $0x01, X4, Y3, Y3
+	VMOVUPS      Y0, Y4
+	VCVTPD2PSY   Y9, X4
+	VCVTPD2PSY   Y11, X5
+	VINSERTF128  $0x01, X5, Y4, Y4
+	VBROADCASTSS 152(SI), Y5
+	VMULPS       Y5, Y1, Y5
+	VMINPS       vec7149f2ca<>+0(SB), Y5, Y5
+	VMAXPS       vecf149f2ca<>+0(SB), Y5, Y5
+	VBROADCASTSS 88(SI), Y5
+	VSUBPS       Y5, Y1, Y1
+	VBROADCASTSS 92(SI), Y5
+	VMULPS       Y5, Y1, Y1
+	VORPS        vec80000000<>+0(SB), Y1, Y5
+	VBROADCASTSS vecc2ae0000<>+0(SB), Y6
+	VCMPPS       $0x1d, Y6, Y5, Y6
+	VMAXPS       vecc2ae0000<>+0(SB), Y5, Y5
+	VMULPS       vec3fb8aa3b<>+0(SB), Y5, Y7
+	VROUNDPS     $0x08, Y7, Y7
+	VFNMADD231PS vec3f318000<>+0(SB), Y7, Y5
+	VFNMADD231PS vecb95e8083<>+0(SB), Y7, Y5
+	VMOVUPS      vec3ab511a9<>+0(SB), Y8
+	VFMADD213PS  vec3c091d36<>+0(SB), Y5, Y8
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y5, Y8
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y5, Y8
+	VFMADD213PS  vec3efffffe<>+0(SB), Y5, Y8
+	VFMADD213PS  vec3f800000<>+0(SB), Y5, Y8
+	VFMADD213PS  vec3f800000<>+0(SB), Y5, Y8
+	VCVTPS2DQ    Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y8, Y8
+	VANDPS       Y8, Y6, Y5
+	VBROADCASTSS 120(SI), Y6
+	VBROADCASTSS 116(SI), Y7
+	VFMADD213PS  Y7, Y5, Y6
+	VBROADCASTSS 112(SI), Y7
+	VFMADD213PS  Y7, Y5, Y6
+	VBROADCASTSS 108(SI), Y7
+	VFMADD213PS  Y7, Y5, Y6
+	VBROADCASTSS 104(SI), Y7
+	VFMADD213PS  Y7, Y5, Y6
+	VBROADCASTSS 100(SI), Y7
+	VFMADD213PS  Y7, Y5, Y6
+	VMULPS       Y5, Y6, Y6
+	VBROADCASTSS 148(SI), Y7
+	VBROADCASTSS 144(SI), Y8
+	VFMADD213PS  Y8, Y5, Y7
+	VBROADCASTSS 140(SI), Y8
+	VFMADD213PS  Y8, Y5, Y7
+	VBROADCASTSS 136(SI), Y8
+	VFMADD213PS  Y8, Y5, Y7
+	VBROADCASTSS 132(SI), Y8
+	VFMADD213PS  Y8, Y5, Y7
+	VBROADCASTSS 128(SI), Y8
+	VFMADD213PS  Y8, Y5, Y7
+	VBROADCASTSS 124(SI), Y8
+	VFMADD213PS  Y8, Y5, Y7
+	VDIVPS       Y7, Y6, Y6
+	VBROADCASTSS vec3f800000<>+0(SB), Y5
+	VSUBPS       Y6, Y5, Y5
+	VCMPPS       $0x1e, Y0, Y1, Y1
+	VBLENDVPS    Y1, Y5, Y6, Y1
+	VBROADCASTSS 96(SI), Y5
+	VMULPS       Y5, Y1, Y1
+	VCMPPS       $0x11, Y4, Y3, Y3
+	VANDPS       Y1, Y3, Y1
+	VXORPS       vec80000000<>+0(SB), Y1, Y1
+	VMULPS       Y2, Y1, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x00000008, BX
+	JMP          loop1
+
+end1:
+	TESTQ        BX, BX
+	JZ           done
+	MOVQ         BX, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     iota<>+0(SB), Y1, Y1
+	VMASKMOVPS   (CX), Y1, Y2
+	VMASKMOVPS   (DX), Y1, Y3
+	VCVTPS2PD    X2, Y4
+	VCVTPS2PD    X3, Y5
+	VCMPPD       $0x1e, Y0, Y5, Y6
+	VBROADCASTSD (SI), Y7
+	VSUBPD       Y7, Y4, Y4
+	VBROADCASTSD 8(SI), Y7
+	VDIVPD       Y7, Y4, Y4
+	VBROADCASTSD 80(SI), Y7
+	VBLENDVPD    Y6, Y0, Y7, Y7
+	VFMADD231PD  Y4, Y5, Y7
+	VBROADCASTSD 16(SI), Y8
+	VMULPD       Y8, Y4, Y4
+	VBROADCASTSD 48(SI), Y8
+	VBROADCASTSD 72(SI), Y9
+	VBLENDVPD    Y6, Y8, Y9, Y8
+	VBROADCASTSD 24(SI), Y9
+	VBLENDVPD    Y6, Y0, Y9, Y9
+	VMOVAPD      Y9, Y10
+	VBROADCASTSD 32(SI), Y11
+	VBROADCASTSD 56(SI), Y12
+	VBLENDVPD    Y6, Y11, Y12, Y11
+	VSUBPD       Y11, Y4, Y11
+	VROUNDPD     $0x0a, Y11, Y12
+	VCMPPD       $0x00, Y12, Y11, Y11
+	VANDPD       Y11, Y8, Y11
+	VADDPD       Y11, Y12, Y12
+	VMAXPD       Y0, Y12, Y12
+	VBROADCASTSD 24(SI), Y11
+	VMINPD       Y11, Y12, Y12
+	VFMADD231PD  Y12, Y5, Y9
+	VBROADCASTSD 40(SI), Y11
+	VBROADCASTSD 64(SI), Y12
+	VBLENDVPD    Y6, Y11, Y12, Y6
+	VSUBPD       Y6, Y4, Y4
+	VROUNDPD     $0x0a, Y4, Y6
+	VCMPPD       $0x00, Y6, Y4, Y4
+	VANDPD       Y4, Y8, Y4
+	VADDPD       Y4, Y6, Y6
+	VMAXPD       Y0, Y6, Y6
+	VBROADCASTSD 24(SI), Y4
+	VMINPD       Y4, Y6, Y6
+	VFMADD231PD  Y6, Y5, Y10
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VEXTRACTF128 $0x01, Y3, X4
+	VCVTPS2PD    X4, Y4
+	VCMPPD       $0x1e, Y0, Y4, Y5
+	VBROADCASTSD (SI), Y6
+	VSUBPD       Y6, Y2, Y2
+	VBROADCASTSD 8(SI), Y6
+	VDIVPD       Y6, Y2, Y2
+	VBROADCASTSD 80(SI), Y6
+	VBLENDVPD    Y5, Y0, Y6, Y6
+	VFMADD231PD  Y2, Y4, Y6
+	VBROADCASTSD 16(SI), Y8
+	VMULPD       Y8, Y2, Y2
+	VBROADCASTSD 48(SI), Y8
+	VBROADCASTSD 72(SI), Y11
+	VBLENDVPD    Y5, Y8, Y11, Y8
+	VBROADCASTSD 24(SI), Y11
+	VBLENDVPD    Y5, Y0, Y11, Y11
+	VMOVAPD      Y11, Y12
+	VBROADCASTSD 32(SI), Y13
+	VBROADCASTSD 56(SI), Y14
+	VBLENDVPD    Y5, Y13, Y14, Y13
+	VSUBPD       Y13, Y2, Y13
+	VROUNDPD     $0x0a, Y13, Y14
+	VCMPPD       $0x00, Y14, Y13, Y13
+	VANDPD       Y13, Y8, Y13
+	VADDPD       Y13, Y14, Y14
+	VMAXPD       Y0, Y14, Y14
+	VBROADCASTSD 24(SI), Y13
+	VMINPD       Y13, Y14, Y14
+	VFMADD231PD  Y14, Y4, Y11
+	VBROADCASTSD 40(SI), Y13
+	VBROADCASTSD 64(SI), Y14
+	VBLENDVPD    Y5, Y13, Y14, Y5
+	VSUBPD       Y5, Y2, Y2
+	VROUNDPD     $0x0a, Y2, Y5
+	VCMPPD       $0x00, Y5, Y2, Y2
+	VANDPD       Y2, Y8, Y2
+	VADDPD       Y2, Y5, Y5
+	VMAXPD       Y0, Y5, Y5
+	VBROADCASTSD 24(SI), Y2
+	VMINPD       Y2, Y5, Y5
+	VFMADD231PD  Y5, Y4, Y12
+	VMOVUPS      Y0, Y2
+	VCVTPD2PSY   Y7, X2
+	VCVTPD2PSY   Y6, X4
+	VINSERTF128  $0x01, X4, Y2, Y2
+	VMOVUPS      Y0, Y4
+	VCVTPD2PSY   Y9, X4
+	VCVTPD2PSY   Y11, X5
+	VINSERTF128  $0x01, X5, Y4, Y4
+	VMOVUPS      Y0, Y5
+	VCVTPD2PSY   Y10, X5
+	VCVTPD2PSY   Y12, X6
+	VINSERTF128  $0x01, X6, Y5, Y5
+	VBROADCASTSS 152(SI), Y6
+	VMULPS       Y6, Y2, Y6
+	VMINPS       vec7149f2ca<>+0(SB), Y6, Y6
+	VMAXPS       vecf149f2ca<>+0(SB), Y6, Y6
+	VBROADCASTSS 88(SI), Y6
+	VSUBPS       Y6, Y2, Y2
+	VBROADCASTSS 92(SI), Y6
+	VMULPS       Y6, Y2, Y2
+	VORPS        vec80000000<>+0(SB), Y2, Y6
+	VBROADCASTSS vecc2ae0000<>+0(SB), Y7
+	VCMPPS       $0x1d, Y7, Y6, Y7
+	VMAXPS       vecc2ae0000<>+0(SB), Y6, Y6
+	VMULPS       vec3fb8aa3b<>+0(SB), Y6, Y8
+	VROUNDPS     $0x08, Y8, Y8
+	VFNMADD231PS vec3f318000<>+0(SB), Y8, Y6
+	VFNMADD231PS vecb95e8083<>+0(SB), Y8, Y6
+	VMOVUPS      vec3ab511a9<>+0(SB), Y9
+	VFMADD213PS  vec3c091d36<>+0(SB), Y6, Y9
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y6, Y9
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y6, Y9
+	VFMADD213PS  vec3efffffe<>+0(SB), Y6, Y9
+	VFMADD213PS  vec3f800000<>+0(SB), Y6, Y9
+	VFMADD213PS  vec3f800000<>+0(SB), Y6, Y9
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y9
+	VANDPS       Y9, Y7, Y6
+	VBROADCASTSS 120(SI), Y7
+	VBROADCASTSS 116(SI), Y8
+	VFMADD213PS  Y8, Y6, Y7
+	VBROADCASTSS 112(SI), Y8
+	VFMADD213PS  Y8, Y6, Y7
+	VBROADCASTSS 108(SI), Y8
+	VFMADD213PS  Y8, Y6, Y7
+	VBROADCASTSS 104(SI), Y8
+	VFMADD213PS  Y8, Y6, Y7
+	VBROADCASTSS 100(SI), Y8
+	VFMADD213PS  Y8, Y6, Y7
+	VMULPS       Y6, Y7, Y7
+	VBROADCASTSS 148(SI), Y8
+	VBROADCASTSS 144(SI), Y9
+	VFMADD213PS  Y9, Y6, Y8
+	VBROADCASTSS 140(SI), Y9
+	VFMADD213PS  Y9, Y6, Y8
+	VBROADCASTSS 136(SI), Y9
+	VFMADD213PS  Y9, Y6, Y8
+	VBROADCASTSS 132(SI), Y9
+	VFMADD213PS  Y9, Y6, Y8
+	VBROADCASTSS 128(SI), Y9
+	VFMADD213PS  Y9, Y6, Y8
+	VBROADCASTSS 124(SI), Y9
+	VFMADD213PS  Y9, Y6, Y8
+	VDIVPS       Y8, Y7, Y7
+	VBROADCASTSS vec3f800000<>+0(SB), Y6
+	VSUBPS       Y7, Y6, Y6
+	VCMPPS       $0x1e, Y0, Y2, Y0
+	VBLENDVPS    Y0, Y6, Y7, Y0
+	VBROADCASTSS 96(SI), Y2
+	VMULPS       Y2, Y0, Y0
+	VCMPPS       $0x11, Y5, Y4, Y2
+	VANDPS       Y0, Y2, Y0
+	VXORPS       vec80000000<>+0(SB), Y0, Y0
+	VMULPS       Y3, Y0, Y0
+	VMASKMOVPS   Y0, Y1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func meanTruncLogisticAVX512(dst *float32, x *float32, y *float32, n int, c *float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·meanTruncLogisticAVX512(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VPXORD Z0, Z0, Z0
+
+loop1:
+	CMPQ          BX, $0x00000010
+	JL            end1
+	VMOVUPS       (CX), Z1
+	VMOVUPS       (DX), Z2
+	VCVTPS2PD     Y1, Z3
+	VCVTPS2PD     Y2, Z4
+	VCMPPD        $0x1e, Z0, Z4, K1
+	VBROADCASTSD  (SI), Z5
+	VSUBPD        Z5, Z3, Z3
+	VBROADCASTSD  8(SI), Z5
+	VDIVPD        Z5, Z3, Z3
+	VBROADCASTSD  80(SI), Z5
+	VBLENDMPD     Z0, Z5, K1, Z6
+	VFMADD231PD   Z3, Z4, Z6
+	VBROADCASTSD  16(SI), Z5
+	VMULPD        Z5, Z3, Z3
+	VBROADCASTSD  48(SI), Z5
+	VBROADCASTSD  72(SI), Z26
+	VBLENDMPD     Z5, Z26, K1, Z7
+	VBROADCASTSD  24(SI), Z5
+	VBLENDMPD     Z0, Z5, K1, Z8
+	VMOVAPD       Z8, Z5
+	VBROADCASTSD  32(SI), Z26
+	VBROADCASTSD  56(SI), Z27
+	VBLENDMPD     Z26, Z27, K1, Z9
+	VSUBPD        Z9, Z3, Z26
+	VRNDSCALEPD   $0x0a, Z26, Z27
+	VCMPPD        $0x00, Z27, Z26, K2
+	VADDPD        Z7, Z27, K2, Z27
+	VMAXPD        Z0, Z27, Z27
+	VBROADCASTSD  24(SI), Z26
+	VMINPD        Z26, Z27, Z27
+	VFMADD231PD   Z27, Z4, Z8
+	VBROADCASTSD  40(SI), Z26
+	VBROADCASTSD  64(SI), Z27
+	VBLENDMPD     Z26, Z27, K1, Z10
+	VSUBPD        Z10, Z3, Z3
+	VRNDSCALEPD   $0x0a, Z3, Z26
+	VCMPPD        $0x00, Z26, Z3, K1
+	VADDPD        Z7, Z26, K1, Z26
+	VMAXPD        Z0, Z26, Z26
+	VBROADCASTSD  24(SI), Z3
+	VMINPD        Z3, Z26, Z26
+	VFMADD231PD   Z26, Z4, Z5
+	VEXTRACTF64X4 $0x01, Z1, Y1
+	VCVTPS2PD     Y1, Z1
+	VEXTRACTF64X4 $0x01, Z2, Y3
+	VCVTPS2PD     Y3, Z3
+	VCMPPD        $0x1e, Z0, Z3, K1
+	VBROADCASTSD  (SI), Z4
+	VSUBPD        Z4, Z1, Z1
+	VBROADCASTSD  8(SI), Z4
+	VDIVPD        Z4, Z1, Z1
+	VBROADCASTSD  80(SI), Z4
+	VBLENDMPD     Z0, Z4, K1, Z11
+	VFMADD231PD   Z1, Z3, Z11
+	VBROADCASTSD  16(SI), Z4
+	VMULPD        Z4, Z1, Z1
+	VBROADCASTSD  48(SI), Z4
+	VBROADCASTSD  72(SI), Z26
+	VBLENDMPD     Z4, Z26, K1, Z12
+	VBROADCASTSD  24(SI), Z4
+	VBLENDMPD     Z0, Z4, K1, Z13
+	VMOVAPD       Z13, Z4
+	VBROADCASTSD  32(SI), Z26
+	VBROADCASTSD  56(SI), Z27
+	VBLENDMPD     Z26, Z27, K1, Z14
+	VSUBPD        Z14, Z1, Z26
+	VRNDSCALEPD   $0x0a, Z26, Z27
+	VCMPPD        $0x00, Z27, Z26, K2
+	VADDPD        Z12, Z27, K2, Z27
+	VMAXPD        Z0, Z27, Z27
+	VBROADCASTSD  24(SI), Z26
+	VMINPD        Z26, Z27, Z27
+	VFMADD231PD   Z27, Z3, Z13
+	VBROADCASTSD  40(SI), Z26
+	VBROADCASTSD  64(SI), Z27
+	VBLENDMPD     Z26, Z27, K1, Z15
+	VSUBPD        Z15, Z1, Z1
+	VRNDSCALEPD   $0x0a, Z1, Z26
+	VCMPPD        $0x00, Z26, Z1, K1
+	VADDPD        Z12, Z26, K1, Z26
+	VMAXPD        Z0, Z26, Z26
+	VBROADCASTSD  24(SI), Z1
+	VMINPD        Z1, Z26, Z26
+	VFMADD231PD   Z26, Z3, Z4
+	VMOVUPS       Z0, Z1
+	VCVTPD2PS     Z6, Y1
+	VCVTPD2PS     Z11, Y3
+	VINSERTF64X4  $0x01, Y3, Z1, Z1
+	VMOVUPS       Z0, Z3
+	VCVTPD2PS     Z8, Y3
+	VCVTPD2PS     Z13, Y26
+	VINSERTF64X4  $0x01, Y26, Z3, Z3
+	VMOVUPS       Z0, Z26
+	VCVTPD2PS     Z5, Y26
+	VCVTPD2PS     Z4, Y4
+	VINSERTF64X4  $0x01, Y4, Z26, Z26
+	VBROADCASTSS  152(SI), Z4
+	VMULPS        Z4, Z1, Z1
+	VBROADCASTSS  vec7149f2ca<>+0(SB), Z4
+	VMINPS        Z4, Z1, Z1
+	VBROADCASTSS  vecf149f2ca<>+0(SB), Z4
+	VMAXPS        Z4, Z1, Z1
+	VBROADCASTSS  vec3f000000<>+0(SB), Z4
+	VADDPS        Z4, Z1, Z1
+	VSUBPS        Z26, Z1, Z4
+	VBROADCASTSS  88(SI), Z5
+	VMULPS        Z5, Z1, Z1
+	VBROADCASTSS  vec80000000<>+0(SB), Z5
+	VORPS         Z5, Z1, Z5
+	VBROADCASTSS  vecc2ae0000<>+0(SB), Z27
+	VCMPPS        $0x1d, Z27, Z5, K1
+	VBROADCASTSS  vecc2ae0000<>+0(SB), Z27
+	VMAXPS        Z27, Z5, Z5
+	VBROADCASTSS  vec3fb8aa3b<>+0(SB), Z27
+	VMULPS        Z27, Z5, Z27
+	VRNDSCALEPS   $0x08, Z27, Z27
+	VBROADCASTSS  vec3f318000<>+0(SB), Z28
+	VFNMADD231PS  Z28, Z27, Z5
+	VBROADCASTSS  vecb95e8083<>+0(SB), Z28
+	VFNMADD231PS  Z28, Z27, Z5
+	VBROADCASTSS  vec3ab511a9<>+0(SB), Z28
+	VMOVUPS       Z28, Z28
+	VBROADCASTSS  vec3c091d36<>+0(SB), Z29
+	VFMADD213PS   Z29, Z5, Z28
+	VBROADCASTSS  vec3d2aac7a<>+0(SB), Z29
+	VFMADD213PS   Z29, Z5, Z28
+	VBROADCASTSS  vec3e2aaa48<>+0(SB), Z29
+	VFMADD213PS   Z29, Z5, Z28
+	VBROADCASTSS  vec3efffffe<>+0(SB), Z29
+	VFMADD213PS   Z29, Z5, Z28
+	VBROADCASTSS  vec3f800000<>+0(SB), Z29
+	VFMADD213PS   Z29, Z5, Z28
+	VBROADCASTSS  vec3f800000<>+0(SB), Z29
+	VFMADD213PS   Z29, Z5, Z28
+	VSCALEFPS     Z27, Z28, Z28
+	VMOVAPS.Z     Z28, K1, Z5
+	VBROADCASTSS  vec3f800000<>+0(SB), Z27
+	VADDPS        Z27, Z5, Z27
+	VMULPS        Z27, Z27, Z27
+	VBROADCASTSS  vec40000000<>+0(SB), Z28
+	VADDPS        Z28, Z5, Z28
+	VMULPS        Z27, Z28, Z29
+	VDIVPS        Z29, Z5, Z29
+	VMULPS        Z29, Z27, Z27
+	VMULPS        Z29, Z28, Z28
+	VMULPS        Z27, Z27, Z5
+	VBROADCASTSS  vec3ea69570<>+0(SB), Z29
+	VBROADCASTSS  vec3dfded25<>+0(SB), Z30
+	VFMADD213PS   Z30, Z5, Z29
+	VBROADCASTSS  vec3e6c166e<>+0(SB), Z30
+	VFMADD213PS   Z30, Z5, Z29
+	VBROADCASTSS  vec3e920437<>+0(SB), Z30
+	VFMADD213PS   Z30, Z5, Z29
+	VBROADCASTSS  vec3eccce5d<>+0(SB), Z30
+	VFMADD213PS   Z30, Z5, Z29
+	VBROADCASTSS  vec3f2aaaaa<>+0(SB), Z30
+	VFMADD213PS   Z30, Z5, Z29
+	VMULPS        Z5, Z29, Z29
+	VADDPS        Z27, Z27, Z5
+	VMULPS        Z27, Z29, Z29
+	VADDPS        Z5, Z29, Z29
+	VBROADCASTSS  vec80000000<>+0(SB), Z5
+	VXORPS        Z5, Z1, Z1
+	VMAXPS        Z0, Z1, Z1
+	VADDPS        Z1, Z29, Z29
+	VBROADCASTSS  92(SI), Z1
+	VMULPS        Z1, Z29, Z29
+	VBROADCASTSS  108(SI), Z1
+	VBROADCASTSS  104(SI), Z5
+	VFMADD213PS   Z5, Z28, Z1
+	VBROADCASTSS  100(SI), Z5
+	VFMADD213PS   Z5, Z28, Z1
+	VBROADCASTSS  96(SI), Z5
+	VFMADD213PS   Z5, Z28, Z1
+	VFMADD231PS   Z1, Z28, Z29
+	VBROADCASTSS  88(SI), Z1
+	VMULPS        Z1, Z4, Z4
+	VBROADCASTSS  vec80000000<>+0(SB), Z1
+	VORPS         Z1, Z4, Z1
+	VBROADCASTSS  vecc2ae0000<>+0(SB), Z5
+	VCMPPS        $0x1d, Z5, Z1, K1
+	VBROADCASTSS  vecc2ae0000<>+0(SB), Z5
+	VMAXPS        Z5, Z1, Z1
+	VBROADCASTSS  vec3fb8aa3b<>+0(SB), Z5
+	VMULPS        Z5, Z1, Z5
+	VRNDSCALEPS   $0x08, Z5, Z5
+	VBROADCASTSS  vec3f318000<>+0(SB), Z27
+	VFNMADD231PS  Z27, Z5, Z1
+	VBROADCASTSS  vecb95e8083<>+0(SB), Z27
+	VFNMADD231PS  Z27, Z5, Z1
+	VBROADCASTSS  vec3ab511a9<>+0(SB), Z27
+	VMOVUPS       Z27, Z27
+	VBROADCASTSS  vec3c091d36<>+0(SB), Z28
+	VFMADD213PS   Z28, Z1, Z27
+	VBROADCASTSS  vec3d2aac7a<>+0(SB), Z28
+	VFMADD213PS   Z28, Z1, Z27
+	VBROADCASTSS  vec3e2aaa48<>+0(SB), Z28
+	VFMADD213PS   Z28, Z1, Z27
+	VBROADCASTSS  vec3efffffe<>+0(SB), Z28
+	VFMADD213PS   Z28, Z1, Z27
+	VBROADCASTSS  vec3f800000<>+0(SB), Z28
+	VFMADD213PS   Z28, Z1, Z27
+	VBROADCASTSS  vec3f800000<>+0(SB), Z28
+	VFMADD213PS   Z28, Z1, Z27
+	VSCALEFPS     Z5, Z27, Z27
+	VMOVAPS.Z     Z27, K1, Z1
+	VBROADCASTSS  vec3f800000<>+0(SB), Z5
+	VADDPS        Z5, Z1, Z5
+	VMULPS        Z5, Z5, Z5
+	VBROADCASTSS  vec40000000<>+0(SB), Z27
+	VADDPS        Z27, Z1, Z27
+	VMULPS        Z5, Z27, Z28
+	VDIVPS        Z28, Z1, Z28
+	VMULPS        Z28, Z5, Z5
+	VMULPS        Z28, Z27, Z27
+	VMULPS        Z5, Z5, Z1
+	VBROADCASTSS  vec3ea69570<>+0(SB), Z28
+	VBROADCASTSS  vec3dfded25<>+0(SB), Z30
+	VFMADD213PS   Z30, Z1, Z28
+	VBROADCASTSS  vec3e6c166e<>+0(SB), Z30
+	VFMADD213PS   Z30, Z1, Z28
+	VBROADCASTSS  vec3e920437<>+0(SB), Z30
+	VFMADD213PS   Z30, Z1, Z28
+	VBROADCASTSS  vec3eccce5d<>+0(SB), Z30
+	VFMADD213PS   Z30, Z1, Z28
+	VBROADCASTSS  vec3f2aaaaa<>+0(SB), Z30
+	VFMADD213PS   Z30, Z1, Z28
+	VMULPS        Z1, Z28, Z28
+	VADDPS        Z5, Z5, Z1
+	VMULPS        Z5, Z28, Z28
+	VADDPS        Z1, Z28, Z28
+	VBROADCASTSS  vec80000000<>+0(SB), Z1
+	VXORPS        Z1, Z4, Z4
+	VMAXPS        Z0, Z4, Z4
+	VADDPS        Z4, Z28, Z28
+	VBROADCASTSS  92(SI), Z1
+	VMULPS        Z1, Z28, Z28
+	VBROADCASTSS  108(SI), Z1
+	VBROADCASTSS  104(SI), Z4
+	VFMADD213PS   Z4, Z27, Z1
+	VBROADCASTSS  100(SI), Z4
+	VFMADD213PS   Z4, Z27, Z1
+	VBROADCASTSS  96(SI), Z4
+	VFMADD213PS   Z4, Z27, Z1
+	VFMADD231PS   Z1, Z27, Z28
+	VSUBPS        Z28, Z29, Z29
+	VCMPPS        $0x11, Z26, Z3, K1
+	VMOVAPS.Z     Z29, K1, Z1
+	VBROADCASTSS  vec80000000<>+0(SB), Z3
+	VXORPS        Z3, Z1, Z1
+	VMULPS        Z2, Z1, Z1
+	VMOVUPS       Z1, (AX)
+	ADDQ          $0x00000040, AX
+	ADDQ          $0x00000040, CX
+	ADDQ          $0x00000040, DX
+	SUBQ          $0x00000010, BX
+	JMP           loop1
+
+end1:
+	TESTQ         BX, BX
+	JZ            done
+	MOVQ          $-1, DI
+	BZHIQ         BX, DI, DI
+	KMOVW         DI, K1
+	VMOVUPS.Z     (CX), K1, Z1
+	VMOVUPS.Z     (DX), K1, Z2
+	VCVTPS2PD     Y1, Z3
+	VCVTPS2PD     Y2, Z4
+	VCMPPD        $0x1e, Z0, Z4, K2
+	VBROADCASTSD  (SI), Z5
+	VSUBPD        Z5, Z3, Z3
+	VBROADCASTSD  8(SI), Z5
+	VDIVPD        Z5, Z3, Z3
+	VBROADCASTSD  80(SI), Z5
+	VBLENDMPD     Z0, Z5, K2, Z16
+	VFMADD231PD   Z3, Z4, Z16
+	VBROADCASTSD  16(SI), Z5
+	VMULPD        Z5, Z3, Z3
+	VBROADCASTSD  48(SI), Z5
+	VBROADCASTSD  72(SI), Z6
+	VBLENDMPD     Z5, Z6, K2, Z17
+	VBROADCASTSD  24(SI), Z5
+	VBLENDMPD     Z0, Z5, K2, Z18
+	VMOVAPD       Z18, Z5
+	VBROADCASTSD  32(SI), Z6
+	VBROADCASTSD  56(SI), Z7
+	VBLENDMPD     Z6, Z7, K2, Z19
+	VSUBPD        Z19, Z3, Z6
+	VRNDSCALEPD   $0x0a, Z6, Z7
+	VCMPPD        $0x00, Z7, Z6, K3
+	VADDPD        Z17, Z7, K3, Z7
+	VMAXPD        Z0, Z7, Z7
+	VBROADCASTSD  24(SI), Z6
+	VMINPD        Z6, Z7, Z7
+	VFMADD231PD   Z7, Z4, Z18
+	VBROADCASTSD  40(SI), Z6
+	VBROADCASTSD  64(SI), Z7
+	VBLENDMPD     Z6, Z7, K2, Z20
+	VSUBPD        Z20, Z3, Z3
+	VRNDSCALEPD   $0x0a, Z3, Z6
+	VCMPPD        $0x00, Z6, Z3, K2
+	VADDPD        Z17, Z6, K2, Z6
+	VMAXPD        Z0, Z6, Z6
+	VBROADCASTSD  24(SI), Z3
+	VMINPD        Z3, Z6, Z6
+	VFMADD231PD   Z6, Z4, Z5
+	VEXTRACTF64X4 $0x01, Z1, Y1
+	VCVTPS2PD     Y1, Z1
+	VEXTRACTF64X4 $0x01, Z2, Y3
+	VCVTPS2PD     Y3, Z3
+	VCMPPD        $0x1e, Z0, Z3, K2
+	VBROADCASTSD  (SI), Z4
+	VSUBPD        Z4, Z1, Z1
+	VBROADCASTSD  8(SI), Z4
+	VDIVPD        Z4, Z1, Z1
+	VBROADCASTSD  80(SI), Z4
+	VBLENDMPD     Z0, Z4, K2, Z21
+	VFMADD231PD   Z1, Z3, Z21
+	VBROADCASTSD  16(SI), Z4
+	VMULPD        Z4, Z1, Z1
+	VBROADCASTSD  48(SI), Z4
+	VBROADCASTSD  72(SI), Z6
+	VBLENDMPD     Z4, Z6, K2, Z22
+	VBROADCASTSD  24(SI), Z4
+	VBLENDMPD     Z0, Z4, K2, Z23
+	VMOVAPD       Z23, Z4
+	VBROADCASTSD  32(SI), Z6
+	VBROADCASTSD  56(SI), Z7
+	VBLENDMPD     Z6, Z7, K2, Z24
+	VSUBPD        Z24, Z1, Z6
+	VRNDSCALEPD   $0x0a, Z6, Z7
+	VCMPPD        $0x00, Z7, Z6, K3
+	VADDPD        Z22, Z7, K3, Z7
+	VMAXPD        Z0, Z7, Z7
+	VBROADCASTSD  24(SI), Z6
+	VMINPD        Z6, Z7, Z7
+	VFMADD231PD   Z7, Z3, Z23
+	VBROADCASTSD  40(SI), Z6
+	VBROADCASTSD  64(SI), Z7
+	VBLENDMPD     Z6, Z7, K2, Z25
+	VSUBPD        Z25, Z1, Z1
+	VRNDSCALEPD   $0x0a, Z1, Z6
+	VCMPPD        $0x00, Z6, Z1, K2
+	VADDPD        Z22, Z6, K2, Z6
+	VMAXPD        Z0, Z6, Z6
+	VBROADCASTSD  24(SI), Z1
+	VMINPD        Z1, Z6, Z6
+	VFMADD231PD   Z6, Z3, Z4
+	VMOVUPS       Z0, Z1
+	VCVTPD2PS     Z16, Y1
+	VCVTPD2PS     Z21, Y3
+	VINSERTF64X4  $0x01, Y3, Z1, Z1
+	VMOVUPS       Z0, Z3
+	VCVTPD2PS     Z18, Y3
+	VCVTPD2PS     Z23, Y6
+	VINSERTF64X4  $0x01, Y6, Z3, Z3
+	VMOVUPS       Z0, Z6
+	VCVTPD2PS     Z5, Y6
+	VCVTPD2PS     Z4, Y4
+	VINSERTF64X4  $0x01, Y4, Z6, Z6
+	VBROADCASTSS  152(SI), Z4
+	VMULPS        Z4, Z1, Z1
+	VBROADCASTSS  vec7149f2ca<>+0(SB), Z4
+	VMINPS        Z4, Z1, Z1
+	VBROADCASTSS  vecf149f2ca<>+0(SB), Z4
+	VMAXPS        Z4, Z1, Z1
+	VBROADCASTSS  vec3f000000<>+0(SB), Z4
+	VADDPS        Z4, Z1, Z1
+	VSUBPS        Z6, Z1, Z4
+	VBROADCASTSS  88(SI), Z5
+	VMULPS        Z5, Z1, Z1
+	VBROADCASTSS  vec80000000<>+0(SB), Z5
+	VORPS         Z5, Z1, Z5
+	VBROADCASTSS  vecc2ae0000<>+0(SB), Z7
+	VCMPPS        $0x1d, Z7, Z5, K2
+	VBROADCASTSS  vecc2ae0000<>+0(SB), Z7
+	VMAXPS        Z7, Z5, Z5
+	VBROADCASTSS  vec3fb8aa3b<>+0(SB), Z7
+	VMULPS        Z7, Z5, Z7
+	VRNDSCALEPS   $0x08, Z7, Z7
+	VBROADCASTSS  vec3f318000<>+0(SB), Z8
+	VFNMADD231PS  Z8, Z7, Z5
+	VBROADCASTSS  vecb95e8083<>+0(SB), Z8
+	VFNMADD231PS  Z8, Z7, Z5
+	VBROADCASTSS  vec3ab511a9<>+0(SB), Z8
+	VMOVUPS       Z8, Z8
+	VBROADCASTSS  vec3c091d36<>+0(SB), Z9
+	VFMADD213PS   Z9, Z5, Z8
+	VBROADCASTSS  vec3d2aac7a<>+0(SB), Z9
+	VFMADD213PS   Z9, Z5, Z8
+	VBROADCASTSS  vec3e2aaa48<>+0(SB), Z9
+	VFMADD213PS   Z9, Z5, Z8
+	VBROADCASTSS  vec3efffffe<>+0(SB), Z9
+	VFMADD213PS   Z9, Z5, Z8
+	VBROADCASTSS  vec3f800000<>+0(SB), Z9
+	VFMADD213PS   Z9, Z5, Z8
+	VBROADCASTSS  vec3f800000<>+0(SB), Z9
+	VFMADD213PS   Z9, Z5, Z8
+	VSCALEFPS     Z7, Z8, Z8
+	VMOVAPS.Z     Z8, K2, Z5
+	VBROADCASTSS  vec3f800000<>+0(SB), Z7
+	VADDPS        Z7, Z5, Z7
+	VMULPS        Z7, Z7, Z7
+	VBROADCASTSS  vec40000000<>+0(SB), Z8
+	VADDPS        Z8, Z5, Z8
+	VMULPS        Z7, Z8, Z9
+	VDIVPS        Z9, Z5, Z9
+	VMULPS        Z9, Z7, Z7
+	VMULPS        Z9, Z8, Z8
+	VMULPS        Z7, Z7, Z5
+	VBROADCASTSS  vec3ea69570<>+0(SB), Z9
+	VBROADCASTSS  vec3dfded25<>+0(SB), Z10
+	VFMADD213PS   Z10, Z5, Z9
+	VBROADCASTSS  vec3e6c166e<>+0(SB), Z10
+	VFMADD213PS   Z10, Z5, Z9
+	VBROADCASTSS  vec3e920437<>+0(SB), Z10
+	VFMADD213PS   Z10, Z5, Z9
+	VBROADCASTSS  vec3eccce5d<>+0(SB), Z10
+	VFMADD213PS   Z10, Z5, Z9
+	VBROADCASTSS  vec3f2aaaaa<>+0(SB), Z10
+	VFMADD213PS   Z10, Z5, Z9
+	VMULPS        Z5, Z9, Z9
+	VADDPS        Z7, Z7, Z5
+	VMULPS        Z7, Z9, Z9
+	VADDPS        Z5, Z9, Z9
+	VBROADCASTSS  vec80000000<>+0(SB), Z5
+	VXORPS        Z5, Z1, Z1
+	VMAXPS        Z0, Z1, Z1
+	VADDPS        Z1, Z9, Z9
+	VBROADCASTSS  92(SI), Z1
+	VMULPS        Z1, Z9, Z9
+	VBROADCASTSS  108(SI), Z1
+	VBROADCASTSS  104(SI), Z5
+	VFMADD213PS   Z5, Z8, Z1
+	VBROADCASTSS  100(SI), Z5
+	VFMADD213PS   Z5, Z8, Z1
+	VBROADCASTSS  96(SI), Z5
+	VFMADD213PS   Z5, Z8, Z1
+	VFMADD231PS   Z1, Z8, Z9
+	VBROADCASTSS  88(SI), Z1
+	VMULPS        Z1, Z4, Z4
+	VBROADCASTSS  vec80000000<>+0(SB), Z1
+	VORPS         Z1, Z4, Z1
+	VBROADCASTSS  vecc2ae0000<>+0(SB), Z5
+	VCMPPS        $0x1d, Z5, Z1, K2
+	VBROADCASTSS  vecc2ae0000<>+0(SB), Z5
+	VMAXPS        Z5, Z1, Z1
+	VBROADCASTSS  vec3fb8aa3b<>+0(SB), Z5
+	VMULPS        Z5, Z1, Z5
+	VRNDSCALEPS   $0x08, Z5, Z5
+	VBROADCASTSS  vec3f318000<>+0(SB), Z7
+	VFNMADD231PS  Z7, Z5, Z1
+	VBROADCASTSS  vecb95e8083<>+0(SB), Z7
+	VFNMADD231PS  Z7, Z5, Z1
+	VBROADCASTSS  vec3ab511a9<>+0(SB), Z7
+	VMOVUPS       Z7, Z7
+	VBROADCASTSS  vec3c091d36<>+0(SB), Z8
+	VFMADD213PS   Z8, Z1, Z7
+	VBROADCASTSS  vec3d2aac7a<>+0(SB), Z8
+	VFMADD213PS   Z8, Z1, Z7
+	VBROADCASTSS  vec3e2aaa48<>+0(SB), Z8
+	VFMADD213PS   Z8, Z1, Z7
+	VBROADCASTSS  vec3efffffe<>+0(SB), Z8
+	VFMADD213PS   Z8, Z1, Z7
+	VBROADCASTSS  vec3f800000<>+0(SB), Z8
+	VFMADD213PS   Z8, Z1, Z7
+	VBROADCASTSS  vec3f800000<>+0(SB), Z8
+	VFMADD213PS   Z8, Z1, Z7
+	VSCALEFPS     Z5, Z7, Z7
+	VMOVAPS.Z     Z7, K2, Z1
+	VBROADCASTSS  vec3f800000<>+0(SB), Z5
+	VADDPS        Z5, Z1, Z5
+	VMULPS        Z5, Z5, Z5
+	VBROADCASTSS  vec40000000<>+0(SB), Z7
+	VADDPS        Z7, Z1, Z7
+	VMULPS        Z5, Z7, Z8
+	VDIVPS        Z8, Z1, Z8
+	VMULPS        Z8, Z5, Z5
+	VMULPS        Z8, Z7, Z7
+	VMULPS        Z5, Z5, Z1
+	VBROADCASTSS  vec3ea69570<>+0(SB), Z8
+	VBROADCASTSS  vec3dfded25<>+0(SB), Z10
+	VFMADD213PS   Z10, Z1, Z8
+	VBROADCASTSS  vec3e6c166e<>+0(SB), Z10
+	VFMADD213PS   Z10, Z1, Z8
+	VBROADCASTSS  vec3e920437<>+0(SB), Z10
+	VFMADD213PS   Z10, Z1, Z8
+	VBROADCASTSS  vec3eccce5d<>+0(SB), Z10
+	VFMADD213PS   Z10, Z1, Z8
+	VBROADCASTSS  vec3f2aaaaa<>+0(SB), Z10
+	VFMADD213PS   Z10, Z1, Z8
+	VMULPS        Z1, Z8, Z8
+	VADDPS        Z5, Z5, Z1
+	VMULPS        Z5, Z8, Z8
+	VADDPS        Z1, Z8, Z8
+	VBROADCASTSS  vec80000000<>+0(SB), Z1
+	VXORPS        Z1, Z4, Z4
+	VMAXPS        Z0, Z4, Z4
+	VADDPS        Z4, Z8, Z8
+	VBROADCASTSS  92(SI), Z0
+	VMULPS        Z0, Z8, Z8
+	VBROADCASTSS  108(SI), Z0
+	VBROADCASTSS  104(SI), Z1
+	VFMADD213PS   Z1, Z7, Z0
+	VBROADCASTSS  100(SI), Z1
+	VFMADD213PS   Z1, Z7, Z0
+	VBROADCASTSS  96(SI), Z1
+	VFMADD213PS   Z1, Z7, Z0
+	VFMADD231PS   Z0, Z7, Z8
+	VSUBPS        Z8, Z9, Z9
+	VCMPPS        $0x11, Z6, Z3, K2
+	VMOVAPS.Z     Z9, K2, Z0
+	VBROADCASTSS  vec80000000<>+0(SB), Z1
+	VXORPS        Z1, Z0, Z0
+	VMULPS        Z2, Z0, Z0
+	VMOVUPS       Z0, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA vec3f000000<>+0(SB)/4, $0x3f000000
+DATA vec3f000000<>+4(SB)/4, $0x3f000000
+DATA vec3f000000<>+8(SB)/4, $0x3f000000
+DATA vec3f000000<>+12(SB)/4, $0x3f000000
+DATA vec3f000000<>+16(SB)/4, $0x3f000000
+DATA vec3f000000<>+20(SB)/4, $0x3f000000
+DATA vec3f000000<>+24(SB)/4, $0x3f000000
+DATA vec3f000000<>+28(SB)/4, $0x3f000000
+GLOBL vec3f000000<>(SB), RODATA|NOPTR, $32
+
+// func meanTruncLogisticAVX2(dst *float32, x *float32, y *float32, n int, c *float32)
+// Requires: AVX, AVX2, FMA3, SSE2
+TEXT ·meanTruncLogisticAVX2(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VXORPS Y0, Y0, Y0
+
+loop1:
+	CMPQ         BX, $0x00000008
+	JL           end1
+	VMOVUPS      (CX), Y1
+	VMOVUPS      (DX), Y2
+	VCVTPS2PD    X1, Y3
+	VCVTPS2PD    X2, Y4
+	VCMPPD       $0x1e, Y0, Y4, Y5
+	VBROADCASTSD (SI), Y6
+	VSUBPD       Y6, Y3, Y3
+	VBROADCASTSD 8(SI), Y6
+	VDIVPD       Y6, Y3, Y3
+	VBROADCASTSD 80(SI), Y6
+	VBLENDVPD    Y5, Y0, Y6, Y6
+	VFMADD231PD  Y3, Y4, Y6
+	VBROADCASTSD 16(SI), Y7
+	VMULPD       Y7, Y3, Y3
+	VBROADCASTSD 48(SI), Y7
+	VBROADCASTSD 72(SI), Y8
+	VBLENDVPD    Y5, Y7, Y8, Y7
+	VBROADCASTSD 24(SI), Y8
+	VBLENDVPD    Y5, Y0, Y8, Y8
+	VMOVAPD      Y8, Y9
+	VBROADCASTSD 32(SI), Y10
+	VBROADCASTSD 56(SI), Y11
+	VBLENDVPD    Y5, Y10, Y11, Y10
+	VSUBPD       Y10, Y3, Y10
+	VROUNDPD     $0x0a, Y10, Y11
+	VCMPPD       $0x00, Y11, Y10, Y10
+	VANDPD       Y10, Y7, Y10
+	VADDPD       Y10, Y11, Y11
+	VMAXPD       Y0, Y11, Y11
+	VBROADCASTSD 24(SI), Y10
+	VMINPD       Y10, Y11, Y11
+	VFMADD231PD  Y11, Y4, Y8
+	VBROADCASTSD 40(SI), Y10
+	VBROADCASTSD 64(SI), Y11
+	VBLENDVPD    Y5, Y10, Y11, Y5
+	VSUBPD       Y5, Y3, Y3
+	VROUNDPD     $0x0a, Y3, Y5
+	VCMPPD       $0x00, Y5, Y3, Y3
+	VANDPD       Y3, Y7, Y3
+	VADDPD       Y3, Y5, Y5
+	VMAXPD       Y0, Y5, Y5
+	VBROADCASTSD 24(SI), Y3
+	VMINPD       Y3, Y5, Y5
+	VFMADD231PD  Y5, Y4, Y9
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VEXTRACTF128 $0x01, Y2, X3
+	VCVTPS2PD    X3, Y3
+	VCMPPD       $0x1e, Y0, Y3, Y4
+	VBROADCASTSD (SI), Y5
+	VSUBPD       Y5, Y1, Y1
+	VBROADCASTSD 8(SI), Y5
+	VDIVPD       Y5, Y1, Y1
+	VBROADCASTSD 80(SI), Y5
+	VBLENDVPD    Y4, Y0, Y5, Y5
+	VFMADD231PD  Y1, Y3, Y5
+	VBROADCASTSD 16(SI), Y7
+	VMULPD       Y7, Y1, Y1
+	VBROADCASTSD 48(SI), Y7
+	VBROADCASTSD 72(SI), Y10
+	VBLENDVPD    Y4, Y7, Y10, Y7
+	VBROADCASTSD 24(SI), Y10
+	VBLENDVPD    Y4, Y0, Y10, Y10
+	VMOVAPD      Y10, Y11
+	VBROADCASTSD 32(SI), Y12
+	VBROADCASTSD 56(SI), Y13
+	VBLENDVPD    Y4, Y12, Y13, Y12
+	VSUBPD       Y12, Y1, Y12
+	VROUNDPD     $0x0a, Y12, Y13
+	VCMPPD       $0x00, Y13, Y12, Y12
+	VANDPD       Y12, Y7, Y12
+	VADDPD       Y12, Y13, Y13
+	VMAXPD       Y0, Y13, Y13
+	VBROADCASTSD 24(SI), Y12
+	VMINPD       Y12, Y13, Y13
+	VFMADD231PD  Y13, Y3, Y10
+	VBROADCASTSD 40(SI), Y12
+	VBROADCASTSD 64(SI), Y13
+	VBLENDVPD    Y4, Y12, Y13, Y4
+	VSUBPD       Y4, Y1, Y1
+	VROUNDPD     $0x0a, Y1, Y4
+	VCMPPD       $0x00, Y4, Y1, Y1
+	VANDPD       Y1, Y7, Y1
+	VADDPD       Y1, Y4, Y4
+	VMAXPD       Y0, Y4, Y4
+	VBROADCASTSD 24(SI), Y1
+	VMINPD       Y1, Y4, Y4
+	VFMADD231PD  Y4, Y3, Y11
+	VMOVUPS      Y0, Y1
+	VCVTPD2PSY   Y6, X1
+	VCVTPD2PSY   Y5, X3
+	VINSERTF128  $0x01, X3, Y1, Y1
+	VMOVUPS      Y0, Y3
+	VCVTPD2PSY   Y8, X3
+	VCVTPD2PSY   Y10, X4
+	VINSERTF128  $0x01, X4, Y3, Y3
+	VMOVUPS      Y0, Y4
+	VCVTPD2PSY   Y9, X4
+	VCVTPD2PSY   Y11, X5
+	VINSERTF128  $0x01, X5, Y4, Y4
+	VBROADCASTSS 152(SI), Y5
+	VMULPS       Y5, Y1, Y1
+	VMINPS       vec7149f2ca<>+0(SB), Y1, Y1
+	VMAXPS       vecf149f2ca<>+0(SB), Y1, Y1
+	VADDPS       vec3f000000<>+0(SB), Y1, Y1
+	VSUBPS       Y4, Y1, Y5
+	VBROADCASTSS 88(SI), Y6
+	VMULPS       Y6, Y1, Y1
+	VORPS        vec80000000<>+0(SB), Y1, Y6
+	VBROADCASTSS vecc2ae0000<>+0(SB), Y7
+	VCMPPS       $0x1d, Y7, Y6, Y7
+	VMAXPS       vecc2ae0000<>+0(SB), Y6, Y6
+	VMULPS       vec3fb8aa3b<>+0(SB), Y6, Y8
+	VROUNDPS     $0x08, Y8, Y8
+	VFNMADD231PS vec3f318000<>+0(SB), Y8, Y6
+	VFNMADD231PS vecb95e8083<>+0(SB), Y8, Y6
+	VMOVUPS      vec3ab511a9<>+0(SB), Y9
+	VFMADD213PS  vec3c091d36<>+0(SB), Y6, Y9
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y6, Y9
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y6, Y9
+	VFMADD213PS  vec3efffffe<>+0(SB), Y6, Y9
+	VFMADD213PS  vec3f800000<>+0(SB), Y6, Y9
+	VFMADD213PS  vec3f800000<>+0(SB), Y6, Y9
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y9
+	VANDPS       Y9, Y7, Y6
+	VADDPS       vec3f800000<>+0(SB), Y6, Y7
+	VMULPS       Y7, Y7, Y7
+	VADDPS       vec40000000<>+0(SB), Y6, Y8
+	VMULPS       Y7, Y8, Y9
+	VDIVPS       Y9, Y6, Y9
+	VMULPS       Y9, Y7, Y7
+	VMULPS       Y9, Y8, Y8
+	VMULPS       Y7, Y7, Y6
+	VBROADCASTSS vec3ea69570<>+0(SB), Y9
+	VFMADD213PS  vec3dfded25<>+0(SB), Y6, Y9
+	VFMADD213PS  vec3e6c166e<>+0(SB), Y6, Y9
+	VFMADD213PS  vec3e920437<>+0(SB), Y6, Y9
+	VFMADD213PS  vec3eccce5d<>+0(SB), Y6, Y9
+	VFMADD213PS  vec3f2aaaaa<>+0(SB), Y6, Y9
+	VMULPS       Y6, Y9, Y9
+	VADDPS       Y7, Y7, Y6
+	VMULPS       Y7, Y9, Y9
+	VADDPS       Y6, Y9, Y9
+	VXORPS       vec80000000<>+0(SB), Y1, Y1
+	VMAXPS       Y0, Y1, Y1
+	VADDPS       Y1, Y9, Y9
+	VBROADCASTSS 92(SI), Y1
+	VMULPS       Y1, Y9, Y9
+	VBROADCASTSS 108(SI), Y1
+	VBROADCASTSS 104(SI), Y6
+	VFMADD213PS  Y6, Y8, Y1
+	VBROADCASTSS 100(SI), Y6
+	VFMADD213PS  Y6, Y8, Y1
+	VBROADCASTSS 96(SI), Y6
+	VFMADD213PS  Y6, Y8, Y1
+	VFMADD231PS  Y1, Y8, Y9
+	VBROADCASTSS 88(SI), Y1
+	VMULPS       Y1, Y5, Y5
+	VORPS        vec80000000<>+0(SB), Y5, Y1
+	VBROADCASTSS vecc2ae0000<>+0(SB), Y6
+	VCMPPS       $0x1d, Y6, Y1, Y6
+	VMAXPS       vecc2ae0000<>+0(SB), Y1, Y1
+	VMULPS       vec3fb8aa3b<>+0(SB), Y1, Y7
+	VROUNDPS     $0x08, Y7, Y7
+	VFNMADD231PS vec3f318000<>+0(SB), Y7, Y1
+	VFNMADD231PS vecb95e8083<>+0(SB), Y7, Y1
+	VMOVUPS      vec3ab511a9<>+0(SB), Y8
+	VFMADD213PS  vec3c091d36<>+0(SB), Y1, Y8
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y1, Y8
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y1, Y8
+	VFMADD213PS  vec3efffffe<>+0(SB), Y1, Y8
+	VFMADD213PS  vec3f800000<>+0(SB), Y1, Y8
+	VFMADD213PS  vec3f800000<>+0(SB), Y1, Y8
+	VCVTPS2DQ    Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y8, Y8
+	VANDPS       Y8, Y6, Y1
+	VADDPS       vec3f800000<>+0(SB), Y1, Y6
+	VMULPS       Y6, Y6, Y6
+	VADDPS       vec40000000<>+0(SB), Y1, Y7
+	VMULPS       Y6, Y7, Y8
+	VDIVPS       Y8, Y1, Y8
+	VMULPS       Y8, Y6, Y6
+	VMULPS       Y8, Y7, Y7
+	VMULPS       Y6, Y6, Y1
+	VBROADCASTSS vec3ea69570<>+0(SB), Y8
+	VFMADD213PS  vec3dfded25<>+0(SB), Y1, Y8
+	VFMADD213PS  vec3e6c166e<>+0(SB), Y1, Y8
+	VFMADD213PS  vec3e920437<>+0(SB), Y1, Y8
+	VFMADD213PS  vec3eccce5d<>+0(SB), Y1, Y8
+	VFMADD213PS  vec3f2aaaaa<>+0(SB), Y1, Y8
+	VMULPS       Y1, Y8, Y8
+	VADDPS       Y6, Y6, Y1
+	VMULPS       Y6, Y8, Y8
+	VADDPS       Y1, Y8, Y8
+	VXORPS       vec80000000<>+0(SB), Y5, Y5
+	VMAXPS       Y0, Y5, Y5
+	VADDPS       Y5, Y8, Y8
+	VBROADCASTSS 92(SI), Y1
+	VMULPS       Y1, Y8, Y8
+	VBROADCASTSS 108(SI), Y1
+	VBROADCASTSS 104(SI), Y5
+	VFMADD213PS  Y5, Y7, Y1
+	VBROADCASTSS 100(SI), Y5
+	VFMADD213PS  Y5, Y7, Y1
+	VBROADCASTSS 96(SI), Y5
+	VFMADD213PS  Y5, Y7, Y1
+	VFMADD231PS  Y1, Y7, Y8
+	VSUBPS       Y8, Y9, Y9
+	VCMPPS       $0x11, Y4, Y3, Y1
+	VANDPS       Y9, Y1, Y1
+	VXORPS       vec80000000<>+0(SB), Y1, Y1
+	VMULPS       Y2, Y1, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x00000008, BX
+	JMP          loop1
+
+end1:
+	TESTQ        BX, BX
+	JZ           done
+	MOVQ         BX, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     iota<>+0(SB), Y1, Y1
+	VMASKMOVPS   (CX), Y1, Y2
+	VMASKMOVPS   (DX), Y1, Y3
+	VCVTPS2PD    X2, Y4
+	VCVTPS2PD    X3, Y5
+	VCMPPD       $0x1e, Y0, Y5, Y6
+	VBROADCASTSD (SI), Y7
+	VSUBPD       Y7, Y4, Y4
+	VBROADCASTSD 8(SI), Y7
+	VDIVPD       Y7, Y4, Y4
+	VBROADCASTSD 80(SI), Y7
+	VBLENDVPD    Y6, Y0, Y7, Y7
+	VFMADD231PD  Y4, Y5, Y7
+	VBROADCASTSD 16(SI), Y8
+	VMULPD       Y8, Y4, Y4
+	VBROADCASTSD 48(SI), Y8
+	VBROADCASTSD 72(SI), Y9
+	VBLENDVPD    Y6, Y8, Y9, Y8
+	VBROADCASTSD 24(SI), Y9
+	VBLENDVPD    Y6, Y0, Y9, Y9
+	VMOVAPD      Y9, Y10
+	VBROADCASTSD 32(SI), Y11
+	VBROADCASTSD 56(SI), Y12
+	VBLENDVPD    Y6, Y11, Y12, Y11
+	VSUBPD       Y11, Y4, Y11
+	VROUNDPD     $0x0a, Y11, Y12
+	VCMPPD       $0x00, Y12, Y11, Y11
+	VANDPD       Y11, Y8, Y11
+	VADDPD       Y11, Y12, Y12
+	VMAXPD       Y0, Y12, Y12
+	VBROADCASTSD 24(SI), Y11
+	VMINPD       Y11, Y12, Y12
+	VFMADD231PD  Y12, Y5, Y9
+	VBROADCASTSD 40(SI), Y11
+	VBROADCASTSD 64(SI), Y12
+	VBLENDVPD    Y6, Y11, Y12, Y6
+	VSUBPD       Y6, Y4, Y4
+	VROUNDPD     $0x0a, Y4, Y6
+	VCMPPD       $0x00, Y6, Y4, Y4
+	VANDPD       Y4, Y8, Y4
+	VADDPD       Y4, Y6, Y6
+	VMAXPD       Y0, Y6, Y6
+	VBROADCASTSD 24(SI), Y4
+	VMINPD       Y4, Y6, Y6
+	VFMADD231PD  Y6, Y5, Y10
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VEXTRACTF128 $0x01, Y3, X4
+	VCVTPS2PD    X4, Y4
+	VCMPPD       $0x1e, Y0, Y4, Y5
+	VBROADCASTSD (SI), Y6
+	VSUBPD       Y6, Y2, Y2
+	VBROADCASTSD 8(SI), Y6
+	VDIVPD       Y6, Y2, Y2
+	VBROADCASTSD 80(SI), Y6
+	VBLENDVPD    Y5, Y0, Y6, Y6
+	VFMADD231PD  Y2, Y4, Y6
+	VBROADCASTSD 16(SI), Y8
+	VMULPD       Y8, Y2, Y2
+	VBROADCASTSD 48(SI), Y8
+	VBROADCASTSD 72(SI), Y11
+	VBLENDVPD    Y5, Y8, Y11, Y8
+	VBROADCASTSD 24(SI), Y11
+	VBLENDVPD    Y5, Y0, Y11, Y11
+	VMOVAPD      Y11, Y12
+	VBROADCASTSD 32(SI), Y13
+	VBROADCASTSD 56(SI), Y14
+	VBLENDVPD    Y5, Y13, Y14, Y13
+	VSUBPD       Y13, Y2, Y13
+	VROUNDPD     $0x0a, Y13, Y14
+	VCMPPD       $0x00, Y14, Y13, Y13
+	VANDPD       Y13, Y8, Y13
+	VADDPD       Y13, Y14, Y14
+	VMAXPD       Y0, Y14, Y14
+	VBROADCASTSD 24(SI), Y13
+	VMINPD       Y13, Y14, Y14
+	VFMADD231PD  Y14, Y4, Y11
+	VBROADCASTSD 40(SI), Y13
+	VBROADCASTSD 64(SI), Y14
+	VBLENDVPD    Y5, Y13, Y14, Y5
+	VSUBPD       Y5, Y2, Y2
+	VROUNDPD     $0x0a, Y2, Y5
+	VCMPPD       $0x00, Y5, Y2, Y2
+	VANDPD       Y2, Y8, Y2
+	VADDPD       Y2, Y5, Y5
+	VMAXPD       Y0, Y5, Y5
+	VBROADCASTSD 24(SI), Y2
+	VMINPD       Y2, Y5, Y5
+	VFMADD231PD  Y5, Y4, Y12
+	VMOVUPS      Y0, Y2
+	VCVTPD2PSY   Y7, X2
+	VCVTPD2PSY   Y6, X4
+	VINSERTF128  $0x01, X4, Y2, Y2
+	VMOVUPS      Y0, Y4
+	VCVTPD2PSY   Y9, X4
+	VCVTPD2PSY   Y11, X5
+	VINSERTF128  $0x01, X5, Y4, Y4
+	VMOVUPS      Y0, Y5
+	VCVTPD2PSY   Y10, X5
+	VCVTPD2PSY   Y12, X6
+	VINSERTF128  $0x01, X6, Y5, Y5
+	VBROADCASTSS 152(SI), Y6
+	VMULPS       Y6, Y2, Y2
+	VMINPS       vec7149f2ca<>+0(SB), Y2, Y2
+	VMAXPS       vecf149f2ca<>+0(SB), Y2, Y2
+	VADDPS       vec3f000000<>+0(SB), Y2, Y2
+	VSUBPS       Y5, Y2, Y6
+	VBROADCASTSS 88(SI), Y7
+	VMULPS       Y7, Y2, Y2
+	VORPS        vec80000000<>+0(SB), Y2, Y7
+	VBROADCASTSS vecc2ae0000<>+0(SB), Y8
+	VCMPPS       $0x1d, Y8, Y7, Y8
+	VMAXPS       vecc2ae0000<>+0(SB), Y7, Y7
+	VMULPS       vec3fb8aa3b<>+0(SB), Y7, Y9
+	VROUNDPS     $0x08, Y9, Y9
+	VFNMADD231PS vec3f318000<>+0(SB), Y9, Y7
+	VFNMADD231PS vecb95e8083<>+0(SB), Y9, Y7
+	VMOVUPS      vec3ab511a9<>+0(SB), Y10
+	VFMADD213PS  vec3c091d36<>+0(SB), Y7, Y10
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y7, Y10
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y7, Y10
+	VFMADD213PS  vec3efffffe<>+0(SB), Y7, Y10
+	VFMADD213PS  vec3f800000<>+0(SB), Y7, Y10
+	VFMADD213PS  vec3f800000<>+0(SB), Y7, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y10, Y10
+	VANDPS       Y10, Y8, Y7
+	VADDPS       vec3f800000<>+0(SB), Y7, Y8
+	VMULPS       Y8, Y8, Y8
+	VADDPS       vec40000000<>+0(SB), Y7, Y9
+	VMULPS       Y8, Y9, Y10
+	VDIVPS       Y10, Y7, Y10
+	VMULPS       Y10, Y8, Y8
+	VMULPS       Y10, Y9, Y9
+	VMULPS       Y8, Y8, Y7
+	VBROADCASTSS vec3ea69570<>+0(SB), Y10
+	VFMADD213PS  vec3dfded25<>+0(SB), Y7, Y10
+	VFMADD213PS  vec3e6c166e<>+0(SB), Y7, Y10
+	VFMADD213PS  vec3e920437<>+0(SB), Y7, Y10
+	VFMADD213PS  vec3eccce5d<>+0(SB), Y7, Y10
+	VFMADD213PS  vec3f2aaaaa<>+0(SB), Y7, Y10
+	VMULPS       Y7, Y10, Y10
+	VADDPS       Y8, Y8, Y7
+	VMULPS       Y8, Y10, Y10
+	VADDPS       Y7, Y10, Y10
+	VXORPS       vec80000000<>+0(SB), Y2, Y2
+	VMAXPS       Y0, Y2, Y2
+	VADDPS       Y2, Y10, Y10
+	VBROADCASTSS 92(SI), Y2
+	VMULPS       Y2, Y10, Y10
+	VBROADCASTSS 108(SI), Y2
+	VBROADCASTSS 104(SI), Y7
+	VFMADD213PS  Y7, Y9, Y2
+	VBROADCASTSS 100(SI), Y7
+	VFMADD213PS  Y7, Y9, Y2
+	VBROADCASTSS 96(SI), Y7
+	VFMADD213PS  Y7, Y9, Y2
+	VFMADD231PS  Y2, Y9, Y10
+	VBROADCASTSS 88(SI), Y2
+	VMULPS       Y2, Y6, Y6
+	VORPS        vec80000000<>+0(SB), Y6, Y2
+	VBROADCASTSS vecc2ae0000<>+0(SB), Y7
+	VCMPPS       $0x1d, Y7, Y2, Y7
+	VMAXPS       vecc2ae0000<>+0(SB), Y2, Y2
+	VMULPS       vec3fb8aa3b<>+0(SB), Y2, Y8
+	VROUNDPS     $0x08, Y8, Y8
+	VFNMADD231PS vec3f318000<>+0(SB), Y8, Y2
+	VFNMADD231PS vecb95e8083<>+0(SB), Y8, Y2
+	VMOVUPS      vec3ab511a9<>+0(SB), Y9
+	VFMADD213PS  vec3c091d36<>+0(SB), Y2, Y9
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y2, Y9
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y2, Y9
+	VFMADD213PS  vec3efffffe<>+0(SB), Y2, Y9
+	VFMADD213PS  vec3f800000<>+0(SB), Y2, Y9
+	VFMADD213PS  vec3f800000<>+0(SB), Y2, Y9
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y9
+	VANDPS       Y9, Y7, Y2
+	VADDPS       vec3f800000<>+0(SB), Y2, Y7
+	VMULPS       Y7, Y7, Y7
+	VADDPS       vec40000000<>+0(SB), Y2, Y8
+	VMULPS       Y7, Y8, Y9
+	VDIVPS       Y9, Y2, Y9
+	VMULPS       Y9, Y7, Y7
+	VMULPS       Y9, Y8, Y8
+	VMULPS       Y7, Y7, Y2
+	VBROADCASTSS vec3ea69570<>+0(SB), Y9
+	VFMADD213PS  vec3dfded25<>+0(SB), Y2, Y9
+	VFMADD213PS  vec3e6c166e<>+0(SB), Y2, Y9
+	VFMADD213PS  vec3e920437<>+0(SB), Y2, Y9
+	VFMADD213PS  vec3eccce5d<>+0(SB), Y2, Y9
+	VFMADD213PS  vec3f2aaaaa<>+0(SB), Y2, Y9
+	VMULPS       Y2, Y9, Y9
+	VADDPS       Y7, Y7, Y2
+	VMULPS       Y7, Y9, Y9
+	VADDPS       Y2, Y9, Y9
+	VXORPS       vec80000000<>+0(SB), Y6, Y6
+	VMAXPS       Y0, Y6, Y6
+	VADDPS       Y6, Y9, Y9
+	VBROADCASTSS 92(SI), Y0
+	VMULPS       Y0, Y9, Y9
+	VBROADCASTSS 108(SI), Y0
+	VBROADCASTSS 104(SI), Y2
+	VFMADD213PS  Y2, Y8, Y0
+	VBROADCASTSS 100(SI), Y2
+	VFMADD213PS  Y2, Y8, Y0
+	VBROADCASTSS 96(SI), Y2
+	VFMADD213PS  Y2, Y8, Y0
+	VFMADD231PS  Y0, Y8, Y9
+	VSUBPS       Y9, Y10, Y10
+	VCMPPS       $0x11, Y5, Y4, Y0
+	VANDPS       Y10, Y0, Y0
+	VXORPS       vec80000000<>+0(SB), Y0, Y0
+	VMULPS       Y3, Y0, Y0
+	VMASKMOVPS   Y0, Y1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func gradientScalingAVX512(dst *float32, x *float32, y *float32, n int, c *float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·gradientScalingAVX512(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VPXORD Z0, Z0, Z0
+
+loop1:
+	CMPQ          BX, $0x00000010
+	JL            end1
+	VMOVUPS       (CX), Z1
+	VMOVUPS       (DX), Z2
+	VCVTPS2PD     Y1, Z3
+	VBROADCASTSD  (SI), Z4
+	VSUBPD        Z4, Z3, Z3
+	VBROADCASTSD  8(SI), Z4
+	VDIVPD        Z4, Z3, Z3
+	VBROADCASTSD  16(SI), Z4
+	VMULPD        Z4, Z3, Z3
+	VSUBPD        Z0, Z3, Z3
+	VRNDSCALEPD   $0x0a, Z3, Z3
+	VMAXPD        Z0, Z3, Z3
+	VBROADCASTSD  24(SI), Z4
+	VMINPD        Z4, Z3, Z3
+	VEXTRACTF64X4 $0x01, Z1, Y4
+	VCVTPS2PD     Y4, Z4
+	VBROADCASTSD  (SI), Z5
+	VSUBPD        Z5, Z4, Z4
+	VBROADCASTSD  8(SI), Z5
+	VDIVPD        Z5, Z4, Z4
+	VBROADCASTSD  16(SI), Z5
+	VMULPD        Z5, Z4, Z4
+	VSUBPD        Z0, Z4, Z4
+	VRNDSCALEPD   $0x0a, Z4, Z4
+	VMAXPD        Z0, Z4, Z4
+	VBROADCASTSD  24(SI), Z5
+	VMINPD        Z5, Z4, Z4
+	VMOVUPS       Z0, Z5
+	VCVTPD2PS     Z3, Y5
+	VCVTPD2PS     Z4, Y3
+	VINSERTF64X4  $0x01, Y3, Z5, Z5
+	VBROADCASTSS  88(SI), Z3
+	VMULPS        Z3, Z5, Z5
+	VBROADCASTSS  96(SI), Z3
+	VSUBPS        Z3, Z1, Z3
+	VSUBPS        Z5, Z3, Z3
+	VBROADCASTSS  92(SI), Z4
+	VMULPS        Z4, Z3, Z3
+	VMULPS        Z2, Z3, Z3
+	VBROADCASTSS  vec3f800000<>+0(SB), Z4
+	VSUBPS        Z4, Z3, Z3
+	VMULPS        Z2, Z3, Z3
+	VBROADCASTSS  96(SI), Z2
+	VCMPPS        $0x1d, Z2, Z1, K1
+	VMOVAPS.Z     Z3, K1, Z2
+	VBROADCASTSS  100(SI), Z3
+	VCMPPS        $0x12, Z3, Z1, K1
+	VMOVAPS.Z     Z2, K1, Z1
+	VMOVUPS       Z1, (AX)
+	ADDQ          $0x00000040, AX
+	ADDQ          $0x00000040, CX
+	ADDQ          $0x00000040, DX
+	SUBQ          $0x00000010, BX
+	JMP           loop1
+
+end1:
+	TESTQ         BX, BX
+	JZ            done
+	MOVQ          $-1, DI
+	BZHIQ         BX, DI, DI
+	KMOVW         DI, K1
+	VMOVUPS.Z     (CX), K1, Z1
+	VMOVUPS.Z     (DX), K1, Z2
+	VCVTPS2PD     Y1, Z3
+	VBROADCASTSD  (SI), Z4
+	VSUBPD        Z4, Z3, Z3
+	VBROADCASTSD  8(SI), Z4
+	VDIVPD        Z4, Z3, Z3
+	VBROADCASTSD  16(SI), Z4
+	VMULPD        Z4, Z3, Z3
+	VSUBPD        Z0, Z3, Z3
+	VRNDSCALEPD   $0x0a, Z3, Z3
+	VMAXPD        Z0, Z3, Z3
+	VBROADCASTSD  24(SI), Z4
+	VMINPD        Z4, Z3, Z3
+	VEXTRACTF64X4 $0x01, Z1, Y4
+	VCVTPS2PD     Y4, Z4
+	VBROADCASTSD  (SI), Z5
+	VSUBPD        Z5, Z4, Z4
+	VBROADCASTSD  8(SI), Z5
+	VDIVPD        Z5, Z4, Z4
+	VBROADCASTSD  16(SI), Z5
+	VMULPD        Z5, Z4, Z4
+	VSUBPD        Z0, Z4, Z4
+	VRNDSCALEPD   $0x0a, Z4, Z4
+	VMAXPD        Z0, Z4, Z4
+	VBROADCASTSD  24(SI), Z5
+	VMINPD        Z5, Z4, Z4
+	VMOVUPS       Z0, Z0
+	VCVTPD2PS     Z3, Y0
+	VCVTPD2PS     Z4, Y3
+	VINSERTF64X4  $0x01, Y3, Z0, Z0
+	VBROADCASTSS  88(SI), Z3
+	VMULPS        Z3, Z0, Z0
+	VBROADCASTSS  96(SI), Z3
+	VSUBPS        Z3, Z1, Z3
+	VSUBPS        Z0, Z3, Z3
+	VBROADCASTSS  92(SI), Z0
+	VMULPS        Z0, Z3, Z3
+	VMULPS        Z2, Z3, Z3
+	VBROADCASTSS  vec3f800000<>+0(SB), Z0
+	VSUBPS        Z0, Z3, Z3
+	VMULPS        Z2, Z3, Z3
+	VBROADCASTSS  96(SI), Z0
+	VCMPPS        $0x1d, Z0, Z1, K2
+	VMOVAPS.Z     Z3, K2, Z0
+	VBROADCASTSS  100(SI), Z2
+	VCMPPS        $0x12, Z2, Z1, K2
+	VMOVAPS.Z     Z0, K2, Z0
+	VMOVUPS       Z0, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func gradientScalingAVX2(dst *float32, x *float32, y *float32, n int, c *float32)
+// Requires: AVX, AVX2, SSE2
+TEXT ·gradientScalingAVX2(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VXORPS Y0, Y0, Y0
+
+loop1:
+	CMPQ         BX, $0x00000008
+	JL           end1
+	VMOVUPS      (CX), Y1
+	VMOVUPS      (DX), Y2
+	VCVTPS2PD    X1, Y3
+	VBROADCASTSD (SI), Y4
+	VSUBPD       Y4, Y3, Y3
+	VBROADCASTSD 8(SI), Y4
+	VDIVPD       Y4, Y3, Y3
+	VBROADCASTSD 16(SI), Y4
+	VMULPD       Y4, Y3, Y3
+	VSUBPD       Y0, Y3, Y3
+	VROUNDPD     $0x0a, Y3, Y3
+	VMAXPD       Y0, Y3, Y3
+	VBROADCASTSD 24(SI), Y4
+	VMINPD       Y4, Y3, Y3
+	VEXTRACTF128 $0x01, Y1, X4
+	VCVTPS2PD    X4, Y4
+	VBROADCASTSD (SI), Y5
+	VSUBPD       Y5, Y4, Y4
+	VBROADCASTSD 8(SI), Y5
+	VDIVPD       Y5, Y4, Y4
+	VBROADCASTSD 16(SI), Y5
+	VMULPD       Y5, Y4, Y4
+	VSUBPD       Y0, Y4, Y4
+	VROUNDPD     $0x0a, Y4, Y4
+	VMAXPD       Y0, Y4, Y4
+	VBROADCASTSD 24(SI), Y5
+	VMINPD       Y5, Y4, Y4
+	VMOVUPS      Y0, Y5
+	VCVTPD2PSY   Y3, X5
+	VCVTPD2PSY   Y4, X3
+	VINSERTF128  $0x01, X3, Y5, Y5
+	VBROADCASTSS 88(SI), Y3
+	VMULPS       Y3, Y5, Y5
+	VBROADCASTSS 96(SI), Y3
+	VSUBPS       Y3, Y1, Y3
+	VSUBPS       Y5, Y3, Y3
+	VBROADCASTSS 92(SI), Y4
+	VMULPS       Y4, Y3, Y3
+	VMULPS       Y2, Y3, Y3
+	VBROADCASTSS vec3f800000<>+0(SB), Y4
+	VSUBPS       Y4, Y3, Y3
+	VMULPS       Y2, Y3, Y3
+	VBROADCASTSS 96(SI), Y2
+	VCMPPS       $0x1d, Y2, Y1, Y2
+	VANDPS       Y3, Y2, Y2
+	VBROADCASTSS 100(SI), Y3
+	VCMPPS       $0x12, Y3, Y1, Y1
+	VANDPS       Y2, Y1, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x00000008, BX
+	JMP          loop1
+
+end1:
+	TESTQ        BX, BX
+	JZ           done
+	MOVQ         BX, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     iota<>+0(SB), Y1, Y1
+	VMASKMOVPS   (CX), Y1, Y2
+	VMASKMOVPS   (DX), Y1, Y3
+	VCVTPS2PD    X2, Y4
+	VBROADCASTSD (SI), Y5
+	VSUBPD       Y5, Y4, Y4
+	VBROADCASTSD 8(SI), Y5
+	VDIVPD       Y5, Y4, Y4
+	VBROADCASTSD 16(SI), Y5
+	VMULPD       Y5, Y4, Y4
+	VSUBPD       Y0, Y4, Y4
+	VROUNDPD     $0x0a, Y4, Y4
+	VMAXPD       Y0, Y4, Y4
+	VBROADCASTSD 24(SI), Y5
+	VMINPD       Y5, Y4, Y4
+	VEXTRACTF128 $0x01, Y2, X5
+	VCVTPS2PD    X5, Y5
+	VBROADCASTSD (SI), Y6
+	VSUBPD       Y6, Y5, Y5
+	VBROADCASTSD 8(SI), Y6
+	VDIVPD       Y6, Y5, Y5
+	VBROADCASTSD 16(SI), Y6
+	VMULPD       Y6, Y5, Y5
+	VSUBPD       Y0, Y5, Y5
+	VROUNDPD     $0x0a, Y5, Y5
+	VMAXPD       Y0, Y5, Y5
+	VBROADCASTSD 24(SI), Y6
+	VMINPD       Y6, Y5, Y5
+	VMOVUPS      Y0, Y0
+	VCVTPD2PSY   Y4, X0
+	VCVTPD2PSY   Y5, X4
+	VINSERTF128  $0x01, X4, Y0, Y0
+	VBROADCASTSS 88(SI), Y4
+	VMULPS       Y4, Y0, Y0
+	VBROADCASTSS 96(SI), Y4
+	VSUBPS       Y4, Y2, Y4
+	VSUBPS       Y0, Y4, Y4
+	VBROADCASTSS 92(SI), Y0
+	VMULPS       Y0, Y4, Y4
+	VMULPS       Y3, Y4, Y4
+	VBROADCASTSS vec3f800000<>+0(SB), Y0
+	VSUBPS       Y0, Y4, Y4
+	VMULPS       Y3, Y4, Y4
+	VBROADCASTSS 96(SI), Y0
+	VCMPPS       $0x1d, Y0, Y2, Y0
+	VANDPS       Y4, Y0, Y0
+	VBROADCASTSS 100(SI), Y3
+	VCMPPS       $0x12, Y3, Y2, Y2
+	VANDPS       Y0, Y2, Y0
+	VMASKMOVPS   Y0, Y1, (AX)
+
+done:
 	VZEROUPPER
 	RET
 

@@ -1,0 +1,263 @@
+package vec
+
+import (
+	"math"
+	"unsafe"
+)
+
+// Steps describes n thresholds, equally spaced and s = n-1 steps apart from first to last (n = 1: one, s = 1), and a layer loss that is the mean
+// of one loss at all of them, for the functions below. Of a unit with pre-activation z and target t, +1 or -1,
+//
+//	u   = (z-first)/(last-first) (t = +1) or (last-z)/(last-first) (t = -1)  // its coordinate, which the target wants larger
+//	m_k = u - k/s, k = 0..n-1                                                // its margins
+//	dz  = -t/n sum of f(m_k) over k with lo < m_k <= hi
+//
+// and dz = 0 for t = 0; for n = 1 u = t z. z, t and dz are float32. The steps in the window are counted in float64, so that it is decided as
+// by that what lies at an edge; errors of the rest are a few 1e-7 of the largest f. There is no portable code: each function reports
+// whether this processor has a kernel for it, and does nothing where it has none.
+//
+// The order of the fields is that of the assembly.
+type Steps struct {
+	first, span, s, n float64
+	up, down          stepWindow // of t = +1 and t = -1
+	turn              float64    // u is t (z-first)/span, and for t = -1 this more
+	own               own
+	s32               float32 // s
+}
+
+// own is a kernel's coefficients.
+type own [16]float32
+
+// stepWindow is the ends of a window in the order of the thresholds: it holds those with high >= s (z-first)/span - k > low, or, where equal is 1,
+// high > and >= low.
+type stepWindow struct{ high, low, equal float64 }
+
+// NewSteps returns n steps from first to last with a window. For t = +1 and for t = -1 lowPlus and lowMinus say that it is closed below and
+// open above.
+func NewSteps(n int, first, last, lo, hi float64, lowPlus, lowMinus bool) Steps {
+	s := Steps{span: 1, s: 1, n: float64(n)}
+	if n > 1 {
+		s.first, s.span, s.s, s.turn = first, last-first, float64(n-1), 1
+	}
+	s.s32 = float32(s.s)
+	hi, lo = math.Max(-infinite, math.Min(hi*s.s, infinite)), math.Max(-infinite, math.Min(lo*s.s, infinite))
+	s.up, s.down = stepWindow{hi, lo, float64(b2i(lowPlus))}, stepWindow{-hi, -lo, float64(b2i(!lowMinus))}
+	return s
+}
+
+// infinite stands for s times an infinite end of a window: no float32 is that many steps away from a threshold.
+const infinite = 1e200
+
+// Truncated says that the window ends below.
+func (s Steps) Truncated() bool { return s.up.low > -infinite }
+
+// Several says that there is more than one step.
+func (s Steps) Several() bool { return s.n > 1 }
+
+func (s *Steps) run(k coefKernel, dst, z, t []float32) bool {
+	dst, t = dst[:len(z)], t[:len(z)]
+	if k == nil {
+		return false
+	}
+	for len(z) > 0 {
+		n := min(len(z), block)
+		k(unsafe.SliceData(dst), unsafe.SliceData(z), unsafe.SliceData(t), n, (*float32)(unsafe.Pointer(s)))
+		dst, z, t = dst[n:], z[n:], t[n:]
+	}
+	return true
+}
+
+// MeanLinear is Steps with f(m) = a + b (c-m), returned by Linear.
+type MeanLinear struct{ s Steps }
+
+// Linear returns s with its f.
+func (s Steps) Linear(a, b, c float64) *MeanLinear {
+	limit := 1e30 // of u: infinities times 0 are no numbers
+	if b != 0 && !s.Truncated() {
+		limit = math.Inf(1)
+	}
+	s.own = own{float32(1 / s.n), float32(1 / (2 * s.s)), float32(c), float32(b), float32(a), float32(limit)}
+	return &MeanLinear{s}
+}
+
+// Grad sets dst to the derivatives.
+func (m *MeanLinear) Grad(dst, z, t []float32) bool { return m.s.run(best.meanLinear, dst, z, t) }
+
+// MeanReciprocal is Steps with f(m) = a/(2-m), hi at most 1, returned by Reciprocal.
+//
+// The sum is a difference of two values of the digamma function, each by four terms of its recurrence and its asymptotic series.
+type MeanReciprocal struct{ s Steps }
+
+// Reciprocal returns s with its f.
+func (s Steps) Reciprocal(a float64) *MeanReciprocal {
+	s.own = own{float32(2 * s.s), float32(a * s.s / s.n)}
+	return &MeanReciprocal{s}
+}
+
+// Grad sets dst to the derivatives.
+func (m *MeanReciprocal) Grad(dst, z, t []float32) bool {
+	return m.s.run(best.meanReciprocal, dst, z, t)
+}
+
+// MeanLogistic is Steps with f(m) = a / (1 + exp(-b m)), |b| at most 2, and lo and hi infinite or n = 1, returned by Logistic.
+//
+// The mean over the steps is that over up to six points, by Gaussian quadrature: a rational function of exp(b u).
+type MeanLogistic struct{ s Steps }
+
+// logisticNodes is how many points stand for the steps.
+const logisticNodes = 6
+
+// Logistic returns s with its f.
+func (s Steps) Logistic(a, b float64) *MeanLogistic {
+	n := int(s.n)
+	centre := 0.5
+	if n == 1 {
+		centre = 0
+	}
+	x, w := stepQuadrature(n, logisticNodes)
+	// sum of w/(e + c) = p/q, c = exp(b (x-centre))
+	p, q := make([]float64, 1, logisticNodes+1), make([]float64, 1, logisticNodes+1)
+	q[0] = 1
+	for i := range x {
+		c := math.Exp(b * (x[i] - centre))
+		next := make([]float64, len(q)+1)
+		sum := make([]float64, len(q)+1)
+		for k, v := range q { // p/q + w/(e+c) = (p (e+c) + w q) / (q (e+c))
+			next[k] += c * v
+			next[k+1] += v
+			sum[k] += w[i] * v
+		}
+		for k, v := range p {
+			sum[k] += c * v
+			if k+1 < len(sum) {
+				sum[k+1] += v
+			}
+		}
+		p, q = sum, next
+	}
+	s.own = own{float32(centre), float32(b), float32(a)}
+	for k := range min(len(p), logisticNodes) {
+		s.own[3+k] = float32(p[k])
+	}
+	for k, v := range q {
+		s.own[3+logisticNodes+k] = float32(v)
+	}
+	return &MeanLogistic{s}
+}
+
+// Grad sets dst to the derivatives.
+func (m *MeanLogistic) Grad(dst, z, t []float32) bool { return m.s.run(best.meanLogistic, dst, z, t) }
+
+// MeanTruncLogistic is Steps with f(m) = 1 / (1 + exp(m)), hi infinite, n at least 2, returned by TruncLogistic.
+//
+// The sum is the integral from half a step before the first to half a step after the last and four terms of the Euler-Maclaurin series.
+type MeanTruncLogistic struct{ s Steps }
+
+// TruncLogistic returns s with its f.
+func (s Steps) TruncLogistic() *MeanTruncLogistic {
+	d, n := s.s, s.n
+	// The derivatives of f are -p, -p(1-6p), -p(1-30p+120p^2) and -p(1-126p+1680p^2-5040p^3), p = f(1-f).
+	c1, c3, c5, c7 := 1/(24*d*n), -7/(5760*d*d*d*n), 31/(967680*d*d*d*d*d*n), -127/(154828800*d*d*d*d*d*d*d*n)
+	s.own = own{
+		float32(1 / d), float32(-d / n),
+		float32(c1 + c3 + c5 + c7), float32(-6*c3 - 30*c5 - 126*c7), float32(120*c5 + 1680*c7), float32(-5040 * c7),
+	}
+	return &MeanTruncLogistic{s}
+}
+
+// Grad sets dst to the derivatives.
+func (m *MeanTruncLogistic) Grad(dst, z, t []float32) bool {
+	return m.s.run(best.meanTruncLogistic, dst, z, t)
+}
+
+// GradientScaling is dz = -t + |t| delta (z-h) for lo <= z <= hi, else 0, h the level of z among n+1 from lo to hi with the thresholds of a
+// staircase (n = 1: one at 0).
+type GradientScaling struct{ s Steps }
+
+// NewGradientScaling returns it for finite levels.
+func NewGradientScaling(n int, lo, hi, delta float64) *GradientScaling {
+	s := NewSteps(n, lo, hi, 0, 0, false, false)
+	s.own = own{float32((hi - lo) / float64(n)), float32(delta), float32(lo), float32(hi)}
+	return &GradientScaling{s}
+}
+
+// Grad sets dst to the derivatives.
+func (m *GradientScaling) Grad(dst, z, t []float32) bool {
+	return m.s.run(best.gradientScaling, dst, z, t)
+}
+
+// stepQuadrature returns the nodes and weights of the Gaussian quadrature, with at most most nodes, of the mean over 0, 1/(n-1), ..., 1: exact for
+// polynomials of a degree under twice their number. For n up to most they are the points themselves.
+func stepQuadrature(n, most int) (x, w []float64) {
+	if n <= most {
+		x, w = make([]float64, n), make([]float64, n)
+		for k := range x {
+			x[k], w[k] = float64(k)/float64(max(n-1, 1)), 1/float64(n)
+		}
+		return x, w
+	}
+	// The monic polynomials orthogonal on k = -(n-1)/2 .. (n-1)/2 are p_j+1 = x p_j - b_j p_j-1, b_j = j^2 (n^2-j^2) / (4 (4j^2-1));
+	// here x is scaled to -1/2..1/2.
+	b := make([]float64, most+1)
+	norm := 1.0 // of p_most-1
+	for j := 1; j <= most; j++ {
+		f, nn := float64(j*j), float64(n)*float64(n)
+		b[j] = f * (nn - f) / (4 * (4*f - 1)) / (float64(n-1) * float64(n-1))
+		if j < most {
+			norm *= b[j]
+		}
+	}
+	at := func(v float64) (p, slope, before float64) {
+		p, q, dp, dq := 1.0, 0.0, 0.0, 0.0
+		for j := range most {
+			p, q, dp, dq = v*p-b[j]*q, p, p+v*dp-b[j]*dq, dp
+		}
+		return p, dp, q
+	}
+	for i := range most {
+		// Newton's method from the nodes of the continuous quadrature, near enough.
+		v := -math.Cos(math.Pi*(float64(i)+0.75)/(float64(most)+0.5)) / 2
+		for range 50 {
+			p, slope, _ := at(v)
+			v -= p / slope
+		}
+		_, slope, before := at(v)
+		x, w = append(x, v+0.5), append(w, norm/(slope*before))
+	}
+	return x, w
+}
+
+// Tent sets dst = height min(max(reach - |z-centre|, 0), most).
+func Tent[T Float](dst, z []T, height, centre, reach, most T) {
+	dst = dst[:len(z)]
+	if z, ok := any(z).([]float32); ok && best.tent != nil {
+		best.tent.runAll(any(dst).([]float32), z, nil, float32(height), float32(centre), float32(reach), float32(most))
+		return
+	}
+	for i, v := range z {
+		d := v - centre
+		dst[i] = height * min(max(reach-max(d, -d), 0), most)
+	}
+}
+
+// SwishSlope sets dst = beta (2 - v tanh(v/2)) 2e/(1+e)^2 with v = |beta z| and e = exp(-v), 0 for v over 87, beta > 0: the derivative of
+// 2 sigmoid(v) (1 + v sigmoid(-v)) - 1. float32, its error measured at 2e-6 of beta at most for v up to 8, and without portable code: see Steps.
+func SwishSlope(dst, z []float32, beta float64) bool {
+	dst = dst[:len(z)]
+	if best.swish == nil {
+		return false
+	}
+	best.swish.run(dst, z, nil, float32(beta), float32(2*beta), 0)
+	return true
+}
+
+// PowerSlope sets dst = factor |z|^power for 0.1 < |z| <= most, flat for |z| <= 0.1, else 0; -1 <= power <= 0, 0.1 < most <= 1e15. float32, with
+// a relative error of at most 2^-22 (1 + |power log z|), and without portable code: see Steps.
+func PowerSlope(dst, z []float32, power, factor, flat, most float64) bool {
+	dst = dst[:len(z)]
+	if best.power == nil {
+		return false
+	}
+	best.power.runAll(dst, z, nil, float32(power), float32(factor), float32(flat), float32(most))
+	return true
+}
