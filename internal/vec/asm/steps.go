@@ -388,8 +388,8 @@ func (g *gen) tent() func(x reg.VecVirtual) reg.VecVirtual {
 		VSUBPS(b, x, x)
 		VANDPS(abs, x, x)
 		VSUBPS(x, c, x)
-		VMAXPS(zero, x, x)
-		VMINPS(d, x, x)
+		VMAXPS(x, zero, x) // the first operand if there is a NaN
+		VMINPS(x, d, x)
 		VMULPS(a, x, x)
 		return x
 	}
