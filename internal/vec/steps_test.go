@@ -20,19 +20,29 @@ func TestStepKernels(t *testing.T) {
 		}{
 			"linear": {-1, 1, func(s Steps) interface {
 				Grad(dst, z, t []float32) bool
-			} { return s.Linear(0.5, 2, 1) }, func(m float64) float64 { return 0.5 + 2*(1-m) }},
+			} {
+				return s.Linear(0.5, 2, 1)
+			}, func(m float64) float64 { return 0.5 + 2*(1-m) }},
 			"reciprocal": {-1, 1, func(s Steps) interface {
 				Grad(dst, z, t []float32) bool
-			} { return s.Reciprocal(2) }, func(m float64) float64 { return 2 / (2 - m) }},
+			} {
+				return s.Reciprocal(2)
+			}, func(m float64) float64 { return 2 / (2 - m) }},
 			"logistic": {math.Inf(-1), math.Inf(1), func(s Steps) interface {
 				Grad(dst, z, t []float32) bool
-			} { return s.Logistic(1, -1) }, logistic},
+			} {
+				return s.Logistic(1, -1)
+			}, logistic},
 			"logistic, steep": {math.Inf(-1), math.Inf(1), func(s Steps) interface {
 				Grad(dst, z, t []float32) bool
-			} { return s.Logistic(2, 2) }, func(m float64) float64 { return 2 * logistic(-2*m) }},
+			} {
+				return s.Logistic(2, 2)
+			}, func(m float64) float64 { return 2 * logistic(-2*m) }},
 			"cut logistic": {-1.85, math.Inf(1), func(s Steps) interface {
 				Grad(dst, z, t []float32) bool
-			} { return s.TruncLogistic() }, logistic},
+			} {
+				return s.TruncLogistic()
+			}, logistic},
 		} {
 			if name == "cut logistic" && n == 1 {
 				continue
