@@ -99,9 +99,12 @@ func TestDigits(t *testing.T) {
 
 // However often a training is interrupted, and wherever, its weights are those of one that was not.
 func TestInterruptedIsUninterrupted(t *testing.T) {
-	for _, more := range []string{"", "-weights sign", "-weights sign-scaled -weight-rule SoftHinge", "-weights ternary", "-weights 3 -opt adam"} {
+	for _, more := range []string{"", "-weights sign", "-weights sign-scaled -weight-rule SoftHinge", "-weights ternary", "-weights 3 -opt adam", "-weights sign -all-weights -opt bop -bop-gamma 0.1"} {
 		t.Run(more, func(t *testing.T) { interrupted(t, strings.Fields(more)...) })
 	}
+	t.Run("bireal", func(t *testing.T) {
+		interrupted(t, strings.Fields("-arch resnet18 -order bireal -bn=true -hidden 2,2,3,4 -weights sign -opt bop -bop-gamma 0.1 -limit 160 -batch 4")...)
+	})
 }
 
 func interrupted(t *testing.T, more ...string) {
@@ -336,7 +339,7 @@ func TestSetupHasAllThatWeightsDependOn(t *testing.T) {
 		"data": "mnist", "size": "16", "channels": "3", "augment": "true", "validation": "0.1", "crop": "32", "arch": "convnet4", "act": "qrelu", "rule": "SSTE",
 		"unweighted": "true", "bn": "true", "dropout": "0.5", "hidden": "8,8", "loss": "hinge", "opt": "adamw", "lr": "0.5", "wd": "0.5", "momentum": "0.5",
 		"nesterov": "true", "decay-at": "2", "decay": "0.5", "batch": "8", "limit": "99", "seed": "2",
-		"weights": "ternary", "weight-rule": "STE",
+		"weights": "ternary", "weight-rule": "STE", "all-weights": "true", "order": "bireal", "bop-threshold": "1e-6", "bop-gamma": "1e-3",
 	}
 	setupOf := func(args ...string) string {
 		o := new(options)
@@ -503,6 +506,14 @@ func TestBadInput(t *testing.T) {
 		{"weight rule alone", tiny(out, "-weight-rule", "STE"), []string{"-weight-rule is for -weights"}},
 		{"weights of two layers", tiny(out, "-weights", "4", "-hidden", "9"), []string{"Weights", "the first and the last"}},
 		{"other weights", tiny(dir, "-resume", "-weights", "4"), []string{"it was written for", "-weights 4"}},
+		{"Bop without signs", tiny(out, "-opt", "bop"), []string{"-opt bop", "-weights sign"}},
+		{"Bop of scaled signs", tiny(out, "-opt", "bop", "-weights", "sign-scaled"), []string{"-opt bop", "-weights sign", `"sign-scaled"`}},
+		{"Bop's share", tiny(out, "-opt", "bop", "-weights", "sign", "-bop-gamma", "1.5"), []string{"-bop-gamma 1.5"}},
+		{"Bop's threshold", tiny(out, "-opt", "bop", "-weights", "sign", "-bop-threshold", "NaN"), []string{"-bop-threshold NaN"}},
+		{"Bop's flags", tiny(out, "-bop-gamma", "0.1"), []string{"-bop-gamma is for -opt bop"}},
+		{"all weights alone", tiny(out, "-all-weights"), []string{"-all-weights is for -weights"}},
+		{"order", tiny(out, "-order", "xnor"), []string{"-order \"xnor\"", "bireal"}},
+		{"order of an mlp", tiny(out, "-order", "bireal"), []string{"-order bireal: want bireal with a resnet, xnor with convnet4 and -bn, not mlp"}},
 		{"network", tiny(out, "-arch", "nosuch"), []string{"-arch", "convnet8"}},
 		{"network and size", tiny(out, "-arch", "convnet8", "-hidden", "", "-channels", "3"), []string{"32x32"}},
 		{"solver", tiny(out, "-opt", "nosuch"), []string{"-opt", "rmsprop"}},

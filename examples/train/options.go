@@ -38,6 +38,7 @@ type options struct {
 	epochs, batch, limit int
 	evalBatch            int
 	seed                 uint64
+	bop                  bop
 
 	out     string
 	resume  bool
@@ -63,7 +64,8 @@ func (o *options) flags() *flag.FlagSet {
 	o.net.Flags(f)
 
 	f.StringVar(&o.loss, "loss", "cross-entropy", "output `loss`: "+strings.Join(lossNames(), ", "))
-	f.StringVar(&o.opt, "opt", "adam", "`solver`: adam, adamw, sgd, rmsprop")
+	f.StringVar(&o.opt, "opt", "adam", "`solver`: adam, adamw, sgd, rmsprop; bop flips the sign weights, and adam trains the rest")
+	o.bop.flags(f)
 	f.Float64Var(&o.lr, "lr", 1e-3, "learning `rate`")
 	f.Float64Var(&o.wd, "wd", 0, "weight `decay`: L2 in the gradient, but for adamw")
 	f.Float64Var(&o.momentum, "momentum", 0, "`momentum` of sgd and rmsprop")
@@ -131,6 +133,11 @@ func (o *options) check() error {
 	case o.nesterov && o.opt != "sgd":
 		return errors.Errorf("-nesterov is for -opt sgd, not %s", o.opt)
 	}
+	if o.eval == "" { // else it is the file that says what the weights are
+		if err := o.bop.check(o.opt == "bop", o.net.Weights, o.given); err != nil {
+			return err
+		}
+	}
 	if err := o.checkInteger(); err != nil {
 		return err
 	}
@@ -170,6 +177,9 @@ func (o *options) solver(steps int, latent []string) (gorgonia.Solver, error) {
 	}
 	s := &solvers.Scheduled{Schedule: solvers.StepDecay(o.lr, o.gamma, at...)}
 	switch o.opt {
+	case "bop":
+		s.Solver = o.bop.solver(latent, &solvers.Adam{LearnRate: o.lr, WeightDecay: o.wd}, o.gamma, at)
+		return s, nil
 	case "adam", "adamw":
 		s.Solver = &solvers.Adam{LearnRate: o.lr, WeightDecay: o.wd, Decoupled: o.opt == "adamw"}
 	case "sgd":
@@ -177,7 +187,7 @@ func (o *options) solver(steps int, latent []string) (gorgonia.Solver, error) {
 	case "rmsprop":
 		s.Solver = &solvers.RMSProp{LearnRate: o.lr, WeightDecay: o.wd, Momentum: o.momentum}
 	default:
-		return nil, errors.Errorf("-opt %q: want adam, adamw, sgd or rmsprop", o.opt)
+		return nil, errors.Errorf("-opt %q: want adam, adamw, sgd, rmsprop or bop", o.opt)
 	}
 	q, err := o.net.Quantiser()
 	if err != nil {
@@ -200,8 +210,14 @@ func (o *options) setup(images string) string {
 	if o.net.Weights != "" || o.net.WeightRule != "SSTE" { // checkpoints of before there were these flags stay what they are
 		weights = fmt.Sprintf(" -weights %s -weight-rule %s", o.net.Weights, o.net.WeightRule)
 	}
+	if o.net.AllWeights {
+		weights += " -all-weights"
+	}
+	if o.net.Order != "paper" {
+		weights += " -order " + o.net.Order
+	}
 	return fmt.Sprintf("-data %s (images %s) -size %d -crop %d -channels %d -augment=%v -validation %v -limit %d -arch %s -act %s -rule %s -unweighted=%v -bn=%v -dropout %v -hidden %q "+
 		"-loss %s -opt %s -lr %v -wd %v -momentum %v -nesterov=%v -decay-at %q -decay %v -batch %d -seed %d",
 		o.data.Name, images, o.data.Size, o.data.Crop, o.data.Channels, o.augment, o.validation, o.limit, o.net.Arch, o.net.Act, o.net.Rule, o.net.Unweighted, o.net.BatchNorm, o.net.Dropout, o.net.Hidden,
-		o.loss, o.opt, o.lr, o.wd, o.momentum, o.nesterov, decay, o.gamma, o.batch, o.seed) + weights
+		o.loss, o.opt, o.lr, o.wd, o.momentum, o.nesterov, decay, o.gamma, o.batch, o.seed) + weights + o.bop.setup(o.opt == "bop")
 }
