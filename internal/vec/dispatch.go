@@ -13,7 +13,7 @@ type kernels struct {
 	name  string
 	lanes int // float32 in a vector
 
-	meanLinear, meanReciprocal, meanLogistic, meanTruncLogistic, gradientScaling coefKernel
+	oneLinear, meanLinear, oneReciprocal, fewReciprocal, meanReciprocal, meanLogistic, meanTruncLogistic, gradientScaling coefKernel
 	threshold, tent, swish, power, window, mulWindow, sech2, mulSech2, exp, sigmoid, tanh, staircaseFew, staircase, finite,
 	negSign, mulAbs, mul, negMul, add, scale, affine, affineRest kernel
 

@@ -234,6 +234,36 @@ func meanLinearAVX512(dst *float32, x *float32, y *float32, n int, c *float32)
 //go:noescape
 func meanLinearAVX2(dst *float32, x *float32, y *float32, n int, c *float32)
 
+// oneLinearAVX512 is vec.MeanLinear of one threshold.
+//
+//go:noescape
+func oneLinearAVX512(dst *float32, x *float32, y *float32, n int, c *float32)
+
+// oneLinearAVX2 is vec.MeanLinear of one threshold.
+//
+//go:noescape
+func oneLinearAVX2(dst *float32, x *float32, y *float32, n int, c *float32)
+
+// oneReciprocalAVX512 is vec.MeanReciprocal of one threshold.
+//
+//go:noescape
+func oneReciprocalAVX512(dst *float32, x *float32, y *float32, n int, c *float32)
+
+// oneReciprocalAVX2 is vec.MeanReciprocal of one threshold.
+//
+//go:noescape
+func oneReciprocalAVX2(dst *float32, x *float32, y *float32, n int, c *float32)
+
+// fewReciprocalAVX512 is vec.MeanReciprocal of 2 to 8 thresholds.
+//
+//go:noescape
+func fewReciprocalAVX512(dst *float32, x *float32, y *float32, n int, c *float32)
+
+// fewReciprocalAVX2 is vec.MeanReciprocal of 2 to 8 thresholds.
+//
+//go:noescape
+func fewReciprocalAVX2(dst *float32, x *float32, y *float32, n int, c *float32)
+
 // meanReciprocalAVX512 is vec.MeanReciprocal.
 //
 //go:noescape

@@ -22,11 +22,15 @@ type Steps struct {
 	up, down          stepWindow // of t = +1 and t = -1
 	turn              float64    // u is t (z-first)/span, and for t = -1 this more
 	own               own
-	s32               float32 // s
+	one               oneWindow // where there is one threshold
+	s32               float32   // s
 }
 
 // own is a kernel's coefficients.
-type own [16]float32
+type own [20]float32
+
+// oneWindow is the window of one threshold at 0 for t = +1 and for t = -1: z over open and up to closed.
+type oneWindow struct{ openUp, closedUp, openDown, closedDown float32 }
 
 // stepWindow is the ends of a window in the order of the thresholds: it holds those with high >= s (z-first)/span - k > low, or, where equal is 1,
 // high > and >= low.
@@ -40,9 +44,39 @@ func NewSteps(n int, first, last, lo, hi float64, lowPlus, lowMinus bool) Steps 
 		s.first, s.span, s.s, s.turn = first, last-first, float64(n-1), 1
 	}
 	s.s32 = float32(s.s)
+	s.one = newOneWindow(lo, hi, lowPlus, lowMinus)
 	hi, lo = math.Max(-infinite, math.Min(hi*s.s, infinite)), math.Max(-infinite, math.Min(lo*s.s, infinite))
 	s.up, s.down = stepWindow{hi, lo, float64(b2i(lowPlus))}, stepWindow{-hi, -lo, float64(b2i(!lowMinus))}
 	return s
+}
+
+func newOneWindow(lo, hi float64, lowPlus, lowMinus bool) oneWindow {
+	up, down := atMost32, below32
+	if lowPlus {
+		up = below32
+	}
+	if lowMinus {
+		down = atMost32
+	}
+	return oneWindow{up(lo), up(hi), down(-hi), down(-lo)}
+}
+
+// atMost32 is the largest float32 that is not over v.
+func atMost32(v float64) float32 {
+	f := float32(v)
+	if float64(f) > v {
+		f = math.Nextafter32(f, float32(math.Inf(-1)))
+	}
+	return f
+}
+
+// below32 is the largest float32 under v; of an infinity, itself.
+func below32(v float64) float32 {
+	f := float32(v)
+	if float64(f) >= v && !math.IsInf(v, 0) {
+		f = math.Nextafter32(f, float32(math.Inf(-1)))
+	}
+	return f
 }
 
 // infinite stands for s times an infinite end of a window: no float32 is that many steps away from a threshold.
@@ -81,12 +115,21 @@ func (s Steps) Linear(a, b, c float64) *MeanLinear {
 }
 
 // Grad sets dst to the derivatives.
-func (m *MeanLinear) Grad(dst, z, t []float32) bool { return m.s.run(best.meanLinear, dst, z, t) }
+func (m *MeanLinear) Grad(dst, z, t []float32) bool {
+	if !m.s.Several() {
+		return m.s.run(best.oneLinear, dst, z, t)
+	}
+	return m.s.run(best.meanLinear, dst, z, t)
+}
 
 // MeanReciprocal is Steps with f(m) = a/(2-m), hi at most 1, returned by Reciprocal.
 //
-// The sum is a difference of two values of the digamma function, each by four terms of its recurrence and its asymptotic series.
+// The sum is a difference of two values of the digamma function, each by its asymptotic series, after four terms of its recurrence where there are
+// few steps.
 type MeanReciprocal struct{ s Steps }
+
+// few is the number of thresholds up to which MeanReciprocal needs the recurrence: of more, the series' arguments are over 7.
+const few = 8
 
 // Reciprocal returns s with its f.
 func (s Steps) Reciprocal(a float64) *MeanReciprocal {
@@ -96,6 +139,12 @@ func (s Steps) Reciprocal(a float64) *MeanReciprocal {
 
 // Grad sets dst to the derivatives.
 func (m *MeanReciprocal) Grad(dst, z, t []float32) bool {
+	switch {
+	case !m.s.Several():
+		return m.s.run(best.oneReciprocal, dst, z, t)
+	case m.s.n <= few:
+		return m.s.run(best.fewReciprocal, dst, z, t)
+	}
 	return m.s.run(best.meanReciprocal, dst, z, t)
 }
 
@@ -135,12 +184,15 @@ func (s Steps) Logistic(a, b float64) *MeanLogistic {
 		}
 		p, q = sum, next
 	}
-	s.own = own{float32(centre), float32(b), float32(a)}
+	// In two parts, so that float32 loses nothing of z next to it.
+	middle := s.first + centre*s.span
+	high := float32(middle)
+	s.own = own{high, float32(middle - float64(high)), float32(b / s.span), float32(a)}
 	for k := range min(len(p), logisticNodes) {
-		s.own[3+k] = float32(p[k])
+		s.own[4+k] = float32(p[k])
 	}
 	for k, v := range q {
-		s.own[3+logisticNodes+k] = float32(v)
+		s.own[4+logisticNodes+k] = float32(v)
 	}
 	return &MeanLogistic{s}
 }

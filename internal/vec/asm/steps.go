@@ -27,7 +27,14 @@ const (
 	own32 // the first of a kernel's own coefficients
 )
 
-const perUnit32 = 16 // after them, perUnit as a float32
+// After a kernel's own coefficients come those of all.
+const (
+	openUp   = 20 + iota // of one threshold: the window is over open, up to closed
+	closedUp             // for t = +1
+	openDown             // and for t = -1
+	closedDown
+	perUnit32 // perUnit as a float32
+)
 
 // double returns a coefficient in float64 in all lanes.
 func (g *gen) double(offset int) reg.VecVirtual {
@@ -106,7 +113,7 @@ type steps struct {
 	t        reg.VecVirtual
 	u        reg.VecVirtual // the coordinate, counted from the end of the staircase that the target points away from
 	x        reg.VecVirtual // u in steps, bounded
-	from, to reg.VecVirtual // the steps from the first to before the second have a slope
+	from, to reg.VecVirtual // the steps from the first to before the second have a slope; from is nil where it is 0
 }
 
 const bound = 1e30 // of x: no steps with a slope are that far away
@@ -120,7 +127,9 @@ func (g *gen) clamp(v reg.VecVirtual, most float64) reg.VecVirtual {
 
 // steps emits coordinates and counts, both in float64: float32 would lose units next to an edge, among them all that stand at an end of
 // the staircase. In float32 the counts and what follows are good enough.
-func (g *gen) steps(z, t reg.VecVirtual) (s steps) {
+//
+// With all, the windows end only below: no step is above.
+func (g *gen) steps(z, t reg.VecVirtual, all bool) (s steps) {
 	s.t = t
 	var u, from, to [2]reg.VecVirtual
 	for i := range 2 {
@@ -133,12 +142,18 @@ func (g *gen) steps(z, t reg.VecVirtual) (s steps) {
 		VMULPD(g.double(perUnit), v, v)
 		// In the order of the thresholds; for t = -1 the last of them is the first of the margins.
 		equal := g.pickPD(isUp, g.double(equalUp), g.double(equalDown))
-		from[i], to[i] = g.pickPD(isUp, g.none, g.double(count)), g.reg()
-		VMOVAPD(from[i], to[i])
-		VFMADD231PD(g.below(v, g.pickPD(isUp, g.double(highUp), g.double(highDown)), equal), t, from[i])
+		to[i] = g.pickPD(isUp, g.none, g.double(count))
+		if !all {
+			from[i] = g.reg()
+			VMOVAPD(to[i], from[i])
+			VFMADD231PD(g.below(v, g.pickPD(isUp, g.double(highUp), g.double(highDown)), equal), t, from[i])
+		}
 		VFMADD231PD(g.below(v, g.pickPD(isUp, g.double(lowUp), g.double(lowDown)), equal), t, to[i])
 	}
-	s.u, s.from, s.to = g.joined(u), g.joined(from), g.joined(to)
+	s.u, s.to = g.joined(u), g.joined(to)
+	if !all {
+		s.from = g.joined(from)
+	}
 	x := g.reg()
 	VMULPS(g.coef(perUnit32), s.u, x)
 	s.x = g.clamp(x, bound)
@@ -170,9 +185,23 @@ func (g *gen) below(x, edge, equal reg.VecVirtual) reg.VecVirtual {
 
 // result is -t v where there are steps, else 0.
 func (g *gen) result(s steps, v reg.VecVirtual) reg.VecVirtual {
-	v = g.keep(g.compare(lessThan, s.from, s.to), v)
+	from := s.from
+	if from == nil {
+		from = g.none
+	}
+	v = g.keep(g.compare(lessThan, from, s.to), v)
 	VXORPS(g.operandBits(1<<31), v, v)
 	VMULPS(s.t, v, v)
+	return v
+}
+
+// inWindow is -t v where z is in the window of one threshold, else 0.
+func (g *gen) inWindow(z, t, v reg.VecVirtual) reg.VecVirtual {
+	isUp := g.compare(greater, t, g.none)
+	v = g.keep(g.compare(greater, z, g.pick(isUp, g.coef(openUp), g.coef(openDown))), v)
+	v = g.keep(g.compare(atMost, z, g.pick(isUp, g.coef(closedUp), g.coef(closedDown))), v)
+	VXORPS(g.operandBits(1<<31), v, v)
+	VMULPS(t, v, v)
 	return v
 }
 
@@ -204,9 +233,20 @@ func (g *gen) atanh2(w reg.VecVirtual) reg.VecVirtual {
 	return p
 }
 
+func oneLinear(g *gen) func(z, t reg.VecVirtual) reg.VecVirtual {
+	return func(z, t reg.VecVirtual) reg.VecVirtual {
+		m := g.reg()
+		VMULPS(z, t, m)
+		VSUBPS(m, g.coef(2), m)
+		VMULPS(g.coef(3), m, m)
+		VADDPS(g.coef(4), m, m)
+		return g.inWindow(z, t, m)
+	}
+}
+
 func meanLinear(g *gen) func(z, t reg.VecVirtual) reg.VecVirtual {
 	return func(z, t reg.VecVirtual) reg.VecVirtual {
-		s := g.steps(z, t)
+		s := g.steps(z, t, false)
 		share, d := g.reg(), g.reg()
 		VSUBPS(s.from, s.to, share)
 		VMULPS(g.coef(0), share, share) // by 1/n
@@ -226,85 +266,127 @@ func meanLinear(g *gen) func(z, t reg.VecVirtual) reg.VecVirtual {
 	}
 }
 
-func meanReciprocal(g *gen) func(z, t reg.VecVirtual) reg.VecVirtual {
+func oneReciprocal(g *gen) func(z, t reg.VecVirtual) reg.VecVirtual {
 	return func(z, t reg.VecVirtual) reg.VecVirtual {
-		s := g.steps(z, t)
-		rest, w := g.reg(), g.reg()
-		VSUBPS(s.x, g.coef(0), rest) // 2s - x
-		a, b := g.reg(), g.reg()
-		VADDPS(s.from, rest, a)
-		VADDPS(s.to, rest, b)
-		sum := g.reg()
-		// The first four terms after an end.
-		for i, y := range []reg.VecVirtual{a, b} {
-			p, den, num := g.reg(), g.reg(), g.reg()
-			VADDPS(g.operand(3), y, p)
-			VMULPS(y, p, p)
-			VADDPS(g.operand(2), p, den)
-			VMULPS(p, den, den)
-			VADDPS(g.operand(1), p, p)
-			VADDPS(p, p, p)
-			VADDPS(y, y, num)
-			VADDPS(g.operand(3), num, num)
-			VMULPS(p, num, num)
-			VDIVPS(den, num, num)
-			if i == 0 {
-				VMOVAPS(num, sum)
-			} else {
-				VSUBPS(num, sum, sum)
-			}
-		}
-		// What remains, by the logarithm and its corrections.
-		VADDPS(g.operand(3.5), a, a)
-		VADDPS(g.operand(3.5), b, b)
-		VSUBPS(s.from, s.to, w)
-		den := g.reg()
-		VADDPS(a, b, den)
-		VDIVPS(den, w, w)
-		VADDPS(g.atanh2(w), sum, sum)
-		inv := g.reg()
-		VMULPS(a, b, inv)
-		VDIVPS(inv, g.value(1), inv)
-		ra, rb := g.reg(), g.reg()
-		VMULPS(b, inv, ra)
-		VMULPS(a, inv, rb)
-		for i, r := range []reg.VecVirtual{ra, rb} {
-			VMULPS(r, r, r)
-			p := g.value(31.0 / 8064)
-			VFMADD213PS(g.operand(-7.0/960), r, p)
-			VFMADD213PS(g.operand(1.0/24), r, p)
-			VMULPS(r, p, p)
-			if i == 0 {
-				VSUBPS(p, sum, sum)
-			} else {
-				VADDPS(p, sum, sum)
-			}
-		}
-		VMULPS(g.coef(1), sum, sum)
-		return g.result(s, sum)
+		m := g.reg()
+		VMULPS(z, t, m)
+		VSUBPS(m, g.value(2), m)
+		VDIVPS(m, g.coef(1), m)
+		return g.inWindow(z, t, m)
 	}
 }
 
+// meanReciprocal is of so many steps that the asymptotic series is good at once.
+func meanReciprocal(g *gen) func(z, t reg.VecVirtual) reg.VecVirtual {
+	return func(z, t reg.VecVirtual) reg.VecVirtual {
+		s, a, b := g.distances(z, t)
+		VADDPS(g.operand(-0.5), a, a)
+		VADDPS(g.operand(-0.5), b, b)
+		return g.result(s, g.digammas(s, a, b))
+	}
+}
+
+// fewReciprocal is of few steps: the first four terms after each end are taken from the recurrence, and the series of the rest.
+func fewReciprocal(g *gen) func(z, t reg.VecVirtual) reg.VecVirtual {
+	return func(z, t reg.VecVirtual) reg.VecVirtual {
+		s, a, b := g.distances(z, t)
+		var num, den [2]reg.VecVirtual
+		for i, y := range []reg.VecVirtual{a, b} {
+			p := g.reg()
+			num[i], den[i] = g.reg(), g.reg()
+			VADDPS(g.operand(3), y, p)
+			VMULPS(y, p, p)
+			VADDPS(g.operand(2), p, den[i])
+			VMULPS(p, den[i], den[i])
+			VADDPS(g.operand(1), p, p)
+			VADDPS(p, p, p)
+			VADDPS(y, y, num[i])
+			VADDPS(g.operand(3), num[i], num[i])
+			VMULPS(p, num[i], num[i])
+		}
+		first := g.reg() // the difference, over one denominator
+		VMULPS(den[0], num[1], first)
+		VFMSUB231PS(den[1], num[0], first)
+		VMULPS(den[0], den[1], den[0])
+		VDIVPS(den[0], first, first)
+		VADDPS(g.operand(3.5), a, a)
+		VADDPS(g.operand(3.5), b, b)
+		rest := g.digammas(s, a, b)
+		VFMADD231PS(g.coef(1), first, rest)
+		return g.result(s, rest)
+	}
+}
+
+// distances is s (2-m) of the first step in the window, and of the one after the last.
+func (g *gen) distances(z, t reg.VecVirtual) (s steps, a, b reg.VecVirtual) {
+	s = g.steps(z, t, false)
+	rest := g.reg()
+	a, b = g.reg(), g.reg()
+	VSUBPS(s.x, g.coef(0), rest) // 2s - x
+	VADDPS(s.from, rest, a)
+	VADDPS(s.to, rest, b)
+	return s, a, b
+}
+
+// digammas is the difference of the digamma function at b + 1/2 and a + 1/2 by the logarithm and its corrections, times coefficient 1.
+func (g *gen) digammas(s steps, a, b reg.VecVirtual) reg.VecVirtual {
+	w, sum, product, inv := g.reg(), g.reg(), g.reg(), g.reg()
+	VADDPS(a, b, sum)
+	VMULPS(a, b, product)
+	VMULPS(sum, product, inv)
+	VDIVPS(inv, g.value(1), inv) // of (b-a)/(a+b) and of 1/ab
+	VSUBPS(s.from, s.to, w)
+	VMULPS(product, w, w)
+	VMULPS(inv, w, w)
+	VMULPS(sum, inv, inv)
+	out := g.atanh2(w)
+	ra, rb := g.reg(), g.reg()
+	VMULPS(b, inv, ra)
+	VMULPS(a, inv, rb)
+	for i, r := range []reg.VecVirtual{ra, rb} {
+		VMULPS(r, r, r)
+		p := g.value(31.0 / 8064)
+		VFMADD213PS(g.operand(-7.0/960), r, p)
+		VFMADD213PS(g.operand(1.0/24), r, p)
+		VMULPS(r, p, p)
+		if i == 0 {
+			VSUBPS(p, out, out)
+		} else {
+			VADDPS(p, out, out)
+		}
+	}
+	VMULPS(g.coef(1), out, out)
+	return out
+}
+
+// meanLogistic needs no count of steps: one threshold has a window, more have none.
 func meanLogistic(g *gen) func(z, t reg.VecVirtual) reg.VecVirtual {
 	exp := g.exp(false)
 	return func(z, t reg.VecVirtual) reg.VecVirtual {
-		s := g.steps(z, t)
-		w, v := g.reg(), g.reg()
-		VSUBPS(g.coef(0), s.u, w)
-		VMULPS(g.coef(1), w, w)
-		VORPS(g.operandBits(1<<31), w, v) // -|w|
-		in := g.compare(atLeast, v, g.value(-least))
-		VMAXPS(g.operand(-least), v, v)
-		e := g.keep(in, exp(v, nil))
-		num := g.polynomial(e, 3, nodes)
+		w := g.reg()
+		VSUBPS(g.coef(0), z, w) // the middle, in two parts
+		VSUBPS(g.coef(1), w, w)
+		VMULPS(g.coef(2), w, w)
+		VMULPS(t, w, w)
+		e := g.expOfMinus(exp, w)
+		num := g.polynomial(e, 4, nodes)
 		VMULPS(e, num, num)
-		VDIVPS(g.polynomial(e, 3+nodes, nodes+1), num, num)
+		VDIVPS(g.polynomial(e, 4+nodes, nodes+1), num, num)
 		rest := g.reg()
 		VSUBPS(num, g.value(1), rest)
 		out := g.pick(g.compare(greater, w, g.none), rest, num)
-		VMULPS(g.coef(2), out, out)
-		return g.result(s, out)
+		VMULPS(g.coef(3), out, out)
+		return g.inWindow(z, t, out)
 	}
+}
+
+// expOfMinus is exp(-|w|), 0 where that is no normal number.
+func (g *gen) expOfMinus(exp func(x reg.VecVirtual, low Op) reg.VecVirtual, w reg.VecVirtual) reg.VecVirtual {
+	v := g.reg()
+	VORPS(g.operandBits(1<<31), w, v)
+	in := g.compare(atLeast, v, g.value(-least))
+	VMAXPS(g.operand(-least), v, v)
+	return g.keep(in, exp(v, nil))
 }
 
 const (
@@ -315,37 +397,42 @@ const (
 func meanTruncLogistic(g *gen) func(z, t reg.VecVirtual) reg.VecVirtual {
 	exp := g.exp(false)
 	return func(z, t reg.VecVirtual) reg.VecVirtual {
-		s := g.steps(z, t)
-		end := func(m reg.VecVirtual) reg.VecVirtual {
-			VMULPS(g.coef(0), m, m) // by 1/s
-			v := g.reg()
-			VORPS(g.operandBits(1<<31), m, v)
-			in := g.compare(atLeast, v, g.value(-least))
-			VMAXPS(g.operand(-least), v, v)
-			e := g.keep(in, exp(v, nil))
-			q, q2, inv := g.reg(), g.reg(), g.reg()
-			VADDPS(g.operand(1), e, q)
-			VMULPS(q, q, q)
-			VADDPS(g.operand(2), e, q2)
-			VMULPS(q, q2, inv)
-			VDIVPS(inv, e, inv)
-			VMULPS(inv, q, q)   // e/(2+e)
-			VMULPS(inv, q2, q2) // e/(1+e)^2
-			soft := g.atanh2(q)
-			VXORPS(g.operandBits(1<<31), m, m)
-			VMAXPS(g.none, m, m)
-			VADDPS(m, soft, soft)
-			VMULPS(g.coef(1), soft, soft) // by -s/n
-			c := g.polynomial(q2, 2, 4)
-			VFMADD231PS(c, q2, soft)
-			return soft
-		}
+		s := g.steps(z, t, true)
 		first, last := g.reg(), g.reg()
 		VADDPS(g.operand(0.5), s.x, first)
 		VSUBPS(s.to, first, last)
-		out := end(first)
-		VSUBPS(end(last), out, out)
-		return g.result(s, out)
+		VMULPS(g.coef(0), first, first) // by 1/s
+		VMULPS(g.coef(0), last, last)
+		ef, el := g.expOfMinus(exp, first), g.expOfMinus(exp, last)
+		// The softplus of both ends is log(1+e) + max(-m, 0); log((1+ef)/(1+el)) = 2 artanh((ef-el)/(2+ef+el)).
+		sum, w, qf, ql, inv := g.reg(), g.reg(), g.reg(), g.reg(), g.reg()
+		VADDPS(el, ef, sum)
+		VADDPS(g.operand(2), sum, sum)
+		VSUBPS(el, ef, w)
+		VADDPS(g.operand(1), ef, qf)
+		VMULPS(qf, qf, qf)
+		VADDPS(g.operand(1), el, ql)
+		VMULPS(ql, ql, ql)
+		both := g.reg()
+		VMULPS(qf, ql, both)
+		VMULPS(sum, both, inv)
+		VDIVPS(inv, g.value(1), inv)
+		VMULPS(both, w, w)
+		VMULPS(inv, w, w)
+		VMULPS(sum, inv, inv)
+		VMULPS(inv, qf, qf)
+		VMULPS(inv, ql, ql)
+		VMULPS(ql, ef, ef) // e/(1+e)^2
+		VMULPS(qf, el, el)
+		soft := g.atanh2(w)
+		VMINPS(g.none, first, first)
+		VMINPS(g.none, last, last)
+		VSUBPS(first, last, last)
+		VADDPS(last, soft, soft)
+		VMULPS(g.coef(1), soft, soft) // by -s/n
+		VFMADD231PS(g.polynomial(ef, 2, 4), ef, soft)
+		VFNMADD231PS(g.polynomial(el, 2, 4), el, soft)
+		return g.result(s, soft)
 	}
 }
 
@@ -374,6 +461,9 @@ func gradientScaling(g *gen) func(z, t reg.VecVirtual) reg.VecVirtual {
 
 var stepKernels = []kernel{
 	{name: "meanLinear", does: "is vec.MeanLinear.", prepare: meanLinear},
+	{name: "oneLinear", does: "is vec.MeanLinear of one threshold.", prepare: oneLinear},
+	{name: "oneReciprocal", does: "is vec.MeanReciprocal of one threshold.", prepare: oneReciprocal},
+	{name: "fewReciprocal", does: "is vec.MeanReciprocal of 2 to 8 thresholds.", prepare: fewReciprocal},
 	{name: "meanReciprocal", does: "is vec.MeanReciprocal.", prepare: meanReciprocal},
 	{name: "meanLogistic", does: "is vec.MeanLogistic.", prepare: meanLogistic},
 	{name: "meanTruncLogistic", does: "is vec.MeanTruncLogistic.", prepare: meanTruncLogistic},
