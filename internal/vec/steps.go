@@ -18,12 +18,13 @@ import (
 //
 // The order of the fields is that of the assembly.
 type Steps struct {
-	first, span, s, n float64
-	up, down          stepWindow // of t = +1 and t = -1
-	turn              float64    // u is t (z-first)/span, and for t = -1 this more
-	own               own
-	one               oneWindow // where there is one threshold
-	s32               float32   // s
+	first, span, inverse, s float64    // inverse = 1/span
+	up, down                stepWindow // of t = +1 and t = -1
+	own                     own
+	one                     oneWindow // where there is one threshold
+	s32, n32                float32   // s and n
+	turn                    float32   // u is t (z-first)/span, and for t = -1 this more
+	n                       float64   // of no use to the assembly
 }
 
 // own is a kernel's coefficients.
@@ -39,11 +40,11 @@ type stepWindow struct{ high, low, equal float64 }
 // NewSteps returns n steps from first to last with a window. For t = +1 and for t = -1 lowPlus and lowMinus say that it is closed below and
 // open above.
 func NewSteps(n int, first, last, lo, hi float64, lowPlus, lowMinus bool) Steps {
-	s := Steps{span: 1, s: 1, n: float64(n)}
+	s := Steps{span: 1, s: 1, n: float64(n), n32: float32(n)}
 	if n > 1 {
 		s.first, s.span, s.s, s.turn = first, last-first, float64(n-1), 1
 	}
-	s.s32 = float32(s.s)
+	s.inverse, s.s32 = 1/s.span, float32(s.s)
 	s.one = newOneWindow(lo, hi, lowPlus, lowMinus)
 	hi, lo = math.Max(-infinite, math.Min(hi*s.s, infinite)), math.Max(-infinite, math.Min(lo*s.s, infinite))
 	s.up, s.down = stepWindow{hi, lo, float64(b2i(lowPlus))}, stepWindow{-hi, -lo, float64(b2i(!lowMinus))}
@@ -88,9 +89,12 @@ func (s Steps) Truncated() bool { return s.up.low > -infinite }
 // Several says that there is more than one step.
 func (s Steps) Several() bool { return s.n > 1 }
 
+// extreme bounds spans: with others a coordinate, its remainder or 1/span could be out of range.
+const extreme = 1e200
+
 func (s *Steps) run(k coefKernel, dst, z, t []float32) bool {
 	dst, t = dst[:len(z)], t[:len(z)]
-	if k == nil {
+	if k == nil || !(s.span > 1/extreme && s.span < extreme) {
 		return false
 	}
 	for len(z) > 0 {

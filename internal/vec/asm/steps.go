@@ -15,15 +15,14 @@ import (
 const (
 	first = 8 * iota
 	span
+	inverse // of span
 	perUnit
-	count
 	highUp // of t = +1, in the order of the thresholds
 	lowUp
 	equalUp
 	highDown // of t = -1
 	lowDown
 	equalDown
-	turn  // what is added to t u
 	own32 // the first of a kernel's own coefficients
 )
 
@@ -34,6 +33,8 @@ const (
 	openDown             // and for t = -1
 	closedDown
 	perUnit32 // perUnit as a float32
+	count
+	turn // what is added to t u for t = -1
 )
 
 // double returns a coefficient in float64 in all lanes.
@@ -125,34 +126,30 @@ func (g *gen) clamp(v reg.VecVirtual, most float64) reg.VecVirtual {
 	return out
 }
 
-// steps emits coordinates and counts, both in float64: float32 would lose units next to an edge, among them all that stand at an end of
-// the staircase. In float32 the counts and what follows are good enough.
+// steps emits coordinates and counts. What is at an edge is found in float64: float32 would lose units next to one, among them all that stand at
+// an end of the staircase. In float32 the counts and what follows are good enough.
 //
 // With all, the windows end only below: no step is above.
 func (g *gen) steps(z, t reg.VecVirtual, all bool) (s steps) {
 	s.t = t
+	isUp := g.compare(greater, t, g.none)
 	var u, from, to [2]reg.VecVirtual
 	for i := range 2 {
-		v, t := g.half(z, i), g.half(t, i)
-		isUp := g.comparePD(greater, t, g.none)
-		VSUBPD(g.double(first), v, v)
-		VDIVPD(g.double(span), v, v)
-		u[i] = g.pickPD(isUp, g.none, g.double(turn))
-		VFMADD231PD(v, t, u[i])
-		VMULPD(g.double(perUnit), v, v)
+		isUp := g.halfMask(isUp, i)
+		u[i] = g.coordinate(z, i)
+		v := g.reg()
+		VMULPD(g.double(perUnit), u[i], v)
 		// In the order of the thresholds; for t = -1 the last of them is the first of the margins.
 		equal := g.pickPD(isUp, g.double(equalUp), g.double(equalDown))
-		to[i] = g.pickPD(isUp, g.none, g.double(count))
 		if !all {
-			from[i] = g.reg()
-			VMOVAPD(to[i], from[i])
-			VFMADD231PD(g.below(v, g.pickPD(isUp, g.double(highUp), g.double(highDown)), equal), t, from[i])
+			from[i] = g.below(v, g.pickPD(isUp, g.double(highUp), g.double(highDown)), equal)
 		}
-		VFMADD231PD(g.below(v, g.pickPD(isUp, g.double(lowUp), g.double(lowDown)), equal), t, to[i])
+		to[i] = g.below(v, g.pickPD(isUp, g.double(lowUp), g.double(lowDown)), equal)
 	}
-	s.u, s.to = g.joined(u), g.joined(to)
+	s.u = g.flipped(isUp, g.joined(u), g.coef(turn))
+	s.to = g.flipped(isUp, g.counts(to), g.coef(count))
 	if !all {
-		s.from = g.joined(from)
+		s.from = g.flipped(isUp, g.counts(from), g.coef(count))
 	}
 	x := g.reg()
 	VMULPS(g.coef(perUnit32), s.u, x)
@@ -160,7 +157,43 @@ func (g *gen) steps(z, t reg.VecVirtual, all bool) (s steps) {
 	return s
 }
 
-// below is how many steps are under x - edge, and one more where equal is 1 and there is one at it.
+// halfMask is half of a mask of float32 as one of float64.
+func (g *gen) halfMask(m Op, i int) Op {
+	if g.wide {
+		if i == 0 {
+			return m
+		}
+		k := K()
+		KSHIFTRW(U8(8), m, k)
+		return k
+	}
+	out, part := YMM(), m.(reg.VecVirtual).AsX()
+	if i == 1 {
+		part = XMM()
+		VEXTRACTF128(U8(1), m, part)
+	}
+	VPMOVSXDQ(part, out)
+	return out
+}
+
+// coordinate is (z-first)/span of half a vector. It divides by Markstein's method, exact to the last bit: the product with the inverse, and its
+// remainder's.
+func (g *gen) coordinate(z reg.VecVirtual, i int) reg.VecVirtual {
+	d, q, r := g.half(z, i), g.reg(), g.double(inverse)
+	VSUBPD(g.double(first), d, d)
+	VMULPD(r, d, q)
+	VFNMADD231PD(g.double(span), q, d)
+	VFMADD231PD(r, d, q)
+	return q
+}
+
+// flipped is v for t = +1 and whole - v for t = -1.
+func (g *gen) flipped(isUp Op, v, whole reg.VecVirtual) reg.VecVirtual {
+	VSUBPS(v, whole, whole)
+	return g.pick(isUp, v, whole)
+}
+
+// below is how many steps are under x - edge, and one more where equal is 1 and there is one at it, were there steps without end.
 func (g *gen) below(x, edge, equal reg.VecVirtual) reg.VecVirtual {
 	at, k := g.reg(), g.reg()
 	VSUBPD(edge, x, at)
@@ -178,8 +211,14 @@ func (g *gen) below(x, edge, equal reg.VecVirtual) reg.VecVirtual {
 			VADDPD(at, k, k)
 		}
 	}
-	VMAXPD(g.none, k, k)
-	VMINPD(g.double(count), k, k)
+	return k
+}
+
+// counts joins two halves, bounded by the number of steps there are.
+func (g *gen) counts(v [2]reg.VecVirtual) reg.VecVirtual {
+	k := g.joined(v)
+	VMAXPS(g.none, k, k)
+	VMINPS(g.coef(count), k, k)
 	return k
 }
 
@@ -440,13 +479,11 @@ func gradientScaling(g *gen) func(z, t reg.VecVirtual) reg.VecVirtual {
 	return func(z, t reg.VecVirtual) reg.VecVirtual {
 		var levels [2]reg.VecVirtual
 		for i := range levels {
-			at := g.half(z, i)
-			VSUBPD(g.double(first), at, at)
-			VDIVPD(g.double(span), at, at)
+			at := g.coordinate(z, i)
 			VMULPD(g.double(perUnit), at, at)
 			levels[i] = g.below(at, g.none, nil)
 		}
-		k, d := g.joined(levels), g.reg()
+		k, d := g.counts(levels), g.reg()
 		VMULPS(g.coef(0), k, k) // the level, from the lowest
 		VSUBPS(g.coef(2), z, d)
 		VSUBPS(k, d, d)
