@@ -6,7 +6,7 @@ import "unsafe"
 type kernel func(dst, x, y *float32, n int, a, b, c, d float32) (finite bool)
 
 // coefKernel is one that reads its coefficients from memory.
-type coefKernel func(dst, x, y *float32, n int, c *float32)
+type coefKernel func(dst, x, y *float32, n int, c *float64)
 
 // kernels are those of one instruction set. In the portable set all are nil.
 type kernels struct {

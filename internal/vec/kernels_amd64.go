@@ -227,82 +227,82 @@ func affineRestAVX2(dst *float32, x *float32, y *float32, n int, a float32, b fl
 // meanLinearAVX512 is vec.MeanLinear.
 //
 //go:noescape
-func meanLinearAVX512(dst *float32, x *float32, y *float32, n int, c *float32)
+func meanLinearAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
 
 // meanLinearAVX2 is vec.MeanLinear.
 //
 //go:noescape
-func meanLinearAVX2(dst *float32, x *float32, y *float32, n int, c *float32)
+func meanLinearAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
 
 // oneLinearAVX512 is vec.MeanLinear of one threshold.
 //
 //go:noescape
-func oneLinearAVX512(dst *float32, x *float32, y *float32, n int, c *float32)
+func oneLinearAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
 
 // oneLinearAVX2 is vec.MeanLinear of one threshold.
 //
 //go:noescape
-func oneLinearAVX2(dst *float32, x *float32, y *float32, n int, c *float32)
+func oneLinearAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
 
 // oneReciprocalAVX512 is vec.MeanReciprocal of one threshold.
 //
 //go:noescape
-func oneReciprocalAVX512(dst *float32, x *float32, y *float32, n int, c *float32)
+func oneReciprocalAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
 
 // oneReciprocalAVX2 is vec.MeanReciprocal of one threshold.
 //
 //go:noescape
-func oneReciprocalAVX2(dst *float32, x *float32, y *float32, n int, c *float32)
+func oneReciprocalAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
 
 // fewReciprocalAVX512 is vec.MeanReciprocal of 2 to 8 thresholds.
 //
 //go:noescape
-func fewReciprocalAVX512(dst *float32, x *float32, y *float32, n int, c *float32)
+func fewReciprocalAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
 
 // fewReciprocalAVX2 is vec.MeanReciprocal of 2 to 8 thresholds.
 //
 //go:noescape
-func fewReciprocalAVX2(dst *float32, x *float32, y *float32, n int, c *float32)
+func fewReciprocalAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
 
 // meanReciprocalAVX512 is vec.MeanReciprocal.
 //
 //go:noescape
-func meanReciprocalAVX512(dst *float32, x *float32, y *float32, n int, c *float32)
+func meanReciprocalAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
 
 // meanReciprocalAVX2 is vec.MeanReciprocal.
 //
 //go:noescape
-func meanReciprocalAVX2(dst *float32, x *float32, y *float32, n int, c *float32)
+func meanReciprocalAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
 
 // meanLogisticAVX512 is vec.MeanLogistic.
 //
 //go:noescape
-func meanLogisticAVX512(dst *float32, x *float32, y *float32, n int, c *float32)
+func meanLogisticAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
 
 // meanLogisticAVX2 is vec.MeanLogistic.
 //
 //go:noescape
-func meanLogisticAVX2(dst *float32, x *float32, y *float32, n int, c *float32)
+func meanLogisticAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
 
 // meanTruncLogisticAVX512 is vec.MeanTruncLogistic.
 //
 //go:noescape
-func meanTruncLogisticAVX512(dst *float32, x *float32, y *float32, n int, c *float32)
+func meanTruncLogisticAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
 
 // meanTruncLogisticAVX2 is vec.MeanTruncLogistic.
 //
 //go:noescape
-func meanTruncLogisticAVX2(dst *float32, x *float32, y *float32, n int, c *float32)
+func meanTruncLogisticAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
 
 // gradientScalingAVX512 is vec.GradientScaling.
 //
 //go:noescape
-func gradientScalingAVX512(dst *float32, x *float32, y *float32, n int, c *float32)
+func gradientScalingAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
 
 // gradientScalingAVX2 is vec.GradientScaling.
 //
 //go:noescape
-func gradientScalingAVX2(dst *float32, x *float32, y *float32, n int, c *float32)
+func gradientScalingAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
 
 // adamAVX512 takes a step of Adam with the nine coefficients of AdamStep at c, and zeroes grad.
 //

@@ -15,8 +15,6 @@ import (
 // and dz = 0 for t = 0; for n = 1 u = t z. z, t and dz are float32. The steps in the window are counted in float64, so that it is decided as
 // by that what lies at an edge; errors of the rest are a few 1e-7 of the largest f. There is no portable code: each function reports
 // whether this processor has a kernel for it, and does nothing where it has none.
-//
-// The order of the fields is that of the assembly.
 type Steps struct {
 	first, span, inverse, s float64    // inverse = 1/span
 	up, down                stepWindow // of t = +1 and t = -1
@@ -24,11 +22,11 @@ type Steps struct {
 	one                     oneWindow // where there is one threshold
 	s32, n32                float32   // s and n
 	turn                    float32   // u is t (z-first)/span, and for t = -1 this more
-	n                       float64   // of no use to the assembly
+	n                       float64
 }
 
 // own is a kernel's coefficients.
-type own [20]float32
+type own [18]float32
 
 // oneWindow is the window of one threshold at 0 for t = +1 and for t = -1: z over open and up to closed.
 type oneWindow struct{ openUp, closedUp, openDown, closedDown float32 }
@@ -89,24 +87,55 @@ func (s Steps) Truncated() bool { return s.up.low > -infinite }
 // Several says that there is more than one step.
 func (s Steps) Several() bool { return s.n > 1 }
 
+// lanes is the coefficients for the assembly, in its order, each as often as the largest vector has lanes.
+type lanes struct {
+	double [10][8]float64
+	single [len(own{}) + 7][16]float32
+}
+
+// lanes returns them, or nil if no kernel serves for s.
+func (s *Steps) lanes() *lanes {
+	if !(s.span > 1/extreme && s.span < extreme) {
+		return nil
+	}
+	c := new(lanes)
+	for i, v := range [...]float64{
+		s.first, s.span, s.inverse, s.s, s.up.high, s.up.low, s.up.equal, s.down.high, s.down.low, s.down.equal,
+	} {
+		for j := range c.double[i] {
+			c.double[i][j] = v
+		}
+	}
+	w := s.one
+	for i, v := range append(s.own[:len(s.own):len(s.own)], w.openUp, w.closedUp, w.openDown, w.closedDown, s.s32, s.n32, s.turn) {
+		for j := range c.single[i] {
+			c.single[i][j] = v
+		}
+	}
+	return c
+}
+
 // extreme bounds spans: with others a coordinate, its remainder or 1/span could be out of range.
 const extreme = 1e200
 
-func (s *Steps) run(k coefKernel, dst, z, t []float32) bool {
+func (c *lanes) run(k coefKernel, dst, z, t []float32) bool {
 	dst, t = dst[:len(z)], t[:len(z)]
-	if k == nil || !(s.span > 1/extreme && s.span < extreme) {
+	if k == nil || c == nil {
 		return false
 	}
 	for len(z) > 0 {
 		n := min(len(z), block)
-		k(unsafe.SliceData(dst), unsafe.SliceData(z), unsafe.SliceData(t), n, (*float32)(unsafe.Pointer(s)))
+		k(unsafe.SliceData(dst), unsafe.SliceData(z), unsafe.SliceData(t), n, &c.double[0][0])
 		dst, z, t = dst[n:], z[n:], t[n:]
 	}
 	return true
 }
 
 // MeanLinear is Steps with f(m) = a + b (c-m), returned by Linear.
-type MeanLinear struct{ s Steps }
+type MeanLinear struct {
+	n float64
+	c *lanes
+}
 
 // Linear returns s with its f.
 func (s Steps) Linear(a, b, c float64) *MeanLinear {
@@ -115,22 +144,25 @@ func (s Steps) Linear(a, b, c float64) *MeanLinear {
 		limit = math.Inf(1)
 	}
 	s.own = own{float32(1 / s.n), float32(1 / (2 * s.s)), float32(c), float32(b), float32(a), float32(limit)}
-	return &MeanLinear{s}
+	return &MeanLinear{s.n, s.lanes()}
 }
 
 // Grad sets dst to the derivatives.
 func (m *MeanLinear) Grad(dst, z, t []float32) bool {
-	if !m.s.Several() {
-		return m.s.run(best.oneLinear, dst, z, t)
+	if m.n == 1 {
+		return m.c.run(best.oneLinear, dst, z, t)
 	}
-	return m.s.run(best.meanLinear, dst, z, t)
+	return m.c.run(best.meanLinear, dst, z, t)
 }
 
 // MeanReciprocal is Steps with f(m) = a/(2-m), hi at most 1, returned by Reciprocal.
 //
 // The sum is a difference of two values of the digamma function, each by its asymptotic series, after four terms of its recurrence where there are
 // few steps.
-type MeanReciprocal struct{ s Steps }
+type MeanReciprocal struct {
+	n float64
+	c *lanes
+}
 
 // few is the number of thresholds up to which MeanReciprocal needs the recurrence: of more, the series' arguments are over 7.
 const few = 8
@@ -138,24 +170,24 @@ const few = 8
 // Reciprocal returns s with its f.
 func (s Steps) Reciprocal(a float64) *MeanReciprocal {
 	s.own = own{float32(2 * s.s), float32(a * s.s / s.n)}
-	return &MeanReciprocal{s}
+	return &MeanReciprocal{s.n, s.lanes()}
 }
 
 // Grad sets dst to the derivatives.
 func (m *MeanReciprocal) Grad(dst, z, t []float32) bool {
 	switch {
-	case !m.s.Several():
-		return m.s.run(best.oneReciprocal, dst, z, t)
-	case m.s.n <= few:
-		return m.s.run(best.fewReciprocal, dst, z, t)
+	case m.n == 1:
+		return m.c.run(best.oneReciprocal, dst, z, t)
+	case m.n <= few:
+		return m.c.run(best.fewReciprocal, dst, z, t)
 	}
-	return m.s.run(best.meanReciprocal, dst, z, t)
+	return m.c.run(best.meanReciprocal, dst, z, t)
 }
 
 // MeanLogistic is Steps with f(m) = a / (1 + exp(-b m)), |b| at most 2, and lo and hi infinite or n = 1, returned by Logistic.
 //
 // The mean over the steps is that over up to six points, by Gaussian quadrature: a rational function of exp(b u).
-type MeanLogistic struct{ s Steps }
+type MeanLogistic struct{ c *lanes }
 
 // logisticNodes is how many points stand for the steps.
 const logisticNodes = 6
@@ -198,16 +230,16 @@ func (s Steps) Logistic(a, b float64) *MeanLogistic {
 	for k, v := range q {
 		s.own[4+logisticNodes+k] = float32(v)
 	}
-	return &MeanLogistic{s}
+	return &MeanLogistic{s.lanes()}
 }
 
 // Grad sets dst to the derivatives.
-func (m *MeanLogistic) Grad(dst, z, t []float32) bool { return m.s.run(best.meanLogistic, dst, z, t) }
+func (m *MeanLogistic) Grad(dst, z, t []float32) bool { return m.c.run(best.meanLogistic, dst, z, t) }
 
 // MeanTruncLogistic is Steps with f(m) = 1 / (1 + exp(m)), hi infinite, n at least 2, returned by TruncLogistic.
 //
 // The sum is the integral from half a step before the first to half a step after the last and four terms of the Euler-Maclaurin series.
-type MeanTruncLogistic struct{ s Steps }
+type MeanTruncLogistic struct{ c *lanes }
 
 // TruncLogistic returns s with its f.
 func (s Steps) TruncLogistic() *MeanTruncLogistic {
@@ -218,28 +250,28 @@ func (s Steps) TruncLogistic() *MeanTruncLogistic {
 		float32(1 / d), float32(-d / n),
 		float32(c1 + c3 + c5 + c7), float32(-6*c3 - 30*c5 - 126*c7), float32(120*c5 + 1680*c7), float32(-5040 * c7),
 	}
-	return &MeanTruncLogistic{s}
+	return &MeanTruncLogistic{s.lanes()}
 }
 
 // Grad sets dst to the derivatives.
 func (m *MeanTruncLogistic) Grad(dst, z, t []float32) bool {
-	return m.s.run(best.meanTruncLogistic, dst, z, t)
+	return m.c.run(best.meanTruncLogistic, dst, z, t)
 }
 
 // GradientScaling is dz = -t + |t| delta (z-h) for lo <= z <= hi, else 0, h the level of z among n+1 from lo to hi with the thresholds of a
 // staircase (n = 1: one at 0).
-type GradientScaling struct{ s Steps }
+type GradientScaling struct{ c *lanes }
 
 // NewGradientScaling returns it for finite levels.
 func NewGradientScaling(n int, lo, hi, delta float64) *GradientScaling {
 	s := NewSteps(n, lo, hi, 0, 0, false, false)
 	s.own = own{float32((hi - lo) / float64(n)), float32(delta), float32(lo), float32(hi)}
-	return &GradientScaling{s}
+	return &GradientScaling{s.lanes()}
 }
 
 // Grad sets dst to the derivatives.
 func (m *GradientScaling) Grad(dst, z, t []float32) bool {
-	return m.s.run(best.gradientScaling, dst, z, t)
+	return m.c.run(best.gradientScaling, dst, z, t)
 }
 
 // stepQuadrature returns the nodes and weights of the Gaussian quadrature, with at most most nodes, of the mean over 0, 1/(n-1), ..., 1: exact for

@@ -80,7 +80,7 @@ func (k kernel) write(s isa, coefs bool) {
 	name := k.name + s.name
 	signature := "func(dst, x, y *float32, n int, a, b, c, d float32) (finite bool)"
 	if coefs {
-		signature = "func(dst, x, y *float32, n int, c *float32)"
+		signature = "func(dst, x, y *float32, n int, c *float64)"
 	}
 	TEXT(name, NOSPLIT, signature)
 	Pragma("noescape")
@@ -161,7 +161,7 @@ func (k kernel) write(s isa, coefs bool) {
 
 var data = map[string]Mem{}
 
-// words returns memory that holds the words, of which the last is repeated up to eight.
+// words returns memory that holds the words, of which the last is repeated up to sixteen.
 func words(w ...uint32) Mem {
 	name := fmt.Sprintf("vec%08x", w[0])
 	if len(w) > 1 {
@@ -171,7 +171,7 @@ func words(w ...uint32) Mem {
 		return m
 	}
 	m := GLOBL(name, RODATA|NOPTR)
-	for i := range 8 {
+	for i := range 16 {
 		DATA(i*4, U32(w[min(i, len(w)-1)]))
 	}
 	data[name] = m
@@ -199,14 +199,11 @@ func (g *gen) value(v float64) reg.VecVirtual { return g.bits(math.Float32bits(f
 
 // operand returns a constant that can be the first operand of an instruction: AVX2 has no registers to keep them all.
 func (g *gen) operand(v float64) Op {
-	if g.wide {
-		return g.value(v)
-	}
-	return words(math.Float32bits(float32(v)))
+	return g.operandBits(math.Float32bits(float32(v)))
 }
 
 func (g *gen) operandBits(w uint32) Op {
-	if g.wide {
+	if g.wide && !g.lazy {
 		return g.bits(w)
 	}
 	return words(w)

@@ -11,9 +11,11 @@ import (
 // The kernels of this file have the coefficients of vec.Steps and read pre-activations x = z and targets
 // y = t. They follow the formulas in package vec, steps.go.
 
-// Offsets of the coefficients in vec.Steps: float64, then float32 of a kernel's own.
+// Numbers of the coefficients in vec.lanes, each in all lanes of a vector: float64, then float32 of a kernel's own. Instructions read them from
+// memory: registers would not do, and what is loaded by instructions of its own fills the processor's window, in which it works on several
+// vectors at a time.
 const (
-	first = 8 * iota
+	first = iota
 	span
 	inverse // of span
 	perUnit
@@ -23,12 +25,12 @@ const (
 	highDown // of t = -1
 	lowDown
 	equalDown
-	own32 // the first of a kernel's own coefficients
+	doubles // how many
 )
 
 // After a kernel's own coefficients come those of all.
 const (
-	openUp   = 20 + iota // of one threshold: the window is over open, up to closed
+	openUp   = 18 + iota // of one threshold: the window is over open, up to closed
 	closedUp             // for t = +1
 	openDown             // and for t = -1
 	closedDown
@@ -37,12 +39,13 @@ const (
 	turn // what is added to t u for t = -1
 )
 
-// double returns a coefficient in float64 in all lanes.
-func (g *gen) double(offset int) reg.VecVirtual {
-	r := g.reg()
-	VBROADCASTSD(Mem{Base: g.coefs, Disp: offset}, r)
-	return r
-}
+const lane = 64 // bytes of a coefficient: those of the largest vector
+
+// double returns a coefficient in float64.
+func (g *gen) double(i int) Mem { return Mem{Base: g.coefs, Disp: lane * i} }
+
+// coef returns a coefficient in float32, one of a kernel's own or of all.
+func (g *gen) coef(i int) Mem { return Mem{Base: g.coefs, Disp: lane * (doubles + i)} }
 
 // half converts the lower (0) or the upper (1) half of a vector to float64.
 func (g *gen) half(v reg.VecVirtual, i int) reg.VecVirtual {
@@ -92,21 +95,14 @@ func (g *gen) comparePD(predicate uint8, a, b Op) Op {
 }
 
 // pickPD is pick for float64.
-func (g *gen) pickPD(m Op, yes, no reg.VecVirtual) reg.VecVirtual {
-	out := g.reg()
+func (g *gen) pickPD(m Op, yes, no Mem) reg.VecVirtual {
+	out, other := g.reg(), g.copy(no)
 	if g.wide {
-		VBLENDMPD(yes, no, m, out)
+		VBLENDMPD(yes, other, m, out)
 	} else {
-		VBLENDVPD(m, yes, no, out)
+		VBLENDVPD(m, yes, other, out)
 	}
 	return out
-}
-
-// coef returns one of a kernel's own coefficients in all lanes. It is read where it is needed: AVX2 has no registers to keep them all.
-func (g *gen) coef(i int) reg.VecVirtual {
-	r := g.reg()
-	VBROADCASTSS(Mem{Base: g.coefs, Disp: own32 + 4*i}, r)
-	return r
 }
 
 // steps is what the kernels know of a vector of units.
@@ -146,10 +142,10 @@ func (g *gen) steps(z, t reg.VecVirtual, all bool) (s steps) {
 		}
 		to[i] = g.below(v, g.pickPD(isUp, g.double(lowUp), g.double(lowDown)), equal)
 	}
-	s.u = g.flipped(isUp, g.joined(u), g.coef(turn))
-	s.to = g.flipped(isUp, g.counts(to), g.coef(count))
+	s.u = g.flipped(isUp, g.joined(u), g.copy(g.coef(turn)))
+	s.to = g.flipped(isUp, g.counts(to), g.copy(g.coef(count)))
 	if !all {
-		s.from = g.flipped(isUp, g.counts(from), g.coef(count))
+		s.from = g.flipped(isUp, g.counts(from), g.copy(g.coef(count)))
 	}
 	x := g.reg()
 	VMULPS(g.coef(perUnit32), s.u, x)
@@ -237,8 +233,8 @@ func (g *gen) result(s steps, v reg.VecVirtual) reg.VecVirtual {
 // inWindow is -t v where z is in the window of one threshold, else 0.
 func (g *gen) inWindow(z, t, v reg.VecVirtual) reg.VecVirtual {
 	isUp := g.compare(greater, t, g.none)
-	v = g.keep(g.compare(greater, z, g.pick(isUp, g.coef(openUp), g.coef(openDown))), v)
-	v = g.keep(g.compare(atMost, z, g.pick(isUp, g.coef(closedUp), g.coef(closedDown))), v)
+	v = g.keep(g.compare(greater, z, g.pick(isUp, g.copy(g.coef(openUp)), g.copy(g.coef(openDown)))), v)
+	v = g.keep(g.compare(atMost, z, g.pick(isUp, g.copy(g.coef(closedUp)), g.copy(g.coef(closedDown)))), v)
 	VXORPS(g.operandBits(1<<31), v, v)
 	VMULPS(t, v, v)
 	return v
@@ -246,7 +242,7 @@ func (g *gen) inWindow(z, t, v reg.VecVirtual) reg.VecVirtual {
 
 // polynomial is c[0] + c[1] x + ... + c[n-1] x^(n-1), c the coefficients from first on.
 func (g *gen) polynomial(x reg.VecVirtual, first, n int) reg.VecVirtual {
-	p := g.coef(first + n - 1)
+	p := g.copy(g.coef(first + n - 1))
 	for i := n - 2; i >= 0; i-- {
 		VFMADD213PS(g.coef(first+i), x, p)
 	}
@@ -276,7 +272,7 @@ func oneLinear(g *gen) func(z, t reg.VecVirtual) reg.VecVirtual {
 	return func(z, t reg.VecVirtual) reg.VecVirtual {
 		m := g.reg()
 		VMULPS(z, t, m)
-		VSUBPS(m, g.coef(2), m)
+		VSUBPS(m, g.copy(g.coef(2)), m)
 		VMULPS(g.coef(3), m, m)
 		VADDPS(g.coef(4), m, m)
 		return g.inWindow(z, t, m)
@@ -292,7 +288,7 @@ func meanLinear(g *gen) func(z, t reg.VecVirtual) reg.VecVirtual {
 		VADDPS(s.from, s.to, d)
 		VSUBPS(g.operand(1), d, d)
 		VMULPS(g.coef(1), d, d) // by 1/2s
-		limit := g.coef(5)
+		limit := g.copy(g.coef(5))
 		VMINPS(limit, s.u, s.u)
 		VXORPS(g.operandBits(1<<31), limit, limit)
 		VMAXPS(limit, s.u, s.u)
@@ -310,7 +306,7 @@ func oneReciprocal(g *gen) func(z, t reg.VecVirtual) reg.VecVirtual {
 		m := g.reg()
 		VMULPS(z, t, m)
 		VSUBPS(m, g.value(2), m)
-		VDIVPS(m, g.coef(1), m)
+		VDIVPS(m, g.copy(g.coef(1)), m)
 		return g.inWindow(z, t, m)
 	}
 }
@@ -361,7 +357,7 @@ func (g *gen) distances(z, t reg.VecVirtual) (s steps, a, b reg.VecVirtual) {
 	s = g.steps(z, t, false)
 	rest := g.reg()
 	a, b = g.reg(), g.reg()
-	VSUBPS(s.x, g.coef(0), rest) // 2s - x
+	VSUBPS(s.x, g.copy(g.coef(0)), rest) // 2s - x
 	VADDPS(s.from, rest, a)
 	VADDPS(s.to, rest, b)
 	return s, a, b
