@@ -221,15 +221,17 @@ func (s Steps) Logistic(a, b float64) *MeanLogistic {
 		}
 		p, q = sum, next
 	}
-	// In two parts, so that float32 loses nothing of z next to it.
-	middle := s.first + centre*s.span
+	// z is scaled by a power of two, so that nothing is beyond float32 before it is that many spans away, and the middle is taken off in two parts,
+	// so that float32 loses nothing of z next to it.
+	scale := math.Ldexp(1, -max(-126, min(math.Ilogb(s.span), 126)))
+	middle := (s.first + centre*s.span) * scale
 	high := float32(middle)
-	s.own = own{high, float32(middle - float64(high)), float32(b / s.span), float32(a)}
+	s.own = own{float32(scale), high, float32(middle - float64(high)), float32(b / (s.span * scale)), float32(a)}
 	for k := range min(len(p), logisticNodes) {
-		s.own[4+k] = float32(p[k])
+		s.own[5+k] = float32(p[k])
 	}
 	for k, v := range q {
-		s.own[4+logisticNodes+k] = float32(v)
+		s.own[5+logisticNodes+k] = float32(v)
 	}
 	return &MeanLogistic{s.lanes()}
 }

@@ -284,6 +284,7 @@ func (g *gen) allFinite(to reg.GPVirtual) {
 const (
 	lessThan   = 0x11 // quiet; all are false for NaN but notGreater
 	atMost     = 0x12
+	different  = 0x0c
 	notGreater = 0x1a
 	atLeast    = 0x1d
 	greater    = 0x1e

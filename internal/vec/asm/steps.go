@@ -297,6 +297,7 @@ func meanLinear(g *gen) func(z, t reg.VecVirtual) reg.VecVirtual {
 		VMULPS(g.coef(3), d, d)
 		VADDPS(g.coef(4), d, d)
 		VMULPS(share, d, d)
+		d = g.keep(g.compare(different, t, g.none), d) // it can be beyond float32, and infinity times 0 is no number
 		return g.result(s, d)
 	}
 }
@@ -398,19 +399,19 @@ func (g *gen) digammas(s steps, a, b reg.VecVirtual) reg.VecVirtual {
 func meanLogistic(g *gen) func(z, t reg.VecVirtual) reg.VecVirtual {
 	exp := g.exp(false)
 	return func(z, t reg.VecVirtual) reg.VecVirtual {
-		w := g.reg()
-		VSUBPS(g.coef(0), z, w) // the middle, in two parts
-		VSUBPS(g.coef(1), w, w)
-		VMULPS(g.coef(2), w, w)
+		w := g.copy(z)
+		VFMSUB213PS(g.coef(1), g.copy(g.coef(0)), w) // scaled, less the middle, in two parts
+		VSUBPS(g.coef(2), w, w)
+		VMULPS(g.coef(3), w, w)
 		VMULPS(t, w, w)
 		e := g.expOfMinus(exp, w)
-		num := g.polynomial(e, 4, nodes)
+		num := g.polynomial(e, 5, nodes)
 		VMULPS(e, num, num)
-		VDIVPS(g.polynomial(e, 4+nodes, nodes+1), num, num)
+		VDIVPS(g.polynomial(e, 5+nodes, nodes+1), num, num)
 		rest := g.reg()
 		VSUBPS(num, g.value(1), rest)
 		out := g.pick(g.compare(greater, w, g.none), rest, num)
-		VMULPS(g.coef(3), out, out)
+		VMULPS(g.coef(4), out, out)
 		return g.inWindow(z, t, out)
 	}
 }
