@@ -1,7 +1,6 @@
 package ops
 
 import (
-	"github.com/ftprop/ftprop/internal/levels"
 	"github.com/ftprop/ftprop/internal/vec"
 )
 
@@ -123,32 +122,4 @@ func (l centredLoss) mulSlope32(dz, z, g []float32) bool {
 func (l centredLoss) mulSlope64(dz, z, g []float64) bool {
 	vec.Affine(dz, z, l.a, l.b)
 	return mulSlope(l.slopeLoss, dz, dz, g)
-}
-
-// perStep places a loss l, made for one threshold at 0, on a staircase: the staircase
-// is the mean of n step functions, and the loss the mean of l at the distances to their
-// thresholds, in the coordinate u = (z-Lo)/(Hi-Lo); t = +1 asks for a higher level,
-// t = -1 for a lower one. Value is scaled by Hi-Lo so that Grad is the mean of l's Grad.
-func perStep(l Loss, lv Levels) Loss { return perStepLoss{l, lv} }
-
-type perStepLoss struct {
-	Loss
-	levels Levels
-}
-
-func (l perStepLoss) Value(z, t float64) float64 {
-	r := l.levels.Hi - l.levels.Lo
-	return r * l.mean(l.Loss.Value, (z-l.levels.Lo)/r, t)
-}
-
-func (l perStepLoss) Grad(z, t float64) float64 {
-	return l.mean(l.Loss.Grad, (z-l.levels.Lo)/(l.levels.Hi-l.levels.Lo), t)
-}
-
-func (l perStepLoss) mean(f func(z, t float64) float64, u, t float64) float64 {
-	sum, stairs := 0.0, levels.Levels(l.levels)
-	for k := range stairs.Steps {
-		sum += f(u-stairs.UnitThreshold(k), t)
-	}
-	return sum / float64(stairs.Steps)
 }

@@ -117,7 +117,7 @@ func (r EWGS) Loss(lv Levels) (Loss, error) {
 	if err := positive(r, "Delta", d); err != nil {
 		return nil, err
 	}
-	return ewgs{d, lv}, nil
+	return ewgs{d, lv, vec.NewGradientScaling(lv.Steps, lv.Lo, lv.Hi, d)}, nil
 }
 
 // surrogate is a differentiable stand-in for sign: an odd function S and its slope.
@@ -125,6 +125,8 @@ type surrogate interface {
 	at(z float64) float64
 	slope(z float64) float64
 	top() float64 // the loss is top - t S(z)
+	// slopes32 sets s to the slopes at z if there are instructions for it.
+	slopes32(s, z []float32) bool
 }
 
 func surrogateOn(lv Levels, s surrogate) Loss {
@@ -146,8 +148,12 @@ func (l surrogateLoss) Value(z, t float64) float64 {
 }
 
 func (l surrogateLoss) Grad(z, t float64) float64 { return -t * l.s.slope(z) }
-func (l surrogateLoss) slope32(s, z []float32)    { surrogateSlope(l.s, s, z) }
-func (l surrogateLoss) slope64(s, z []float64)    { surrogateSlope(l.s, s, z) }
+func (l surrogateLoss) slope32(s, z []float32) {
+	if !l.s.slopes32(s, z) {
+		surrogateSlope(l.s, s, z)
+	}
+}
+func (l surrogateLoss) slope64(s, z []float64) { surrogateSlope(l.s, s, z) }
 
 func surrogateSlope[T vec.Float](f surrogate, s, z []T) {
 	for i, v := range z {
@@ -163,6 +169,10 @@ func (approxSign) at(z float64) float64 {
 	return 2*z - z*math.Abs(z)
 }
 func (approxSign) slope(z float64) float64 { return math.Max(0, 2-2*math.Abs(z)) }
+func (approxSign) slopes32(s, z []float32) bool {
+	vec.Tent(s, z, 2, 0, 1, 1)
+	return true
+}
 
 type swishSign struct{ beta float64 }
 
@@ -182,6 +192,7 @@ func (f swishSign) slope(z float64) float64 {
 	e := math.Exp(-x)
 	return f.beta * (2 - x*math.Tanh(x/2)) * 2 * e / ((1 + e) * (1 + e))
 }
+func (f swishSign) slopes32(s, z []float32) bool { return vec.SwishSlope(s, z, f.beta) }
 
 // resteLinear is the half width of ReSTE's straight part around 0.
 const resteLinear = 0.1
@@ -206,10 +217,15 @@ func (f reste) slope(z float64) float64 {
 	return 0
 }
 
+func (f reste) slopes32(s, z []float32) bool {
+	return vec.PowerSlope(s, z, 1/f.power-1, 1/f.power, f.slope(0), f.clip)
+}
+
 // ewgs is EWGS's loss; its slope depends on the target, so it is not a surrogateLoss.
 type ewgs struct {
 	delta  float64
 	levels Levels
+	fast   *vec.GradientScaling
 }
 
 func (l ewgs) Value(z, t float64) float64 {
@@ -223,15 +239,13 @@ func (l ewgs) Value(z, t float64) float64 {
 // potential is E(z) with E' = z - h(z), continuous, for z in [Lo, Hi].
 func (l ewgs) potential(z float64) float64 {
 	lv := l.levels
-	// The integral of h from the first threshold: a sum over the stairs below z.
 	if lv.Steps == 1 {
 		return z*z/2 - z*lv.Quantize(z)
 	}
-	k := max(lv.Index(z)-1, 0) // whole stairs between Lo and z
-	area := 0.0
-	for i := range k {
-		area += (lv.Threshold(i+1) - lv.Threshold(i)) * lv.Value(i+1)
-	}
+	// The integral of h from the first threshold: the k whole stairs between it and z, and the part of one. Stairs are equally long, and
+	// their levels equally spaced.
+	k := max(lv.Index(z)-1, 0)
+	area := float64(k) * (lv.Threshold(1) - lv.Threshold(0)) * (lv.Value(1) + lv.Value(k)) / 2
 	area += (z - lv.Threshold(k)) * lv.Quantize(z)
 	return z*z/2 - area
 }
@@ -241,4 +255,21 @@ func (l ewgs) Grad(z, t float64) float64 {
 		return 0
 	}
 	return -t + l.delta*(z-l.levels.Quantize(z))
+}
+
+// GradSlice32 implements SliceLoss.
+func (l ewgs) GradSlice32(dz, z, t []float32) {
+	if l.fast.Grad(dz, z, t) {
+		return
+	}
+	for i, v := range z {
+		dz[i] = float32(l.Grad(float64(v), float64(t[i])))
+	}
+}
+
+// GradSlice64 implements SliceLoss.
+func (l ewgs) GradSlice64(dz, z, t []float64) {
+	for i, v := range z {
+		dz[i] = l.Grad(v, t[i])
+	}
 }

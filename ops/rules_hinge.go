@@ -3,12 +3,10 @@ package ops
 import (
 	"fmt"
 	"math"
-
-	"github.com/ftprop/ftprop/internal/vec"
 )
 
 // The hinges and their kin: piecewise linear in the margin m = tz, and truncated.
-// On a staircase each is the mean over the steps (see perStep).
+// On a staircase each is the mean over the steps (see margins).
 
 // WtHinge is the hinge loss.
 //
@@ -24,7 +22,7 @@ type WtHinge struct{}
 func (WtHinge) String() string { return "WtHinge{}" }
 
 // Loss implements Rule.
-func (WtHinge) Loss(lv Levels) (Loss, error) { return hingeOn(lv, hingeLoss{1}), nil }
+func (WtHinge) Loss(lv Levels) (Loss, error) { return hinge(1).on(lv), nil }
 
 // WeightedPerceptron is the perceptron criterion.
 //
@@ -39,7 +37,7 @@ type WeightedPerceptron struct{}
 func (WeightedPerceptron) String() string { return "WeightedPerceptron{}" }
 
 // Loss implements Rule.
-func (WeightedPerceptron) Loss(lv Levels) (Loss, error) { return hingeOn(lv, hingeLoss{0}), nil }
+func (WeightedPerceptron) Loss(lv Levels) (Loss, error) { return hinge(0).on(lv), nil }
 
 // TruncWtHinge is the hinge cut off at a threshold, so that units far on the wrong side
 // of their target are given up.
@@ -79,7 +77,7 @@ func (r TruncWtHinge) Loss(lv Levels) (Loss, error) {
 			return nil, err
 		}
 	}
-	return hingeOn(lv, truncLoss{scale: d.Scale, margin: d.Margin, thresh: d.Threshold, leftOpen: lv.Steps > 1}), nil
+	return truncHinge(lv, d.Scale, d.Margin, d.Threshold, 0).on(lv), nil
 }
 
 // TruncWtHinge11 is the margin's negative, clamped: the truncated hinge moved down by 1.
@@ -96,7 +94,7 @@ func (TruncWtHinge11) String() string { return "TruncWtHinge11{}" }
 
 // Loss implements Rule.
 func (TruncWtHinge11) Loss(lv Levels) (Loss, error) {
-	return hingeOn(lv, truncLoss{scale: 1, margin: 1, thresh: 2, shift: -1, leftOpen: lv.Steps > 1}), nil
+	return truncHinge(lv, 1, 1, 2, -1).on(lv), nil
 }
 
 // TruncWtPerceptron is the perceptron criterion cut off at 1.
@@ -113,92 +111,23 @@ func (TruncWtPerceptron) String() string { return "TruncWtPerceptron{}" }
 
 // Loss implements Rule.
 func (TruncWtPerceptron) Loss(lv Levels) (Loss, error) {
-	return hingeOn(lv, truncLoss{scale: 1, margin: 0, thresh: 1, leftOpen: lv.Steps > 1}), nil
+	return truncHinge(lv, 1, 0, 1, 0).on(lv), nil
 }
 
-func hingeOn(lv Levels, l Loss) Loss {
-	if lv.Steps == 1 {
-		return l
+// hinge is max(0, margin - m). The kink belongs to the sloping side, as in the reference's perceptron.
+func hinge(margin float64) margins {
+	return margins{lo: math.Inf(-1), hi: margin, shape: quadratic{margin: margin, line: 1}}
+}
+
+// truncHinge is shift + scale min(thresh, max(0, margin - m)). Its derivative is not 0 for margin-thresh < m <= margin; on a staircase the
+// window is open on its left in z, not in m.
+func truncHinge(lv Levels, scale, margin, thresh, shift float64) margins {
+	l := margins{
+		lo: margin - thresh, hi: margin, above: shift, below: shift + scale*thresh,
+		shape: quadratic{margin: margin, shift: shift, line: scale},
 	}
-	return perStep(l, lv)
-}
-
-// hingeLoss is max(0, margin - m). The kink belongs to the sloping side, as in the reference's
-// perceptron.
-type hingeLoss struct{ margin float64 }
-
-func (l hingeLoss) Value(z, t float64) float64 {
-	if t == 0 {
-		return 0
+	if lv.Steps > 1 {
+		l.ends = upperOfAll
 	}
-	return math.Max(0, l.margin-t*z)
-}
-
-func (l hingeLoss) Grad(z, t float64) float64 {
-	if t*z <= l.margin {
-		return -t
-	}
-	return 0
-}
-
-// GradSlice32 implements SliceLoss.
-func (l hingeLoss) GradSlice32(dz, z, t []float32) { hingeGrad(dz, z, t, float32(l.margin)) }
-
-// GradSlice64 implements SliceLoss.
-func (l hingeLoss) GradSlice64(dz, z, t []float64) { hingeGrad(dz, z, t, l.margin) }
-
-func hingeGrad[T vec.Float](dz, z, t []T, margin T) {
-	for i, v := range z {
-		var d T
-		if t[i]*v <= margin {
-			d = -t[i]
-		}
-		dz[i] = d
-	}
-}
-
-// truncLoss is shift + scale min(thresh, max(0, margin - m)). Its derivative is not 0 for
-// margin-thresh < m <= margin; with leftOpen the window is open on its left in z, not in m.
-type truncLoss struct {
-	scale, margin, thresh, shift float64
-	leftOpen                     bool
-}
-
-func (l truncLoss) Value(z, t float64) float64 {
-	if t == 0 {
-		return 0
-	}
-	return l.shift + l.scale*math.Min(l.thresh, math.Max(0, l.margin-t*z))
-}
-
-func (l truncLoss) Grad(z, t float64) float64 {
-	m := t * z
-	inside := l.margin-l.thresh < m && m <= l.margin
-	if l.leftOpen && t < 0 {
-		inside = l.margin-l.thresh <= m && m < l.margin
-	}
-	if inside {
-		return -t * l.scale
-	}
-	return 0
-}
-
-// GradSlice32 implements SliceLoss.
-func (l truncLoss) GradSlice32(dz, z, t []float32) {
-	truncGrad(dz, z, t, float32(l.margin-l.thresh), float32(l.margin), float32(l.scale))
-}
-
-// GradSlice64 implements SliceLoss.
-func (l truncLoss) GradSlice64(dz, z, t []float64) {
-	truncGrad(dz, z, t, l.margin-l.thresh, l.margin, l.scale)
-}
-
-func truncGrad[T vec.Float](dz, z, t []T, lo, hi, scale T) {
-	for i, v := range z {
-		var d T
-		if m := t[i] * v; m > lo && m <= hi {
-			d = -t[i] * scale
-		}
-		dz[i] = d
-	}
+	return l
 }

@@ -4,7 +4,7 @@ import "math"
 
 // The logarithmic rules, in forms that neither overflow nor lose digits.
 // LogLoss and LogSigmoid are smooth, and centred like the tanh family on sign and step01;
-// on a staircase all of these are the mean over the steps (see perStep).
+// on a staircase all of these are the mean over the steps (see margins).
 
 // LogLoss is the logistic loss.
 //
@@ -21,7 +21,7 @@ func (LogLoss) String() string { return "LogLoss{}" }
 
 // Loss implements Rule.
 func (LogLoss) Loss(lv Levels) (Loss, error) {
-	return hingeOn(lv, marginLoss{softplusNeg, func(m float64) float64 { return -sigmoid(-m) }}), nil
+	return margins{lo: math.Inf(-1), hi: math.Inf(1), shape: softplus{1, -1}}.on(lv), nil
 }
 
 // TruncLogLoss is the logistic loss cut off at 2.
@@ -38,15 +38,8 @@ func (TruncLogLoss) String() string { return "TruncLogLoss{}" }
 
 // Loss implements Rule.
 func (TruncLogLoss) Loss(lv Levels) (Loss, error) {
-	return hingeOn(lv, marginLoss{
-		func(m float64) float64 { return math.Min(2, softplusNeg(m)) },
-		func(m float64) float64 {
-			if softplusNeg(m) >= 2 {
-				return 0
-			}
-			return -sigmoid(-m)
-		},
-	}), nil
+	end := -math.Log(math.Expm1(2)) // where the loss is 2
+	return margins{lo: end, hi: math.Inf(1), below: 2, shape: softplus{1, -1}}.on(lv), nil
 }
 
 // LogWtHinge is the logarithm of one plus the truncated hinge.
@@ -62,7 +55,7 @@ type LogWtHinge struct{}
 func (LogWtHinge) String() string { return "LogWtHinge{}" }
 
 // Loss implements Rule.
-func (LogWtHinge) Loss(lv Levels) (Loss, error) { return hingeOn(lv, logHinge(1)), nil }
+func (LogWtHinge) Loss(lv Levels) (Loss, error) { return logHinge(1).on(lv), nil }
 
 // TruncLogWtHinge is twice LogWtHinge.
 //
@@ -77,7 +70,7 @@ type TruncLogWtHinge struct{}
 func (TruncLogWtHinge) String() string { return "TruncLogWtHinge{}" }
 
 // Loss implements Rule.
-func (TruncLogWtHinge) Loss(lv Levels) (Loss, error) { return hingeOn(lv, logHinge(2)), nil }
+func (TruncLogWtHinge) Loss(lv Levels) (Loss, error) { return logHinge(2).on(lv), nil }
 
 // LogSigmoid is the logarithm of the Sigmoid rule's loss.
 //
@@ -95,44 +88,9 @@ func (LogSigmoid) String() string { return "LogSigmoid{}" }
 
 // Loss implements Rule.
 func (LogSigmoid) Loss(lv Levels) (Loss, error) {
-	return hingeOn(lv, marginLoss{
-		func(m float64) float64 { return -softplusNeg(-2 * m) },
-		func(m float64) float64 { return -2 * sigmoid(2*m) },
-	}), nil
+	return margins{lo: math.Inf(-1), hi: math.Inf(1), shape: softplus{-1, 2}}.on(lv), nil
 }
 
-// marginLoss is a loss given as a function of the margin and its derivative.
-type marginLoss struct{ value, slope func(m float64) float64 }
-
-func (l marginLoss) Value(z, t float64) float64 {
-	if t == 0 {
-		return 0
-	}
-	return l.value(t * z)
+func logHinge(scale float64) margins {
+	return margins{lo: -1, hi: 1, ends: lower, below: scale * math.Log(3), shape: logarithm{scale}}
 }
-
-func (l marginLoss) Grad(z, t float64) float64 {
-	if t == 0 {
-		return 0
-	}
-	return t * l.slope(t*z)
-}
-
-func logHinge(scale float64) marginLoss {
-	return marginLoss{
-		func(m float64) float64 { return scale * math.Log1p(math.Min(2, math.Max(0, 1-m))) },
-		func(m float64) float64 {
-			if m < -1 || m >= 1 {
-				return 0
-			}
-			return -scale / (2 - m)
-		},
-	}
-}
-
-// softplusNeg is log(1 + exp(-m)), finite for every finite m.
-func softplusNeg(m float64) float64 {
-	return math.Max(-m, 0) + math.Log1p(math.Exp(-math.Abs(m)))
-}
-
-func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }

@@ -1,12 +1,8 @@
 package ops
 
-import (
-	"math"
+import "math"
 
-	"github.com/ftprop/ftprop/internal/vec"
-)
-
-// The quadratic rules. On a staircase each is the mean over the steps (see perStep).
+// The quadratic rules. On a staircase each is the mean over the steps (see margins).
 
 // Adaline is least squares with the target as the wanted pre-activation.
 //
@@ -21,7 +17,9 @@ type Adaline struct{}
 func (Adaline) String() string { return "Adaline{}" }
 
 // Loss implements Rule.
-func (Adaline) Loss(lv Levels) (Loss, error) { return hingeOn(lv, adalineLoss{}), nil }
+func (Adaline) Loss(lv Levels) (Loss, error) {
+	return margins{lo: math.Inf(-1), hi: math.Inf(1), shape: quadratic{margin: 1, square: 0.5}}.on(lv), nil
+}
 
 // SquareLoss is the squared hinge.
 //
@@ -37,7 +35,7 @@ func (SquareLoss) String() string { return "SquareLoss{}" }
 
 // Loss implements Rule.
 func (SquareLoss) Loss(lv Levels) (Loss, error) {
-	return hingeOn(lv, squareLoss{scale: 1, reach: math.Inf(1)}), nil
+	return squaredHinge(1, math.Inf(1)).on(lv), nil
 }
 
 // TruncSquareLoss is the squared hinge cut off at 4, its value at m = -1.
@@ -54,7 +52,7 @@ func (TruncSquareLoss) String() string { return "TruncSquareLoss{}" }
 
 // Loss implements Rule.
 func (TruncSquareLoss) Loss(lv Levels) (Loss, error) {
-	return hingeOn(lv, squareLoss{scale: 1, reach: 2}), nil
+	return squaredHinge(1, 2).on(lv), nil
 }
 
 // TruncWtL2Hinge is half the truncated squared hinge.
@@ -71,70 +69,10 @@ func (TruncWtL2Hinge) String() string { return "TruncWtL2Hinge{}" }
 
 // Loss implements Rule.
 func (TruncWtL2Hinge) Loss(lv Levels) (Loss, error) {
-	return hingeOn(lv, squareLoss{scale: 0.5, reach: 2}), nil
+	return squaredHinge(0.5, 2).on(lv), nil
 }
 
-type adalineLoss struct{}
-
-func (adalineLoss) Value(z, t float64) float64 {
-	if t == 0 { // also where z is infinite, as the coordinate of a narrow staircase may be
-		return 0
-	}
-	return math.Abs(t) * (z - t) * (z - t) / 2
-}
-
-func (adalineLoss) Grad(z, t float64) float64 {
-	if t == 0 {
-		return 0
-	}
-	return math.Abs(t) * (z - t)
-}
-
-// GradSlice32 implements SliceLoss.
-func (adalineLoss) GradSlice32(dz, z, t []float32) { adalineGrad(dz, z, t) }
-
-// GradSlice64 implements SliceLoss.
-func (adalineLoss) GradSlice64(dz, z, t []float64) { adalineGrad(dz, z, t) }
-
-func adalineGrad[T vec.Float](dz, z, t []T) {
-	for i, v := range z {
-		dz[i] = max(t[i], -t[i]) * (v - t[i])
-	}
-}
-
-// squareLoss is scale min(reach, max(0, 1 - m))^2, flat where 1 - m > reach.
-type squareLoss struct{ scale, reach float64 }
-
-func (l squareLoss) Value(z, t float64) float64 {
-	if t == 0 {
-		return 0
-	}
-	d := math.Min(l.reach, math.Max(0, 1-t*z))
-	return l.scale * d * d
-}
-
-func (l squareLoss) Grad(z, t float64) float64 {
-	d := 1 - t*z
-	if t == 0 || d <= 0 || d > l.reach {
-		return 0
-	}
-	return -t * 2 * l.scale * d
-}
-
-// GradSlice32 implements SliceLoss.
-func (l squareLoss) GradSlice32(dz, z, t []float32) {
-	squareGrad(dz, z, t, float32(2*l.scale), float32(l.reach))
-}
-
-// GradSlice64 implements SliceLoss.
-func (l squareLoss) GradSlice64(dz, z, t []float64) { squareGrad(dz, z, t, 2*l.scale, l.reach) }
-
-func squareGrad[T vec.Float](dz, z, t []T, scale, reach T) {
-	for i, v := range z {
-		d := max(1-t[i]*v, 0)
-		if d > reach {
-			d = 0
-		}
-		dz[i] = -t[i] * scale * d
-	}
+// squaredHinge is scale min(reach, max(0, 1 - m))^2, flat where 1 - m > reach.
+func squaredHinge(scale, reach float64) margins {
+	return margins{lo: 1 - reach, hi: 1, ends: lower, below: scale * reach * reach, shape: quadratic{margin: 1, square: scale}}
 }

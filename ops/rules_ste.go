@@ -140,12 +140,7 @@ func (l rampLoss) Grad(z, t float64) float64 {
 	return -t * math.Min(math.Max(1+l.half-math.Abs(z-l.centre), 0), 1)
 }
 
-func (l rampLoss) slope32(s, z []float32) { rampSlope(s, z, float32(l.centre), float32(1+l.half)) }
-func (l rampLoss) slope64(s, z []float64) { rampSlope(s, z, l.centre, 1+l.half) }
-
-func rampSlope[T vec.Float](s, z []T, centre, reach T) {
-	for i, v := range z {
-		d := v - centre
-		s[i] = min(max(reach-max(d, -d), 0), 1)
-	}
+func (l rampLoss) slope32(s, z []float32) {
+	vec.Tent(s, z, 1, float32(l.centre), float32(1+l.half), 1)
 }
+func (l rampLoss) slope64(s, z []float64) { vec.Tent(s, z, 1, l.centre, 1+l.half, 1) }

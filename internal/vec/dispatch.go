@@ -5,12 +5,16 @@ import "unsafe"
 // kernel is an assembly function over n elements; asm says what it makes of its arguments.
 type kernel func(dst, x, y *float32, n int, a, b, c, d float32) (finite bool)
 
+// coefKernel is one that reads its coefficients from memory.
+type coefKernel func(dst, x, y *float32, n int, c *float64)
+
 // kernels are those of one instruction set. In the portable set all are nil.
 type kernels struct {
 	name  string
 	lanes int // float32 in a vector
 
-	threshold, window, mulWindow, sech2, mulSech2, exp, sigmoid, tanh, staircaseFew, staircase, finite,
+	oneLinear, meanLinear, oneReciprocal, fewReciprocal, meanReciprocal, meanLogistic, meanTruncLogistic, gradientScaling coefKernel
+	threshold, tent, swish, power, window, mulWindow, sech2, mulSech2, exp, sigmoid, tanh, staircaseFew, staircase, finite,
 	negSign, mulAbs, mul, negMul, add, scale, affine, affineRest kernel
 
 	adam     func(w, grad, m, v *float32, n int, c *float32) (left int)

@@ -54,6 +54,36 @@ func mulSech2AVX512(dst *float32, x *float32, y *float32, n int, a float32, b fl
 //go:noescape
 func mulSech2AVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
 
+// tentAVX512 sets dst = a min(max(c - |x-b|, 0), d).
+//
+//go:noescape
+func tentAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+
+// tentAVX2 sets dst = a min(max(c - |x-b|, 0), d).
+//
+//go:noescape
+func tentAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+
+// swishAVX512 sets dst = b e (2(1+e) - v(1-e)) / (1+e)^3 with v = |ax| and e = exp(-v), and 0 where v > 87.
+//
+//go:noescape
+func swishAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+
+// swishAVX2 sets dst = b e (2(1+e) - v(1-e)) / (1+e)^3 with v = |ax| and e = exp(-v), and 0 where v > 87.
+//
+//go:noescape
+func swishAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+
+// powerAVX512 sets dst = b|x|^a where 0.1 < |x| <= d, c where |x| <= 0.1, and 0 elsewhere.
+//
+//go:noescape
+func powerAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+
+// powerAVX2 sets dst = b|x|^a where 0.1 < |x| <= d, c where |x| <= 0.1, and 0 elsewhere.
+//
+//go:noescape
+func powerAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+
 // expAVX512 sets dst = exp(x).
 //
 //go:noescape
@@ -193,6 +223,86 @@ func affineRestAVX512(dst *float32, x *float32, y *float32, n int, a float32, b 
 //
 //go:noescape
 func affineRestAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+
+// meanLinearAVX512 is vec.MeanLinear.
+//
+//go:noescape
+func meanLinearAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
+
+// meanLinearAVX2 is vec.MeanLinear.
+//
+//go:noescape
+func meanLinearAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
+
+// oneLinearAVX512 is vec.MeanLinear of one threshold.
+//
+//go:noescape
+func oneLinearAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
+
+// oneLinearAVX2 is vec.MeanLinear of one threshold.
+//
+//go:noescape
+func oneLinearAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
+
+// oneReciprocalAVX512 is vec.MeanReciprocal of one threshold.
+//
+//go:noescape
+func oneReciprocalAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
+
+// oneReciprocalAVX2 is vec.MeanReciprocal of one threshold.
+//
+//go:noescape
+func oneReciprocalAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
+
+// fewReciprocalAVX512 is vec.MeanReciprocal of 2 to 8 thresholds.
+//
+//go:noescape
+func fewReciprocalAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
+
+// fewReciprocalAVX2 is vec.MeanReciprocal of 2 to 8 thresholds.
+//
+//go:noescape
+func fewReciprocalAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
+
+// meanReciprocalAVX512 is vec.MeanReciprocal.
+//
+//go:noescape
+func meanReciprocalAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
+
+// meanReciprocalAVX2 is vec.MeanReciprocal.
+//
+//go:noescape
+func meanReciprocalAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
+
+// meanLogisticAVX512 is vec.MeanLogistic.
+//
+//go:noescape
+func meanLogisticAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
+
+// meanLogisticAVX2 is vec.MeanLogistic.
+//
+//go:noescape
+func meanLogisticAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
+
+// meanTruncLogisticAVX512 is vec.MeanTruncLogistic.
+//
+//go:noescape
+func meanTruncLogisticAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
+
+// meanTruncLogisticAVX2 is vec.MeanTruncLogistic.
+//
+//go:noescape
+func meanTruncLogisticAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
+
+// gradientScalingAVX512 is vec.GradientScaling.
+//
+//go:noescape
+func gradientScalingAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
+
+// gradientScalingAVX2 is vec.GradientScaling.
+//
+//go:noescape
+func gradientScalingAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
 
 // adamAVX512 takes a step of Adam with the nine coefficients of AdamStep at c, and zeroes grad.
 //

@@ -92,7 +92,15 @@ DATA vecff000000<>+16(SB)/4, $0xff000000
 DATA vecff000000<>+20(SB)/4, $0xff000000
 DATA vecff000000<>+24(SB)/4, $0xff000000
 DATA vecff000000<>+28(SB)/4, $0xff000000
-GLOBL vecff000000<>(SB), RODATA|NOPTR, $32
+DATA vecff000000<>+32(SB)/4, $0xff000000
+DATA vecff000000<>+36(SB)/4, $0xff000000
+DATA vecff000000<>+40(SB)/4, $0xff000000
+DATA vecff000000<>+44(SB)/4, $0xff000000
+DATA vecff000000<>+48(SB)/4, $0xff000000
+DATA vecff000000<>+52(SB)/4, $0xff000000
+DATA vecff000000<>+56(SB)/4, $0xff000000
+DATA vecff000000<>+60(SB)/4, $0xff000000
+GLOBL vecff000000<>(SB), RODATA|NOPTR, $64
 
 // func thresholdAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
 // Requires: AVX, AVX2, SSE2
@@ -183,7 +191,15 @@ DATA iota<>+16(SB)/4, $0x00000004
 DATA iota<>+20(SB)/4, $0x00000005
 DATA iota<>+24(SB)/4, $0x00000006
 DATA iota<>+28(SB)/4, $0x00000007
-GLOBL iota<>(SB), RODATA|NOPTR, $32
+DATA iota<>+32(SB)/4, $0x00000007
+DATA iota<>+36(SB)/4, $0x00000007
+DATA iota<>+40(SB)/4, $0x00000007
+DATA iota<>+44(SB)/4, $0x00000007
+DATA iota<>+48(SB)/4, $0x00000007
+DATA iota<>+52(SB)/4, $0x00000007
+DATA iota<>+56(SB)/4, $0x00000007
+DATA iota<>+60(SB)/4, $0x00000007
+GLOBL iota<>(SB), RODATA|NOPTR, $64
 
 // func windowAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
 // Requires: AVX, AVX512F, BMI2
@@ -578,7 +594,7 @@ loop1:
 	VFNMADD231PS Z7, Z18, Z17
 	VFNMADD231PS Z8, Z18, Z17
 	VADDPS       Z16, Z17, Z17
-	VMOVAPS      Z15, Z16
+	VMOVUPS      Z15, Z16
 	VFMADD213PS  Z9, Z17, Z16
 	VFMADD213PS  Z10, Z17, Z16
 	VFMADD213PS  Z11, Z17, Z16
@@ -615,7 +631,7 @@ end1:
 	VFNMADD231PS Z7, Z2, Z0
 	VFNMADD231PS Z8, Z2, Z0
 	VADDPS       Z3, Z0, Z0
-	VMOVAPS      Z15, Z3
+	VMOVUPS      Z15, Z3
 	VFMADD213PS  Z9, Z0, Z3
 	VFMADD213PS  Z10, Z0, Z3
 	VFMADD213PS  Z11, Z0, Z3
@@ -644,7 +660,15 @@ DATA vec7fffffff<>+16(SB)/4, $0x7fffffff
 DATA vec7fffffff<>+20(SB)/4, $0x7fffffff
 DATA vec7fffffff<>+24(SB)/4, $0x7fffffff
 DATA vec7fffffff<>+28(SB)/4, $0x7fffffff
-GLOBL vec7fffffff<>(SB), RODATA|NOPTR, $32
+DATA vec7fffffff<>+32(SB)/4, $0x7fffffff
+DATA vec7fffffff<>+36(SB)/4, $0x7fffffff
+DATA vec7fffffff<>+40(SB)/4, $0x7fffffff
+DATA vec7fffffff<>+44(SB)/4, $0x7fffffff
+DATA vec7fffffff<>+48(SB)/4, $0x7fffffff
+DATA vec7fffffff<>+52(SB)/4, $0x7fffffff
+DATA vec7fffffff<>+56(SB)/4, $0x7fffffff
+DATA vec7fffffff<>+60(SB)/4, $0x7fffffff
+GLOBL vec7fffffff<>(SB), RODATA|NOPTR, $64
 
 DATA vec3f800000<>+0(SB)/4, $0x3f800000
 DATA vec3f800000<>+4(SB)/4, $0x3f800000
@@ -654,7 +678,15 @@ DATA vec3f800000<>+16(SB)/4, $0x3f800000
 DATA vec3f800000<>+20(SB)/4, $0x3f800000
 DATA vec3f800000<>+24(SB)/4, $0x3f800000
 DATA vec3f800000<>+28(SB)/4, $0x3f800000
-GLOBL vec3f800000<>(SB), RODATA|NOPTR, $32
+DATA vec3f800000<>+32(SB)/4, $0x3f800000
+DATA vec3f800000<>+36(SB)/4, $0x3f800000
+DATA vec3f800000<>+40(SB)/4, $0x3f800000
+DATA vec3f800000<>+44(SB)/4, $0x3f800000
+DATA vec3f800000<>+48(SB)/4, $0x3f800000
+DATA vec3f800000<>+52(SB)/4, $0x3f800000
+DATA vec3f800000<>+56(SB)/4, $0x3f800000
+DATA vec3f800000<>+60(SB)/4, $0x3f800000
+GLOBL vec3f800000<>(SB), RODATA|NOPTR, $64
 
 DATA vec40000000<>+0(SB)/4, $0x40000000
 DATA vec40000000<>+4(SB)/4, $0x40000000
@@ -664,7 +696,15 @@ DATA vec40000000<>+16(SB)/4, $0x40000000
 DATA vec40000000<>+20(SB)/4, $0x40000000
 DATA vec40000000<>+24(SB)/4, $0x40000000
 DATA vec40000000<>+28(SB)/4, $0x40000000
-GLOBL vec40000000<>(SB), RODATA|NOPTR, $32
+DATA vec40000000<>+32(SB)/4, $0x40000000
+DATA vec40000000<>+36(SB)/4, $0x40000000
+DATA vec40000000<>+40(SB)/4, $0x40000000
+DATA vec40000000<>+44(SB)/4, $0x40000000
+DATA vec40000000<>+48(SB)/4, $0x40000000
+DATA vec40000000<>+52(SB)/4, $0x40000000
+DATA vec40000000<>+56(SB)/4, $0x40000000
+DATA vec40000000<>+60(SB)/4, $0x40000000
+GLOBL vec40000000<>(SB), RODATA|NOPTR, $64
 
 DATA vec3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
 DATA vec3fb8aa3b<>+4(SB)/4, $0x3fb8aa3b
@@ -674,7 +714,15 @@ DATA vec3fb8aa3b<>+16(SB)/4, $0x3fb8aa3b
 DATA vec3fb8aa3b<>+20(SB)/4, $0x3fb8aa3b
 DATA vec3fb8aa3b<>+24(SB)/4, $0x3fb8aa3b
 DATA vec3fb8aa3b<>+28(SB)/4, $0x3fb8aa3b
-GLOBL vec3fb8aa3b<>(SB), RODATA|NOPTR, $32
+DATA vec3fb8aa3b<>+32(SB)/4, $0x3fb8aa3b
+DATA vec3fb8aa3b<>+36(SB)/4, $0x3fb8aa3b
+DATA vec3fb8aa3b<>+40(SB)/4, $0x3fb8aa3b
+DATA vec3fb8aa3b<>+44(SB)/4, $0x3fb8aa3b
+DATA vec3fb8aa3b<>+48(SB)/4, $0x3fb8aa3b
+DATA vec3fb8aa3b<>+52(SB)/4, $0x3fb8aa3b
+DATA vec3fb8aa3b<>+56(SB)/4, $0x3fb8aa3b
+DATA vec3fb8aa3b<>+60(SB)/4, $0x3fb8aa3b
+GLOBL vec3fb8aa3b<>(SB), RODATA|NOPTR, $64
 
 DATA vec3f318000<>+0(SB)/4, $0x3f318000
 DATA vec3f318000<>+4(SB)/4, $0x3f318000
@@ -684,7 +732,15 @@ DATA vec3f318000<>+16(SB)/4, $0x3f318000
 DATA vec3f318000<>+20(SB)/4, $0x3f318000
 DATA vec3f318000<>+24(SB)/4, $0x3f318000
 DATA vec3f318000<>+28(SB)/4, $0x3f318000
-GLOBL vec3f318000<>(SB), RODATA|NOPTR, $32
+DATA vec3f318000<>+32(SB)/4, $0x3f318000
+DATA vec3f318000<>+36(SB)/4, $0x3f318000
+DATA vec3f318000<>+40(SB)/4, $0x3f318000
+DATA vec3f318000<>+44(SB)/4, $0x3f318000
+DATA vec3f318000<>+48(SB)/4, $0x3f318000
+DATA vec3f318000<>+52(SB)/4, $0x3f318000
+DATA vec3f318000<>+56(SB)/4, $0x3f318000
+DATA vec3f318000<>+60(SB)/4, $0x3f318000
+GLOBL vec3f318000<>(SB), RODATA|NOPTR, $64
 
 DATA vecb95e8083<>+0(SB)/4, $0xb95e8083
 DATA vecb95e8083<>+4(SB)/4, $0xb95e8083
@@ -694,7 +750,15 @@ DATA vecb95e8083<>+16(SB)/4, $0xb95e8083
 DATA vecb95e8083<>+20(SB)/4, $0xb95e8083
 DATA vecb95e8083<>+24(SB)/4, $0xb95e8083
 DATA vecb95e8083<>+28(SB)/4, $0xb95e8083
-GLOBL vecb95e8083<>(SB), RODATA|NOPTR, $32
+DATA vecb95e8083<>+32(SB)/4, $0xb95e8083
+DATA vecb95e8083<>+36(SB)/4, $0xb95e8083
+DATA vecb95e8083<>+40(SB)/4, $0xb95e8083
+DATA vecb95e8083<>+44(SB)/4, $0xb95e8083
+DATA vecb95e8083<>+48(SB)/4, $0xb95e8083
+DATA vecb95e8083<>+52(SB)/4, $0xb95e8083
+DATA vecb95e8083<>+56(SB)/4, $0xb95e8083
+DATA vecb95e8083<>+60(SB)/4, $0xb95e8083
+GLOBL vecb95e8083<>(SB), RODATA|NOPTR, $64
 
 DATA vec3c091d36<>+0(SB)/4, $0x3c091d36
 DATA vec3c091d36<>+4(SB)/4, $0x3c091d36
@@ -704,7 +768,15 @@ DATA vec3c091d36<>+16(SB)/4, $0x3c091d36
 DATA vec3c091d36<>+20(SB)/4, $0x3c091d36
 DATA vec3c091d36<>+24(SB)/4, $0x3c091d36
 DATA vec3c091d36<>+28(SB)/4, $0x3c091d36
-GLOBL vec3c091d36<>(SB), RODATA|NOPTR, $32
+DATA vec3c091d36<>+32(SB)/4, $0x3c091d36
+DATA vec3c091d36<>+36(SB)/4, $0x3c091d36
+DATA vec3c091d36<>+40(SB)/4, $0x3c091d36
+DATA vec3c091d36<>+44(SB)/4, $0x3c091d36
+DATA vec3c091d36<>+48(SB)/4, $0x3c091d36
+DATA vec3c091d36<>+52(SB)/4, $0x3c091d36
+DATA vec3c091d36<>+56(SB)/4, $0x3c091d36
+DATA vec3c091d36<>+60(SB)/4, $0x3c091d36
+GLOBL vec3c091d36<>(SB), RODATA|NOPTR, $64
 
 DATA vec3d2aac7a<>+0(SB)/4, $0x3d2aac7a
 DATA vec3d2aac7a<>+4(SB)/4, $0x3d2aac7a
@@ -714,7 +786,15 @@ DATA vec3d2aac7a<>+16(SB)/4, $0x3d2aac7a
 DATA vec3d2aac7a<>+20(SB)/4, $0x3d2aac7a
 DATA vec3d2aac7a<>+24(SB)/4, $0x3d2aac7a
 DATA vec3d2aac7a<>+28(SB)/4, $0x3d2aac7a
-GLOBL vec3d2aac7a<>(SB), RODATA|NOPTR, $32
+DATA vec3d2aac7a<>+32(SB)/4, $0x3d2aac7a
+DATA vec3d2aac7a<>+36(SB)/4, $0x3d2aac7a
+DATA vec3d2aac7a<>+40(SB)/4, $0x3d2aac7a
+DATA vec3d2aac7a<>+44(SB)/4, $0x3d2aac7a
+DATA vec3d2aac7a<>+48(SB)/4, $0x3d2aac7a
+DATA vec3d2aac7a<>+52(SB)/4, $0x3d2aac7a
+DATA vec3d2aac7a<>+56(SB)/4, $0x3d2aac7a
+DATA vec3d2aac7a<>+60(SB)/4, $0x3d2aac7a
+GLOBL vec3d2aac7a<>(SB), RODATA|NOPTR, $64
 
 DATA vec3e2aaa48<>+0(SB)/4, $0x3e2aaa48
 DATA vec3e2aaa48<>+4(SB)/4, $0x3e2aaa48
@@ -724,7 +804,15 @@ DATA vec3e2aaa48<>+16(SB)/4, $0x3e2aaa48
 DATA vec3e2aaa48<>+20(SB)/4, $0x3e2aaa48
 DATA vec3e2aaa48<>+24(SB)/4, $0x3e2aaa48
 DATA vec3e2aaa48<>+28(SB)/4, $0x3e2aaa48
-GLOBL vec3e2aaa48<>(SB), RODATA|NOPTR, $32
+DATA vec3e2aaa48<>+32(SB)/4, $0x3e2aaa48
+DATA vec3e2aaa48<>+36(SB)/4, $0x3e2aaa48
+DATA vec3e2aaa48<>+40(SB)/4, $0x3e2aaa48
+DATA vec3e2aaa48<>+44(SB)/4, $0x3e2aaa48
+DATA vec3e2aaa48<>+48(SB)/4, $0x3e2aaa48
+DATA vec3e2aaa48<>+52(SB)/4, $0x3e2aaa48
+DATA vec3e2aaa48<>+56(SB)/4, $0x3e2aaa48
+DATA vec3e2aaa48<>+60(SB)/4, $0x3e2aaa48
+GLOBL vec3e2aaa48<>(SB), RODATA|NOPTR, $64
 
 DATA vec3efffffe<>+0(SB)/4, $0x3efffffe
 DATA vec3efffffe<>+4(SB)/4, $0x3efffffe
@@ -734,7 +822,15 @@ DATA vec3efffffe<>+16(SB)/4, $0x3efffffe
 DATA vec3efffffe<>+20(SB)/4, $0x3efffffe
 DATA vec3efffffe<>+24(SB)/4, $0x3efffffe
 DATA vec3efffffe<>+28(SB)/4, $0x3efffffe
-GLOBL vec3efffffe<>(SB), RODATA|NOPTR, $32
+DATA vec3efffffe<>+32(SB)/4, $0x3efffffe
+DATA vec3efffffe<>+36(SB)/4, $0x3efffffe
+DATA vec3efffffe<>+40(SB)/4, $0x3efffffe
+DATA vec3efffffe<>+44(SB)/4, $0x3efffffe
+DATA vec3efffffe<>+48(SB)/4, $0x3efffffe
+DATA vec3efffffe<>+52(SB)/4, $0x3efffffe
+DATA vec3efffffe<>+56(SB)/4, $0x3efffffe
+DATA vec3efffffe<>+60(SB)/4, $0x3efffffe
+GLOBL vec3efffffe<>(SB), RODATA|NOPTR, $64
 
 DATA vec3ab511a9<>+0(SB)/4, $0x3ab511a9
 DATA vec3ab511a9<>+4(SB)/4, $0x3ab511a9
@@ -744,7 +840,15 @@ DATA vec3ab511a9<>+16(SB)/4, $0x3ab511a9
 DATA vec3ab511a9<>+20(SB)/4, $0x3ab511a9
 DATA vec3ab511a9<>+24(SB)/4, $0x3ab511a9
 DATA vec3ab511a9<>+28(SB)/4, $0x3ab511a9
-GLOBL vec3ab511a9<>(SB), RODATA|NOPTR, $32
+DATA vec3ab511a9<>+32(SB)/4, $0x3ab511a9
+DATA vec3ab511a9<>+36(SB)/4, $0x3ab511a9
+DATA vec3ab511a9<>+40(SB)/4, $0x3ab511a9
+DATA vec3ab511a9<>+44(SB)/4, $0x3ab511a9
+DATA vec3ab511a9<>+48(SB)/4, $0x3ab511a9
+DATA vec3ab511a9<>+52(SB)/4, $0x3ab511a9
+DATA vec3ab511a9<>+56(SB)/4, $0x3ab511a9
+DATA vec3ab511a9<>+60(SB)/4, $0x3ab511a9
+GLOBL vec3ab511a9<>(SB), RODATA|NOPTR, $64
 
 // func sech2AVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
 // Requires: AVX, AVX2, FMA3, SSE2
@@ -755,39 +859,38 @@ TEXT ·sech2AVX2(SB), NOSPLIT, $0-49
 	VBROADCASTSS a+32(FP), Y0
 	VBROADCASTSS b+36(FP), Y1
 	VBROADCASTSS c+40(FP), Y2
-	VBROADCASTSS vec3fb8aa3b<>+0(SB), Y3
 
 loop1:
 	CMPQ         DX, $0x00000008
 	JL           end1
-	VMOVUPS      (CX), Y4
-	VANDPS       vec7fffffff<>+0(SB), Y4, Y4
-	VCMPPS       $0x1a, Y2, Y4, Y5
-	VMINPS       Y4, Y2, Y4
-	VMULPS       Y1, Y4, Y6
-	VMOVAPS      Y4, Y4
-	VFMSUB213PS  Y6, Y1, Y4
-	VMULPS       Y3, Y6, Y7
-	VROUNDPS     $0x08, Y7, Y7
-	VFNMADD231PS vec3f318000<>+0(SB), Y7, Y6
-	VFNMADD231PS vecb95e8083<>+0(SB), Y7, Y6
-	VADDPS       Y4, Y6, Y6
-	VMOVAPS      vec3ab511a9<>+0(SB), Y4
-	VFMADD213PS  vec3c091d36<>+0(SB), Y6, Y4
-	VFMADD213PS  vec3d2aac7a<>+0(SB), Y6, Y4
-	VFMADD213PS  vec3e2aaa48<>+0(SB), Y6, Y4
-	VFMADD213PS  vec3efffffe<>+0(SB), Y6, Y4
-	VFMADD213PS  vec3f800000<>+0(SB), Y6, Y4
-	VFMADD213PS  vec3f800000<>+0(SB), Y6, Y4
-	VCVTPS2DQ    Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VPADDD       Y7, Y4, Y4
-	VADDPS       vec40000000<>+0(SB), Y4, Y6
-	VFMADD213PS  vec3f800000<>+0(SB), Y4, Y6
-	VMULPS       Y0, Y4, Y4
-	VDIVPS       Y6, Y4, Y4
-	VANDPS       Y4, Y5, Y4
-	VMOVUPS      Y4, (AX)
+	VMOVUPS      (CX), Y3
+	VANDPS       vec7fffffff<>+0(SB), Y3, Y3
+	VCMPPS       $0x1a, Y2, Y3, Y4
+	VMINPS       Y3, Y2, Y3
+	VMULPS       Y1, Y3, Y5
+	VMOVAPS      Y3, Y3
+	VFMSUB213PS  Y5, Y1, Y3
+	VMULPS       vec3fb8aa3b<>+0(SB), Y5, Y6
+	VROUNDPS     $0x08, Y6, Y6
+	VFNMADD231PS vec3f318000<>+0(SB), Y6, Y5
+	VFNMADD231PS vecb95e8083<>+0(SB), Y6, Y5
+	VADDPS       Y3, Y5, Y5
+	VMOVUPS      vec3ab511a9<>+0(SB), Y3
+	VFMADD213PS  vec3c091d36<>+0(SB), Y5, Y3
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y5, Y3
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y5, Y3
+	VFMADD213PS  vec3efffffe<>+0(SB), Y5, Y3
+	VFMADD213PS  vec3f800000<>+0(SB), Y5, Y3
+	VFMADD213PS  vec3f800000<>+0(SB), Y5, Y3
+	VCVTPS2DQ    Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y3, Y3
+	VADDPS       vec40000000<>+0(SB), Y3, Y5
+	VFMADD213PS  vec3f800000<>+0(SB), Y3, Y5
+	VMULPS       Y0, Y3, Y3
+	VDIVPS       Y5, Y3, Y3
+	VANDPS       Y3, Y4, Y3
+	VMOVUPS      Y3, (AX)
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	SUBQ         $0x00000008, DX
@@ -796,37 +899,37 @@ loop1:
 end1:
 	TESTQ        DX, DX
 	JZ           done
-	MOVQ         DX, X4
-	VPBROADCASTD X4, Y4
-	VPCMPGTD     iota<>+0(SB), Y4, Y4
-	VMASKMOVPS   (CX), Y4, Y5
-	VANDPS       vec7fffffff<>+0(SB), Y5, Y5
-	VCMPPS       $0x1a, Y2, Y5, Y6
-	VMINPS       Y5, Y2, Y5
-	VMULPS       Y1, Y5, Y2
-	VMOVAPS      Y5, Y5
-	VFMSUB213PS  Y2, Y1, Y5
-	VMULPS       Y3, Y2, Y1
+	MOVQ         DX, X3
+	VPBROADCASTD X3, Y3
+	VPCMPGTD     iota<>+0(SB), Y3, Y3
+	VMASKMOVPS   (CX), Y3, Y4
+	VANDPS       vec7fffffff<>+0(SB), Y4, Y4
+	VCMPPS       $0x1a, Y2, Y4, Y5
+	VMINPS       Y4, Y2, Y4
+	VMULPS       Y1, Y4, Y2
+	VMOVAPS      Y4, Y4
+	VFMSUB213PS  Y2, Y1, Y4
+	VMULPS       vec3fb8aa3b<>+0(SB), Y2, Y1
 	VROUNDPS     $0x08, Y1, Y1
 	VFNMADD231PS vec3f318000<>+0(SB), Y1, Y2
 	VFNMADD231PS vecb95e8083<>+0(SB), Y1, Y2
-	VADDPS       Y5, Y2, Y2
-	VMOVAPS      vec3ab511a9<>+0(SB), Y3
-	VFMADD213PS  vec3c091d36<>+0(SB), Y2, Y3
-	VFMADD213PS  vec3d2aac7a<>+0(SB), Y2, Y3
-	VFMADD213PS  vec3e2aaa48<>+0(SB), Y2, Y3
-	VFMADD213PS  vec3efffffe<>+0(SB), Y2, Y3
-	VFMADD213PS  vec3f800000<>+0(SB), Y2, Y3
-	VFMADD213PS  vec3f800000<>+0(SB), Y2, Y3
+	VADDPS       Y4, Y2, Y2
+	VMOVUPS      vec3ab511a9<>+0(SB), Y4
+	VFMADD213PS  vec3c091d36<>+0(SB), Y2, Y4
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y2, Y4
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y2, Y4
+	VFMADD213PS  vec3efffffe<>+0(SB), Y2, Y4
+	VFMADD213PS  vec3f800000<>+0(SB), Y2, Y4
+	VFMADD213PS  vec3f800000<>+0(SB), Y2, Y4
 	VCVTPS2DQ    Y1, Y1
 	VPSLLD       $0x17, Y1, Y1
-	VPADDD       Y1, Y3, Y3
-	VADDPS       vec40000000<>+0(SB), Y3, Y1
-	VFMADD213PS  vec3f800000<>+0(SB), Y3, Y1
-	VMULPS       Y0, Y3, Y3
-	VDIVPS       Y1, Y3, Y3
-	VANDPS       Y3, Y6, Y0
-	VMASKMOVPS   Y0, Y4, (AX)
+	VPADDD       Y1, Y4, Y4
+	VADDPS       vec40000000<>+0(SB), Y4, Y1
+	VFMADD213PS  vec3f800000<>+0(SB), Y4, Y1
+	VMULPS       Y0, Y4, Y4
+	VDIVPS       Y1, Y4, Y4
+	VANDPS       Y4, Y5, Y0
+	VMASKMOVPS   Y0, Y3, (AX)
 
 done:
 	MOVB $0x01, AL
@@ -877,7 +980,7 @@ loop1:
 	VFNMADD231PS Z7, Z20, Z19
 	VFNMADD231PS Z8, Z20, Z19
 	VADDPS       Z17, Z19, Z19
-	VMOVAPS      Z15, Z17
+	VMOVUPS      Z15, Z17
 	VFMADD213PS  Z9, Z19, Z17
 	VFMADD213PS  Z10, Z19, Z17
 	VFMADD213PS  Z11, Z19, Z17
@@ -919,7 +1022,7 @@ end1:
 	VFNMADD231PS Z7, Z2, Z0
 	VFNMADD231PS Z8, Z2, Z0
 	VADDPS       Z3, Z0, Z0
-	VMOVAPS      Z15, Z3
+	VMOVUPS      Z15, Z3
 	VFMADD213PS  Z9, Z0, Z3
 	VFMADD213PS  Z10, Z0, Z3
 	VFMADD213PS  Z11, Z0, Z3
@@ -954,44 +1057,43 @@ TEXT ·mulSech2AVX2(SB), NOSPLIT, $0-49
 	VBROADCASTSS a+32(FP), Y0
 	VBROADCASTSS b+36(FP), Y1
 	VBROADCASTSS c+40(FP), Y2
-	VBROADCASTSS vec3fb8aa3b<>+0(SB), Y3
-	VXORPS       Y4, Y4, Y4
+	VXORPS       Y3, Y3, Y3
 
 loop1:
 	CMPQ         BX, $0x00000008
 	JL           end1
-	VMOVUPS      (CX), Y5
-	VMOVUPS      (DX), Y6
-	VPADDD       Y6, Y6, Y7
-	VPMAXUD      Y7, Y4, Y4
-	VANDPS       vec7fffffff<>+0(SB), Y5, Y5
-	VCMPPS       $0x1a, Y2, Y5, Y7
-	VMINPS       Y5, Y2, Y5
-	VMULPS       Y1, Y5, Y8
-	VMOVAPS      Y5, Y5
-	VFMSUB213PS  Y8, Y1, Y5
-	VMULPS       Y3, Y8, Y9
-	VROUNDPS     $0x08, Y9, Y9
-	VFNMADD231PS vec3f318000<>+0(SB), Y9, Y8
-	VFNMADD231PS vecb95e8083<>+0(SB), Y9, Y8
-	VADDPS       Y5, Y8, Y8
-	VMOVAPS      vec3ab511a9<>+0(SB), Y5
-	VFMADD213PS  vec3c091d36<>+0(SB), Y8, Y5
-	VFMADD213PS  vec3d2aac7a<>+0(SB), Y8, Y5
-	VFMADD213PS  vec3e2aaa48<>+0(SB), Y8, Y5
-	VFMADD213PS  vec3efffffe<>+0(SB), Y8, Y5
-	VFMADD213PS  vec3f800000<>+0(SB), Y8, Y5
-	VFMADD213PS  vec3f800000<>+0(SB), Y8, Y5
-	VCVTPS2DQ    Y9, Y9
-	VPSLLD       $0x17, Y9, Y9
-	VPADDD       Y9, Y5, Y5
-	VADDPS       vec40000000<>+0(SB), Y5, Y8
-	VFMADD213PS  vec3f800000<>+0(SB), Y5, Y8
-	VMULPS       Y0, Y5, Y5
-	VDIVPS       Y8, Y5, Y5
-	VANDPS       Y5, Y7, Y5
-	VMULPS       Y5, Y6, Y6
-	VMOVUPS      Y6, (AX)
+	VMOVUPS      (CX), Y4
+	VMOVUPS      (DX), Y5
+	VPADDD       Y5, Y5, Y6
+	VPMAXUD      Y6, Y3, Y3
+	VANDPS       vec7fffffff<>+0(SB), Y4, Y4
+	VCMPPS       $0x1a, Y2, Y4, Y6
+	VMINPS       Y4, Y2, Y4
+	VMULPS       Y1, Y4, Y7
+	VMOVAPS      Y4, Y4
+	VFMSUB213PS  Y7, Y1, Y4
+	VMULPS       vec3fb8aa3b<>+0(SB), Y7, Y8
+	VROUNDPS     $0x08, Y8, Y8
+	VFNMADD231PS vec3f318000<>+0(SB), Y8, Y7
+	VFNMADD231PS vecb95e8083<>+0(SB), Y8, Y7
+	VADDPS       Y4, Y7, Y7
+	VMOVUPS      vec3ab511a9<>+0(SB), Y4
+	VFMADD213PS  vec3c091d36<>+0(SB), Y7, Y4
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y7, Y4
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y7, Y4
+	VFMADD213PS  vec3efffffe<>+0(SB), Y7, Y4
+	VFMADD213PS  vec3f800000<>+0(SB), Y7, Y4
+	VFMADD213PS  vec3f800000<>+0(SB), Y7, Y4
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y4, Y4
+	VADDPS       vec40000000<>+0(SB), Y4, Y7
+	VFMADD213PS  vec3f800000<>+0(SB), Y4, Y7
+	VMULPS       Y0, Y4, Y4
+	VDIVPS       Y7, Y4, Y4
+	VANDPS       Y4, Y6, Y4
+	VMULPS       Y4, Y5, Y5
+	VMOVUPS      Y5, (AX)
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	ADDQ         $0x00000020, DX
@@ -1001,49 +1103,870 @@ loop1:
 end1:
 	TESTQ        BX, BX
 	JZ           done
-	MOVQ         BX, X5
-	VPBROADCASTD X5, Y5
-	VPCMPGTD     iota<>+0(SB), Y5, Y5
-	VMASKMOVPS   (CX), Y5, Y6
-	VMASKMOVPS   (DX), Y5, Y7
-	VPADDD       Y7, Y7, Y8
-	VPMAXUD      Y8, Y4, Y4
-	VANDPS       vec7fffffff<>+0(SB), Y6, Y6
-	VCMPPS       $0x1a, Y2, Y6, Y8
-	VMINPS       Y6, Y2, Y6
-	VMULPS       Y1, Y6, Y2
-	VMOVAPS      Y6, Y6
-	VFMSUB213PS  Y2, Y1, Y6
-	VMULPS       Y3, Y2, Y1
+	MOVQ         BX, X4
+	VPBROADCASTD X4, Y4
+	VPCMPGTD     iota<>+0(SB), Y4, Y4
+	VMASKMOVPS   (CX), Y4, Y5
+	VMASKMOVPS   (DX), Y4, Y6
+	VPADDD       Y6, Y6, Y7
+	VPMAXUD      Y7, Y3, Y3
+	VANDPS       vec7fffffff<>+0(SB), Y5, Y5
+	VCMPPS       $0x1a, Y2, Y5, Y7
+	VMINPS       Y5, Y2, Y5
+	VMULPS       Y1, Y5, Y2
+	VMOVAPS      Y5, Y5
+	VFMSUB213PS  Y2, Y1, Y5
+	VMULPS       vec3fb8aa3b<>+0(SB), Y2, Y1
 	VROUNDPS     $0x08, Y1, Y1
 	VFNMADD231PS vec3f318000<>+0(SB), Y1, Y2
 	VFNMADD231PS vecb95e8083<>+0(SB), Y1, Y2
-	VADDPS       Y6, Y2, Y2
-	VMOVAPS      vec3ab511a9<>+0(SB), Y3
-	VFMADD213PS  vec3c091d36<>+0(SB), Y2, Y3
-	VFMADD213PS  vec3d2aac7a<>+0(SB), Y2, Y3
-	VFMADD213PS  vec3e2aaa48<>+0(SB), Y2, Y3
-	VFMADD213PS  vec3efffffe<>+0(SB), Y2, Y3
-	VFMADD213PS  vec3f800000<>+0(SB), Y2, Y3
-	VFMADD213PS  vec3f800000<>+0(SB), Y2, Y3
+	VADDPS       Y5, Y2, Y2
+	VMOVUPS      vec3ab511a9<>+0(SB), Y5
+	VFMADD213PS  vec3c091d36<>+0(SB), Y2, Y5
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y2, Y5
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y2, Y5
+	VFMADD213PS  vec3efffffe<>+0(SB), Y2, Y5
+	VFMADD213PS  vec3f800000<>+0(SB), Y2, Y5
+	VFMADD213PS  vec3f800000<>+0(SB), Y2, Y5
 	VCVTPS2DQ    Y1, Y1
 	VPSLLD       $0x17, Y1, Y1
-	VPADDD       Y1, Y3, Y3
-	VADDPS       vec40000000<>+0(SB), Y3, Y1
-	VFMADD213PS  vec3f800000<>+0(SB), Y3, Y1
-	VMULPS       Y0, Y3, Y3
-	VDIVPS       Y1, Y3, Y3
-	VANDPS       Y3, Y8, Y0
-	VMULPS       Y0, Y7, Y7
-	VMASKMOVPS   Y7, Y5, (AX)
+	VPADDD       Y1, Y5, Y5
+	VADDPS       vec40000000<>+0(SB), Y5, Y1
+	VFMADD213PS  vec3f800000<>+0(SB), Y5, Y1
+	VMULPS       Y0, Y5, Y5
+	VDIVPS       Y1, Y5, Y5
+	VANDPS       Y5, Y7, Y0
+	VMULPS       Y0, Y6, Y6
+	VMASKMOVPS   Y6, Y4, (AX)
 
 done:
-	VPMAXUD   vecff000000<>+0(SB), Y4, Y0
-	VPCMPEQD  Y4, Y0, Y0
+	VPMAXUD   vecff000000<>+0(SB), Y3, Y0
+	VPCMPEQD  Y3, Y0, Y0
 	VMOVMSKPS Y0, AX
 	TESTL     AX, AX
 	SETEQ     AL
 	MOVB      AL, finite+48(FP)
+	VZEROUPPER
+	RET
+
+// func tentAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·tentAVX512(SB), NOSPLIT, $0-49
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+24(FP), DX
+	VBROADCASTSS a+32(FP), Z0
+	VBROADCASTSS b+36(FP), Z1
+	VBROADCASTSS c+40(FP), Z2
+	VBROADCASTSS d+44(FP), Z3
+	VBROADCASTSS vec7fffffff<>+0(SB), Z4
+	VPXORD       Z5, Z5, Z5
+
+loop2:
+	CMPQ    DX, $0x00000020
+	JL      end2
+	VMOVUPS (CX), Z6
+	VSUBPS  Z1, Z6, Z6
+	VANDPS  Z4, Z6, Z6
+	VSUBPS  Z6, Z2, Z6
+	VMAXPS  Z6, Z5, Z6
+	VMINPS  Z6, Z3, Z6
+	VMULPS  Z0, Z6, Z6
+	VMOVUPS Z6, (AX)
+	VMOVUPS 64(CX), Z6
+	VSUBPS  Z1, Z6, Z6
+	VANDPS  Z4, Z6, Z6
+	VSUBPS  Z6, Z2, Z6
+	VMAXPS  Z6, Z5, Z6
+	VMINPS  Z6, Z3, Z6
+	VMULPS  Z0, Z6, Z6
+	VMOVUPS Z6, 64(AX)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, CX
+	SUBQ    $0x00000020, DX
+	JMP     loop2
+
+end2:
+loop1:
+	CMPQ    DX, $0x00000010
+	JL      end1
+	VMOVUPS (CX), Z6
+	VSUBPS  Z1, Z6, Z6
+	VANDPS  Z4, Z6, Z6
+	VSUBPS  Z6, Z2, Z6
+	VMAXPS  Z6, Z5, Z6
+	VMINPS  Z6, Z3, Z6
+	VMULPS  Z0, Z6, Z6
+	VMOVUPS Z6, (AX)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, CX
+	SUBQ    $0x00000010, DX
+	JMP     loop1
+
+end1:
+	TESTQ     DX, DX
+	JZ        done
+	MOVQ      $-1, BX
+	BZHIQ     DX, BX, BX
+	KMOVW     BX, K1
+	VMOVUPS.Z (CX), K1, Z6
+	VSUBPS    Z1, Z6, Z6
+	VANDPS    Z4, Z6, Z6
+	VSUBPS    Z6, Z2, Z6
+	VMAXPS    Z6, Z5, Z6
+	VMINPS    Z6, Z3, Z6
+	VMULPS    Z0, Z6, Z6
+	VMOVUPS   Z6, K1, (AX)
+
+done:
+	MOVB $0x01, AL
+	MOVB AL, finite+48(FP)
+	VZEROUPPER
+	RET
+
+// func tentAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+// Requires: AVX, AVX2, SSE2
+TEXT ·tentAVX2(SB), NOSPLIT, $0-49
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+24(FP), DX
+	VBROADCASTSS a+32(FP), Y0
+	VBROADCASTSS b+36(FP), Y1
+	VBROADCASTSS c+40(FP), Y2
+	VBROADCASTSS d+44(FP), Y3
+	VBROADCASTSS vec7fffffff<>+0(SB), Y4
+	VXORPS       Y5, Y5, Y5
+
+loop2:
+	CMPQ    DX, $0x00000010
+	JL      end2
+	VMOVUPS (CX), Y6
+	VSUBPS  Y1, Y6, Y6
+	VANDPS  Y4, Y6, Y6
+	VSUBPS  Y6, Y2, Y6
+	VMAXPS  Y6, Y5, Y6
+	VMINPS  Y6, Y3, Y6
+	VMULPS  Y0, Y6, Y6
+	VMOVUPS Y6, (AX)
+	VMOVUPS 32(CX), Y6
+	VSUBPS  Y1, Y6, Y6
+	VANDPS  Y4, Y6, Y6
+	VSUBPS  Y6, Y2, Y6
+	VMAXPS  Y6, Y5, Y6
+	VMINPS  Y6, Y3, Y6
+	VMULPS  Y0, Y6, Y6
+	VMOVUPS Y6, 32(AX)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, CX
+	SUBQ    $0x00000010, DX
+	JMP     loop2
+
+end2:
+loop1:
+	CMPQ    DX, $0x00000008
+	JL      end1
+	VMOVUPS (CX), Y6
+	VSUBPS  Y1, Y6, Y6
+	VANDPS  Y4, Y6, Y6
+	VSUBPS  Y6, Y2, Y6
+	VMAXPS  Y6, Y5, Y6
+	VMINPS  Y6, Y3, Y6
+	VMULPS  Y0, Y6, Y6
+	VMOVUPS Y6, (AX)
+	ADDQ    $0x00000020, AX
+	ADDQ    $0x00000020, CX
+	SUBQ    $0x00000008, DX
+	JMP     loop1
+
+end1:
+	TESTQ        DX, DX
+	JZ           done
+	MOVQ         DX, X6
+	VPBROADCASTD X6, Y6
+	VPCMPGTD     iota<>+0(SB), Y6, Y6
+	VMASKMOVPS   (CX), Y6, Y7
+	VSUBPS       Y1, Y7, Y7
+	VANDPS       Y4, Y7, Y7
+	VSUBPS       Y7, Y2, Y7
+	VMAXPS       Y7, Y5, Y7
+	VMINPS       Y7, Y3, Y7
+	VMULPS       Y0, Y7, Y7
+	VMASKMOVPS   Y7, Y6, (AX)
+
+done:
+	MOVB $0x01, AL
+	MOVB AL, finite+48(FP)
+	VZEROUPPER
+	RET
+
+// func swishAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·swishAVX512(SB), NOSPLIT, $0-49
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+24(FP), DX
+	VBROADCASTSS vec7fffffff<>+0(SB), Z0
+	VBROADCASTSS a+32(FP), Z1
+	VBROADCASTSS b+36(FP), Z2
+	VBROADCASTSS vec3f800000<>+0(SB), Z3
+	VBROADCASTSS vec42ae0000<>+0(SB), Z4
+	VBROADCASTSS vec80000000<>+0(SB), Z5
+	VBROADCASTSS vec3fb8aa3b<>+0(SB), Z6
+	VBROADCASTSS vec3f318000<>+0(SB), Z7
+	VBROADCASTSS vecb95e8083<>+0(SB), Z8
+	VBROADCASTSS vec3c091d36<>+0(SB), Z9
+	VBROADCASTSS vec3d2aac7a<>+0(SB), Z10
+	VBROADCASTSS vec3e2aaa48<>+0(SB), Z11
+	VBROADCASTSS vec3efffffe<>+0(SB), Z12
+	VBROADCASTSS vec3f800000<>+0(SB), Z13
+	VBROADCASTSS vec3f800000<>+0(SB), Z14
+	VBROADCASTSS vec3ab511a9<>+0(SB), Z15
+
+loop1:
+	CMPQ         DX, $0x00000010
+	JL           end1
+	VMOVUPS      (CX), Z16
+	VMULPS       Z1, Z16, Z16
+	VANDPS       Z0, Z16, Z16
+	VCMPPS       $0x1a, Z4, Z16, K1
+	VMINPS       Z4, Z16, Z16
+	VXORPS       Z5, Z16, Z17
+	VMULPS       Z6, Z17, Z18
+	VRNDSCALEPS  $0x08, Z18, Z18
+	VFNMADD231PS Z7, Z18, Z17
+	VFNMADD231PS Z8, Z18, Z17
+	VMOVUPS      Z15, Z19
+	VFMADD213PS  Z9, Z17, Z19
+	VFMADD213PS  Z10, Z17, Z19
+	VFMADD213PS  Z11, Z17, Z19
+	VFMADD213PS  Z12, Z17, Z19
+	VFMADD213PS  Z13, Z17, Z19
+	VFMADD213PS  Z14, Z17, Z19
+	VSCALEFPS    Z18, Z19, Z19
+	VADDPS       Z3, Z19, Z17
+	VSUBPS       Z19, Z3, Z18
+	VMULPS       Z16, Z18, Z18
+	VSUBPS       Z18, Z17, Z18
+	VADDPS       Z17, Z18, Z18
+	VMULPS       Z19, Z18, Z18
+	VMULPS       Z2, Z18, Z18
+	VMULPS       Z17, Z17, Z16
+	VMULPS       Z17, Z16, Z16
+	VDIVPS       Z16, Z18, Z18
+	VMOVAPS.Z    Z18, K1, Z16
+	VMOVUPS      Z16, (AX)
+	ADDQ         $0x00000040, AX
+	ADDQ         $0x00000040, CX
+	SUBQ         $0x00000010, DX
+	JMP          loop1
+
+end1:
+	TESTQ        DX, DX
+	JZ           done
+	MOVQ         $-1, BX
+	BZHIQ        DX, BX, BX
+	KMOVW        BX, K1
+	VMOVUPS.Z    (CX), K1, Z16
+	VMULPS       Z1, Z16, Z1
+	VANDPS       Z0, Z1, Z1
+	VCMPPS       $0x1a, Z4, Z1, K2
+	VMINPS       Z4, Z1, Z1
+	VXORPS       Z5, Z1, Z0
+	VMULPS       Z6, Z0, Z4
+	VRNDSCALEPS  $0x08, Z4, Z4
+	VFNMADD231PS Z7, Z4, Z0
+	VFNMADD231PS Z8, Z4, Z0
+	VMOVUPS      Z15, Z5
+	VFMADD213PS  Z9, Z0, Z5
+	VFMADD213PS  Z10, Z0, Z5
+	VFMADD213PS  Z11, Z0, Z5
+	VFMADD213PS  Z12, Z0, Z5
+	VFMADD213PS  Z13, Z0, Z5
+	VFMADD213PS  Z14, Z0, Z5
+	VSCALEFPS    Z4, Z5, Z5
+	VADDPS       Z3, Z5, Z0
+	VSUBPS       Z5, Z3, Z3
+	VMULPS       Z1, Z3, Z3
+	VSUBPS       Z3, Z0, Z3
+	VADDPS       Z0, Z3, Z3
+	VMULPS       Z5, Z3, Z3
+	VMULPS       Z2, Z3, Z3
+	VMULPS       Z0, Z0, Z1
+	VMULPS       Z0, Z1, Z1
+	VDIVPS       Z1, Z3, Z3
+	VMOVAPS.Z    Z3, K2, Z0
+	VMOVUPS      Z0, K1, (AX)
+
+done:
+	MOVB $0x01, AL
+	MOVB AL, finite+48(FP)
+	VZEROUPPER
+	RET
+
+DATA vec42ae0000<>+0(SB)/4, $0x42ae0000
+DATA vec42ae0000<>+4(SB)/4, $0x42ae0000
+DATA vec42ae0000<>+8(SB)/4, $0x42ae0000
+DATA vec42ae0000<>+12(SB)/4, $0x42ae0000
+DATA vec42ae0000<>+16(SB)/4, $0x42ae0000
+DATA vec42ae0000<>+20(SB)/4, $0x42ae0000
+DATA vec42ae0000<>+24(SB)/4, $0x42ae0000
+DATA vec42ae0000<>+28(SB)/4, $0x42ae0000
+DATA vec42ae0000<>+32(SB)/4, $0x42ae0000
+DATA vec42ae0000<>+36(SB)/4, $0x42ae0000
+DATA vec42ae0000<>+40(SB)/4, $0x42ae0000
+DATA vec42ae0000<>+44(SB)/4, $0x42ae0000
+DATA vec42ae0000<>+48(SB)/4, $0x42ae0000
+DATA vec42ae0000<>+52(SB)/4, $0x42ae0000
+DATA vec42ae0000<>+56(SB)/4, $0x42ae0000
+DATA vec42ae0000<>+60(SB)/4, $0x42ae0000
+GLOBL vec42ae0000<>(SB), RODATA|NOPTR, $64
+
+DATA vec80000000<>+0(SB)/4, $0x80000000
+DATA vec80000000<>+4(SB)/4, $0x80000000
+DATA vec80000000<>+8(SB)/4, $0x80000000
+DATA vec80000000<>+12(SB)/4, $0x80000000
+DATA vec80000000<>+16(SB)/4, $0x80000000
+DATA vec80000000<>+20(SB)/4, $0x80000000
+DATA vec80000000<>+24(SB)/4, $0x80000000
+DATA vec80000000<>+28(SB)/4, $0x80000000
+DATA vec80000000<>+32(SB)/4, $0x80000000
+DATA vec80000000<>+36(SB)/4, $0x80000000
+DATA vec80000000<>+40(SB)/4, $0x80000000
+DATA vec80000000<>+44(SB)/4, $0x80000000
+DATA vec80000000<>+48(SB)/4, $0x80000000
+DATA vec80000000<>+52(SB)/4, $0x80000000
+DATA vec80000000<>+56(SB)/4, $0x80000000
+DATA vec80000000<>+60(SB)/4, $0x80000000
+GLOBL vec80000000<>(SB), RODATA|NOPTR, $64
+
+// func swishAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+// Requires: AVX, AVX2, FMA3, SSE2
+TEXT ·swishAVX2(SB), NOSPLIT, $0-49
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+24(FP), DX
+	VBROADCASTSS a+32(FP), Y0
+	VBROADCASTSS b+36(FP), Y1
+	VBROADCASTSS vec3f800000<>+0(SB), Y2
+	VBROADCASTSS vec42ae0000<>+0(SB), Y3
+
+loop1:
+	CMPQ         DX, $0x00000008
+	JL           end1
+	VMOVUPS      (CX), Y4
+	VMULPS       Y0, Y4, Y4
+	VANDPS       vec7fffffff<>+0(SB), Y4, Y4
+	VCMPPS       $0x1a, Y3, Y4, Y6
+	VMINPS       Y3, Y4, Y4
+	VXORPS       vec80000000<>+0(SB), Y4, Y5
+	VMULPS       vec3fb8aa3b<>+0(SB), Y5, Y7
+	VROUNDPS     $0x08, Y7, Y7
+	VFNMADD231PS vec3f318000<>+0(SB), Y7, Y5
+	VFNMADD231PS vecb95e8083<>+0(SB), Y7, Y5
+	VMOVUPS      vec3ab511a9<>+0(SB), Y8
+	VFMADD213PS  vec3c091d36<>+0(SB), Y5, Y8
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y5, Y8
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y5, Y8
+	VFMADD213PS  vec3efffffe<>+0(SB), Y5, Y8
+	VFMADD213PS  vec3f800000<>+0(SB), Y5, Y8
+	VFMADD213PS  vec3f800000<>+0(SB), Y5, Y8
+	VCVTPS2DQ    Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y8, Y8
+	VADDPS       Y2, Y8, Y5
+	VSUBPS       Y8, Y2, Y7
+	VMULPS       Y4, Y7, Y7
+	VSUBPS       Y7, Y5, Y7
+	VADDPS       Y5, Y7, Y7
+	VMULPS       Y8, Y7, Y7
+	VMULPS       Y1, Y7, Y7
+	VMULPS       Y5, Y5, Y4
+	VMULPS       Y5, Y4, Y4
+	VDIVPS       Y4, Y7, Y7
+	VANDPS       Y7, Y6, Y4
+	VMOVUPS      Y4, (AX)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	SUBQ         $0x00000008, DX
+	JMP          loop1
+
+end1:
+	TESTQ        DX, DX
+	JZ           done
+	MOVQ         DX, X4
+	VPBROADCASTD X4, Y4
+	VPCMPGTD     iota<>+0(SB), Y4, Y4
+	VMASKMOVPS   (CX), Y4, Y5
+	VMULPS       Y0, Y5, Y0
+	VANDPS       vec7fffffff<>+0(SB), Y0, Y0
+	VCMPPS       $0x1a, Y3, Y0, Y5
+	VMINPS       Y3, Y0, Y0
+	VXORPS       vec80000000<>+0(SB), Y0, Y3
+	VMULPS       vec3fb8aa3b<>+0(SB), Y3, Y6
+	VROUNDPS     $0x08, Y6, Y6
+	VFNMADD231PS vec3f318000<>+0(SB), Y6, Y3
+	VFNMADD231PS vecb95e8083<>+0(SB), Y6, Y3
+	VMOVUPS      vec3ab511a9<>+0(SB), Y7
+	VFMADD213PS  vec3c091d36<>+0(SB), Y3, Y7
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y3, Y7
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y3, Y7
+	VFMADD213PS  vec3efffffe<>+0(SB), Y3, Y7
+	VFMADD213PS  vec3f800000<>+0(SB), Y3, Y7
+	VFMADD213PS  vec3f800000<>+0(SB), Y3, Y7
+	VCVTPS2DQ    Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y7
+	VADDPS       Y2, Y7, Y3
+	VSUBPS       Y7, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VSUBPS       Y2, Y3, Y2
+	VADDPS       Y3, Y2, Y2
+	VMULPS       Y7, Y2, Y2
+	VMULPS       Y1, Y2, Y2
+	VMULPS       Y3, Y3, Y0
+	VMULPS       Y3, Y0, Y0
+	VDIVPS       Y0, Y2, Y2
+	VANDPS       Y2, Y5, Y0
+	VMASKMOVPS   Y0, Y4, (AX)
+
+done:
+	MOVB $0x01, AL
+	MOVB AL, finite+48(FP)
+	VZEROUPPER
+	RET
+
+// func powerAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·powerAVX512(SB), NOSPLIT, $0-49
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+24(FP), DX
+	VBROADCASTSS vec7fffffff<>+0(SB), Z0
+	VBROADCASTSS a+32(FP), Z1
+	VBROADCASTSS b+36(FP), Z2
+	VBROADCASTSS c+40(FP), Z3
+	VBROADCASTSS d+44(FP), Z4
+	VBROADCASTSS vec3f800000<>+0(SB), Z5
+	VBROADCASTSS vec3fb8aa3b<>+0(SB), Z6
+	VBROADCASTSS vec3f318000<>+0(SB), Z7
+	VBROADCASTSS vecb95e8083<>+0(SB), Z8
+	VBROADCASTSS vec3c091d36<>+0(SB), Z9
+	VBROADCASTSS vec3d2aac7a<>+0(SB), Z10
+	VBROADCASTSS vec3e2aaa48<>+0(SB), Z11
+	VBROADCASTSS vec3efffffe<>+0(SB), Z12
+	VBROADCASTSS vec3f800000<>+0(SB), Z13
+	VBROADCASTSS vec3f800000<>+0(SB), Z14
+	VBROADCASTSS vec3ab511a9<>+0(SB), Z15
+
+loop1:
+	CMPQ         DX, $0x00000010
+	JL           end1
+	VMOVUPS      (CX), Z16
+	VANDPS       Z0, Z16, Z16
+	VBROADCASTSS vec3dcccccd<>+0(SB), Z17
+	VCMPPS       $0x12, Z17, Z16, K1
+	VCMPPS       $0x12, Z4, Z16, K2
+	VBROADCASTSS vec3dcccccd<>+0(SB), Z17
+	VMAXPS       Z17, Z16, Z16
+	VMINPS       Z4, Z16, Z16
+	VBROADCASTSS vec3f3504f3<>+0(SB), Z17
+	VPSUBD       Z17, Z16, Z17
+	VPSRAD       $0x17, Z17, Z17
+	VPSLLD       $0x17, Z17, Z20
+	VPSUBD       Z20, Z16, Z16
+	VCVTDQ2PS    Z17, Z17
+	VSUBPS       Z5, Z16, Z20
+	VADDPS       Z5, Z16, Z16
+	VDIVPS       Z16, Z20, Z20
+	VMULPS       Z20, Z20, Z16
+	VBROADCASTSS vec3ea69570<>+0(SB), Z21
+	VBROADCASTSS vec3dfded25<>+0(SB), Z22
+	VFMADD213PS  Z22, Z16, Z21
+	VBROADCASTSS vec3e6c166e<>+0(SB), Z22
+	VFMADD213PS  Z22, Z16, Z21
+	VBROADCASTSS vec3e920437<>+0(SB), Z22
+	VFMADD213PS  Z22, Z16, Z21
+	VBROADCASTSS vec3eccce5d<>+0(SB), Z22
+	VFMADD213PS  Z22, Z16, Z21
+	VBROADCASTSS vec3f2aaaaa<>+0(SB), Z22
+	VFMADD213PS  Z22, Z16, Z21
+	VMULPS       Z16, Z21, Z21
+	VADDPS       Z20, Z20, Z16
+	VMULPS       Z20, Z21, Z21
+	VADDPS       Z16, Z21, Z21
+	VBROADCASTSS vec3f317218<>+0(SB), Z16
+	VFMADD231PS  Z16, Z17, Z21
+	VMULPS       Z1, Z21, Z21
+	VMULPS       Z6, Z21, Z16
+	VRNDSCALEPS  $0x08, Z16, Z16
+	VFNMADD231PS Z7, Z16, Z21
+	VFNMADD231PS Z8, Z16, Z21
+	VMOVUPS      Z15, Z17
+	VFMADD213PS  Z9, Z21, Z17
+	VFMADD213PS  Z10, Z21, Z17
+	VFMADD213PS  Z11, Z21, Z17
+	VFMADD213PS  Z12, Z21, Z17
+	VFMADD213PS  Z13, Z21, Z17
+	VFMADD213PS  Z14, Z21, Z17
+	VSCALEFPS    Z16, Z17, Z17
+	VMULPS       Z2, Z17, Z17
+	VMOVAPS.Z    Z17, K2, Z16
+	VBLENDMPS    Z3, Z16, K1, Z18
+	VMOVUPS      Z18, (AX)
+	ADDQ         $0x00000040, AX
+	ADDQ         $0x00000040, CX
+	SUBQ         $0x00000010, DX
+	JMP          loop1
+
+end1:
+	TESTQ        DX, DX
+	JZ           done
+	MOVQ         $-1, BX
+	BZHIQ        DX, BX, BX
+	KMOVW        BX, K1
+	VMOVUPS.Z    (CX), K1, Z16
+	VANDPS       Z0, Z16, Z16
+	VBROADCASTSS vec3dcccccd<>+0(SB), Z0
+	VCMPPS       $0x12, Z0, Z16, K2
+	VCMPPS       $0x12, Z4, Z16, K3
+	VBROADCASTSS vec3dcccccd<>+0(SB), Z0
+	VMAXPS       Z0, Z16, Z16
+	VMINPS       Z4, Z16, Z16
+	VBROADCASTSS vec3f3504f3<>+0(SB), Z0
+	VPSUBD       Z0, Z16, Z0
+	VPSRAD       $0x17, Z0, Z0
+	VPSLLD       $0x17, Z0, Z4
+	VPSUBD       Z4, Z16, Z16
+	VCVTDQ2PS    Z0, Z0
+	VSUBPS       Z5, Z16, Z4
+	VADDPS       Z5, Z16, Z5
+	VDIVPS       Z5, Z4, Z4
+	VMULPS       Z4, Z4, Z5
+	VBROADCASTSS vec3ea69570<>+0(SB), Z16
+	VBROADCASTSS vec3dfded25<>+0(SB), Z17
+	VFMADD213PS  Z17, Z5, Z16
+	VBROADCASTSS vec3e6c166e<>+0(SB), Z17
+	VFMADD213PS  Z17, Z5, Z16
+	VBROADCASTSS vec3e920437<>+0(SB), Z17
+	VFMADD213PS  Z17, Z5, Z16
+	VBROADCASTSS vec3eccce5d<>+0(SB), Z17
+	VFMADD213PS  Z17, Z5, Z16
+	VBROADCASTSS vec3f2aaaaa<>+0(SB), Z17
+	VFMADD213PS  Z17, Z5, Z16
+	VMULPS       Z5, Z16, Z16
+	VADDPS       Z4, Z4, Z5
+	VMULPS       Z4, Z16, Z16
+	VADDPS       Z5, Z16, Z16
+	VBROADCASTSS vec3f317218<>+0(SB), Z4
+	VFMADD231PS  Z4, Z0, Z16
+	VMULPS       Z1, Z16, Z16
+	VMULPS       Z6, Z16, Z0
+	VRNDSCALEPS  $0x08, Z0, Z0
+	VFNMADD231PS Z7, Z0, Z16
+	VFNMADD231PS Z8, Z0, Z16
+	VMOVUPS      Z15, Z1
+	VFMADD213PS  Z9, Z16, Z1
+	VFMADD213PS  Z10, Z16, Z1
+	VFMADD213PS  Z11, Z16, Z1
+	VFMADD213PS  Z12, Z16, Z1
+	VFMADD213PS  Z13, Z16, Z1
+	VFMADD213PS  Z14, Z16, Z1
+	VSCALEFPS    Z0, Z1, Z1
+	VMULPS       Z2, Z1, Z1
+	VMOVAPS.Z    Z1, K3, Z0
+	VBLENDMPS    Z3, Z0, K2, Z19
+	VMOVUPS      Z19, K1, (AX)
+
+done:
+	MOVB $0x01, AL
+	MOVB AL, finite+48(FP)
+	VZEROUPPER
+	RET
+
+DATA vec3dcccccd<>+0(SB)/4, $0x3dcccccd
+DATA vec3dcccccd<>+4(SB)/4, $0x3dcccccd
+DATA vec3dcccccd<>+8(SB)/4, $0x3dcccccd
+DATA vec3dcccccd<>+12(SB)/4, $0x3dcccccd
+DATA vec3dcccccd<>+16(SB)/4, $0x3dcccccd
+DATA vec3dcccccd<>+20(SB)/4, $0x3dcccccd
+DATA vec3dcccccd<>+24(SB)/4, $0x3dcccccd
+DATA vec3dcccccd<>+28(SB)/4, $0x3dcccccd
+DATA vec3dcccccd<>+32(SB)/4, $0x3dcccccd
+DATA vec3dcccccd<>+36(SB)/4, $0x3dcccccd
+DATA vec3dcccccd<>+40(SB)/4, $0x3dcccccd
+DATA vec3dcccccd<>+44(SB)/4, $0x3dcccccd
+DATA vec3dcccccd<>+48(SB)/4, $0x3dcccccd
+DATA vec3dcccccd<>+52(SB)/4, $0x3dcccccd
+DATA vec3dcccccd<>+56(SB)/4, $0x3dcccccd
+DATA vec3dcccccd<>+60(SB)/4, $0x3dcccccd
+GLOBL vec3dcccccd<>(SB), RODATA|NOPTR, $64
+
+DATA vec3f3504f3<>+0(SB)/4, $0x3f3504f3
+DATA vec3f3504f3<>+4(SB)/4, $0x3f3504f3
+DATA vec3f3504f3<>+8(SB)/4, $0x3f3504f3
+DATA vec3f3504f3<>+12(SB)/4, $0x3f3504f3
+DATA vec3f3504f3<>+16(SB)/4, $0x3f3504f3
+DATA vec3f3504f3<>+20(SB)/4, $0x3f3504f3
+DATA vec3f3504f3<>+24(SB)/4, $0x3f3504f3
+DATA vec3f3504f3<>+28(SB)/4, $0x3f3504f3
+DATA vec3f3504f3<>+32(SB)/4, $0x3f3504f3
+DATA vec3f3504f3<>+36(SB)/4, $0x3f3504f3
+DATA vec3f3504f3<>+40(SB)/4, $0x3f3504f3
+DATA vec3f3504f3<>+44(SB)/4, $0x3f3504f3
+DATA vec3f3504f3<>+48(SB)/4, $0x3f3504f3
+DATA vec3f3504f3<>+52(SB)/4, $0x3f3504f3
+DATA vec3f3504f3<>+56(SB)/4, $0x3f3504f3
+DATA vec3f3504f3<>+60(SB)/4, $0x3f3504f3
+GLOBL vec3f3504f3<>(SB), RODATA|NOPTR, $64
+
+DATA vec3ea69570<>+0(SB)/4, $0x3ea69570
+DATA vec3ea69570<>+4(SB)/4, $0x3ea69570
+DATA vec3ea69570<>+8(SB)/4, $0x3ea69570
+DATA vec3ea69570<>+12(SB)/4, $0x3ea69570
+DATA vec3ea69570<>+16(SB)/4, $0x3ea69570
+DATA vec3ea69570<>+20(SB)/4, $0x3ea69570
+DATA vec3ea69570<>+24(SB)/4, $0x3ea69570
+DATA vec3ea69570<>+28(SB)/4, $0x3ea69570
+DATA vec3ea69570<>+32(SB)/4, $0x3ea69570
+DATA vec3ea69570<>+36(SB)/4, $0x3ea69570
+DATA vec3ea69570<>+40(SB)/4, $0x3ea69570
+DATA vec3ea69570<>+44(SB)/4, $0x3ea69570
+DATA vec3ea69570<>+48(SB)/4, $0x3ea69570
+DATA vec3ea69570<>+52(SB)/4, $0x3ea69570
+DATA vec3ea69570<>+56(SB)/4, $0x3ea69570
+DATA vec3ea69570<>+60(SB)/4, $0x3ea69570
+GLOBL vec3ea69570<>(SB), RODATA|NOPTR, $64
+
+DATA vec3dfded25<>+0(SB)/4, $0x3dfded25
+DATA vec3dfded25<>+4(SB)/4, $0x3dfded25
+DATA vec3dfded25<>+8(SB)/4, $0x3dfded25
+DATA vec3dfded25<>+12(SB)/4, $0x3dfded25
+DATA vec3dfded25<>+16(SB)/4, $0x3dfded25
+DATA vec3dfded25<>+20(SB)/4, $0x3dfded25
+DATA vec3dfded25<>+24(SB)/4, $0x3dfded25
+DATA vec3dfded25<>+28(SB)/4, $0x3dfded25
+DATA vec3dfded25<>+32(SB)/4, $0x3dfded25
+DATA vec3dfded25<>+36(SB)/4, $0x3dfded25
+DATA vec3dfded25<>+40(SB)/4, $0x3dfded25
+DATA vec3dfded25<>+44(SB)/4, $0x3dfded25
+DATA vec3dfded25<>+48(SB)/4, $0x3dfded25
+DATA vec3dfded25<>+52(SB)/4, $0x3dfded25
+DATA vec3dfded25<>+56(SB)/4, $0x3dfded25
+DATA vec3dfded25<>+60(SB)/4, $0x3dfded25
+GLOBL vec3dfded25<>(SB), RODATA|NOPTR, $64
+
+DATA vec3e6c166e<>+0(SB)/4, $0x3e6c166e
+DATA vec3e6c166e<>+4(SB)/4, $0x3e6c166e
+DATA vec3e6c166e<>+8(SB)/4, $0x3e6c166e
+DATA vec3e6c166e<>+12(SB)/4, $0x3e6c166e
+DATA vec3e6c166e<>+16(SB)/4, $0x3e6c166e
+DATA vec3e6c166e<>+20(SB)/4, $0x3e6c166e
+DATA vec3e6c166e<>+24(SB)/4, $0x3e6c166e
+DATA vec3e6c166e<>+28(SB)/4, $0x3e6c166e
+DATA vec3e6c166e<>+32(SB)/4, $0x3e6c166e
+DATA vec3e6c166e<>+36(SB)/4, $0x3e6c166e
+DATA vec3e6c166e<>+40(SB)/4, $0x3e6c166e
+DATA vec3e6c166e<>+44(SB)/4, $0x3e6c166e
+DATA vec3e6c166e<>+48(SB)/4, $0x3e6c166e
+DATA vec3e6c166e<>+52(SB)/4, $0x3e6c166e
+DATA vec3e6c166e<>+56(SB)/4, $0x3e6c166e
+DATA vec3e6c166e<>+60(SB)/4, $0x3e6c166e
+GLOBL vec3e6c166e<>(SB), RODATA|NOPTR, $64
+
+DATA vec3e920437<>+0(SB)/4, $0x3e920437
+DATA vec3e920437<>+4(SB)/4, $0x3e920437
+DATA vec3e920437<>+8(SB)/4, $0x3e920437
+DATA vec3e920437<>+12(SB)/4, $0x3e920437
+DATA vec3e920437<>+16(SB)/4, $0x3e920437
+DATA vec3e920437<>+20(SB)/4, $0x3e920437
+DATA vec3e920437<>+24(SB)/4, $0x3e920437
+DATA vec3e920437<>+28(SB)/4, $0x3e920437
+DATA vec3e920437<>+32(SB)/4, $0x3e920437
+DATA vec3e920437<>+36(SB)/4, $0x3e920437
+DATA vec3e920437<>+40(SB)/4, $0x3e920437
+DATA vec3e920437<>+44(SB)/4, $0x3e920437
+DATA vec3e920437<>+48(SB)/4, $0x3e920437
+DATA vec3e920437<>+52(SB)/4, $0x3e920437
+DATA vec3e920437<>+56(SB)/4, $0x3e920437
+DATA vec3e920437<>+60(SB)/4, $0x3e920437
+GLOBL vec3e920437<>(SB), RODATA|NOPTR, $64
+
+DATA vec3eccce5d<>+0(SB)/4, $0x3eccce5d
+DATA vec3eccce5d<>+4(SB)/4, $0x3eccce5d
+DATA vec3eccce5d<>+8(SB)/4, $0x3eccce5d
+DATA vec3eccce5d<>+12(SB)/4, $0x3eccce5d
+DATA vec3eccce5d<>+16(SB)/4, $0x3eccce5d
+DATA vec3eccce5d<>+20(SB)/4, $0x3eccce5d
+DATA vec3eccce5d<>+24(SB)/4, $0x3eccce5d
+DATA vec3eccce5d<>+28(SB)/4, $0x3eccce5d
+DATA vec3eccce5d<>+32(SB)/4, $0x3eccce5d
+DATA vec3eccce5d<>+36(SB)/4, $0x3eccce5d
+DATA vec3eccce5d<>+40(SB)/4, $0x3eccce5d
+DATA vec3eccce5d<>+44(SB)/4, $0x3eccce5d
+DATA vec3eccce5d<>+48(SB)/4, $0x3eccce5d
+DATA vec3eccce5d<>+52(SB)/4, $0x3eccce5d
+DATA vec3eccce5d<>+56(SB)/4, $0x3eccce5d
+DATA vec3eccce5d<>+60(SB)/4, $0x3eccce5d
+GLOBL vec3eccce5d<>(SB), RODATA|NOPTR, $64
+
+DATA vec3f2aaaaa<>+0(SB)/4, $0x3f2aaaaa
+DATA vec3f2aaaaa<>+4(SB)/4, $0x3f2aaaaa
+DATA vec3f2aaaaa<>+8(SB)/4, $0x3f2aaaaa
+DATA vec3f2aaaaa<>+12(SB)/4, $0x3f2aaaaa
+DATA vec3f2aaaaa<>+16(SB)/4, $0x3f2aaaaa
+DATA vec3f2aaaaa<>+20(SB)/4, $0x3f2aaaaa
+DATA vec3f2aaaaa<>+24(SB)/4, $0x3f2aaaaa
+DATA vec3f2aaaaa<>+28(SB)/4, $0x3f2aaaaa
+DATA vec3f2aaaaa<>+32(SB)/4, $0x3f2aaaaa
+DATA vec3f2aaaaa<>+36(SB)/4, $0x3f2aaaaa
+DATA vec3f2aaaaa<>+40(SB)/4, $0x3f2aaaaa
+DATA vec3f2aaaaa<>+44(SB)/4, $0x3f2aaaaa
+DATA vec3f2aaaaa<>+48(SB)/4, $0x3f2aaaaa
+DATA vec3f2aaaaa<>+52(SB)/4, $0x3f2aaaaa
+DATA vec3f2aaaaa<>+56(SB)/4, $0x3f2aaaaa
+DATA vec3f2aaaaa<>+60(SB)/4, $0x3f2aaaaa
+GLOBL vec3f2aaaaa<>(SB), RODATA|NOPTR, $64
+
+DATA vec3f317218<>+0(SB)/4, $0x3f317218
+DATA vec3f317218<>+4(SB)/4, $0x3f317218
+DATA vec3f317218<>+8(SB)/4, $0x3f317218
+DATA vec3f317218<>+12(SB)/4, $0x3f317218
+DATA vec3f317218<>+16(SB)/4, $0x3f317218
+DATA vec3f317218<>+20(SB)/4, $0x3f317218
+DATA vec3f317218<>+24(SB)/4, $0x3f317218
+DATA vec3f317218<>+28(SB)/4, $0x3f317218
+DATA vec3f317218<>+32(SB)/4, $0x3f317218
+DATA vec3f317218<>+36(SB)/4, $0x3f317218
+DATA vec3f317218<>+40(SB)/4, $0x3f317218
+DATA vec3f317218<>+44(SB)/4, $0x3f317218
+DATA vec3f317218<>+48(SB)/4, $0x3f317218
+DATA vec3f317218<>+52(SB)/4, $0x3f317218
+DATA vec3f317218<>+56(SB)/4, $0x3f317218
+DATA vec3f317218<>+60(SB)/4, $0x3f317218
+GLOBL vec3f317218<>(SB), RODATA|NOPTR, $64
+
+// func powerAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+// Requires: AVX, AVX2, FMA3, SSE2
+TEXT ·powerAVX2(SB), NOSPLIT, $0-49
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+24(FP), DX
+	VBROADCASTSS a+32(FP), Y0
+	VBROADCASTSS b+36(FP), Y1
+	VBROADCASTSS c+40(FP), Y2
+	VBROADCASTSS d+44(FP), Y3
+	VBROADCASTSS vec3f800000<>+0(SB), Y4
+
+loop1:
+	CMPQ         DX, $0x00000008
+	JL           end1
+	VMOVUPS      (CX), Y5
+	VANDPS       vec7fffffff<>+0(SB), Y5, Y5
+	VBROADCASTSS vec3dcccccd<>+0(SB), Y6
+	VCMPPS       $0x12, Y6, Y5, Y6
+	VCMPPS       $0x12, Y3, Y5, Y7
+	VMAXPS       vec3dcccccd<>+0(SB), Y5, Y5
+	VMINPS       Y3, Y5, Y5
+	VPSUBD       vec3f3504f3<>+0(SB), Y5, Y8
+	VPSRAD       $0x17, Y8, Y8
+	VPSLLD       $0x17, Y8, Y9
+	VPSUBD       Y9, Y5, Y5
+	VCVTDQ2PS    Y8, Y8
+	VSUBPS       Y4, Y5, Y9
+	VADDPS       Y4, Y5, Y5
+	VDIVPS       Y5, Y9, Y9
+	VMULPS       Y9, Y9, Y5
+	VBROADCASTSS vec3ea69570<>+0(SB), Y10
+	VFMADD213PS  vec3dfded25<>+0(SB), Y5, Y10
+	VFMADD213PS  vec3e6c166e<>+0(SB), Y5, Y10
+	VFMADD213PS  vec3e920437<>+0(SB), Y5, Y10
+	VFMADD213PS  vec3eccce5d<>+0(SB), Y5, Y10
+	VFMADD213PS  vec3f2aaaaa<>+0(SB), Y5, Y10
+	VMULPS       Y5, Y10, Y10
+	VADDPS       Y9, Y9, Y5
+	VMULPS       Y9, Y10, Y10
+	VADDPS       Y5, Y10, Y10
+	VFMADD231PS  vec3f317218<>+0(SB), Y8, Y10
+	VMULPS       Y0, Y10, Y10
+	VMULPS       vec3fb8aa3b<>+0(SB), Y10, Y5
+	VROUNDPS     $0x08, Y5, Y5
+	VFNMADD231PS vec3f318000<>+0(SB), Y5, Y10
+	VFNMADD231PS vecb95e8083<>+0(SB), Y5, Y10
+	VMOVUPS      vec3ab511a9<>+0(SB), Y8
+	VFMADD213PS  vec3c091d36<>+0(SB), Y10, Y8
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y10, Y8
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y10, Y8
+	VFMADD213PS  vec3efffffe<>+0(SB), Y10, Y8
+	VFMADD213PS  vec3f800000<>+0(SB), Y10, Y8
+	VFMADD213PS  vec3f800000<>+0(SB), Y10, Y8
+	VCVTPS2DQ    Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y8, Y8
+	VMULPS       Y1, Y8, Y8
+	VANDPS       Y8, Y7, Y5
+	VBLENDVPS    Y6, Y2, Y5, Y5
+	VMOVUPS      Y5, (AX)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	SUBQ         $0x00000008, DX
+	JMP          loop1
+
+end1:
+	TESTQ        DX, DX
+	JZ           done
+	MOVQ         DX, X5
+	VPBROADCASTD X5, Y5
+	VPCMPGTD     iota<>+0(SB), Y5, Y5
+	VMASKMOVPS   (CX), Y5, Y6
+	VANDPS       vec7fffffff<>+0(SB), Y6, Y6
+	VBROADCASTSS vec3dcccccd<>+0(SB), Y7
+	VCMPPS       $0x12, Y7, Y6, Y7
+	VCMPPS       $0x12, Y3, Y6, Y8
+	VMAXPS       vec3dcccccd<>+0(SB), Y6, Y6
+	VMINPS       Y3, Y6, Y6
+	VPSUBD       vec3f3504f3<>+0(SB), Y6, Y3
+	VPSRAD       $0x17, Y3, Y3
+	VPSLLD       $0x17, Y3, Y9
+	VPSUBD       Y9, Y6, Y6
+	VCVTDQ2PS    Y3, Y3
+	VSUBPS       Y4, Y6, Y9
+	VADDPS       Y4, Y6, Y4
+	VDIVPS       Y4, Y9, Y9
+	VMULPS       Y9, Y9, Y4
+	VBROADCASTSS vec3ea69570<>+0(SB), Y6
+	VFMADD213PS  vec3dfded25<>+0(SB), Y4, Y6
+	VFMADD213PS  vec3e6c166e<>+0(SB), Y4, Y6
+	VFMADD213PS  vec3e920437<>+0(SB), Y4, Y6
+	VFMADD213PS  vec3eccce5d<>+0(SB), Y4, Y6
+	VFMADD213PS  vec3f2aaaaa<>+0(SB), Y4, Y6
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y9, Y9, Y4
+	VMULPS       Y9, Y6, Y6
+	VADDPS       Y4, Y6, Y6
+	VFMADD231PS  vec3f317218<>+0(SB), Y3, Y6
+	VMULPS       Y0, Y6, Y6
+	VMULPS       vec3fb8aa3b<>+0(SB), Y6, Y0
+	VROUNDPS     $0x08, Y0, Y0
+	VFNMADD231PS vec3f318000<>+0(SB), Y0, Y6
+	VFNMADD231PS vecb95e8083<>+0(SB), Y0, Y6
+	VMOVUPS      vec3ab511a9<>+0(SB), Y3
+	VFMADD213PS  vec3c091d36<>+0(SB), Y6, Y3
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y6, Y3
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y6, Y3
+	VFMADD213PS  vec3efffffe<>+0(SB), Y6, Y3
+	VFMADD213PS  vec3f800000<>+0(SB), Y6, Y3
+	VFMADD213PS  vec3f800000<>+0(SB), Y6, Y3
+	VCVTPS2DQ    Y0, Y0
+	VPSLLD       $0x17, Y0, Y0
+	VPADDD       Y0, Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VANDPS       Y3, Y8, Y0
+	VBLENDVPS    Y7, Y2, Y0, Y0
+	VMASKMOVPS   Y0, Y5, (AX)
+
+done:
+	MOVB $0x01, AL
+	MOVB AL, finite+48(FP)
 	VZEROUPPER
 	RET
 
@@ -1076,7 +1999,7 @@ loop1:
 	VRNDSCALEPS  $0x08, Z13, Z13
 	VFNMADD231PS Z3, Z13, Z12
 	VFNMADD231PS Z4, Z13, Z12
-	VMOVAPS      Z11, Z14
+	VMOVUPS      Z11, Z14
 	VFMADD213PS  Z5, Z12, Z14
 	VFMADD213PS  Z6, Z12, Z14
 	VFMADD213PS  Z7, Z12, Z14
@@ -1103,7 +2026,7 @@ end1:
 	VRNDSCALEPS  $0x08, Z0, Z0
 	VFNMADD231PS Z3, Z0, Z12
 	VFNMADD231PS Z4, Z0, Z12
-	VMOVAPS      Z11, Z1
+	VMOVUPS      Z11, Z1
 	VFMADD213PS  Z5, Z12, Z1
 	VFMADD213PS  Z6, Z12, Z1
 	VFMADD213PS  Z7, Z12, Z1
@@ -1127,7 +2050,15 @@ DATA vecc2d00000<>+16(SB)/4, $0xc2d00000
 DATA vecc2d00000<>+20(SB)/4, $0xc2d00000
 DATA vecc2d00000<>+24(SB)/4, $0xc2d00000
 DATA vecc2d00000<>+28(SB)/4, $0xc2d00000
-GLOBL vecc2d00000<>(SB), RODATA|NOPTR, $32
+DATA vecc2d00000<>+32(SB)/4, $0xc2d00000
+DATA vecc2d00000<>+36(SB)/4, $0xc2d00000
+DATA vecc2d00000<>+40(SB)/4, $0xc2d00000
+DATA vecc2d00000<>+44(SB)/4, $0xc2d00000
+DATA vecc2d00000<>+48(SB)/4, $0xc2d00000
+DATA vecc2d00000<>+52(SB)/4, $0xc2d00000
+DATA vecc2d00000<>+56(SB)/4, $0xc2d00000
+DATA vecc2d00000<>+60(SB)/4, $0xc2d00000
+GLOBL vecc2d00000<>(SB), RODATA|NOPTR, $64
 
 DATA vec42b20000<>+0(SB)/4, $0x42b20000
 DATA vec42b20000<>+4(SB)/4, $0x42b20000
@@ -1137,7 +2068,15 @@ DATA vec42b20000<>+16(SB)/4, $0x42b20000
 DATA vec42b20000<>+20(SB)/4, $0x42b20000
 DATA vec42b20000<>+24(SB)/4, $0x42b20000
 DATA vec42b20000<>+28(SB)/4, $0x42b20000
-GLOBL vec42b20000<>(SB), RODATA|NOPTR, $32
+DATA vec42b20000<>+32(SB)/4, $0x42b20000
+DATA vec42b20000<>+36(SB)/4, $0x42b20000
+DATA vec42b20000<>+40(SB)/4, $0x42b20000
+DATA vec42b20000<>+44(SB)/4, $0x42b20000
+DATA vec42b20000<>+48(SB)/4, $0x42b20000
+DATA vec42b20000<>+52(SB)/4, $0x42b20000
+DATA vec42b20000<>+56(SB)/4, $0x42b20000
+DATA vec42b20000<>+60(SB)/4, $0x42b20000
+GLOBL vec42b20000<>(SB), RODATA|NOPTR, $64
 
 // func expAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
 // Requires: AVX, AVX2, FMA3, SSE2
@@ -1147,35 +2086,34 @@ TEXT ·expAVX2(SB), NOSPLIT, $0-49
 	MOVQ         n+24(FP), DX
 	VBROADCASTSS vecc2d00000<>+0(SB), Y0
 	VBROADCASTSS vec42b20000<>+0(SB), Y1
-	VBROADCASTSS vec3fb8aa3b<>+0(SB), Y2
 
 loop1:
 	CMPQ         DX, $0x00000008
 	JL           end1
-	VMOVUPS      (CX), Y3
-	VMAXPS       Y3, Y0, Y3
-	VMINPS       Y3, Y1, Y3
-	VMULPS       Y2, Y3, Y4
-	VROUNDPS     $0x08, Y4, Y4
-	VFNMADD231PS vec3f318000<>+0(SB), Y4, Y3
-	VFNMADD231PS vecb95e8083<>+0(SB), Y4, Y3
-	VMOVAPS      vec3ab511a9<>+0(SB), Y5
-	VFMADD213PS  vec3c091d36<>+0(SB), Y3, Y5
-	VFMADD213PS  vec3d2aac7a<>+0(SB), Y3, Y5
-	VFMADD213PS  vec3e2aaa48<>+0(SB), Y3, Y5
-	VFMADD213PS  vec3efffffe<>+0(SB), Y3, Y5
-	VFMADD213PS  vec3f800000<>+0(SB), Y3, Y5
-	VFMADD213PS  vec3f800000<>+0(SB), Y3, Y5
-	VCVTPS2DQ    Y4, Y4
-	VPSRAD       $0x01, Y4, Y3
-	VPSUBD       Y3, Y4, Y4
+	VMOVUPS      (CX), Y2
+	VMAXPS       Y2, Y0, Y2
+	VMINPS       Y2, Y1, Y2
+	VMULPS       vec3fb8aa3b<>+0(SB), Y2, Y3
+	VROUNDPS     $0x08, Y3, Y3
+	VFNMADD231PS vec3f318000<>+0(SB), Y3, Y2
+	VFNMADD231PS vecb95e8083<>+0(SB), Y3, Y2
+	VMOVUPS      vec3ab511a9<>+0(SB), Y4
+	VFMADD213PS  vec3c091d36<>+0(SB), Y2, Y4
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y2, Y4
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y2, Y4
+	VFMADD213PS  vec3efffffe<>+0(SB), Y2, Y4
+	VFMADD213PS  vec3f800000<>+0(SB), Y2, Y4
+	VFMADD213PS  vec3f800000<>+0(SB), Y2, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSRAD       $0x01, Y3, Y2
+	VPSUBD       Y2, Y3, Y3
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       vec3f800000<>+0(SB), Y2, Y2
+	VMULPS       Y2, Y4, Y4
 	VPSLLD       $0x17, Y3, Y3
 	VPADDD       vec3f800000<>+0(SB), Y3, Y3
-	VMULPS       Y3, Y5, Y5
-	VPSLLD       $0x17, Y4, Y4
-	VPADDD       vec3f800000<>+0(SB), Y4, Y4
-	VMULPS       Y4, Y5, Y5
-	VMOVUPS      Y5, (AX)
+	VMULPS       Y3, Y4, Y4
+	VMOVUPS      Y4, (AX)
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	SUBQ         $0x00000008, DX
@@ -1184,33 +2122,33 @@ loop1:
 end1:
 	TESTQ        DX, DX
 	JZ           done
-	MOVQ         DX, X3
-	VPBROADCASTD X3, Y3
-	VPCMPGTD     iota<>+0(SB), Y3, Y3
-	VMASKMOVPS   (CX), Y3, Y4
-	VMAXPS       Y4, Y0, Y4
-	VMINPS       Y4, Y1, Y4
-	VMULPS       Y2, Y4, Y0
+	MOVQ         DX, X2
+	VPBROADCASTD X2, Y2
+	VPCMPGTD     iota<>+0(SB), Y2, Y2
+	VMASKMOVPS   (CX), Y2, Y3
+	VMAXPS       Y3, Y0, Y3
+	VMINPS       Y3, Y1, Y3
+	VMULPS       vec3fb8aa3b<>+0(SB), Y3, Y0
 	VROUNDPS     $0x08, Y0, Y0
-	VFNMADD231PS vec3f318000<>+0(SB), Y0, Y4
-	VFNMADD231PS vecb95e8083<>+0(SB), Y0, Y4
-	VMOVAPS      vec3ab511a9<>+0(SB), Y1
-	VFMADD213PS  vec3c091d36<>+0(SB), Y4, Y1
-	VFMADD213PS  vec3d2aac7a<>+0(SB), Y4, Y1
-	VFMADD213PS  vec3e2aaa48<>+0(SB), Y4, Y1
-	VFMADD213PS  vec3efffffe<>+0(SB), Y4, Y1
-	VFMADD213PS  vec3f800000<>+0(SB), Y4, Y1
-	VFMADD213PS  vec3f800000<>+0(SB), Y4, Y1
+	VFNMADD231PS vec3f318000<>+0(SB), Y0, Y3
+	VFNMADD231PS vecb95e8083<>+0(SB), Y0, Y3
+	VMOVUPS      vec3ab511a9<>+0(SB), Y1
+	VFMADD213PS  vec3c091d36<>+0(SB), Y3, Y1
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y3, Y1
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y3, Y1
+	VFMADD213PS  vec3efffffe<>+0(SB), Y3, Y1
+	VFMADD213PS  vec3f800000<>+0(SB), Y3, Y1
+	VFMADD213PS  vec3f800000<>+0(SB), Y3, Y1
 	VCVTPS2DQ    Y0, Y0
-	VPSRAD       $0x01, Y0, Y2
-	VPSUBD       Y2, Y0, Y0
-	VPSLLD       $0x17, Y2, Y2
-	VPADDD       vec3f800000<>+0(SB), Y2, Y2
-	VMULPS       Y2, Y1, Y1
+	VPSRAD       $0x01, Y0, Y3
+	VPSUBD       Y3, Y0, Y0
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       vec3f800000<>+0(SB), Y3, Y3
+	VMULPS       Y3, Y1, Y1
 	VPSLLD       $0x17, Y0, Y0
 	VPADDD       vec3f800000<>+0(SB), Y0, Y0
 	VMULPS       Y0, Y1, Y1
-	VMASKMOVPS   Y1, Y3, (AX)
+	VMASKMOVPS   Y1, Y2, (AX)
 
 done:
 	MOVB $0x01, AL
@@ -1248,7 +2186,7 @@ loop1:
 	VRNDSCALEPS  $0x08, Z15, Z15
 	VFNMADD231PS Z4, Z15, Z14
 	VFNMADD231PS Z5, Z15, Z14
-	VMOVAPS      Z12, Z16
+	VMOVUPS      Z12, Z16
 	VFMADD213PS  Z6, Z14, Z16
 	VFMADD213PS  Z7, Z14, Z16
 	VFMADD213PS  Z8, Z14, Z16
@@ -1285,7 +2223,7 @@ end1:
 	VRNDSCALEPS  $0x08, Z1, Z1
 	VFNMADD231PS Z4, Z1, Z0
 	VFNMADD231PS Z5, Z1, Z0
-	VMOVAPS      Z12, Z3
+	VMOVUPS      Z12, Z3
 	VFMADD213PS  Z6, Z0, Z3
 	VFMADD213PS  Z7, Z0, Z3
 	VFMADD213PS  Z8, Z0, Z3
@@ -1311,16 +2249,6 @@ done:
 	VZEROUPPER
 	RET
 
-DATA vec80000000<>+0(SB)/4, $0x80000000
-DATA vec80000000<>+4(SB)/4, $0x80000000
-DATA vec80000000<>+8(SB)/4, $0x80000000
-DATA vec80000000<>+12(SB)/4, $0x80000000
-DATA vec80000000<>+16(SB)/4, $0x80000000
-DATA vec80000000<>+20(SB)/4, $0x80000000
-DATA vec80000000<>+24(SB)/4, $0x80000000
-DATA vec80000000<>+28(SB)/4, $0x80000000
-GLOBL vec80000000<>(SB), RODATA|NOPTR, $32
-
 // func sigmoidAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
 // Requires: AVX, AVX2, FMA3, SSE2
 TEXT ·sigmoidAVX2(SB), NOSPLIT, $0-49
@@ -1329,44 +2257,43 @@ TEXT ·sigmoidAVX2(SB), NOSPLIT, $0-49
 	MOVQ         n+24(FP), DX
 	VBROADCASTSS vecc2d00000<>+0(SB), Y0
 	VBROADCASTSS vec3f800000<>+0(SB), Y1
-	VBROADCASTSS vec3fb8aa3b<>+0(SB), Y2
 
 loop1:
 	CMPQ         DX, $0x00000008
 	JL           end1
-	VMOVUPS      (CX), Y3
-	VORPS        vec80000000<>+0(SB), Y3, Y4
-	VMAXPS       Y4, Y0, Y4
-	VMULPS       Y2, Y4, Y5
-	VROUNDPS     $0x08, Y5, Y5
-	VFNMADD231PS vec3f318000<>+0(SB), Y5, Y4
-	VFNMADD231PS vecb95e8083<>+0(SB), Y5, Y4
-	VMOVAPS      vec3ab511a9<>+0(SB), Y6
-	VFMADD213PS  vec3c091d36<>+0(SB), Y4, Y6
-	VFMADD213PS  vec3d2aac7a<>+0(SB), Y4, Y6
-	VFMADD213PS  vec3e2aaa48<>+0(SB), Y4, Y6
-	VFMADD213PS  vec3efffffe<>+0(SB), Y4, Y6
-	VFMADD213PS  vec3f800000<>+0(SB), Y4, Y6
-	VFMADD213PS  vec3f800000<>+0(SB), Y4, Y6
-	VCVTPS2DQ    Y5, Y5
-	VPSRAD       $0x01, Y5, Y4
-	VPSUBD       Y4, Y5, Y5
+	VMOVUPS      (CX), Y2
+	VORPS        vec80000000<>+0(SB), Y2, Y3
+	VMAXPS       Y3, Y0, Y3
+	VMULPS       vec3fb8aa3b<>+0(SB), Y3, Y4
+	VROUNDPS     $0x08, Y4, Y4
+	VFNMADD231PS vec3f318000<>+0(SB), Y4, Y3
+	VFNMADD231PS vecb95e8083<>+0(SB), Y4, Y3
+	VMOVUPS      vec3ab511a9<>+0(SB), Y5
+	VFMADD213PS  vec3c091d36<>+0(SB), Y3, Y5
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y3, Y5
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y3, Y5
+	VFMADD213PS  vec3efffffe<>+0(SB), Y3, Y5
+	VFMADD213PS  vec3f800000<>+0(SB), Y3, Y5
+	VFMADD213PS  vec3f800000<>+0(SB), Y3, Y5
+	VCVTPS2DQ    Y4, Y4
+	VPSRAD       $0x01, Y4, Y3
+	VPSUBD       Y3, Y4, Y4
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       vec3f800000<>+0(SB), Y3, Y3
+	VMULPS       Y3, Y5, Y5
 	VPSLLD       $0x17, Y4, Y4
 	VPADDD       vec3f800000<>+0(SB), Y4, Y4
-	VMULPS       Y4, Y6, Y6
-	VPSLLD       $0x17, Y5, Y5
-	VPADDD       vec3f800000<>+0(SB), Y5, Y5
-	VMULPS       Y5, Y6, Y6
-	VBLENDVPS    Y3, Y6, Y1, Y3
-	VADDPS       Y1, Y6, Y4
-	VSUBPS       Y1, Y4, Y5
-	VSUBPS       Y5, Y6, Y5
-	VDIVPS       Y4, Y1, Y6
-	VMULPS       Y3, Y6, Y7
-	VFNMADD231PS Y4, Y7, Y3
-	VFNMADD231PS Y5, Y7, Y3
-	VFMADD231PS  Y3, Y6, Y7
-	VMOVUPS      Y7, (AX)
+	VMULPS       Y4, Y5, Y5
+	VBLENDVPS    Y2, Y5, Y1, Y2
+	VADDPS       Y1, Y5, Y3
+	VSUBPS       Y1, Y3, Y4
+	VSUBPS       Y4, Y5, Y4
+	VDIVPS       Y3, Y1, Y5
+	VMULPS       Y2, Y5, Y6
+	VFNMADD231PS Y3, Y6, Y2
+	VFNMADD231PS Y4, Y6, Y2
+	VFMADD231PS  Y2, Y5, Y6
+	VMOVUPS      Y6, (AX)
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	SUBQ         $0x00000008, DX
@@ -1375,42 +2302,42 @@ loop1:
 end1:
 	TESTQ        DX, DX
 	JZ           done
-	MOVQ         DX, X3
-	VPBROADCASTD X3, Y3
-	VPCMPGTD     iota<>+0(SB), Y3, Y3
-	VMASKMOVPS   (CX), Y3, Y4
-	VORPS        vec80000000<>+0(SB), Y4, Y5
-	VMAXPS       Y5, Y0, Y5
-	VMULPS       Y2, Y5, Y0
+	MOVQ         DX, X2
+	VPBROADCASTD X2, Y2
+	VPCMPGTD     iota<>+0(SB), Y2, Y2
+	VMASKMOVPS   (CX), Y2, Y3
+	VORPS        vec80000000<>+0(SB), Y3, Y4
+	VMAXPS       Y4, Y0, Y4
+	VMULPS       vec3fb8aa3b<>+0(SB), Y4, Y0
 	VROUNDPS     $0x08, Y0, Y0
-	VFNMADD231PS vec3f318000<>+0(SB), Y0, Y5
-	VFNMADD231PS vecb95e8083<>+0(SB), Y0, Y5
-	VMOVAPS      vec3ab511a9<>+0(SB), Y2
-	VFMADD213PS  vec3c091d36<>+0(SB), Y5, Y2
-	VFMADD213PS  vec3d2aac7a<>+0(SB), Y5, Y2
-	VFMADD213PS  vec3e2aaa48<>+0(SB), Y5, Y2
-	VFMADD213PS  vec3efffffe<>+0(SB), Y5, Y2
-	VFMADD213PS  vec3f800000<>+0(SB), Y5, Y2
-	VFMADD213PS  vec3f800000<>+0(SB), Y5, Y2
+	VFNMADD231PS vec3f318000<>+0(SB), Y0, Y4
+	VFNMADD231PS vecb95e8083<>+0(SB), Y0, Y4
+	VMOVUPS      vec3ab511a9<>+0(SB), Y5
+	VFMADD213PS  vec3c091d36<>+0(SB), Y4, Y5
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y4, Y5
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y4, Y5
+	VFMADD213PS  vec3efffffe<>+0(SB), Y4, Y5
+	VFMADD213PS  vec3f800000<>+0(SB), Y4, Y5
+	VFMADD213PS  vec3f800000<>+0(SB), Y4, Y5
 	VCVTPS2DQ    Y0, Y0
-	VPSRAD       $0x01, Y0, Y5
-	VPSUBD       Y5, Y0, Y0
-	VPSLLD       $0x17, Y5, Y5
-	VPADDD       vec3f800000<>+0(SB), Y5, Y5
-	VMULPS       Y5, Y2, Y2
+	VPSRAD       $0x01, Y0, Y4
+	VPSUBD       Y4, Y0, Y0
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       vec3f800000<>+0(SB), Y4, Y4
+	VMULPS       Y4, Y5, Y5
 	VPSLLD       $0x17, Y0, Y0
 	VPADDD       vec3f800000<>+0(SB), Y0, Y0
-	VMULPS       Y0, Y2, Y2
-	VBLENDVPS    Y4, Y2, Y1, Y0
-	VADDPS       Y1, Y2, Y4
-	VSUBPS       Y1, Y4, Y5
-	VSUBPS       Y5, Y2, Y5
-	VDIVPS       Y4, Y1, Y1
-	VMULPS       Y0, Y1, Y2
-	VFNMADD231PS Y4, Y2, Y0
-	VFNMADD231PS Y5, Y2, Y0
-	VFMADD231PS  Y0, Y1, Y2
-	VMASKMOVPS   Y2, Y3, (AX)
+	VMULPS       Y0, Y5, Y5
+	VBLENDVPS    Y3, Y5, Y1, Y0
+	VADDPS       Y1, Y5, Y3
+	VSUBPS       Y1, Y3, Y4
+	VSUBPS       Y4, Y5, Y4
+	VDIVPS       Y3, Y1, Y1
+	VMULPS       Y0, Y1, Y5
+	VFNMADD231PS Y3, Y5, Y0
+	VFNMADD231PS Y4, Y5, Y0
+	VFMADD231PS  Y0, Y1, Y5
+	VMASKMOVPS   Y5, Y2, (AX)
 
 done:
 	MOVB $0x01, AL
@@ -1458,7 +2385,7 @@ loop1:
 	VRNDSCALEPS  $0x08, Z24, Z24
 	VFNMADD231PS Z12, Z24, Z23
 	VFNMADD231PS Z13, Z24, Z23
-	VMOVAPS      Z20, Z25
+	VMOVUPS      Z20, Z25
 	VFMADD213PS  Z14, Z23, Z25
 	VFMADD213PS  Z15, Z23, Z25
 	VFMADD213PS  Z16, Z23, Z25
@@ -1470,7 +2397,7 @@ loop1:
 	VDIVPS       Z25, Z4, Z23
 	VSUBPS       Z23, Z3, Z23
 	VMULPS       Z21, Z21, Z24
-	VMOVAPS      Z10, Z25
+	VMOVUPS      Z10, Z25
 	VFMADD213PS  Z6, Z24, Z25
 	VFMADD213PS  Z7, Z24, Z25
 	VFMADD213PS  Z8, Z24, Z25
@@ -1501,7 +2428,7 @@ end1:
 	VRNDSCALEPS  $0x08, Z2, Z2
 	VFNMADD231PS Z12, Z2, Z1
 	VFNMADD231PS Z13, Z2, Z1
-	VMOVAPS      Z20, Z11
+	VMOVUPS      Z20, Z11
 	VFMADD213PS  Z14, Z1, Z11
 	VFMADD213PS  Z15, Z1, Z11
 	VFMADD213PS  Z16, Z1, Z11
@@ -1513,7 +2440,7 @@ end1:
 	VDIVPS       Z11, Z4, Z1
 	VSUBPS       Z1, Z3, Z1
 	VMULPS       Z21, Z21, Z2
-	VMOVAPS      Z10, Z3
+	VMOVUPS      Z10, Z3
 	VFMADD213PS  Z6, Z2, Z3
 	VFMADD213PS  Z7, Z2, Z3
 	VFMADD213PS  Z8, Z2, Z3
@@ -1539,7 +2466,15 @@ DATA vec41200000<>+16(SB)/4, $0x41200000
 DATA vec41200000<>+20(SB)/4, $0x41200000
 DATA vec41200000<>+24(SB)/4, $0x41200000
 DATA vec41200000<>+28(SB)/4, $0x41200000
-GLOBL vec41200000<>(SB), RODATA|NOPTR, $32
+DATA vec41200000<>+32(SB)/4, $0x41200000
+DATA vec41200000<>+36(SB)/4, $0x41200000
+DATA vec41200000<>+40(SB)/4, $0x41200000
+DATA vec41200000<>+44(SB)/4, $0x41200000
+DATA vec41200000<>+48(SB)/4, $0x41200000
+DATA vec41200000<>+52(SB)/4, $0x41200000
+DATA vec41200000<>+56(SB)/4, $0x41200000
+DATA vec41200000<>+60(SB)/4, $0x41200000
+GLOBL vec41200000<>(SB), RODATA|NOPTR, $64
 
 DATA vec3f200000<>+0(SB)/4, $0x3f200000
 DATA vec3f200000<>+4(SB)/4, $0x3f200000
@@ -1549,7 +2484,15 @@ DATA vec3f200000<>+16(SB)/4, $0x3f200000
 DATA vec3f200000<>+20(SB)/4, $0x3f200000
 DATA vec3f200000<>+24(SB)/4, $0x3f200000
 DATA vec3f200000<>+28(SB)/4, $0x3f200000
-GLOBL vec3f200000<>(SB), RODATA|NOPTR, $32
+DATA vec3f200000<>+32(SB)/4, $0x3f200000
+DATA vec3f200000<>+36(SB)/4, $0x3f200000
+DATA vec3f200000<>+40(SB)/4, $0x3f200000
+DATA vec3f200000<>+44(SB)/4, $0x3f200000
+DATA vec3f200000<>+48(SB)/4, $0x3f200000
+DATA vec3f200000<>+52(SB)/4, $0x3f200000
+DATA vec3f200000<>+56(SB)/4, $0x3f200000
+DATA vec3f200000<>+60(SB)/4, $0x3f200000
+GLOBL vec3f200000<>(SB), RODATA|NOPTR, $64
 
 DATA vec3ca90f03<>+0(SB)/4, $0x3ca90f03
 DATA vec3ca90f03<>+4(SB)/4, $0x3ca90f03
@@ -1559,7 +2502,15 @@ DATA vec3ca90f03<>+16(SB)/4, $0x3ca90f03
 DATA vec3ca90f03<>+20(SB)/4, $0x3ca90f03
 DATA vec3ca90f03<>+24(SB)/4, $0x3ca90f03
 DATA vec3ca90f03<>+28(SB)/4, $0x3ca90f03
-GLOBL vec3ca90f03<>(SB), RODATA|NOPTR, $32
+DATA vec3ca90f03<>+32(SB)/4, $0x3ca90f03
+DATA vec3ca90f03<>+36(SB)/4, $0x3ca90f03
+DATA vec3ca90f03<>+40(SB)/4, $0x3ca90f03
+DATA vec3ca90f03<>+44(SB)/4, $0x3ca90f03
+DATA vec3ca90f03<>+48(SB)/4, $0x3ca90f03
+DATA vec3ca90f03<>+52(SB)/4, $0x3ca90f03
+DATA vec3ca90f03<>+56(SB)/4, $0x3ca90f03
+DATA vec3ca90f03<>+60(SB)/4, $0x3ca90f03
+GLOBL vec3ca90f03<>(SB), RODATA|NOPTR, $64
 
 DATA vecbd5c1d8c<>+0(SB)/4, $0xbd5c1d8c
 DATA vecbd5c1d8c<>+4(SB)/4, $0xbd5c1d8c
@@ -1569,7 +2520,15 @@ DATA vecbd5c1d8c<>+16(SB)/4, $0xbd5c1d8c
 DATA vecbd5c1d8c<>+20(SB)/4, $0xbd5c1d8c
 DATA vecbd5c1d8c<>+24(SB)/4, $0xbd5c1d8c
 DATA vecbd5c1d8c<>+28(SB)/4, $0xbd5c1d8c
-GLOBL vecbd5c1d8c<>(SB), RODATA|NOPTR, $32
+DATA vecbd5c1d8c<>+32(SB)/4, $0xbd5c1d8c
+DATA vecbd5c1d8c<>+36(SB)/4, $0xbd5c1d8c
+DATA vecbd5c1d8c<>+40(SB)/4, $0xbd5c1d8c
+DATA vecbd5c1d8c<>+44(SB)/4, $0xbd5c1d8c
+DATA vecbd5c1d8c<>+48(SB)/4, $0xbd5c1d8c
+DATA vecbd5c1d8c<>+52(SB)/4, $0xbd5c1d8c
+DATA vecbd5c1d8c<>+56(SB)/4, $0xbd5c1d8c
+DATA vecbd5c1d8c<>+60(SB)/4, $0xbd5c1d8c
+GLOBL vecbd5c1d8c<>(SB), RODATA|NOPTR, $64
 
 DATA vec3e08838f<>+0(SB)/4, $0x3e08838f
 DATA vec3e08838f<>+4(SB)/4, $0x3e08838f
@@ -1579,7 +2538,15 @@ DATA vec3e08838f<>+16(SB)/4, $0x3e08838f
 DATA vec3e08838f<>+20(SB)/4, $0x3e08838f
 DATA vec3e08838f<>+24(SB)/4, $0x3e08838f
 DATA vec3e08838f<>+28(SB)/4, $0x3e08838f
-GLOBL vec3e08838f<>(SB), RODATA|NOPTR, $32
+DATA vec3e08838f<>+32(SB)/4, $0x3e08838f
+DATA vec3e08838f<>+36(SB)/4, $0x3e08838f
+DATA vec3e08838f<>+40(SB)/4, $0x3e08838f
+DATA vec3e08838f<>+44(SB)/4, $0x3e08838f
+DATA vec3e08838f<>+48(SB)/4, $0x3e08838f
+DATA vec3e08838f<>+52(SB)/4, $0x3e08838f
+DATA vec3e08838f<>+56(SB)/4, $0x3e08838f
+DATA vec3e08838f<>+60(SB)/4, $0x3e08838f
+GLOBL vec3e08838f<>(SB), RODATA|NOPTR, $64
 
 DATA vecbeaaaa99<>+0(SB)/4, $0xbeaaaa99
 DATA vecbeaaaa99<>+4(SB)/4, $0xbeaaaa99
@@ -1589,7 +2556,15 @@ DATA vecbeaaaa99<>+16(SB)/4, $0xbeaaaa99
 DATA vecbeaaaa99<>+20(SB)/4, $0xbeaaaa99
 DATA vecbeaaaa99<>+24(SB)/4, $0xbeaaaa99
 DATA vecbeaaaa99<>+28(SB)/4, $0xbeaaaa99
-GLOBL vecbeaaaa99<>(SB), RODATA|NOPTR, $32
+DATA vecbeaaaa99<>+32(SB)/4, $0xbeaaaa99
+DATA vecbeaaaa99<>+36(SB)/4, $0xbeaaaa99
+DATA vecbeaaaa99<>+40(SB)/4, $0xbeaaaa99
+DATA vecbeaaaa99<>+44(SB)/4, $0xbeaaaa99
+DATA vecbeaaaa99<>+48(SB)/4, $0xbeaaaa99
+DATA vecbeaaaa99<>+52(SB)/4, $0xbeaaaa99
+DATA vecbeaaaa99<>+56(SB)/4, $0xbeaaaa99
+DATA vecbeaaaa99<>+60(SB)/4, $0xbeaaaa99
+GLOBL vecbeaaaa99<>(SB), RODATA|NOPTR, $64
 
 DATA vecbbbadcee<>+0(SB)/4, $0xbbbadcee
 DATA vecbbbadcee<>+4(SB)/4, $0xbbbadcee
@@ -1599,7 +2574,15 @@ DATA vecbbbadcee<>+16(SB)/4, $0xbbbadcee
 DATA vecbbbadcee<>+20(SB)/4, $0xbbbadcee
 DATA vecbbbadcee<>+24(SB)/4, $0xbbbadcee
 DATA vecbbbadcee<>+28(SB)/4, $0xbbbadcee
-GLOBL vecbbbadcee<>(SB), RODATA|NOPTR, $32
+DATA vecbbbadcee<>+32(SB)/4, $0xbbbadcee
+DATA vecbbbadcee<>+36(SB)/4, $0xbbbadcee
+DATA vecbbbadcee<>+40(SB)/4, $0xbbbadcee
+DATA vecbbbadcee<>+44(SB)/4, $0xbbbadcee
+DATA vecbbbadcee<>+48(SB)/4, $0xbbbadcee
+DATA vecbbbadcee<>+52(SB)/4, $0xbbbadcee
+DATA vecbbbadcee<>+56(SB)/4, $0xbbbadcee
+DATA vecbbbadcee<>+60(SB)/4, $0xbbbadcee
+GLOBL vecbbbadcee<>(SB), RODATA|NOPTR, $64
 
 // func tanhAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
 // Requires: AVX, AVX2, FMA3, SSE2
@@ -1610,45 +2593,44 @@ TEXT ·tanhAVX2(SB), NOSPLIT, $0-49
 	VBROADCASTSS vec41200000<>+0(SB), Y0
 	VBROADCASTSS vec3f800000<>+0(SB), Y1
 	VBROADCASTSS vec40000000<>+0(SB), Y2
-	VBROADCASTSS vec3fb8aa3b<>+0(SB), Y3
 
 loop1:
 	CMPQ         DX, $0x00000008
 	JL           end1
-	VMOVUPS      (CX), Y4
-	VANDPS       vec80000000<>+0(SB), Y4, Y5
-	VANDPS       vec7fffffff<>+0(SB), Y4, Y4
-	VMINPS       Y4, Y0, Y4
-	VADDPS       Y4, Y4, Y6
-	VMULPS       Y3, Y6, Y7
-	VROUNDPS     $0x08, Y7, Y7
-	VFNMADD231PS vec3f318000<>+0(SB), Y7, Y6
-	VFNMADD231PS vecb95e8083<>+0(SB), Y7, Y6
-	VMOVAPS      vec3ab511a9<>+0(SB), Y8
-	VFMADD213PS  vec3c091d36<>+0(SB), Y6, Y8
-	VFMADD213PS  vec3d2aac7a<>+0(SB), Y6, Y8
-	VFMADD213PS  vec3e2aaa48<>+0(SB), Y6, Y8
-	VFMADD213PS  vec3efffffe<>+0(SB), Y6, Y8
-	VFMADD213PS  vec3f800000<>+0(SB), Y6, Y8
-	VFMADD213PS  vec3f800000<>+0(SB), Y6, Y8
-	VCVTPS2DQ    Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VPADDD       Y7, Y8, Y8
-	VADDPS       Y1, Y8, Y8
-	VDIVPS       Y8, Y2, Y6
-	VSUBPS       Y6, Y1, Y6
-	VMULPS       Y4, Y4, Y7
-	VMOVAPS      vecbbbadcee<>+0(SB), Y8
-	VFMADD213PS  vec3ca90f03<>+0(SB), Y7, Y8
-	VFMADD213PS  vecbd5c1d8c<>+0(SB), Y7, Y8
-	VFMADD213PS  vec3e08838f<>+0(SB), Y7, Y8
-	VFMADD213PS  vecbeaaaa99<>+0(SB), Y7, Y8
-	VMULPS       Y7, Y8, Y8
-	VFMADD213PS  Y4, Y4, Y8
-	VCMPPS       $0x11, vec3f200000<>+0(SB), Y4, Y4
-	VBLENDVPS    Y4, Y8, Y6, Y4
-	VORPS        Y5, Y4, Y4
-	VMOVUPS      Y4, (AX)
+	VMOVUPS      (CX), Y3
+	VANDPS       vec80000000<>+0(SB), Y3, Y4
+	VANDPS       vec7fffffff<>+0(SB), Y3, Y3
+	VMINPS       Y3, Y0, Y3
+	VADDPS       Y3, Y3, Y5
+	VMULPS       vec3fb8aa3b<>+0(SB), Y5, Y6
+	VROUNDPS     $0x08, Y6, Y6
+	VFNMADD231PS vec3f318000<>+0(SB), Y6, Y5
+	VFNMADD231PS vecb95e8083<>+0(SB), Y6, Y5
+	VMOVUPS      vec3ab511a9<>+0(SB), Y7
+	VFMADD213PS  vec3c091d36<>+0(SB), Y5, Y7
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y5, Y7
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y5, Y7
+	VFMADD213PS  vec3efffffe<>+0(SB), Y5, Y7
+	VFMADD213PS  vec3f800000<>+0(SB), Y5, Y7
+	VFMADD213PS  vec3f800000<>+0(SB), Y5, Y7
+	VCVTPS2DQ    Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y7
+	VADDPS       Y1, Y7, Y7
+	VDIVPS       Y7, Y2, Y5
+	VSUBPS       Y5, Y1, Y5
+	VMULPS       Y3, Y3, Y6
+	VMOVUPS      vecbbbadcee<>+0(SB), Y7
+	VFMADD213PS  vec3ca90f03<>+0(SB), Y6, Y7
+	VFMADD213PS  vecbd5c1d8c<>+0(SB), Y6, Y7
+	VFMADD213PS  vec3e08838f<>+0(SB), Y6, Y7
+	VFMADD213PS  vecbeaaaa99<>+0(SB), Y6, Y7
+	VMULPS       Y6, Y7, Y7
+	VFMADD213PS  Y3, Y3, Y7
+	VCMPPS       $0x11, vec3f200000<>+0(SB), Y3, Y3
+	VBLENDVPS    Y3, Y7, Y5, Y3
+	VORPS        Y4, Y3, Y3
+	VMOVUPS      Y3, (AX)
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	SUBQ         $0x00000008, DX
@@ -1657,43 +2639,43 @@ loop1:
 end1:
 	TESTQ        DX, DX
 	JZ           done
-	MOVQ         DX, X4
-	VPBROADCASTD X4, Y4
-	VPCMPGTD     iota<>+0(SB), Y4, Y4
-	VMASKMOVPS   (CX), Y4, Y5
-	VANDPS       vec80000000<>+0(SB), Y5, Y6
-	VANDPS       vec7fffffff<>+0(SB), Y5, Y5
-	VMINPS       Y5, Y0, Y5
-	VADDPS       Y5, Y5, Y0
-	VMULPS       Y3, Y0, Y3
-	VROUNDPS     $0x08, Y3, Y3
-	VFNMADD231PS vec3f318000<>+0(SB), Y3, Y0
-	VFNMADD231PS vecb95e8083<>+0(SB), Y3, Y0
-	VMOVAPS      vec3ab511a9<>+0(SB), Y7
+	MOVQ         DX, X3
+	VPBROADCASTD X3, Y3
+	VPCMPGTD     iota<>+0(SB), Y3, Y3
+	VMASKMOVPS   (CX), Y3, Y4
+	VANDPS       vec80000000<>+0(SB), Y4, Y5
+	VANDPS       vec7fffffff<>+0(SB), Y4, Y4
+	VMINPS       Y4, Y0, Y4
+	VADDPS       Y4, Y4, Y0
+	VMULPS       vec3fb8aa3b<>+0(SB), Y0, Y6
+	VROUNDPS     $0x08, Y6, Y6
+	VFNMADD231PS vec3f318000<>+0(SB), Y6, Y0
+	VFNMADD231PS vecb95e8083<>+0(SB), Y6, Y0
+	VMOVUPS      vec3ab511a9<>+0(SB), Y7
 	VFMADD213PS  vec3c091d36<>+0(SB), Y0, Y7
 	VFMADD213PS  vec3d2aac7a<>+0(SB), Y0, Y7
 	VFMADD213PS  vec3e2aaa48<>+0(SB), Y0, Y7
 	VFMADD213PS  vec3efffffe<>+0(SB), Y0, Y7
 	VFMADD213PS  vec3f800000<>+0(SB), Y0, Y7
 	VFMADD213PS  vec3f800000<>+0(SB), Y0, Y7
-	VCVTPS2DQ    Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VPADDD       Y3, Y7, Y7
+	VCVTPS2DQ    Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y7
 	VADDPS       Y1, Y7, Y7
 	VDIVPS       Y7, Y2, Y0
 	VSUBPS       Y0, Y1, Y0
-	VMULPS       Y5, Y5, Y1
-	VMOVAPS      vecbbbadcee<>+0(SB), Y2
+	VMULPS       Y4, Y4, Y1
+	VMOVUPS      vecbbbadcee<>+0(SB), Y2
 	VFMADD213PS  vec3ca90f03<>+0(SB), Y1, Y2
 	VFMADD213PS  vecbd5c1d8c<>+0(SB), Y1, Y2
 	VFMADD213PS  vec3e08838f<>+0(SB), Y1, Y2
 	VFMADD213PS  vecbeaaaa99<>+0(SB), Y1, Y2
 	VMULPS       Y1, Y2, Y2
-	VFMADD213PS  Y5, Y5, Y2
-	VCMPPS       $0x11, vec3f200000<>+0(SB), Y5, Y1
+	VFMADD213PS  Y4, Y4, Y2
+	VCMPPS       $0x11, vec3f200000<>+0(SB), Y4, Y1
 	VBLENDVPS    Y1, Y2, Y0, Y0
-	VORPS        Y6, Y0, Y0
-	VMASKMOVPS   Y0, Y4, (AX)
+	VORPS        Y5, Y0, Y0
+	VMASKMOVPS   Y0, Y3, (AX)
 
 done:
 	MOVB $0x01, AL
@@ -3190,6 +4172,3254 @@ end1:
 done:
 	MOVB $0x01, AL
 	MOVB AL, finite+48(FP)
+	VZEROUPPER
+	RET
+
+// func meanLinearAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·meanLinearAVX512(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VPXORD Z0, Z0, Z0
+
+loop1:
+	CMPQ          BX, $0x00000010
+	JL            end1
+	VMOVUPS       (CX), Z1
+	VMOVUPS       (DX), Z2
+	VCMPPS        $0x1e, Z0, Z2, K1
+	VCVTPS2PD     Y1, Z3
+	VSUBPD        (SI), Z3, Z3
+	VMULPD        128(SI), Z3, Z4
+	VFNMADD231PD  64(SI), Z4, Z3
+	VFMADD231PD   128(SI), Z3, Z4
+	VMULPD        192(SI), Z4, Z3
+	VMOVUPS       576(SI), Z23
+	VBLENDMPD     384(SI), Z23, K1, Z5
+	VMOVUPS       448(SI), Z23
+	VBLENDMPD     256(SI), Z23, K1, Z6
+	VSUBPD        Z6, Z3, Z23
+	VRNDSCALEPD   $0x0a, Z23, Z24
+	VCMPPD        $0x00, Z24, Z23, K2
+	VADDPD        Z5, Z24, K2, Z24
+	VMOVUPS       512(SI), Z23
+	VBLENDMPD     320(SI), Z23, K1, Z7
+	VSUBPD        Z7, Z3, Z3
+	VRNDSCALEPD   $0x0a, Z3, Z23
+	VCMPPD        $0x00, Z23, Z3, K2
+	VADDPD        Z5, Z23, K2, Z23
+	KSHIFTRW      $0x08, K1, K2
+	VEXTRACTF64X4 $0x01, Z1, Y1
+	VCVTPS2PD     Y1, Z1
+	VSUBPD        (SI), Z1, Z1
+	VMULPD        128(SI), Z1, Z3
+	VFNMADD231PD  64(SI), Z3, Z1
+	VFMADD231PD   128(SI), Z1, Z3
+	VMULPD        192(SI), Z3, Z1
+	VMOVUPS       576(SI), Z25
+	VBLENDMPD     384(SI), Z25, K2, Z8
+	VMOVUPS       448(SI), Z25
+	VBLENDMPD     256(SI), Z25, K2, Z9
+	VSUBPD        Z9, Z1, Z25
+	VRNDSCALEPD   $0x0a, Z25, Z26
+	VCMPPD        $0x00, Z26, Z25, K3
+	VADDPD        Z8, Z26, K3, Z26
+	VMOVUPS       512(SI), Z25
+	VBLENDMPD     320(SI), Z25, K2, Z10
+	VSUBPD        Z10, Z1, Z1
+	VRNDSCALEPD   $0x0a, Z1, Z25
+	VCMPPD        $0x00, Z25, Z1, K2
+	VADDPD        Z8, Z25, K2, Z25
+	VMOVUPS       Z0, Z1
+	VCVTPD2PS     Z4, Y1
+	VCVTPD2PS     Z3, Y3
+	VINSERTF64X4  $0x01, Y3, Z1, Z1
+	VMOVUPS       2176(SI), Z3
+	VSUBPS        Z1, Z3, Z3
+	VBLENDMPS     Z1, Z3, K1, Z11
+	VMOVUPS       Z0, Z1
+	VCVTPD2PS     Z23, Y1
+	VCVTPD2PS     Z25, Y3
+	VINSERTF64X4  $0x01, Y3, Z1, Z1
+	VMAXPS        Z0, Z1, Z1
+	VMINPS        2112(SI), Z1, Z1
+	VMOVUPS       2112(SI), Z3
+	VSUBPS        Z1, Z3, Z3
+	VBLENDMPS     Z1, Z3, K1, Z12
+	VMOVUPS       Z0, Z1
+	VCVTPD2PS     Z24, Y1
+	VCVTPD2PS     Z26, Y3
+	VINSERTF64X4  $0x01, Y3, Z1, Z1
+	VMAXPS        Z0, Z1, Z1
+	VMINPS        2112(SI), Z1, Z1
+	VMOVUPS       2112(SI), Z3
+	VSUBPS        Z1, Z3, Z3
+	VBLENDMPS     Z1, Z3, K1, Z13
+	VMULPS        2048(SI), Z11, Z1
+	VMINPS        vec7149f2ca<>+0(SB), Z1, Z1
+	VMAXPS        vecf149f2ca<>+0(SB), Z1, Z1
+	VSUBPS        Z13, Z12, Z1
+	VMULPS        640(SI), Z1, Z1
+	VADDPS        Z13, Z12, Z3
+	VSUBPS        vec3f800000<>+0(SB), Z3, Z3
+	VMULPS        704(SI), Z3, Z3
+	VMOVUPS       960(SI), Z4
+	VMINPS        Z4, Z11, Z11
+	VXORPS        vec80000000<>+0(SB), Z4, Z4
+	VMAXPS        Z4, Z11, Z11
+	VSUBPS        Z11, Z3, Z3
+	VADDPS        768(SI), Z3, Z3
+	VMULPS        832(SI), Z3, Z3
+	VADDPS        896(SI), Z3, Z3
+	VMULPS        Z1, Z3, Z3
+	VCMPPS        $0x0c, Z0, Z2, K1
+	VMOVAPS.Z     Z3, K1, Z1
+	VCMPPS        $0x11, Z12, Z13, K1
+	VMOVAPS.Z     Z1, K1, Z1
+	VXORPS        vec80000000<>+0(SB), Z1, Z1
+	VMULPS        Z2, Z1, Z1
+	VMOVUPS       Z1, (AX)
+	ADDQ          $0x00000040, AX
+	ADDQ          $0x00000040, CX
+	ADDQ          $0x00000040, DX
+	SUBQ          $0x00000010, BX
+	JMP           loop1
+
+end1:
+	TESTQ         BX, BX
+	JZ            done
+	MOVQ          $-1, DI
+	BZHIQ         BX, DI, DI
+	KMOVW         DI, K1
+	VMOVUPS.Z     (CX), K1, Z1
+	VMOVUPS.Z     (DX), K1, Z2
+	VCMPPS        $0x1e, Z0, Z2, K2
+	VCVTPS2PD     Y1, Z3
+	VSUBPD        (SI), Z3, Z3
+	VMULPD        128(SI), Z3, Z4
+	VFNMADD231PD  64(SI), Z4, Z3
+	VFMADD231PD   128(SI), Z3, Z4
+	VMULPD        192(SI), Z4, Z3
+	VMOVUPS       576(SI), Z5
+	VBLENDMPD     384(SI), Z5, K2, Z14
+	VMOVUPS       448(SI), Z5
+	VBLENDMPD     256(SI), Z5, K2, Z15
+	VSUBPD        Z15, Z3, Z5
+	VRNDSCALEPD   $0x0a, Z5, Z6
+	VCMPPD        $0x00, Z6, Z5, K3
+	VADDPD        Z14, Z6, K3, Z6
+	VMOVUPS       512(SI), Z5
+	VBLENDMPD     320(SI), Z5, K2, Z16
+	VSUBPD        Z16, Z3, Z3
+	VRNDSCALEPD   $0x0a, Z3, Z5
+	VCMPPD        $0x00, Z5, Z3, K3
+	VADDPD        Z14, Z5, K3, Z5
+	KSHIFTRW      $0x08, K2, K3
+	VEXTRACTF64X4 $0x01, Z1, Y1
+	VCVTPS2PD     Y1, Z1
+	VSUBPD        (SI), Z1, Z1
+	VMULPD        128(SI), Z1, Z3
+	VFNMADD231PD  64(SI), Z3, Z1
+	VFMADD231PD   128(SI), Z1, Z3
+	VMULPD        192(SI), Z3, Z1
+	VMOVUPS       576(SI), Z7
+	VBLENDMPD     384(SI), Z7, K3, Z17
+	VMOVUPS       448(SI), Z7
+	VBLENDMPD     256(SI), Z7, K3, Z18
+	VSUBPD        Z18, Z1, Z7
+	VRNDSCALEPD   $0x0a, Z7, Z8
+	VCMPPD        $0x00, Z8, Z7, K4
+	VADDPD        Z17, Z8, K4, Z8
+	VMOVUPS       512(SI), Z7
+	VBLENDMPD     320(SI), Z7, K3, Z19
+	VSUBPD        Z19, Z1, Z1
+	VRNDSCALEPD   $0x0a, Z1, Z7
+	VCMPPD        $0x00, Z7, Z1, K3
+	VADDPD        Z17, Z7, K3, Z7
+	VMOVUPS       Z0, Z1
+	VCVTPD2PS     Z4, Y1
+	VCVTPD2PS     Z3, Y3
+	VINSERTF64X4  $0x01, Y3, Z1, Z1
+	VMOVUPS       2176(SI), Z3
+	VSUBPS        Z1, Z3, Z3
+	VBLENDMPS     Z1, Z3, K2, Z20
+	VMOVUPS       Z0, Z1
+	VCVTPD2PS     Z5, Y1
+	VCVTPD2PS     Z7, Y3
+	VINSERTF64X4  $0x01, Y3, Z1, Z1
+	VMAXPS        Z0, Z1, Z1
+	VMINPS        2112(SI), Z1, Z1
+	VMOVUPS       2112(SI), Z3
+	VSUBPS        Z1, Z3, Z3
+	VBLENDMPS     Z1, Z3, K2, Z21
+	VMOVUPS       Z0, Z1
+	VCVTPD2PS     Z6, Y1
+	VCVTPD2PS     Z8, Y3
+	VINSERTF64X4  $0x01, Y3, Z1, Z1
+	VMAXPS        Z0, Z1, Z1
+	VMINPS        2112(SI), Z1, Z1
+	VMOVUPS       2112(SI), Z3
+	VSUBPS        Z1, Z3, Z3
+	VBLENDMPS     Z1, Z3, K2, Z22
+	VMULPS        2048(SI), Z20, Z1
+	VMINPS        vec7149f2ca<>+0(SB), Z1, Z1
+	VMAXPS        vecf149f2ca<>+0(SB), Z1, Z1
+	VSUBPS        Z22, Z21, Z1
+	VMULPS        640(SI), Z1, Z1
+	VADDPS        Z22, Z21, Z3
+	VSUBPS        vec3f800000<>+0(SB), Z3, Z3
+	VMULPS        704(SI), Z3, Z3
+	VMOVUPS       960(SI), Z4
+	VMINPS        Z4, Z20, Z20
+	VXORPS        vec80000000<>+0(SB), Z4, Z4
+	VMAXPS        Z4, Z20, Z20
+	VSUBPS        Z20, Z3, Z3
+	VADDPS        768(SI), Z3, Z3
+	VMULPS        832(SI), Z3, Z3
+	VADDPS        896(SI), Z3, Z3
+	VMULPS        Z1, Z3, Z3
+	VCMPPS        $0x0c, Z0, Z2, K2
+	VMOVAPS.Z     Z3, K2, Z0
+	VCMPPS        $0x11, Z21, Z22, K2
+	VMOVAPS.Z     Z0, K2, Z0
+	VXORPS        vec80000000<>+0(SB), Z0, Z0
+	VMULPS        Z2, Z0, Z0
+	VMOVUPS       Z0, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA vec7149f2ca<>+0(SB)/4, $0x7149f2ca
+DATA vec7149f2ca<>+4(SB)/4, $0x7149f2ca
+DATA vec7149f2ca<>+8(SB)/4, $0x7149f2ca
+DATA vec7149f2ca<>+12(SB)/4, $0x7149f2ca
+DATA vec7149f2ca<>+16(SB)/4, $0x7149f2ca
+DATA vec7149f2ca<>+20(SB)/4, $0x7149f2ca
+DATA vec7149f2ca<>+24(SB)/4, $0x7149f2ca
+DATA vec7149f2ca<>+28(SB)/4, $0x7149f2ca
+DATA vec7149f2ca<>+32(SB)/4, $0x7149f2ca
+DATA vec7149f2ca<>+36(SB)/4, $0x7149f2ca
+DATA vec7149f2ca<>+40(SB)/4, $0x7149f2ca
+DATA vec7149f2ca<>+44(SB)/4, $0x7149f2ca
+DATA vec7149f2ca<>+48(SB)/4, $0x7149f2ca
+DATA vec7149f2ca<>+52(SB)/4, $0x7149f2ca
+DATA vec7149f2ca<>+56(SB)/4, $0x7149f2ca
+DATA vec7149f2ca<>+60(SB)/4, $0x7149f2ca
+GLOBL vec7149f2ca<>(SB), RODATA|NOPTR, $64
+
+DATA vecf149f2ca<>+0(SB)/4, $0xf149f2ca
+DATA vecf149f2ca<>+4(SB)/4, $0xf149f2ca
+DATA vecf149f2ca<>+8(SB)/4, $0xf149f2ca
+DATA vecf149f2ca<>+12(SB)/4, $0xf149f2ca
+DATA vecf149f2ca<>+16(SB)/4, $0xf149f2ca
+DATA vecf149f2ca<>+20(SB)/4, $0xf149f2ca
+DATA vecf149f2ca<>+24(SB)/4, $0xf149f2ca
+DATA vecf149f2ca<>+28(SB)/4, $0xf149f2ca
+DATA vecf149f2ca<>+32(SB)/4, $0xf149f2ca
+DATA vecf149f2ca<>+36(SB)/4, $0xf149f2ca
+DATA vecf149f2ca<>+40(SB)/4, $0xf149f2ca
+DATA vecf149f2ca<>+44(SB)/4, $0xf149f2ca
+DATA vecf149f2ca<>+48(SB)/4, $0xf149f2ca
+DATA vecf149f2ca<>+52(SB)/4, $0xf149f2ca
+DATA vecf149f2ca<>+56(SB)/4, $0xf149f2ca
+DATA vecf149f2ca<>+60(SB)/4, $0xf149f2ca
+GLOBL vecf149f2ca<>(SB), RODATA|NOPTR, $64
+
+// func meanLinearAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
+// Requires: AVX, AVX2, FMA3, SSE2
+TEXT ·meanLinearAVX2(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VXORPS Y0, Y0, Y0
+
+loop1:
+	CMPQ         BX, $0x00000008
+	JL           end1
+	VMOVUPS      (CX), Y1
+	VMOVUPS      (DX), Y2
+	VCMPPS       $0x1e, Y0, Y2, Y3
+	VPMOVSXDQ    X3, Y4
+	VCVTPS2PD    X1, Y5
+	VSUBPD       (SI), Y5, Y5
+	VMULPD       128(SI), Y5, Y6
+	VFNMADD231PD 64(SI), Y6, Y5
+	VFMADD231PD  128(SI), Y5, Y6
+	VMULPD       192(SI), Y6, Y5
+	VMOVUPS      576(SI), Y7
+	VBLENDVPD    Y4, 384(SI), Y7, Y7
+	VMOVUPS      448(SI), Y8
+	VBLENDVPD    Y4, 256(SI), Y8, Y8
+	VSUBPD       Y8, Y5, Y8
+	VROUNDPD     $0x0a, Y8, Y9
+	VCMPPD       $0x00, Y9, Y8, Y8
+	VANDPD       Y8, Y7, Y8
+	VADDPD       Y8, Y9, Y9
+	VMOVUPS      512(SI), Y8
+	VBLENDVPD    Y4, 320(SI), Y8, Y4
+	VSUBPD       Y4, Y5, Y4
+	VROUNDPD     $0x0a, Y4, Y5
+	VCMPPD       $0x00, Y5, Y4, Y4
+	VANDPD       Y4, Y7, Y4
+	VADDPD       Y4, Y5, Y5
+	VEXTRACTF128 $0x01, Y3, X4
+	VPMOVSXDQ    X4, Y4
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VSUBPD       (SI), Y1, Y1
+	VMULPD       128(SI), Y1, Y7
+	VFNMADD231PD 64(SI), Y7, Y1
+	VFMADD231PD  128(SI), Y1, Y7
+	VMULPD       192(SI), Y7, Y1
+	VMOVUPS      576(SI), Y8
+	VBLENDVPD    Y4, 384(SI), Y8, Y8
+	VMOVUPS      448(SI), Y10
+	VBLENDVPD    Y4, 256(SI), Y10, Y10
+	VSUBPD       Y10, Y1, Y10
+	VROUNDPD     $0x0a, Y10, Y11
+	VCMPPD       $0x00, Y11, Y10, Y10
+	VANDPD       Y10, Y8, Y10
+	VADDPD       Y10, Y11, Y11
+	VMOVUPS      512(SI), Y10
+	VBLENDVPD    Y4, 320(SI), Y10, Y4
+	VSUBPD       Y4, Y1, Y1
+	VROUNDPD     $0x0a, Y1, Y4
+	VCMPPD       $0x00, Y4, Y1, Y1
+	VANDPD       Y1, Y8, Y1
+	VADDPD       Y1, Y4, Y4
+	VMOVUPS      Y0, Y1
+	VCVTPD2PSY   Y6, X1
+	VCVTPD2PSY   Y7, X6
+	VINSERTF128  $0x01, X6, Y1, Y1
+	VMOVUPS      2176(SI), Y6
+	VSUBPS       Y1, Y6, Y6
+	VBLENDVPS    Y3, Y1, Y6, Y1
+	VMOVUPS      Y0, Y6
+	VCVTPD2PSY   Y5, X6
+	VCVTPD2PSY   Y4, X4
+	VINSERTF128  $0x01, X4, Y6, Y6
+	VMAXPS       Y0, Y6, Y6
+	VMINPS       2112(SI), Y6, Y6
+	VMOVUPS      2112(SI), Y4
+	VSUBPS       Y6, Y4, Y4
+	VBLENDVPS    Y3, Y6, Y4, Y4
+	VMOVUPS      Y0, Y5
+	VCVTPD2PSY   Y9, X5
+	VCVTPD2PSY   Y11, X6
+	VINSERTF128  $0x01, X6, Y5, Y5
+	VMAXPS       Y0, Y5, Y5
+	VMINPS       2112(SI), Y5, Y5
+	VMOVUPS      2112(SI), Y6
+	VSUBPS       Y5, Y6, Y6
+	VBLENDVPS    Y3, Y5, Y6, Y3
+	VMULPS       2048(SI), Y1, Y5
+	VMINPS       vec7149f2ca<>+0(SB), Y5, Y5
+	VMAXPS       vecf149f2ca<>+0(SB), Y5, Y5
+	VSUBPS       Y3, Y4, Y5
+	VMULPS       640(SI), Y5, Y5
+	VADDPS       Y3, Y4, Y6
+	VSUBPS       vec3f800000<>+0(SB), Y6, Y6
+	VMULPS       704(SI), Y6, Y6
+	VMOVUPS      960(SI), Y7
+	VMINPS       Y7, Y1, Y1
+	VXORPS       vec80000000<>+0(SB), Y7, Y7
+	VMAXPS       Y7, Y1, Y1
+	VSUBPS       Y1, Y6, Y6
+	VADDPS       768(SI), Y6, Y6
+	VMULPS       832(SI), Y6, Y6
+	VADDPS       896(SI), Y6, Y6
+	VMULPS       Y5, Y6, Y6
+	VCMPPS       $0x0c, Y0, Y2, Y1
+	VANDPS       Y6, Y1, Y1
+	VCMPPS       $0x11, Y4, Y3, Y3
+	VANDPS       Y1, Y3, Y1
+	VXORPS       vec80000000<>+0(SB), Y1, Y1
+	VMULPS       Y2, Y1, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x00000008, BX
+	JMP          loop1
+
+end1:
+	TESTQ        BX, BX
+	JZ           done
+	MOVQ         BX, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     iota<>+0(SB), Y1, Y1
+	VMASKMOVPS   (CX), Y1, Y2
+	VMASKMOVPS   (DX), Y1, Y3
+	VCMPPS       $0x1e, Y0, Y3, Y4
+	VPMOVSXDQ    X4, Y5
+	VCVTPS2PD    X2, Y6
+	VSUBPD       (SI), Y6, Y6
+	VMULPD       128(SI), Y6, Y7
+	VFNMADD231PD 64(SI), Y7, Y6
+	VFMADD231PD  128(SI), Y6, Y7
+	VMULPD       192(SI), Y7, Y6
+	VMOVUPS      576(SI), Y8
+	VBLENDVPD    Y5, 384(SI), Y8, Y8
+	VMOVUPS      448(SI), Y9
+	VBLENDVPD    Y5, 256(SI), Y9, Y9
+	VSUBPD       Y9, Y6, Y9
+	VROUNDPD     $0x0a, Y9, Y10
+	VCMPPD       $0x00, Y10, Y9, Y9
+	VANDPD       Y9, Y8, Y9
+	VADDPD       Y9, Y10, Y10
+	VMOVUPS      512(SI), Y9
+	VBLENDVPD    Y5, 320(SI), Y9, Y5
+	VSUBPD       Y5, Y6, Y5
+	VROUNDPD     $0x0a, Y5, Y6
+	VCMPPD       $0x00, Y6, Y5, Y5
+	VANDPD       Y5, Y8, Y5
+	VADDPD       Y5, Y6, Y6
+	VEXTRACTF128 $0x01, Y4, X5
+	VPMOVSXDQ    X5, Y5
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VSUBPD       (SI), Y2, Y2
+	VMULPD       128(SI), Y2, Y8
+	VFNMADD231PD 64(SI), Y8, Y2
+	VFMADD231PD  128(SI), Y2, Y8
+	VMULPD       192(SI), Y8, Y2
+	VMOVUPS      576(SI), Y9
+	VBLENDVPD    Y5, 384(SI), Y9, Y9
+	VMOVUPS      448(SI), Y11
+	VBLENDVPD    Y5, 256(SI), Y11, Y11
+	VSUBPD       Y11, Y2, Y11
+	VROUNDPD     $0x0a, Y11, Y12
+	VCMPPD       $0x00, Y12, Y11, Y11
+	VANDPD       Y11, Y9, Y11
+	VADDPD       Y11, Y12, Y12
+	VMOVUPS      512(SI), Y11
+	VBLENDVPD    Y5, 320(SI), Y11, Y5
+	VSUBPD       Y5, Y2, Y2
+	VROUNDPD     $0x0a, Y2, Y5
+	VCMPPD       $0x00, Y5, Y2, Y2
+	VANDPD       Y2, Y9, Y2
+	VADDPD       Y2, Y5, Y5
+	VMOVUPS      Y0, Y2
+	VCVTPD2PSY   Y7, X2
+	VCVTPD2PSY   Y8, X7
+	VINSERTF128  $0x01, X7, Y2, Y2
+	VMOVUPS      2176(SI), Y7
+	VSUBPS       Y2, Y7, Y7
+	VBLENDVPS    Y4, Y2, Y7, Y2
+	VMOVUPS      Y0, Y7
+	VCVTPD2PSY   Y6, X7
+	VCVTPD2PSY   Y5, X5
+	VINSERTF128  $0x01, X5, Y7, Y7
+	VMAXPS       Y0, Y7, Y7
+	VMINPS       2112(SI), Y7, Y7
+	VMOVUPS      2112(SI), Y5
+	VSUBPS       Y7, Y5, Y5
+	VBLENDVPS    Y4, Y7, Y5, Y5
+	VMOVUPS      Y0, Y6
+	VCVTPD2PSY   Y10, X6
+	VCVTPD2PSY   Y12, X7
+	VINSERTF128  $0x01, X7, Y6, Y6
+	VMAXPS       Y0, Y6, Y6
+	VMINPS       2112(SI), Y6, Y6
+	VMOVUPS      2112(SI), Y7
+	VSUBPS       Y6, Y7, Y7
+	VBLENDVPS    Y4, Y6, Y7, Y4
+	VMULPS       2048(SI), Y2, Y6
+	VMINPS       vec7149f2ca<>+0(SB), Y6, Y6
+	VMAXPS       vecf149f2ca<>+0(SB), Y6, Y6
+	VSUBPS       Y4, Y5, Y6
+	VMULPS       640(SI), Y6, Y6
+	VADDPS       Y4, Y5, Y7
+	VSUBPS       vec3f800000<>+0(SB), Y7, Y7
+	VMULPS       704(SI), Y7, Y7
+	VMOVUPS      960(SI), Y8
+	VMINPS       Y8, Y2, Y2
+	VXORPS       vec80000000<>+0(SB), Y8, Y8
+	VMAXPS       Y8, Y2, Y2
+	VSUBPS       Y2, Y7, Y7
+	VADDPS       768(SI), Y7, Y7
+	VMULPS       832(SI), Y7, Y7
+	VADDPS       896(SI), Y7, Y7
+	VMULPS       Y6, Y7, Y7
+	VCMPPS       $0x0c, Y0, Y3, Y0
+	VANDPS       Y7, Y0, Y0
+	VCMPPS       $0x11, Y5, Y4, Y2
+	VANDPS       Y0, Y2, Y0
+	VXORPS       vec80000000<>+0(SB), Y0, Y0
+	VMULPS       Y3, Y0, Y0
+	VMASKMOVPS   Y0, Y1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func oneLinearAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·oneLinearAVX512(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VPXORD Z0, Z0, Z0
+
+loop1:
+	CMPQ      BX, $0x00000010
+	JL        end1
+	VMOVUPS   (CX), Z1
+	VMOVUPS   (DX), Z2
+	VMULPS    Z1, Z2, Z3
+	VMOVUPS   768(SI), Z4
+	VSUBPS    Z3, Z4, Z3
+	VMULPS    832(SI), Z3, Z3
+	VADDPS    896(SI), Z3, Z3
+	VCMPPS    $0x1e, Z0, Z2, K1
+	VMOVUPS   1792(SI), Z4
+	VMOVUPS   1920(SI), Z9
+	VBLENDMPS Z4, Z9, K1, Z5
+	VCMPPS    $0x1e, Z5, Z1, K2
+	VMOVAPS.Z Z3, K2, Z3
+	VMOVUPS   1856(SI), Z4
+	VMOVUPS   1984(SI), Z9
+	VBLENDMPS Z4, Z9, K1, Z6
+	VCMPPS    $0x12, Z6, Z1, K1
+	VMOVAPS.Z Z3, K1, Z1
+	VXORPS    vec80000000<>+0(SB), Z1, Z1
+	VMULPS    Z2, Z1, Z1
+	VMOVUPS   Z1, (AX)
+	ADDQ      $0x00000040, AX
+	ADDQ      $0x00000040, CX
+	ADDQ      $0x00000040, DX
+	SUBQ      $0x00000010, BX
+	JMP       loop1
+
+end1:
+	TESTQ     BX, BX
+	JZ        done
+	MOVQ      $-1, DI
+	BZHIQ     BX, DI, DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (CX), K1, Z1
+	VMOVUPS.Z (DX), K1, Z2
+	VMULPS    Z1, Z2, Z3
+	VMOVUPS   768(SI), Z4
+	VSUBPS    Z3, Z4, Z3
+	VMULPS    832(SI), Z3, Z3
+	VADDPS    896(SI), Z3, Z3
+	VCMPPS    $0x1e, Z0, Z2, K2
+	VMOVUPS   1792(SI), Z0
+	VMOVUPS   1920(SI), Z4
+	VBLENDMPS Z0, Z4, K2, Z7
+	VCMPPS    $0x1e, Z7, Z1, K3
+	VMOVAPS.Z Z3, K3, Z0
+	VMOVUPS   1856(SI), Z3
+	VMOVUPS   1984(SI), Z4
+	VBLENDMPS Z3, Z4, K2, Z8
+	VCMPPS    $0x12, Z8, Z1, K2
+	VMOVAPS.Z Z0, K2, Z0
+	VXORPS    vec80000000<>+0(SB), Z0, Z0
+	VMULPS    Z2, Z0, Z0
+	VMOVUPS   Z0, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func oneLinearAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
+// Requires: AVX, AVX2, SSE2
+TEXT ·oneLinearAVX2(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VXORPS Y0, Y0, Y0
+
+loop1:
+	CMPQ      BX, $0x00000008
+	JL        end1
+	VMOVUPS   (CX), Y1
+	VMOVUPS   (DX), Y2
+	VMULPS    Y1, Y2, Y3
+	VMOVUPS   768(SI), Y4
+	VSUBPS    Y3, Y4, Y3
+	VMULPS    832(SI), Y3, Y3
+	VADDPS    896(SI), Y3, Y3
+	VCMPPS    $0x1e, Y0, Y2, Y4
+	VMOVUPS   1792(SI), Y5
+	VMOVUPS   1920(SI), Y6
+	VBLENDVPS Y4, Y5, Y6, Y5
+	VCMPPS    $0x1e, Y5, Y1, Y5
+	VANDPS    Y3, Y5, Y3
+	VMOVUPS   1856(SI), Y5
+	VMOVUPS   1984(SI), Y6
+	VBLENDVPS Y4, Y5, Y6, Y4
+	VCMPPS    $0x12, Y4, Y1, Y1
+	VANDPS    Y3, Y1, Y1
+	VXORPS    vec80000000<>+0(SB), Y1, Y1
+	VMULPS    Y2, Y1, Y1
+	VMOVUPS   Y1, (AX)
+	ADDQ      $0x00000020, AX
+	ADDQ      $0x00000020, CX
+	ADDQ      $0x00000020, DX
+	SUBQ      $0x00000008, BX
+	JMP       loop1
+
+end1:
+	TESTQ        BX, BX
+	JZ           done
+	MOVQ         BX, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     iota<>+0(SB), Y1, Y1
+	VMASKMOVPS   (CX), Y1, Y2
+	VMASKMOVPS   (DX), Y1, Y3
+	VMULPS       Y2, Y3, Y4
+	VMOVUPS      768(SI), Y5
+	VSUBPS       Y4, Y5, Y4
+	VMULPS       832(SI), Y4, Y4
+	VADDPS       896(SI), Y4, Y4
+	VCMPPS       $0x1e, Y0, Y3, Y0
+	VMOVUPS      1792(SI), Y5
+	VMOVUPS      1920(SI), Y6
+	VBLENDVPS    Y0, Y5, Y6, Y5
+	VCMPPS       $0x1e, Y5, Y2, Y5
+	VANDPS       Y4, Y5, Y4
+	VMOVUPS      1856(SI), Y5
+	VMOVUPS      1984(SI), Y6
+	VBLENDVPS    Y0, Y5, Y6, Y0
+	VCMPPS       $0x12, Y0, Y2, Y0
+	VANDPS       Y4, Y0, Y0
+	VXORPS       vec80000000<>+0(SB), Y0, Y0
+	VMULPS       Y3, Y0, Y0
+	VMASKMOVPS   Y0, Y1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func oneReciprocalAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·oneReciprocalAVX512(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VPXORD Z0, Z0, Z0
+
+loop1:
+	CMPQ         BX, $0x00000010
+	JL           end1
+	VMOVUPS      (CX), Z1
+	VMOVUPS      (DX), Z2
+	VMULPS       Z1, Z2, Z3
+	VBROADCASTSS vec40000000<>+0(SB), Z4
+	VSUBPS       Z3, Z4, Z3
+	VMOVUPS      704(SI), Z4
+	VDIVPS       Z3, Z4, Z3
+	VCMPPS       $0x1e, Z0, Z2, K1
+	VMOVUPS      1792(SI), Z4
+	VMOVUPS      1920(SI), Z9
+	VBLENDMPS    Z4, Z9, K1, Z5
+	VCMPPS       $0x1e, Z5, Z1, K2
+	VMOVAPS.Z    Z3, K2, Z3
+	VMOVUPS      1856(SI), Z4
+	VMOVUPS      1984(SI), Z9
+	VBLENDMPS    Z4, Z9, K1, Z6
+	VCMPPS       $0x12, Z6, Z1, K1
+	VMOVAPS.Z    Z3, K1, Z1
+	VXORPS       vec80000000<>+0(SB), Z1, Z1
+	VMULPS       Z2, Z1, Z1
+	VMOVUPS      Z1, (AX)
+	ADDQ         $0x00000040, AX
+	ADDQ         $0x00000040, CX
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x00000010, BX
+	JMP          loop1
+
+end1:
+	TESTQ        BX, BX
+	JZ           done
+	MOVQ         $-1, DI
+	BZHIQ        BX, DI, DI
+	KMOVW        DI, K1
+	VMOVUPS.Z    (CX), K1, Z1
+	VMOVUPS.Z    (DX), K1, Z2
+	VMULPS       Z1, Z2, Z3
+	VBROADCASTSS vec40000000<>+0(SB), Z4
+	VSUBPS       Z3, Z4, Z3
+	VMOVUPS      704(SI), Z4
+	VDIVPS       Z3, Z4, Z3
+	VCMPPS       $0x1e, Z0, Z2, K2
+	VMOVUPS      1792(SI), Z0
+	VMOVUPS      1920(SI), Z4
+	VBLENDMPS    Z0, Z4, K2, Z7
+	VCMPPS       $0x1e, Z7, Z1, K3
+	VMOVAPS.Z    Z3, K3, Z0
+	VMOVUPS      1856(SI), Z3
+	VMOVUPS      1984(SI), Z4
+	VBLENDMPS    Z3, Z4, K2, Z8
+	VCMPPS       $0x12, Z8, Z1, K2
+	VMOVAPS.Z    Z0, K2, Z0
+	VXORPS       vec80000000<>+0(SB), Z0, Z0
+	VMULPS       Z2, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func oneReciprocalAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
+// Requires: AVX, AVX2, SSE2
+TEXT ·oneReciprocalAVX2(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VXORPS Y0, Y0, Y0
+
+loop1:
+	CMPQ         BX, $0x00000008
+	JL           end1
+	VMOVUPS      (CX), Y1
+	VMOVUPS      (DX), Y2
+	VMULPS       Y1, Y2, Y3
+	VBROADCASTSS vec40000000<>+0(SB), Y4
+	VSUBPS       Y3, Y4, Y3
+	VMOVUPS      704(SI), Y4
+	VDIVPS       Y3, Y4, Y3
+	VCMPPS       $0x1e, Y0, Y2, Y4
+	VMOVUPS      1792(SI), Y5
+	VMOVUPS      1920(SI), Y6
+	VBLENDVPS    Y4, Y5, Y6, Y5
+	VCMPPS       $0x1e, Y5, Y1, Y5
+	VANDPS       Y3, Y5, Y3
+	VMOVUPS      1856(SI), Y5
+	VMOVUPS      1984(SI), Y6
+	VBLENDVPS    Y4, Y5, Y6, Y4
+	VCMPPS       $0x12, Y4, Y1, Y1
+	VANDPS       Y3, Y1, Y1
+	VXORPS       vec80000000<>+0(SB), Y1, Y1
+	VMULPS       Y2, Y1, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x00000008, BX
+	JMP          loop1
+
+end1:
+	TESTQ        BX, BX
+	JZ           done
+	MOVQ         BX, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     iota<>+0(SB), Y1, Y1
+	VMASKMOVPS   (CX), Y1, Y2
+	VMASKMOVPS   (DX), Y1, Y3
+	VMULPS       Y2, Y3, Y4
+	VBROADCASTSS vec40000000<>+0(SB), Y5
+	VSUBPS       Y4, Y5, Y4
+	VMOVUPS      704(SI), Y5
+	VDIVPS       Y4, Y5, Y4
+	VCMPPS       $0x1e, Y0, Y3, Y0
+	VMOVUPS      1792(SI), Y5
+	VMOVUPS      1920(SI), Y6
+	VBLENDVPS    Y0, Y5, Y6, Y5
+	VCMPPS       $0x1e, Y5, Y2, Y5
+	VANDPS       Y4, Y5, Y4
+	VMOVUPS      1856(SI), Y5
+	VMOVUPS      1984(SI), Y6
+	VBLENDVPS    Y0, Y5, Y6, Y0
+	VCMPPS       $0x12, Y0, Y2, Y0
+	VANDPS       Y4, Y0, Y0
+	VXORPS       vec80000000<>+0(SB), Y0, Y0
+	VMULPS       Y3, Y0, Y0
+	VMASKMOVPS   Y0, Y1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func fewReciprocalAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·fewReciprocalAVX512(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VPXORD Z0, Z0, Z0
+
+loop1:
+	CMPQ          BX, $0x00000010
+	JL            end1
+	VMOVUPS       (CX), Z1
+	VMOVUPS       (DX), Z2
+	VCMPPS        $0x1e, Z0, Z2, K1
+	VCVTPS2PD     Y1, Z3
+	VSUBPD        (SI), Z3, Z3
+	VMULPD        128(SI), Z3, Z4
+	VFNMADD231PD  64(SI), Z4, Z3
+	VFMADD231PD   128(SI), Z3, Z4
+	VMULPD        192(SI), Z4, Z3
+	VMOVUPS       576(SI), Z23
+	VBLENDMPD     384(SI), Z23, K1, Z5
+	VMOVUPS       448(SI), Z23
+	VBLENDMPD     256(SI), Z23, K1, Z6
+	VSUBPD        Z6, Z3, Z23
+	VRNDSCALEPD   $0x0a, Z23, Z24
+	VCMPPD        $0x00, Z24, Z23, K2
+	VADDPD        Z5, Z24, K2, Z24
+	VMOVUPS       512(SI), Z23
+	VBLENDMPD     320(SI), Z23, K1, Z7
+	VSUBPD        Z7, Z3, Z3
+	VRNDSCALEPD   $0x0a, Z3, Z23
+	VCMPPD        $0x00, Z23, Z3, K2
+	VADDPD        Z5, Z23, K2, Z23
+	KSHIFTRW      $0x08, K1, K2
+	VEXTRACTF64X4 $0x01, Z1, Y1
+	VCVTPS2PD     Y1, Z1
+	VSUBPD        (SI), Z1, Z1
+	VMULPD        128(SI), Z1, Z3
+	VFNMADD231PD  64(SI), Z3, Z1
+	VFMADD231PD   128(SI), Z1, Z3
+	VMULPD        192(SI), Z3, Z1
+	VMOVUPS       576(SI), Z25
+	VBLENDMPD     384(SI), Z25, K2, Z8
+	VMOVUPS       448(SI), Z25
+	VBLENDMPD     256(SI), Z25, K2, Z9
+	VSUBPD        Z9, Z1, Z25
+	VRNDSCALEPD   $0x0a, Z25, Z26
+	VCMPPD        $0x00, Z26, Z25, K3
+	VADDPD        Z8, Z26, K3, Z26
+	VMOVUPS       512(SI), Z25
+	VBLENDMPD     320(SI), Z25, K2, Z10
+	VSUBPD        Z10, Z1, Z1
+	VRNDSCALEPD   $0x0a, Z1, Z25
+	VCMPPD        $0x00, Z25, Z1, K2
+	VADDPD        Z8, Z25, K2, Z25
+	VMOVUPS       Z0, Z1
+	VCVTPD2PS     Z4, Y1
+	VCVTPD2PS     Z3, Y3
+	VINSERTF64X4  $0x01, Y3, Z1, Z1
+	VMOVUPS       2176(SI), Z3
+	VSUBPS        Z1, Z3, Z3
+	VBLENDMPS     Z1, Z3, K1, Z11
+	VMOVUPS       Z0, Z1
+	VCVTPD2PS     Z23, Y1
+	VCVTPD2PS     Z25, Y3
+	VINSERTF64X4  $0x01, Y3, Z1, Z1
+	VMAXPS        Z0, Z1, Z1
+	VMINPS        2112(SI), Z1, Z1
+	VMOVUPS       2112(SI), Z3
+	VSUBPS        Z1, Z3, Z3
+	VBLENDMPS     Z1, Z3, K1, Z12
+	VMOVUPS       Z0, Z1
+	VCVTPD2PS     Z24, Y1
+	VCVTPD2PS     Z26, Y3
+	VINSERTF64X4  $0x01, Y3, Z1, Z1
+	VMAXPS        Z0, Z1, Z1
+	VMINPS        2112(SI), Z1, Z1
+	VMOVUPS       2112(SI), Z3
+	VSUBPS        Z1, Z3, Z3
+	VBLENDMPS     Z1, Z3, K1, Z13
+	VMULPS        2048(SI), Z11, Z1
+	VMINPS        vec7149f2ca<>+0(SB), Z1, Z1
+	VMAXPS        vecf149f2ca<>+0(SB), Z1, Z1
+	VMOVUPS       640(SI), Z3
+	VSUBPS        Z1, Z3, Z1
+	VADDPS        Z13, Z1, Z3
+	VADDPS        Z12, Z1, Z1
+	VADDPS        vec40400000<>+0(SB), Z3, Z4
+	VMULPS        Z3, Z4, Z4
+	VADDPS        vec40000000<>+0(SB), Z4, Z24
+	VMULPS        Z4, Z24, Z24
+	VADDPS        vec3f800000<>+0(SB), Z4, Z4
+	VADDPS        Z4, Z4, Z4
+	VADDPS        Z3, Z3, Z23
+	VADDPS        vec40400000<>+0(SB), Z23, Z23
+	VMULPS        Z4, Z23, Z23
+	VADDPS        vec40400000<>+0(SB), Z1, Z4
+	VMULPS        Z1, Z4, Z4
+	VADDPS        vec40000000<>+0(SB), Z4, Z26
+	VMULPS        Z4, Z26, Z26
+	VADDPS        vec3f800000<>+0(SB), Z4, Z4
+	VADDPS        Z4, Z4, Z4
+	VADDPS        Z1, Z1, Z25
+	VADDPS        vec40400000<>+0(SB), Z25, Z25
+	VMULPS        Z4, Z25, Z25
+	VMULPS        Z24, Z25, Z4
+	VFMSUB231PS   Z26, Z23, Z4
+	VMULPS        Z24, Z26, Z24
+	VDIVPS        Z24, Z4, Z4
+	VADDPS        vec40600000<>+0(SB), Z3, Z3
+	VADDPS        vec40600000<>+0(SB), Z1, Z1
+	VADDPS        Z3, Z1, Z24
+	VMULPS        Z3, Z1, Z25
+	VMULPS        Z24, Z25, Z26
+	VBROADCASTSS  vec3f800000<>+0(SB), Z23
+	VDIVPS        Z26, Z23, Z26
+	VSUBPS        Z13, Z12, Z23
+	VMULPS        Z25, Z23, Z23
+	VMULPS        Z26, Z23, Z23
+	VMULPS        Z24, Z26, Z26
+	VMULPS        Z23, Z23, Z24
+	VBROADCASTSS  vec3ea69570<>+0(SB), Z25
+	VFMADD213PS   vec3dfded25<>+0(SB), Z24, Z25
+	VFMADD213PS   vec3e6c166e<>+0(SB), Z24, Z25
+	VFMADD213PS   vec3e920437<>+0(SB), Z24, Z25
+	VFMADD213PS   vec3eccce5d<>+0(SB), Z24, Z25
+	VFMADD213PS   vec3f2aaaaa<>+0(SB), Z24, Z25
+	VMULPS        Z24, Z25, Z25
+	VADDPS        Z23, Z23, Z24
+	VMULPS        Z23, Z25, Z25
+	VADDPS        Z24, Z25, Z25
+	VMULPS        Z1, Z26, Z1
+	VMULPS        Z3, Z26, Z3
+	VMULPS        Z1, Z1, Z1
+	VBROADCASTSS  vec3b7befbf<>+0(SB), Z23
+	VFMADD213PS   vecbbeeeeef<>+0(SB), Z1, Z23
+	VFMADD213PS   vec3d2aaaab<>+0(SB), Z1, Z23
+	VMULPS        Z1, Z23, Z23
+	VSUBPS        Z23, Z25, Z25
+	VMULPS        Z3, Z3, Z3
+	VBROADCASTSS  vec3b7befbf<>+0(SB), Z1
+	VFMADD213PS   vecbbeeeeef<>+0(SB), Z3, Z1
+	VFMADD213PS   vec3d2aaaab<>+0(SB), Z3, Z1
+	VMULPS        Z3, Z1, Z1
+	VADDPS        Z1, Z25, Z25
+	VMULPS        704(SI), Z25, Z25
+	VFMADD231PS   704(SI), Z4, Z25
+	VCMPPS        $0x11, Z12, Z13, K1
+	VMOVAPS.Z     Z25, K1, Z1
+	VXORPS        vec80000000<>+0(SB), Z1, Z1
+	VMULPS        Z2, Z1, Z1
+	VMOVUPS       Z1, (AX)
+	ADDQ          $0x00000040, AX
+	ADDQ          $0x00000040, CX
+	ADDQ          $0x00000040, DX
+	SUBQ          $0x00000010, BX
+	JMP           loop1
+
+end1:
+	TESTQ         BX, BX
+	JZ            done
+	MOVQ          $-1, DI
+	BZHIQ         BX, DI, DI
+	KMOVW         DI, K1
+	VMOVUPS.Z     (CX), K1, Z1
+	VMOVUPS.Z     (DX), K1, Z2
+	VCMPPS        $0x1e, Z0, Z2, K2
+	VCVTPS2PD     Y1, Z3
+	VSUBPD        (SI), Z3, Z3
+	VMULPD        128(SI), Z3, Z4
+	VFNMADD231PD  64(SI), Z4, Z3
+	VFMADD231PD   128(SI), Z3, Z4
+	VMULPD        192(SI), Z4, Z3
+	VMOVUPS       576(SI), Z5
+	VBLENDMPD     384(SI), Z5, K2, Z14
+	VMOVUPS       448(SI), Z5
+	VBLENDMPD     256(SI), Z5, K2, Z15
+	VSUBPD        Z15, Z3, Z5
+	VRNDSCALEPD   $0x0a, Z5, Z6
+	VCMPPD        $0x00, Z6, Z5, K3
+	VADDPD        Z14, Z6, K3, Z6
+	VMOVUPS       512(SI), Z5
+	VBLENDMPD     320(SI), Z5, K2, Z16
+	VSUBPD        Z16, Z3, Z3
+	VRNDSCALEPD   $0x0a, Z3, Z5
+	VCMPPD        $0x00, Z5, Z3, K3
+	VADDPD        Z14, Z5, K3, Z5
+	KSHIFTRW      $0x08, K2, K3
+	VEXTRACTF64X4 $0x01, Z1, Y1
+	VCVTPS2PD     Y1, Z1
+	VSUBPD        (SI), Z1, Z1
+	VMULPD        128(SI), Z1, Z3
+	VFNMADD231PD  64(SI), Z3, Z1
+	VFMADD231PD   128(SI), Z1, Z3
+	VMULPD        192(SI), Z3, Z1
+	VMOVUPS       576(SI), Z7
+	VBLENDMPD     384(SI), Z7, K3, Z17
+	VMOVUPS       448(SI), Z7
+	VBLENDMPD     256(SI), Z7, K3, Z18
+	VSUBPD        Z18, Z1, Z7
+	VRNDSCALEPD   $0x0a, Z7, Z8
+	VCMPPD        $0x00, Z8, Z7, K4
+	VADDPD        Z17, Z8, K4, Z8
+	VMOVUPS       512(SI), Z7
+	VBLENDMPD     320(SI), Z7, K3, Z19
+	VSUBPD        Z19, Z1, Z1
+	VRNDSCALEPD   $0x0a, Z1, Z7
+	VCMPPD        $0x00, Z7, Z1, K3
+	VADDPD        Z17, Z7, K3, Z7
+	VMOVUPS       Z0, Z1
+	VCVTPD2PS     Z4, Y1
+	VCVTPD2PS     Z3, Y3
+	VINSERTF64X4  $0x01, Y3, Z1, Z1
+	VMOVUPS       2176(SI), Z3
+	VSUBPS        Z1, Z3, Z3
+	VBLENDMPS     Z1, Z3, K2, Z20
+	VMOVUPS       Z0, Z1
+	VCVTPD2PS     Z5, Y1
+	VCVTPD2PS     Z7, Y3
+	VINSERTF64X4  $0x01, Y3, Z1, Z1
+	VMAXPS        Z0, Z1, Z1
+	VMINPS        2112(SI), Z1, Z1
+	VMOVUPS       2112(SI), Z3
+	VSUBPS        Z1, Z3, Z3
+	VBLENDMPS     Z1, Z3, K2, Z21
+	VMOVUPS       Z0, Z1
+	VCVTPD2PS     Z6, Y1
+	VCVTPD2PS     Z8, Y3
+	VINSERTF64X4  $0x01, Y3, Z1, Z1
+	VMAXPS        Z0, Z1, Z1
+	VMINPS        2112(SI), Z1, Z1
+	VMOVUPS       2112(SI), Z0
+	VSUBPS        Z1, Z0, Z0
+	VBLENDMPS     Z1, Z0, K2, Z22
+	VMULPS        2048(SI), Z20, Z0
+	VMINPS        vec7149f2ca<>+0(SB), Z0, Z0
+	VMAXPS        vecf149f2ca<>+0(SB), Z0, Z0
+	VMOVUPS       640(SI), Z1
+	VSUBPS        Z0, Z1, Z0
+	VADDPS        Z22, Z0, Z1
+	VADDPS        Z21, Z0, Z0
+	VADDPS        vec40400000<>+0(SB), Z1, Z3
+	VMULPS        Z1, Z3, Z3
+	VADDPS        vec40000000<>+0(SB), Z3, Z5
+	VMULPS        Z3, Z5, Z5
+	VADDPS        vec3f800000<>+0(SB), Z3, Z3
+	VADDPS        Z3, Z3, Z3
+	VADDPS        Z1, Z1, Z4
+	VADDPS        vec40400000<>+0(SB), Z4, Z4
+	VMULPS        Z3, Z4, Z4
+	VADDPS        vec40400000<>+0(SB), Z0, Z3
+	VMULPS        Z0, Z3, Z3
+	VADDPS        vec40000000<>+0(SB), Z3, Z7
+	VMULPS        Z3, Z7, Z7
+	VADDPS        vec3f800000<>+0(SB), Z3, Z3
+	VADDPS        Z3, Z3, Z3
+	VADDPS        Z0, Z0, Z6
+	VADDPS        vec40400000<>+0(SB), Z6, Z6
+	VMULPS        Z3, Z6, Z6
+	VMULPS        Z5, Z6, Z3
+	VFMSUB231PS   Z7, Z4, Z3
+	VMULPS        Z5, Z7, Z5
+	VDIVPS        Z5, Z3, Z3
+	VADDPS        vec40600000<>+0(SB), Z1, Z1
+	VADDPS        vec40600000<>+0(SB), Z0, Z0
+	VADDPS        Z1, Z0, Z5
+	VMULPS        Z1, Z0, Z6
+	VMULPS        Z5, Z6, Z7
+	VBROADCASTSS  vec3f800000<>+0(SB), Z4
+	VDIVPS        Z7, Z4, Z7
+	VSUBPS        Z22, Z21, Z4
+	VMULPS        Z6, Z4, Z4
+	VMULPS        Z7, Z4, Z4
+	VMULPS        Z5, Z7, Z7
+	VMULPS        Z4, Z4, Z5
+	VBROADCASTSS  vec3ea69570<>+0(SB), Z6
+	VFMADD213PS   vec3dfded25<>+0(SB), Z5, Z6
+	VFMADD213PS   vec3e6c166e<>+0(SB), Z5, Z6
+	VFMADD213PS   vec3e920437<>+0(SB), Z5, Z6
+	VFMADD213PS   vec3eccce5d<>+0(SB), Z5, Z6
+	VFMADD213PS   vec3f2aaaaa<>+0(SB), Z5, Z6
+	VMULPS        Z5, Z6, Z6
+	VADDPS        Z4, Z4, Z5
+	VMULPS        Z4, Z6, Z6
+	VADDPS        Z5, Z6, Z6
+	VMULPS        Z0, Z7, Z0
+	VMULPS        Z1, Z7, Z1
+	VMULPS        Z0, Z0, Z0
+	VBROADCASTSS  vec3b7befbf<>+0(SB), Z4
+	VFMADD213PS   vecbbeeeeef<>+0(SB), Z0, Z4
+	VFMADD213PS   vec3d2aaaab<>+0(SB), Z0, Z4
+	VMULPS        Z0, Z4, Z4
+	VSUBPS        Z4, Z6, Z6
+	VMULPS        Z1, Z1, Z1
+	VBROADCASTSS  vec3b7befbf<>+0(SB), Z0
+	VFMADD213PS   vecbbeeeeef<>+0(SB), Z1, Z0
+	VFMADD213PS   vec3d2aaaab<>+0(SB), Z1, Z0
+	VMULPS        Z1, Z0, Z0
+	VADDPS        Z0, Z6, Z6
+	VMULPS        704(SI), Z6, Z6
+	VFMADD231PS   704(SI), Z3, Z6
+	VCMPPS        $0x11, Z21, Z22, K2
+	VMOVAPS.Z     Z6, K2, Z0
+	VXORPS        vec80000000<>+0(SB), Z0, Z0
+	VMULPS        Z2, Z0, Z0
+	VMOVUPS       Z0, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA vec40400000<>+0(SB)/4, $0x40400000
+DATA vec40400000<>+4(SB)/4, $0x40400000
+DATA vec40400000<>+8(SB)/4, $0x40400000
+DATA vec40400000<>+12(SB)/4, $0x40400000
+DATA vec40400000<>+16(SB)/4, $0x40400000
+DATA vec40400000<>+20(SB)/4, $0x40400000
+DATA vec40400000<>+24(SB)/4, $0x40400000
+DATA vec40400000<>+28(SB)/4, $0x40400000
+DATA vec40400000<>+32(SB)/4, $0x40400000
+DATA vec40400000<>+36(SB)/4, $0x40400000
+DATA vec40400000<>+40(SB)/4, $0x40400000
+DATA vec40400000<>+44(SB)/4, $0x40400000
+DATA vec40400000<>+48(SB)/4, $0x40400000
+DATA vec40400000<>+52(SB)/4, $0x40400000
+DATA vec40400000<>+56(SB)/4, $0x40400000
+DATA vec40400000<>+60(SB)/4, $0x40400000
+GLOBL vec40400000<>(SB), RODATA|NOPTR, $64
+
+DATA vec40600000<>+0(SB)/4, $0x40600000
+DATA vec40600000<>+4(SB)/4, $0x40600000
+DATA vec40600000<>+8(SB)/4, $0x40600000
+DATA vec40600000<>+12(SB)/4, $0x40600000
+DATA vec40600000<>+16(SB)/4, $0x40600000
+DATA vec40600000<>+20(SB)/4, $0x40600000
+DATA vec40600000<>+24(SB)/4, $0x40600000
+DATA vec40600000<>+28(SB)/4, $0x40600000
+DATA vec40600000<>+32(SB)/4, $0x40600000
+DATA vec40600000<>+36(SB)/4, $0x40600000
+DATA vec40600000<>+40(SB)/4, $0x40600000
+DATA vec40600000<>+44(SB)/4, $0x40600000
+DATA vec40600000<>+48(SB)/4, $0x40600000
+DATA vec40600000<>+52(SB)/4, $0x40600000
+DATA vec40600000<>+56(SB)/4, $0x40600000
+DATA vec40600000<>+60(SB)/4, $0x40600000
+GLOBL vec40600000<>(SB), RODATA|NOPTR, $64
+
+DATA vec3b7befbf<>+0(SB)/4, $0x3b7befbf
+DATA vec3b7befbf<>+4(SB)/4, $0x3b7befbf
+DATA vec3b7befbf<>+8(SB)/4, $0x3b7befbf
+DATA vec3b7befbf<>+12(SB)/4, $0x3b7befbf
+DATA vec3b7befbf<>+16(SB)/4, $0x3b7befbf
+DATA vec3b7befbf<>+20(SB)/4, $0x3b7befbf
+DATA vec3b7befbf<>+24(SB)/4, $0x3b7befbf
+DATA vec3b7befbf<>+28(SB)/4, $0x3b7befbf
+DATA vec3b7befbf<>+32(SB)/4, $0x3b7befbf
+DATA vec3b7befbf<>+36(SB)/4, $0x3b7befbf
+DATA vec3b7befbf<>+40(SB)/4, $0x3b7befbf
+DATA vec3b7befbf<>+44(SB)/4, $0x3b7befbf
+DATA vec3b7befbf<>+48(SB)/4, $0x3b7befbf
+DATA vec3b7befbf<>+52(SB)/4, $0x3b7befbf
+DATA vec3b7befbf<>+56(SB)/4, $0x3b7befbf
+DATA vec3b7befbf<>+60(SB)/4, $0x3b7befbf
+GLOBL vec3b7befbf<>(SB), RODATA|NOPTR, $64
+
+DATA vecbbeeeeef<>+0(SB)/4, $0xbbeeeeef
+DATA vecbbeeeeef<>+4(SB)/4, $0xbbeeeeef
+DATA vecbbeeeeef<>+8(SB)/4, $0xbbeeeeef
+DATA vecbbeeeeef<>+12(SB)/4, $0xbbeeeeef
+DATA vecbbeeeeef<>+16(SB)/4, $0xbbeeeeef
+DATA vecbbeeeeef<>+20(SB)/4, $0xbbeeeeef
+DATA vecbbeeeeef<>+24(SB)/4, $0xbbeeeeef
+DATA vecbbeeeeef<>+28(SB)/4, $0xbbeeeeef
+DATA vecbbeeeeef<>+32(SB)/4, $0xbbeeeeef
+DATA vecbbeeeeef<>+36(SB)/4, $0xbbeeeeef
+DATA vecbbeeeeef<>+40(SB)/4, $0xbbeeeeef
+DATA vecbbeeeeef<>+44(SB)/4, $0xbbeeeeef
+DATA vecbbeeeeef<>+48(SB)/4, $0xbbeeeeef
+DATA vecbbeeeeef<>+52(SB)/4, $0xbbeeeeef
+DATA vecbbeeeeef<>+56(SB)/4, $0xbbeeeeef
+DATA vecbbeeeeef<>+60(SB)/4, $0xbbeeeeef
+GLOBL vecbbeeeeef<>(SB), RODATA|NOPTR, $64
+
+DATA vec3d2aaaab<>+0(SB)/4, $0x3d2aaaab
+DATA vec3d2aaaab<>+4(SB)/4, $0x3d2aaaab
+DATA vec3d2aaaab<>+8(SB)/4, $0x3d2aaaab
+DATA vec3d2aaaab<>+12(SB)/4, $0x3d2aaaab
+DATA vec3d2aaaab<>+16(SB)/4, $0x3d2aaaab
+DATA vec3d2aaaab<>+20(SB)/4, $0x3d2aaaab
+DATA vec3d2aaaab<>+24(SB)/4, $0x3d2aaaab
+DATA vec3d2aaaab<>+28(SB)/4, $0x3d2aaaab
+DATA vec3d2aaaab<>+32(SB)/4, $0x3d2aaaab
+DATA vec3d2aaaab<>+36(SB)/4, $0x3d2aaaab
+DATA vec3d2aaaab<>+40(SB)/4, $0x3d2aaaab
+DATA vec3d2aaaab<>+44(SB)/4, $0x3d2aaaab
+DATA vec3d2aaaab<>+48(SB)/4, $0x3d2aaaab
+DATA vec3d2aaaab<>+52(SB)/4, $0x3d2aaaab
+DATA vec3d2aaaab<>+56(SB)/4, $0x3d2aaaab
+DATA vec3d2aaaab<>+60(SB)/4, $0x3d2aaaab
+GLOBL vec3d2aaaab<>(SB), RODATA|NOPTR, $64
+
+// func fewReciprocalAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
+// Requires: AVX, AVX2, FMA3, SSE2
+TEXT ·fewReciprocalAVX2(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VXORPS Y0, Y0, Y0
+
+loop1:
+	CMPQ         BX, $0x00000008
+	JL           end1
+	VMOVUPS      (CX), Y1
+	VMOVUPS      (DX), Y2
+	VCMPPS       $0x1e, Y0, Y2, Y3
+	VPMOVSXDQ    X3, Y4
+	VCVTPS2PD    X1, Y5
+	VSUBPD       (SI), Y5, Y5
+	VMULPD       128(SI), Y5, Y6
+	VFNMADD231PD 64(SI), Y6, Y5
+	VFMADD231PD  128(SI), Y5, Y6
+	VMULPD       192(SI), Y6, Y5
+	VMOVUPS      576(SI), Y7
+	VBLENDVPD    Y4, 384(SI), Y7, Y7
+	VMOVUPS      448(SI), Y8
+	VBLENDVPD    Y4, 256(SI), Y8, Y8
+	VSUBPD       Y8, Y5, Y8
+	VROUNDPD     $0x0a, Y8, Y9
+	VCMPPD       $0x00, Y9, Y8, Y8
+	VANDPD       Y8, Y7, Y8
+	VADDPD       Y8, Y9, Y9
+	VMOVUPS      512(SI), Y8
+	VBLENDVPD    Y4, 320(SI), Y8, Y4
+	VSUBPD       Y4, Y5, Y4
+	VROUNDPD     $0x0a, Y4, Y5
+	VCMPPD       $0x00, Y5, Y4, Y4
+	VANDPD       Y4, Y7, Y4
+	VADDPD       Y4, Y5, Y5
+	VEXTRACTF128 $0x01, Y3, X4
+	VPMOVSXDQ    X4, Y4
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VSUBPD       (SI), Y1, Y1
+	VMULPD       128(SI), Y1, Y7
+	VFNMADD231PD 64(SI), Y7, Y1
+	VFMADD231PD  128(SI), Y1, Y7
+	VMULPD       192(SI), Y7, Y1
+	VMOVUPS      576(SI), Y8
+	VBLENDVPD    Y4, 384(SI), Y8, Y8
+	VMOVUPS      448(SI), Y10
+	VBLENDVPD    Y4, 256(SI), Y10, Y10
+	VSUBPD       Y10, Y1, Y10
+	VROUNDPD     $0x0a, Y10, Y11
+	VCMPPD       $0x00, Y11, Y10, Y10
+	VANDPD       Y10, Y8, Y10
+	VADDPD       Y10, Y11, Y11
+	VMOVUPS      512(SI), Y10
+	VBLENDVPD    Y4, 320(SI), Y10, Y4
+	VSUBPD       Y4, Y1, Y1
+	VROUNDPD     $0x0a, Y1, Y4
+	VCMPPD       $0x00, Y4, Y1, Y1
+	VANDPD       Y1, Y8, Y1
+	VADDPD       Y1, Y4, Y4
+	VMOVUPS      Y0, Y1
+	VCVTPD2PSY   Y6, X1
+	VCVTPD2PSY   Y7, X6
+	VINSERTF128  $0x01, X6, Y1, Y1
+	VMOVUPS      2176(SI), Y6
+	VSUBPS       Y1, Y6, Y6
+	VBLENDVPS    Y3, Y1, Y6, Y1
+	VMOVUPS      Y0, Y6
+	VCVTPD2PSY   Y5, X6
+	VCVTPD2PSY   Y4, X4
+	VINSERTF128  $0x01, X4, Y6, Y6
+	VMAXPS       Y0, Y6, Y6
+	VMINPS       2112(SI), Y6, Y6
+	VMOVUPS      2112(SI), Y4
+	VSUBPS       Y6, Y4, Y4
+	VBLENDVPS    Y3, Y6, Y4, Y4
+	VMOVUPS      Y0, Y5
+	VCVTPD2PSY   Y9, X5
+	VCVTPD2PSY   Y11, X6
+	VINSERTF128  $0x01, X6, Y5, Y5
+	VMAXPS       Y0, Y5, Y5
+	VMINPS       2112(SI), Y5, Y5
+	VMOVUPS      2112(SI), Y6
+	VSUBPS       Y5, Y6, Y6
+	VBLENDVPS    Y3, Y5, Y6, Y3
+	VMULPS       2048(SI), Y1, Y1
+	VMINPS       vec7149f2ca<>+0(SB), Y1, Y1
+	VMAXPS       vecf149f2ca<>+0(SB), Y1, Y1
+	VMOVUPS      640(SI), Y5
+	VSUBPS       Y1, Y5, Y1
+	VADDPS       Y3, Y1, Y5
+	VADDPS       Y4, Y1, Y1
+	VADDPS       vec40400000<>+0(SB), Y5, Y6
+	VMULPS       Y5, Y6, Y6
+	VADDPS       vec40000000<>+0(SB), Y6, Y8
+	VMULPS       Y6, Y8, Y8
+	VADDPS       vec3f800000<>+0(SB), Y6, Y6
+	VADDPS       Y6, Y6, Y6
+	VADDPS       Y5, Y5, Y7
+	VADDPS       vec40400000<>+0(SB), Y7, Y7
+	VMULPS       Y6, Y7, Y7
+	VADDPS       vec40400000<>+0(SB), Y1, Y6
+	VMULPS       Y1, Y6, Y6
+	VADDPS       vec40000000<>+0(SB), Y6, Y10
+	VMULPS       Y6, Y10, Y10
+	VADDPS       vec3f800000<>+0(SB), Y6, Y6
+	VADDPS       Y6, Y6, Y6
+	VADDPS       Y1, Y1, Y9
+	VADDPS       vec40400000<>+0(SB), Y9, Y9
+	VMULPS       Y6, Y9, Y9
+	VMULPS       Y8, Y9, Y6
+	VFMSUB231PS  Y10, Y7, Y6
+	VMULPS       Y8, Y10, Y8
+	VDIVPS       Y8, Y6, Y6
+	VADDPS       vec40600000<>+0(SB), Y5, Y5
+	VADDPS       vec40600000<>+0(SB), Y1, Y1
+	VADDPS       Y5, Y1, Y8
+	VMULPS       Y5, Y1, Y9
+	VMULPS       Y8, Y9, Y10
+	VBROADCASTSS vec3f800000<>+0(SB), Y7
+	VDIVPS       Y10, Y7, Y10
+	VSUBPS       Y3, Y4, Y7
+	VMULPS       Y9, Y7, Y7
+	VMULPS       Y10, Y7, Y7
+	VMULPS       Y8, Y10, Y10
+	VMULPS       Y7, Y7, Y8
+	VBROADCASTSS vec3ea69570<>+0(SB), Y9
+	VFMADD213PS  vec3dfded25<>+0(SB), Y8, Y9
+	VFMADD213PS  vec3e6c166e<>+0(SB), Y8, Y9
+	VFMADD213PS  vec3e920437<>+0(SB), Y8, Y9
+	VFMADD213PS  vec3eccce5d<>+0(SB), Y8, Y9
+	VFMADD213PS  vec3f2aaaaa<>+0(SB), Y8, Y9
+	VMULPS       Y8, Y9, Y9
+	VADDPS       Y7, Y7, Y8
+	VMULPS       Y7, Y9, Y9
+	VADDPS       Y8, Y9, Y9
+	VMULPS       Y1, Y10, Y1
+	VMULPS       Y5, Y10, Y5
+	VMULPS       Y1, Y1, Y1
+	VBROADCASTSS vec3b7befbf<>+0(SB), Y7
+	VFMADD213PS  vecbbeeeeef<>+0(SB), Y1, Y7
+	VFMADD213PS  vec3d2aaaab<>+0(SB), Y1, Y7
+	VMULPS       Y1, Y7, Y7
+	VSUBPS       Y7, Y9, Y9
+	VMULPS       Y5, Y5, Y5
+	VBROADCASTSS vec3b7befbf<>+0(SB), Y1
+	VFMADD213PS  vecbbeeeeef<>+0(SB), Y5, Y1
+	VFMADD213PS  vec3d2aaaab<>+0(SB), Y5, Y1
+	VMULPS       Y5, Y1, Y1
+	VADDPS       Y1, Y9, Y9
+	VMULPS       704(SI), Y9, Y9
+	VFMADD231PS  704(SI), Y6, Y9
+	VCMPPS       $0x11, Y4, Y3, Y1
+	VANDPS       Y9, Y1, Y1
+	VXORPS       vec80000000<>+0(SB), Y1, Y1
+	VMULPS       Y2, Y1, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x00000008, BX
+	JMP          loop1
+
+end1:
+	TESTQ        BX, BX
+	JZ           done
+	MOVQ         BX, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     iota<>+0(SB), Y1, Y1
+	VMASKMOVPS   (CX), Y1, Y2
+	VMASKMOVPS   (DX), Y1, Y3
+	VCMPPS       $0x1e, Y0, Y3, Y4
+	VPMOVSXDQ    X4, Y5
+	VCVTPS2PD    X2, Y6
+	VSUBPD       (SI), Y6, Y6
+	VMULPD       128(SI), Y6, Y7
+	VFNMADD231PD 64(SI), Y7, Y6
+	VFMADD231PD  128(SI), Y6, Y7
+	VMULPD       192(SI), Y7, Y6
+	VMOVUPS      576(SI), Y8
+	VBLENDVPD    Y5, 384(SI), Y8, Y8
+	VMOVUPS      448(SI), Y9
+	VBLENDVPD    Y5, 256(SI), Y9, Y9
+	VSUBPD       Y9, Y6, Y9
+	VROUNDPD     $0x0a, Y9, Y10
+	VCMPPD       $0x00, Y10, Y9, Y9
+	VANDPD       Y9, Y8, Y9
+	VADDPD       Y9, Y10, Y10
+	VMOVUPS      512(SI), Y9
+	VBLENDVPD    Y5, 320(SI), Y9, Y5
+	VSUBPD       Y5, Y6, Y5
+	VROUNDPD     $0x0a, Y5, Y6
+	VCMPPD       $0x00, Y6, Y5, Y5
+	VANDPD       Y5, Y8, Y5
+	VADDPD       Y5, Y6, Y6
+	VEXTRACTF128 $0x01, Y4, X5
+	VPMOVSXDQ    X5, Y5
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VSUBPD       (SI), Y2, Y2
+	VMULPD       128(SI), Y2, Y8
+	VFNMADD231PD 64(SI), Y8, Y2
+	VFMADD231PD  128(SI), Y2, Y8
+	VMULPD       192(SI), Y8, Y2
+	VMOVUPS      576(SI), Y9
+	VBLENDVPD    Y5, 384(SI), Y9, Y9
+	VMOVUPS      448(SI), Y11
+	VBLENDVPD    Y5, 256(SI), Y11, Y11
+	VSUBPD       Y11, Y2, Y11
+	VROUNDPD     $0x0a, Y11, Y12
+	VCMPPD       $0x00, Y12, Y11, Y11
+	VANDPD       Y11, Y9, Y11
+	VADDPD       Y11, Y12, Y12
+	VMOVUPS      512(SI), Y11
+	VBLENDVPD    Y5, 320(SI), Y11, Y5
+	VSUBPD       Y5, Y2, Y2
+	VROUNDPD     $0x0a, Y2, Y5
+	VCMPPD       $0x00, Y5, Y2, Y2
+	VANDPD       Y2, Y9, Y2
+	VADDPD       Y2, Y5, Y5
+	VMOVUPS      Y0, Y2
+	VCVTPD2PSY   Y7, X2
+	VCVTPD2PSY   Y8, X7
+	VINSERTF128  $0x01, X7, Y2, Y2
+	VMOVUPS      2176(SI), Y7
+	VSUBPS       Y2, Y7, Y7
+	VBLENDVPS    Y4, Y2, Y7, Y2
+	VMOVUPS      Y0, Y7
+	VCVTPD2PSY   Y6, X7
+	VCVTPD2PSY   Y5, X5
+	VINSERTF128  $0x01, X5, Y7, Y7
+	VMAXPS       Y0, Y7, Y7
+	VMINPS       2112(SI), Y7, Y7
+	VMOVUPS      2112(SI), Y5
+	VSUBPS       Y7, Y5, Y5
+	VBLENDVPS    Y4, Y7, Y5, Y5
+	VMOVUPS      Y0, Y6
+	VCVTPD2PSY   Y10, X6
+	VCVTPD2PSY   Y12, X7
+	VINSERTF128  $0x01, X7, Y6, Y6
+	VMAXPS       Y0, Y6, Y6
+	VMINPS       2112(SI), Y6, Y6
+	VMOVUPS      2112(SI), Y0
+	VSUBPS       Y6, Y0, Y0
+	VBLENDVPS    Y4, Y6, Y0, Y0
+	VMULPS       2048(SI), Y2, Y2
+	VMINPS       vec7149f2ca<>+0(SB), Y2, Y2
+	VMAXPS       vecf149f2ca<>+0(SB), Y2, Y2
+	VMOVUPS      640(SI), Y4
+	VSUBPS       Y2, Y4, Y2
+	VADDPS       Y0, Y2, Y4
+	VADDPS       Y5, Y2, Y2
+	VADDPS       vec40400000<>+0(SB), Y4, Y6
+	VMULPS       Y4, Y6, Y6
+	VADDPS       vec40000000<>+0(SB), Y6, Y8
+	VMULPS       Y6, Y8, Y8
+	VADDPS       vec3f800000<>+0(SB), Y6, Y6
+	VADDPS       Y6, Y6, Y6
+	VADDPS       Y4, Y4, Y7
+	VADDPS       vec40400000<>+0(SB), Y7, Y7
+	VMULPS       Y6, Y7, Y7
+	VADDPS       vec40400000<>+0(SB), Y2, Y6
+	VMULPS       Y2, Y6, Y6
+	VADDPS       vec40000000<>+0(SB), Y6, Y10
+	VMULPS       Y6, Y10, Y10
+	VADDPS       vec3f800000<>+0(SB), Y6, Y6
+	VADDPS       Y6, Y6, Y6
+	VADDPS       Y2, Y2, Y9
+	VADDPS       vec40400000<>+0(SB), Y9, Y9
+	VMULPS       Y6, Y9, Y9
+	VMULPS       Y8, Y9, Y6
+	VFMSUB231PS  Y10, Y7, Y6
+	VMULPS       Y8, Y10, Y8
+	VDIVPS       Y8, Y6, Y6
+	VADDPS       vec40600000<>+0(SB), Y4, Y4
+	VADDPS       vec40600000<>+0(SB), Y2, Y2
+	VADDPS       Y4, Y2, Y8
+	VMULPS       Y4, Y2, Y9
+	VMULPS       Y8, Y9, Y10
+	VBROADCASTSS vec3f800000<>+0(SB), Y7
+	VDIVPS       Y10, Y7, Y10
+	VSUBPS       Y0, Y5, Y7
+	VMULPS       Y9, Y7, Y7
+	VMULPS       Y10, Y7, Y7
+	VMULPS       Y8, Y10, Y10
+	VMULPS       Y7, Y7, Y8
+	VBROADCASTSS vec3ea69570<>+0(SB), Y9
+	VFMADD213PS  vec3dfded25<>+0(SB), Y8, Y9
+	VFMADD213PS  vec3e6c166e<>+0(SB), Y8, Y9
+	VFMADD213PS  vec3e920437<>+0(SB), Y8, Y9
+	VFMADD213PS  vec3eccce5d<>+0(SB), Y8, Y9
+	VFMADD213PS  vec3f2aaaaa<>+0(SB), Y8, Y9
+	VMULPS       Y8, Y9, Y9
+	VADDPS       Y7, Y7, Y8
+	VMULPS       Y7, Y9, Y9
+	VADDPS       Y8, Y9, Y9
+	VMULPS       Y2, Y10, Y2
+	VMULPS       Y4, Y10, Y4
+	VMULPS       Y2, Y2, Y2
+	VBROADCASTSS vec3b7befbf<>+0(SB), Y7
+	VFMADD213PS  vecbbeeeeef<>+0(SB), Y2, Y7
+	VFMADD213PS  vec3d2aaaab<>+0(SB), Y2, Y7
+	VMULPS       Y2, Y7, Y7
+	VSUBPS       Y7, Y9, Y9
+	VMULPS       Y4, Y4, Y4
+	VBROADCASTSS vec3b7befbf<>+0(SB), Y2
+	VFMADD213PS  vecbbeeeeef<>+0(SB), Y4, Y2
+	VFMADD213PS  vec3d2aaaab<>+0(SB), Y4, Y2
+	VMULPS       Y4, Y2, Y2
+	VADDPS       Y2, Y9, Y9
+	VMULPS       704(SI), Y9, Y9
+	VFMADD231PS  704(SI), Y6, Y9
+	VCMPPS       $0x11, Y5, Y0, Y0
+	VANDPS       Y9, Y0, Y0
+	VXORPS       vec80000000<>+0(SB), Y0, Y0
+	VMULPS       Y3, Y0, Y0
+	VMASKMOVPS   Y0, Y1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func meanReciprocalAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·meanReciprocalAVX512(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VPXORD Z0, Z0, Z0
+
+loop1:
+	CMPQ          BX, $0x00000010
+	JL            end1
+	VMOVUPS       (CX), Z1
+	VMOVUPS       (DX), Z2
+	VCMPPS        $0x1e, Z0, Z2, K1
+	VCVTPS2PD     Y1, Z3
+	VSUBPD        (SI), Z3, Z3
+	VMULPD        128(SI), Z3, Z4
+	VFNMADD231PD  64(SI), Z4, Z3
+	VFMADD231PD   128(SI), Z3, Z4
+	VMULPD        192(SI), Z4, Z3
+	VMOVUPS       576(SI), Z23
+	VBLENDMPD     384(SI), Z23, K1, Z5
+	VMOVUPS       448(SI), Z23
+	VBLENDMPD     256(SI), Z23, K1, Z6
+	VSUBPD        Z6, Z3, Z23
+	VRNDSCALEPD   $0x0a, Z23, Z24
+	VCMPPD        $0x00, Z24, Z23, K2
+	VADDPD        Z5, Z24, K2, Z24
+	VMOVUPS       512(SI), Z23
+	VBLENDMPD     320(SI), Z23, K1, Z7
+	VSUBPD        Z7, Z3, Z3
+	VRNDSCALEPD   $0x0a, Z3, Z23
+	VCMPPD        $0x00, Z23, Z3, K2
+	VADDPD        Z5, Z23, K2, Z23
+	KSHIFTRW      $0x08, K1, K2
+	VEXTRACTF64X4 $0x01, Z1, Y1
+	VCVTPS2PD     Y1, Z1
+	VSUBPD        (SI), Z1, Z1
+	VMULPD        128(SI), Z1, Z3
+	VFNMADD231PD  64(SI), Z3, Z1
+	VFMADD231PD   128(SI), Z1, Z3
+	VMULPD        192(SI), Z3, Z1
+	VMOVUPS       576(SI), Z25
+	VBLENDMPD     384(SI), Z25, K2, Z8
+	VMOVUPS       448(SI), Z25
+	VBLENDMPD     256(SI), Z25, K2, Z9
+	VSUBPD        Z9, Z1, Z25
+	VRNDSCALEPD   $0x0a, Z25, Z26
+	VCMPPD        $0x00, Z26, Z25, K3
+	VADDPD        Z8, Z26, K3, Z26
+	VMOVUPS       512(SI), Z25
+	VBLENDMPD     320(SI), Z25, K2, Z10
+	VSUBPD        Z10, Z1, Z1
+	VRNDSCALEPD   $0x0a, Z1, Z25
+	VCMPPD        $0x00, Z25, Z1, K2
+	VADDPD        Z8, Z25, K2, Z25
+	VMOVUPS       Z0, Z1
+	VCVTPD2PS     Z4, Y1
+	VCVTPD2PS     Z3, Y3
+	VINSERTF64X4  $0x01, Y3, Z1, Z1
+	VMOVUPS       2176(SI), Z3
+	VSUBPS        Z1, Z3, Z3
+	VBLENDMPS     Z1, Z3, K1, Z11
+	VMOVUPS       Z0, Z1
+	VCVTPD2PS     Z23, Y1
+	VCVTPD2PS     Z25, Y3
+	VINSERTF64X4  $0x01, Y3, Z1, Z1
+	VMAXPS        Z0, Z1, Z1
+	VMINPS        2112(SI), Z1, Z1
+	VMOVUPS       2112(SI), Z3
+	VSUBPS        Z1, Z3, Z3
+	VBLENDMPS     Z1, Z3, K1, Z12
+	VMOVUPS       Z0, Z1
+	VCVTPD2PS     Z24, Y1
+	VCVTPD2PS     Z26, Y3
+	VINSERTF64X4  $0x01, Y3, Z1, Z1
+	VMAXPS        Z0, Z1, Z1
+	VMINPS        2112(SI), Z1, Z1
+	VMOVUPS       2112(SI), Z3
+	VSUBPS        Z1, Z3, Z3
+	VBLENDMPS     Z1, Z3, K1, Z13
+	VMULPS        2048(SI), Z11, Z1
+	VMINPS        vec7149f2ca<>+0(SB), Z1, Z1
+	VMAXPS        vecf149f2ca<>+0(SB), Z1, Z1
+	VMOVUPS       640(SI), Z3
+	VSUBPS        Z1, Z3, Z1
+	VADDPS        Z13, Z1, Z3
+	VADDPS        Z12, Z1, Z1
+	VADDPS        vecbf000000<>+0(SB), Z3, Z3
+	VADDPS        vecbf000000<>+0(SB), Z1, Z1
+	VADDPS        Z3, Z1, Z23
+	VMULPS        Z3, Z1, Z24
+	VMULPS        Z23, Z24, Z25
+	VBROADCASTSS  vec3f800000<>+0(SB), Z4
+	VDIVPS        Z25, Z4, Z25
+	VSUBPS        Z13, Z12, Z4
+	VMULPS        Z24, Z4, Z4
+	VMULPS        Z25, Z4, Z4
+	VMULPS        Z23, Z25, Z25
+	VMULPS        Z4, Z4, Z23
+	VBROADCASTSS  vec3ea69570<>+0(SB), Z24
+	VFMADD213PS   vec3dfded25<>+0(SB), Z23, Z24
+	VFMADD213PS   vec3e6c166e<>+0(SB), Z23, Z24
+	VFMADD213PS   vec3e920437<>+0(SB), Z23, Z24
+	VFMADD213PS   vec3eccce5d<>+0(SB), Z23, Z24
+	VFMADD213PS   vec3f2aaaaa<>+0(SB), Z23, Z24
+	VMULPS        Z23, Z24, Z24
+	VADDPS        Z4, Z4, Z23
+	VMULPS        Z4, Z24, Z24
+	VADDPS        Z23, Z24, Z24
+	VMULPS        Z1, Z25, Z1
+	VMULPS        Z3, Z25, Z3
+	VMULPS        Z1, Z1, Z1
+	VBROADCASTSS  vec3b7befbf<>+0(SB), Z4
+	VFMADD213PS   vecbbeeeeef<>+0(SB), Z1, Z4
+	VFMADD213PS   vec3d2aaaab<>+0(SB), Z1, Z4
+	VMULPS        Z1, Z4, Z4
+	VSUBPS        Z4, Z24, Z24
+	VMULPS        Z3, Z3, Z3
+	VBROADCASTSS  vec3b7befbf<>+0(SB), Z1
+	VFMADD213PS   vecbbeeeeef<>+0(SB), Z3, Z1
+	VFMADD213PS   vec3d2aaaab<>+0(SB), Z3, Z1
+	VMULPS        Z3, Z1, Z1
+	VADDPS        Z1, Z24, Z24
+	VMULPS        704(SI), Z24, Z24
+	VCMPPS        $0x11, Z12, Z13, K1
+	VMOVAPS.Z     Z24, K1, Z1
+	VXORPS        vec80000000<>+0(SB), Z1, Z1
+	VMULPS        Z2, Z1, Z1
+	VMOVUPS       Z1, (AX)
+	ADDQ          $0x00000040, AX
+	ADDQ          $0x00000040, CX
+	ADDQ          $0x00000040, DX
+	SUBQ          $0x00000010, BX
+	JMP           loop1
+
+end1:
+	TESTQ         BX, BX
+	JZ            done
+	MOVQ          $-1, DI
+	BZHIQ         BX, DI, DI
+	KMOVW         DI, K1
+	VMOVUPS.Z     (CX), K1, Z1
+	VMOVUPS.Z     (DX), K1, Z2
+	VCMPPS        $0x1e, Z0, Z2, K2
+	VCVTPS2PD     Y1, Z3
+	VSUBPD        (SI), Z3, Z3
+	VMULPD        128(SI), Z3, Z4
+	VFNMADD231PD  64(SI), Z4, Z3
+	VFMADD231PD   128(SI), Z3, Z4
+	VMULPD        192(SI), Z4, Z3
+	VMOVUPS       576(SI), Z5
+	VBLENDMPD     384(SI), Z5, K2, Z14
+	VMOVUPS       448(SI), Z5
+	VBLENDMPD     256(SI), Z5, K2, Z15
+	VSUBPD        Z15, Z3, Z5
+	VRNDSCALEPD   $0x0a, Z5, Z6
+	VCMPPD        $0x00, Z6, Z5, K3
+	VADDPD        Z14, Z6, K3, Z6
+	VMOVUPS       512(SI), Z5
+	VBLENDMPD     320(SI), Z5, K2, Z16
+	VSUBPD        Z16, Z3, Z3
+	VRNDSCALEPD   $0x0a, Z3, Z5
+	VCMPPD        $0x00, Z5, Z3, K3
+	VADDPD        Z14, Z5, K3, Z5
+	KSHIFTRW      $0x08, K2, K3
+	VEXTRACTF64X4 $0x01, Z1, Y1
+	VCVTPS2PD     Y1, Z1
+	VSUBPD        (SI), Z1, Z1
+	VMULPD        128(SI), Z1, Z3
+	VFNMADD231PD  64(SI), Z3, Z1
+	VFMADD231PD   128(SI), Z1, Z3
+	VMULPD        192(SI), Z3, Z1
+	VMOVUPS       576(SI), Z7
+	VBLENDMPD     384(SI), Z7, K3, Z17
+	VMOVUPS       448(SI), Z7
+	VBLENDMPD     256(SI), Z7, K3, Z18
+	VSUBPD        Z18, Z1, Z7
+	VRNDSCALEPD   $0x0a, Z7, Z8
+	VCMPPD        $0x00, Z8, Z7, K4
+	VADDPD        Z17, Z8, K4, Z8
+	VMOVUPS       512(SI), Z7
+	VBLENDMPD     320(SI), Z7, K3, Z19
+	VSUBPD        Z19, Z1, Z1
+	VRNDSCALEPD   $0x0a, Z1, Z7
+	VCMPPD        $0x00, Z7, Z1, K3
+	VADDPD        Z17, Z7, K3, Z7
+	VMOVUPS       Z0, Z1
+	VCVTPD2PS     Z4, Y1
+	VCVTPD2PS     Z3, Y3
+	VINSERTF64X4  $0x01, Y3, Z1, Z1
+	VMOVUPS       2176(SI), Z3
+	VSUBPS        Z1, Z3, Z3
+	VBLENDMPS     Z1, Z3, K2, Z20
+	VMOVUPS       Z0, Z1
+	VCVTPD2PS     Z5, Y1
+	VCVTPD2PS     Z7, Y3
+	VINSERTF64X4  $0x01, Y3, Z1, Z1
+	VMAXPS        Z0, Z1, Z1
+	VMINPS        2112(SI), Z1, Z1
+	VMOVUPS       2112(SI), Z3
+	VSUBPS        Z1, Z3, Z3
+	VBLENDMPS     Z1, Z3, K2, Z21
+	VMOVUPS       Z0, Z1
+	VCVTPD2PS     Z6, Y1
+	VCVTPD2PS     Z8, Y3
+	VINSERTF64X4  $0x01, Y3, Z1, Z1
+	VMAXPS        Z0, Z1, Z1
+	VMINPS        2112(SI), Z1, Z1
+	VMOVUPS       2112(SI), Z0
+	VSUBPS        Z1, Z0, Z0
+	VBLENDMPS     Z1, Z0, K2, Z22
+	VMULPS        2048(SI), Z20, Z0
+	VMINPS        vec7149f2ca<>+0(SB), Z0, Z0
+	VMAXPS        vecf149f2ca<>+0(SB), Z0, Z0
+	VMOVUPS       640(SI), Z1
+	VSUBPS        Z0, Z1, Z0
+	VADDPS        Z22, Z0, Z1
+	VADDPS        Z21, Z0, Z0
+	VADDPS        vecbf000000<>+0(SB), Z1, Z1
+	VADDPS        vecbf000000<>+0(SB), Z0, Z0
+	VADDPS        Z1, Z0, Z4
+	VMULPS        Z1, Z0, Z5
+	VMULPS        Z4, Z5, Z6
+	VBROADCASTSS  vec3f800000<>+0(SB), Z3
+	VDIVPS        Z6, Z3, Z6
+	VSUBPS        Z22, Z21, Z3
+	VMULPS        Z5, Z3, Z3
+	VMULPS        Z6, Z3, Z3
+	VMULPS        Z4, Z6, Z6
+	VMULPS        Z3, Z3, Z4
+	VBROADCASTSS  vec3ea69570<>+0(SB), Z5
+	VFMADD213PS   vec3dfded25<>+0(SB), Z4, Z5
+	VFMADD213PS   vec3e6c166e<>+0(SB), Z4, Z5
+	VFMADD213PS   vec3e920437<>+0(SB), Z4, Z5
+	VFMADD213PS   vec3eccce5d<>+0(SB), Z4, Z5
+	VFMADD213PS   vec3f2aaaaa<>+0(SB), Z4, Z5
+	VMULPS        Z4, Z5, Z5
+	VADDPS        Z3, Z3, Z4
+	VMULPS        Z3, Z5, Z5
+	VADDPS        Z4, Z5, Z5
+	VMULPS        Z0, Z6, Z0
+	VMULPS        Z1, Z6, Z1
+	VMULPS        Z0, Z0, Z0
+	VBROADCASTSS  vec3b7befbf<>+0(SB), Z3
+	VFMADD213PS   vecbbeeeeef<>+0(SB), Z0, Z3
+	VFMADD213PS   vec3d2aaaab<>+0(SB), Z0, Z3
+	VMULPS        Z0, Z3, Z3
+	VSUBPS        Z3, Z5, Z5
+	VMULPS        Z1, Z1, Z1
+	VBROADCASTSS  vec3b7befbf<>+0(SB), Z0
+	VFMADD213PS   vecbbeeeeef<>+0(SB), Z1, Z0
+	VFMADD213PS   vec3d2aaaab<>+0(SB), Z1, Z0
+	VMULPS        Z1, Z0, Z0
+	VADDPS        Z0, Z5, Z5
+	VMULPS        704(SI), Z5, Z5
+	VCMPPS        $0x11, Z21, Z22, K2
+	VMOVAPS.Z     Z5, K2, Z0
+	VXORPS        vec80000000<>+0(SB), Z0, Z0
+	VMULPS        Z2, Z0, Z0
+	VMOVUPS       Z0, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA vecbf000000<>+0(SB)/4, $0xbf000000
+DATA vecbf000000<>+4(SB)/4, $0xbf000000
+DATA vecbf000000<>+8(SB)/4, $0xbf000000
+DATA vecbf000000<>+12(SB)/4, $0xbf000000
+DATA vecbf000000<>+16(SB)/4, $0xbf000000
+DATA vecbf000000<>+20(SB)/4, $0xbf000000
+DATA vecbf000000<>+24(SB)/4, $0xbf000000
+DATA vecbf000000<>+28(SB)/4, $0xbf000000
+DATA vecbf000000<>+32(SB)/4, $0xbf000000
+DATA vecbf000000<>+36(SB)/4, $0xbf000000
+DATA vecbf000000<>+40(SB)/4, $0xbf000000
+DATA vecbf000000<>+44(SB)/4, $0xbf000000
+DATA vecbf000000<>+48(SB)/4, $0xbf000000
+DATA vecbf000000<>+52(SB)/4, $0xbf000000
+DATA vecbf000000<>+56(SB)/4, $0xbf000000
+DATA vecbf000000<>+60(SB)/4, $0xbf000000
+GLOBL vecbf000000<>(SB), RODATA|NOPTR, $64
+
+// func meanReciprocalAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
+// Requires: AVX, AVX2, FMA3, SSE2
+TEXT ·meanReciprocalAVX2(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VXORPS Y0, Y0, Y0
+
+loop1:
+	CMPQ         BX, $0x00000008
+	JL           end1
+	VMOVUPS      (CX), Y1
+	VMOVUPS      (DX), Y2
+	VCMPPS       $0x1e, Y0, Y2, Y3
+	VPMOVSXDQ    X3, Y4
+	VCVTPS2PD    X1, Y5
+	VSUBPD       (SI), Y5, Y5
+	VMULPD       128(SI), Y5, Y6
+	VFNMADD231PD 64(SI), Y6, Y5
+	VFMADD231PD  128(SI), Y5, Y6
+	VMULPD       192(SI), Y6, Y5
+	VMOVUPS      576(SI), Y7
+	VBLENDVPD    Y4, 384(SI), Y7, Y7
+	VMOVUPS      448(SI), Y8
+	VBLENDVPD    Y4, 256(SI), Y8, Y8
+	VSUBPD       Y8, Y5, Y8
+	VROUNDPD     $0x0a, Y8, Y9
+	VCMPPD       $0x00, Y9, Y8, Y8
+	VANDPD       Y8, Y7, Y8
+	VADDPD       Y8, Y9, Y9
+	VMOVUPS      512(SI), Y8
+	VBLENDVPD    Y4, 320(SI), Y8, Y4
+	VSUBPD       Y4, Y5, Y4
+	VROUNDPD     $0x0a, Y4, Y5
+	VCMPPD       $0x00, Y5, Y4, Y4
+	VANDPD       Y4, Y7, Y4
+	VADDPD       Y4, Y5, Y5
+	VEXTRACTF128 $0x01, Y3, X4
+	VPMOVSXDQ    X4, Y4
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VSUBPD       (SI), Y1, Y1
+	VMULPD       128(SI), Y1, Y7
+	VFNMADD231PD 64(SI), Y7, Y1
+	VFMADD231PD  128(SI), Y1, Y7
+	VMULPD       192(SI), Y7, Y1
+	VMOVUPS      576(SI), Y8
+	VBLENDVPD    Y4, 384(SI), Y8, Y8
+	VMOVUPS      448(SI), Y10
+	VBLENDVPD    Y4, 256(SI), Y10, Y10
+	VSUBPD       Y10, Y1, Y10
+	VROUNDPD     $0x0a, Y10, Y11
+	VCMPPD       $0x00, Y11, Y10, Y10
+	VANDPD       Y10, Y8, Y10
+	VADDPD       Y10, Y11, Y11
+	VMOVUPS      512(SI), Y10
+	VBLENDVPD    Y4, 320(SI), Y10, Y4
+	VSUBPD       Y4, Y1, Y1
+	VROUNDPD     $0x0a, Y1, Y4
+	VCMPPD       $0x00, Y4, Y1, Y1
+	VANDPD       Y1, Y8, Y1
+	VADDPD       Y1, Y4, Y4
+	VMOVUPS      Y0, Y1
+	VCVTPD2PSY   Y6, X1
+	VCVTPD2PSY   Y7, X6
+	VINSERTF128  $0x01, X6, Y1, Y1
+	VMOVUPS      2176(SI), Y6
+	VSUBPS       Y1, Y6, Y6
+	VBLENDVPS    Y3, Y1, Y6, Y1
+	VMOVUPS      Y0, Y6
+	VCVTPD2PSY   Y5, X6
+	VCVTPD2PSY   Y4, X4
+	VINSERTF128  $0x01, X4, Y6, Y6
+	VMAXPS       Y0, Y6, Y6
+	VMINPS       2112(SI), Y6, Y6
+	VMOVUPS      2112(SI), Y4
+	VSUBPS       Y6, Y4, Y4
+	VBLENDVPS    Y3, Y6, Y4, Y4
+	VMOVUPS      Y0, Y5
+	VCVTPD2PSY   Y9, X5
+	VCVTPD2PSY   Y11, X6
+	VINSERTF128  $0x01, X6, Y5, Y5
+	VMAXPS       Y0, Y5, Y5
+	VMINPS       2112(SI), Y5, Y5
+	VMOVUPS      2112(SI), Y6
+	VSUBPS       Y5, Y6, Y6
+	VBLENDVPS    Y3, Y5, Y6, Y3
+	VMULPS       2048(SI), Y1, Y1
+	VMINPS       vec7149f2ca<>+0(SB), Y1, Y1
+	VMAXPS       vecf149f2ca<>+0(SB), Y1, Y1
+	VMOVUPS      640(SI), Y5
+	VSUBPS       Y1, Y5, Y1
+	VADDPS       Y3, Y1, Y5
+	VADDPS       Y4, Y1, Y1
+	VADDPS       vecbf000000<>+0(SB), Y5, Y5
+	VADDPS       vecbf000000<>+0(SB), Y1, Y1
+	VADDPS       Y5, Y1, Y7
+	VMULPS       Y5, Y1, Y8
+	VMULPS       Y7, Y8, Y9
+	VBROADCASTSS vec3f800000<>+0(SB), Y6
+	VDIVPS       Y9, Y6, Y9
+	VSUBPS       Y3, Y4, Y6
+	VMULPS       Y8, Y6, Y6
+	VMULPS       Y9, Y6, Y6
+	VMULPS       Y7, Y9, Y9
+	VMULPS       Y6, Y6, Y7
+	VBROADCASTSS vec3ea69570<>+0(SB), Y8
+	VFMADD213PS  vec3dfded25<>+0(SB), Y7, Y8
+	VFMADD213PS  vec3e6c166e<>+0(SB), Y7, Y8
+	VFMADD213PS  vec3e920437<>+0(SB), Y7, Y8
+	VFMADD213PS  vec3eccce5d<>+0(SB), Y7, Y8
+	VFMADD213PS  vec3f2aaaaa<>+0(SB), Y7, Y8
+	VMULPS       Y7, Y8, Y8
+	VADDPS       Y6, Y6, Y7
+	VMULPS       Y6, Y8, Y8
+	VADDPS       Y7, Y8, Y8
+	VMULPS       Y1, Y9, Y1
+	VMULPS       Y5, Y9, Y5
+	VMULPS       Y1, Y1, Y1
+	VBROADCASTSS vec3b7befbf<>+0(SB), Y6
+	VFMADD213PS  vecbbeeeeef<>+0(SB), Y1, Y6
+	VFMADD213PS  vec3d2aaaab<>+0(SB), Y1, Y6
+	VMULPS       Y1, Y6, Y6
+	VSUBPS       Y6, Y8, Y8
+	VMULPS       Y5, Y5, Y5
+	VBROADCASTSS vec3b7befbf<>+0(SB), Y1
+	VFMADD213PS  vecbbeeeeef<>+0(SB), Y5, Y1
+	VFMADD213PS  vec3d2aaaab<>+0(SB), Y5, Y1
+	VMULPS       Y5, Y1, Y1
+	VADDPS       Y1, Y8, Y8
+	VMULPS       704(SI), Y8, Y8
+	VCMPPS       $0x11, Y4, Y3, Y1
+	VANDPS       Y8, Y1, Y1
+	VXORPS       vec80000000<>+0(SB), Y1, Y1
+	VMULPS       Y2, Y1, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x00000008, BX
+	JMP          loop1
+
+end1:
+	TESTQ        BX, BX
+	JZ           done
+	MOVQ         BX, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     iota<>+0(SB), Y1, Y1
+	VMASKMOVPS   (CX), Y1, Y2
+	VMASKMOVPS   (DX), Y1, Y3
+	VCMPPS       $0x1e, Y0, Y3, Y4
+	VPMOVSXDQ    X4, Y5
+	VCVTPS2PD    X2, Y6
+	VSUBPD       (SI), Y6, Y6
+	VMULPD       128(SI), Y6, Y7
+	VFNMADD231PD 64(SI), Y7, Y6
+	VFMADD231PD  128(SI), Y6, Y7
+	VMULPD       192(SI), Y7, Y6
+	VMOVUPS      576(SI), Y8
+	VBLENDVPD    Y5, 384(SI), Y8, Y8
+	VMOVUPS      448(SI), Y9
+	VBLENDVPD    Y5, 256(SI), Y9, Y9
+	VSUBPD       Y9, Y6, Y9
+	VROUNDPD     $0x0a, Y9, Y10
+	VCMPPD       $0x00, Y10, Y9, Y9
+	VANDPD       Y9, Y8, Y9
+	VADDPD       Y9, Y10, Y10
+	VMOVUPS      512(SI), Y9
+	VBLENDVPD    Y5, 320(SI), Y9, Y5
+	VSUBPD       Y5, Y6, Y5
+	VROUNDPD     $0x0a, Y5, Y6
+	VCMPPD       $0x00, Y6, Y5, Y5
+	VANDPD       Y5, Y8, Y5
+	VADDPD       Y5, Y6, Y6
+	VEXTRACTF128 $0x01, Y4, X5
+	VPMOVSXDQ    X5, Y5
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VSUBPD       (SI), Y2, Y2
+	VMULPD       128(SI), Y2, Y8
+	VFNMADD231PD 64(SI), Y8, Y2
+	VFMADD231PD  128(SI), Y2, Y8
+	VMULPD       192(SI), Y8, Y2
+	VMOVUPS      576(SI), Y9
+	VBLENDVPD    Y5, 384(SI), Y9, Y9
+	VMOVUPS      448(SI), Y11
+	VBLENDVPD    Y5, 256(SI), Y11, Y11
+	VSUBPD       Y11, Y2, Y11
+	VROUNDPD     $0x0a, Y11, Y12
+	VCMPPD       $0x00, Y12, Y11, Y11
+	VANDPD       Y11, Y9, Y11
+	VADDPD       Y11, Y12, Y12
+	VMOVUPS      512(SI), Y11
+	VBLENDVPD    Y5, 320(SI), Y11, Y5
+	VSUBPD       Y5, Y2, Y2
+	VROUNDPD     $0x0a, Y2, Y5
+	VCMPPD       $0x00, Y5, Y2, Y2
+	VANDPD       Y2, Y9, Y2
+	VADDPD       Y2, Y5, Y5
+	VMOVUPS      Y0, Y2
+	VCVTPD2PSY   Y7, X2
+	VCVTPD2PSY   Y8, X7
+	VINSERTF128  $0x01, X7, Y2, Y2
+	VMOVUPS      2176(SI), Y7
+	VSUBPS       Y2, Y7, Y7
+	VBLENDVPS    Y4, Y2, Y7, Y2
+	VMOVUPS      Y0, Y7
+	VCVTPD2PSY   Y6, X7
+	VCVTPD2PSY   Y5, X5
+	VINSERTF128  $0x01, X5, Y7, Y7
+	VMAXPS       Y0, Y7, Y7
+	VMINPS       2112(SI), Y7, Y7
+	VMOVUPS      2112(SI), Y5
+	VSUBPS       Y7, Y5, Y5
+	VBLENDVPS    Y4, Y7, Y5, Y5
+	VMOVUPS      Y0, Y6
+	VCVTPD2PSY   Y10, X6
+	VCVTPD2PSY   Y12, X7
+	VINSERTF128  $0x01, X7, Y6, Y6
+	VMAXPS       Y0, Y6, Y6
+	VMINPS       2112(SI), Y6, Y6
+	VMOVUPS      2112(SI), Y0
+	VSUBPS       Y6, Y0, Y0
+	VBLENDVPS    Y4, Y6, Y0, Y0
+	VMULPS       2048(SI), Y2, Y2
+	VMINPS       vec7149f2ca<>+0(SB), Y2, Y2
+	VMAXPS       vecf149f2ca<>+0(SB), Y2, Y2
+	VMOVUPS      640(SI), Y4
+	VSUBPS       Y2, Y4, Y2
+	VADDPS       Y0, Y2, Y4
+	VADDPS       Y5, Y2, Y2
+	VADDPS       vecbf000000<>+0(SB), Y4, Y4
+	VADDPS       vecbf000000<>+0(SB), Y2, Y2
+	VADDPS       Y4, Y2, Y7
+	VMULPS       Y4, Y2, Y8
+	VMULPS       Y7, Y8, Y9
+	VBROADCASTSS vec3f800000<>+0(SB), Y6
+	VDIVPS       Y9, Y6, Y9
+	VSUBPS       Y0, Y5, Y6
+	VMULPS       Y8, Y6, Y6
+	VMULPS       Y9, Y6, Y6
+	VMULPS       Y7, Y9, Y9
+	VMULPS       Y6, Y6, Y7
+	VBROADCASTSS vec3ea69570<>+0(SB), Y8
+	VFMADD213PS  vec3dfded25<>+0(SB), Y7, Y8
+	VFMADD213PS  vec3e6c166e<>+0(SB), Y7, Y8
+	VFMADD213PS  vec3e920437<>+0(SB), Y7, Y8
+	VFMADD213PS  vec3eccce5d<>+0(SB), Y7, Y8
+	VFMADD213PS  vec3f2aaaaa<>+0(SB), Y7, Y8
+	VMULPS       Y7, Y8, Y8
+	VADDPS       Y6, Y6, Y7
+	VMULPS       Y6, Y8, Y8
+	VADDPS       Y7, Y8, Y8
+	VMULPS       Y2, Y9, Y2
+	VMULPS       Y4, Y9, Y4
+	VMULPS       Y2, Y2, Y2
+	VBROADCASTSS vec3b7befbf<>+0(SB), Y6
+	VFMADD213PS  vecbbeeeeef<>+0(SB), Y2, Y6
+	VFMADD213PS  vec3d2aaaab<>+0(SB), Y2, Y6
+	VMULPS       Y2, Y6, Y6
+	VSUBPS       Y6, Y8, Y8
+	VMULPS       Y4, Y4, Y4
+	VBROADCASTSS vec3b7befbf<>+0(SB), Y2
+	VFMADD213PS  vecbbeeeeef<>+0(SB), Y4, Y2
+	VFMADD213PS  vec3d2aaaab<>+0(SB), Y4, Y2
+	VMULPS       Y4, Y2, Y2
+	VADDPS       Y2, Y8, Y8
+	VMULPS       704(SI), Y8, Y8
+	VCMPPS       $0x11, Y5, Y0, Y0
+	VANDPS       Y8, Y0, Y0
+	VXORPS       vec80000000<>+0(SB), Y0, Y0
+	VMULPS       Y3, Y0, Y0
+	VMASKMOVPS   Y0, Y1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func meanLogisticAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·meanLogisticAVX512(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VPXORD Z0, Z0, Z0
+
+loop1:
+	CMPQ         BX, $0x00000010
+	JL           end1
+	VMOVUPS      (CX), Z1
+	VMOVUPS      (DX), Z2
+	VMOVUPS      Z1, Z3
+	VMOVUPS      640(SI), Z4
+	VFMSUB213PS  704(SI), Z4, Z3
+	VSUBPS       768(SI), Z3, Z3
+	VMULPS       832(SI), Z3, Z3
+	VMULPS       Z2, Z3, Z3
+	VORPS        vec80000000<>+0(SB), Z3, Z4
+	VBROADCASTSS vecc2ae0000<>+0(SB), Z11
+	VCMPPS       $0x1d, Z11, Z4, K1
+	VMAXPS       vecc2ae0000<>+0(SB), Z4, Z4
+	VMULPS       vec3fb8aa3b<>+0(SB), Z4, Z11
+	VRNDSCALEPS  $0x08, Z11, Z11
+	VFNMADD231PS vec3f318000<>+0(SB), Z11, Z4
+	VFNMADD231PS vecb95e8083<>+0(SB), Z11, Z4
+	VMOVUPS      vec3ab511a9<>+0(SB), Z12
+	VFMADD213PS  vec3c091d36<>+0(SB), Z4, Z12
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Z4, Z12
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Z4, Z12
+	VFMADD213PS  vec3efffffe<>+0(SB), Z4, Z12
+	VFMADD213PS  vec3f800000<>+0(SB), Z4, Z12
+	VFMADD213PS  vec3f800000<>+0(SB), Z4, Z12
+	VSCALEFPS    Z11, Z12, Z12
+	VMOVAPS.Z    Z12, K1, Z4
+	VMOVUPS      1280(SI), Z11
+	VFMADD213PS  1216(SI), Z4, Z11
+	VFMADD213PS  1152(SI), Z4, Z11
+	VFMADD213PS  1088(SI), Z4, Z11
+	VFMADD213PS  1024(SI), Z4, Z11
+	VFMADD213PS  960(SI), Z4, Z11
+	VMULPS       Z4, Z11, Z11
+	VMOVUPS      1728(SI), Z12
+	VFMADD213PS  1664(SI), Z4, Z12
+	VFMADD213PS  1600(SI), Z4, Z12
+	VFMADD213PS  1536(SI), Z4, Z12
+	VFMADD213PS  1472(SI), Z4, Z12
+	VFMADD213PS  1408(SI), Z4, Z12
+	VFMADD213PS  1344(SI), Z4, Z12
+	VDIVPS       Z12, Z11, Z11
+	VBROADCASTSS vec3f800000<>+0(SB), Z4
+	VSUBPS       Z11, Z4, Z4
+	VCMPPS       $0x1e, Z0, Z3, K1
+	VBLENDMPS    Z4, Z11, K1, Z5
+	VMULPS       896(SI), Z5, Z5
+	VCMPPS       $0x1e, Z0, Z2, K1
+	VMOVUPS      1792(SI), Z3
+	VMOVUPS      1920(SI), Z4
+	VBLENDMPS    Z3, Z4, K1, Z6
+	VCMPPS       $0x1e, Z6, Z1, K2
+	VMOVAPS.Z    Z5, K2, Z3
+	VMOVUPS      1856(SI), Z4
+	VMOVUPS      1984(SI), Z11
+	VBLENDMPS    Z4, Z11, K1, Z7
+	VCMPPS       $0x12, Z7, Z1, K1
+	VMOVAPS.Z    Z3, K1, Z1
+	VXORPS       vec80000000<>+0(SB), Z1, Z1
+	VMULPS       Z2, Z1, Z1
+	VMOVUPS      Z1, (AX)
+	ADDQ         $0x00000040, AX
+	ADDQ         $0x00000040, CX
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x00000010, BX
+	JMP          loop1
+
+end1:
+	TESTQ        BX, BX
+	JZ           done
+	MOVQ         $-1, DI
+	BZHIQ        BX, DI, DI
+	KMOVW        DI, K1
+	VMOVUPS.Z    (CX), K1, Z1
+	VMOVUPS.Z    (DX), K1, Z2
+	VMOVUPS      Z1, Z3
+	VMOVUPS      640(SI), Z4
+	VFMSUB213PS  704(SI), Z4, Z3
+	VSUBPS       768(SI), Z3, Z3
+	VMULPS       832(SI), Z3, Z3
+	VMULPS       Z2, Z3, Z3
+	VORPS        vec80000000<>+0(SB), Z3, Z4
+	VBROADCASTSS vecc2ae0000<>+0(SB), Z5
+	VCMPPS       $0x1d, Z5, Z4, K2
+	VMAXPS       vecc2ae0000<>+0(SB), Z4, Z4
+	VMULPS       vec3fb8aa3b<>+0(SB), Z4, Z5
+	VRNDSCALEPS  $0x08, Z5, Z5
+	VFNMADD231PS vec3f318000<>+0(SB), Z5, Z4
+	VFNMADD231PS vecb95e8083<>+0(SB), Z5, Z4
+	VMOVUPS      vec3ab511a9<>+0(SB), Z6
+	VFMADD213PS  vec3c091d36<>+0(SB), Z4, Z6
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Z4, Z6
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Z4, Z6
+	VFMADD213PS  vec3efffffe<>+0(SB), Z4, Z6
+	VFMADD213PS  vec3f800000<>+0(SB), Z4, Z6
+	VFMADD213PS  vec3f800000<>+0(SB), Z4, Z6
+	VSCALEFPS    Z5, Z6, Z6
+	VMOVAPS.Z    Z6, K2, Z4
+	VMOVUPS      1280(SI), Z5
+	VFMADD213PS  1216(SI), Z4, Z5
+	VFMADD213PS  1152(SI), Z4, Z5
+	VFMADD213PS  1088(SI), Z4, Z5
+	VFMADD213PS  1024(SI), Z4, Z5
+	VFMADD213PS  960(SI), Z4, Z5
+	VMULPS       Z4, Z5, Z5
+	VMOVUPS      1728(SI), Z6
+	VFMADD213PS  1664(SI), Z4, Z6
+	VFMADD213PS  1600(SI), Z4, Z6
+	VFMADD213PS  1536(SI), Z4, Z6
+	VFMADD213PS  1472(SI), Z4, Z6
+	VFMADD213PS  1408(SI), Z4, Z6
+	VFMADD213PS  1344(SI), Z4, Z6
+	VDIVPS       Z6, Z5, Z5
+	VBROADCASTSS vec3f800000<>+0(SB), Z4
+	VSUBPS       Z5, Z4, Z4
+	VCMPPS       $0x1e, Z0, Z3, K2
+	VBLENDMPS    Z4, Z5, K2, Z8
+	VMULPS       896(SI), Z8, Z8
+	VCMPPS       $0x1e, Z0, Z2, K2
+	VMOVUPS      1792(SI), Z0
+	VMOVUPS      1920(SI), Z3
+	VBLENDMPS    Z0, Z3, K2, Z9
+	VCMPPS       $0x1e, Z9, Z1, K3
+	VMOVAPS.Z    Z8, K3, Z0
+	VMOVUPS      1856(SI), Z3
+	VMOVUPS      1984(SI), Z4
+	VBLENDMPS    Z3, Z4, K2, Z10
+	VCMPPS       $0x12, Z10, Z1, K2
+	VMOVAPS.Z    Z0, K2, Z0
+	VXORPS       vec80000000<>+0(SB), Z0, Z0
+	VMULPS       Z2, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA vecc2ae0000<>+0(SB)/4, $0xc2ae0000
+DATA vecc2ae0000<>+4(SB)/4, $0xc2ae0000
+DATA vecc2ae0000<>+8(SB)/4, $0xc2ae0000
+DATA vecc2ae0000<>+12(SB)/4, $0xc2ae0000
+DATA vecc2ae0000<>+16(SB)/4, $0xc2ae0000
+DATA vecc2ae0000<>+20(SB)/4, $0xc2ae0000
+DATA vecc2ae0000<>+24(SB)/4, $0xc2ae0000
+DATA vecc2ae0000<>+28(SB)/4, $0xc2ae0000
+DATA vecc2ae0000<>+32(SB)/4, $0xc2ae0000
+DATA vecc2ae0000<>+36(SB)/4, $0xc2ae0000
+DATA vecc2ae0000<>+40(SB)/4, $0xc2ae0000
+DATA vecc2ae0000<>+44(SB)/4, $0xc2ae0000
+DATA vecc2ae0000<>+48(SB)/4, $0xc2ae0000
+DATA vecc2ae0000<>+52(SB)/4, $0xc2ae0000
+DATA vecc2ae0000<>+56(SB)/4, $0xc2ae0000
+DATA vecc2ae0000<>+60(SB)/4, $0xc2ae0000
+GLOBL vecc2ae0000<>(SB), RODATA|NOPTR, $64
+
+// func meanLogisticAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
+// Requires: AVX, AVX2, FMA3, SSE2
+TEXT ·meanLogisticAVX2(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VXORPS Y0, Y0, Y0
+
+loop1:
+	CMPQ         BX, $0x00000008
+	JL           end1
+	VMOVUPS      (CX), Y1
+	VMOVUPS      (DX), Y2
+	VMOVUPS      Y1, Y3
+	VMOVUPS      640(SI), Y4
+	VFMSUB213PS  704(SI), Y4, Y3
+	VSUBPS       768(SI), Y3, Y3
+	VMULPS       832(SI), Y3, Y3
+	VMULPS       Y2, Y3, Y3
+	VORPS        vec80000000<>+0(SB), Y3, Y4
+	VBROADCASTSS vecc2ae0000<>+0(SB), Y5
+	VCMPPS       $0x1d, Y5, Y4, Y5
+	VMAXPS       vecc2ae0000<>+0(SB), Y4, Y4
+	VMULPS       vec3fb8aa3b<>+0(SB), Y4, Y6
+	VROUNDPS     $0x08, Y6, Y6
+	VFNMADD231PS vec3f318000<>+0(SB), Y6, Y4
+	VFNMADD231PS vecb95e8083<>+0(SB), Y6, Y4
+	VMOVUPS      vec3ab511a9<>+0(SB), Y7
+	VFMADD213PS  vec3c091d36<>+0(SB), Y4, Y7
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y4, Y7
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y4, Y7
+	VFMADD213PS  vec3efffffe<>+0(SB), Y4, Y7
+	VFMADD213PS  vec3f800000<>+0(SB), Y4, Y7
+	VFMADD213PS  vec3f800000<>+0(SB), Y4, Y7
+	VCVTPS2DQ    Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y7
+	VANDPS       Y7, Y5, Y4
+	VMOVUPS      1280(SI), Y5
+	VFMADD213PS  1216(SI), Y4, Y5
+	VFMADD213PS  1152(SI), Y4, Y5
+	VFMADD213PS  1088(SI), Y4, Y5
+	VFMADD213PS  1024(SI), Y4, Y5
+	VFMADD213PS  960(SI), Y4, Y5
+	VMULPS       Y4, Y5, Y5
+	VMOVUPS      1728(SI), Y6
+	VFMADD213PS  1664(SI), Y4, Y6
+	VFMADD213PS  1600(SI), Y4, Y6
+	VFMADD213PS  1536(SI), Y4, Y6
+	VFMADD213PS  1472(SI), Y4, Y6
+	VFMADD213PS  1408(SI), Y4, Y6
+	VFMADD213PS  1344(SI), Y4, Y6
+	VDIVPS       Y6, Y5, Y5
+	VBROADCASTSS vec3f800000<>+0(SB), Y4
+	VSUBPS       Y5, Y4, Y4
+	VCMPPS       $0x1e, Y0, Y3, Y3
+	VBLENDVPS    Y3, Y4, Y5, Y3
+	VMULPS       896(SI), Y3, Y3
+	VCMPPS       $0x1e, Y0, Y2, Y4
+	VMOVUPS      1792(SI), Y5
+	VMOVUPS      1920(SI), Y6
+	VBLENDVPS    Y4, Y5, Y6, Y5
+	VCMPPS       $0x1e, Y5, Y1, Y5
+	VANDPS       Y3, Y5, Y3
+	VMOVUPS      1856(SI), Y5
+	VMOVUPS      1984(SI), Y6
+	VBLENDVPS    Y4, Y5, Y6, Y4
+	VCMPPS       $0x12, Y4, Y1, Y1
+	VANDPS       Y3, Y1, Y1
+	VXORPS       vec80000000<>+0(SB), Y1, Y1
+	VMULPS       Y2, Y1, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x00000008, BX
+	JMP          loop1
+
+end1:
+	TESTQ        BX, BX
+	JZ           done
+	MOVQ         BX, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     iota<>+0(SB), Y1, Y1
+	VMASKMOVPS   (CX), Y1, Y2
+	VMASKMOVPS   (DX), Y1, Y3
+	VMOVUPS      Y2, Y4
+	VMOVUPS      640(SI), Y5
+	VFMSUB213PS  704(SI), Y5, Y4
+	VSUBPS       768(SI), Y4, Y4
+	VMULPS       832(SI), Y4, Y4
+	VMULPS       Y3, Y4, Y4
+	VORPS        vec80000000<>+0(SB), Y4, Y5
+	VBROADCASTSS vecc2ae0000<>+0(SB), Y6
+	VCMPPS       $0x1d, Y6, Y5, Y6
+	VMAXPS       vecc2ae0000<>+0(SB), Y5, Y5
+	VMULPS       vec3fb8aa3b<>+0(SB), Y5, Y7
+	VROUNDPS     $0x08, Y7, Y7
+	VFNMADD231PS vec3f318000<>+0(SB), Y7, Y5
+	VFNMADD231PS vecb95e8083<>+0(SB), Y7, Y5
+	VMOVUPS      vec3ab511a9<>+0(SB), Y8
+	VFMADD213PS  vec3c091d36<>+0(SB), Y5, Y8
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y5, Y8
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y5, Y8
+	VFMADD213PS  vec3efffffe<>+0(SB), Y5, Y8
+	VFMADD213PS  vec3f800000<>+0(SB), Y5, Y8
+	VFMADD213PS  vec3f800000<>+0(SB), Y5, Y8
+	VCVTPS2DQ    Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y8, Y8
+	VANDPS       Y8, Y6, Y5
+	VMOVUPS      1280(SI), Y6
+	VFMADD213PS  1216(SI), Y5, Y6
+	VFMADD213PS  1152(SI), Y5, Y6
+	VFMADD213PS  1088(SI), Y5, Y6
+	VFMADD213PS  1024(SI), Y5, Y6
+	VFMADD213PS  960(SI), Y5, Y6
+	VMULPS       Y5, Y6, Y6
+	VMOVUPS      1728(SI), Y7
+	VFMADD213PS  1664(SI), Y5, Y7
+	VFMADD213PS  1600(SI), Y5, Y7
+	VFMADD213PS  1536(SI), Y5, Y7
+	VFMADD213PS  1472(SI), Y5, Y7
+	VFMADD213PS  1408(SI), Y5, Y7
+	VFMADD213PS  1344(SI), Y5, Y7
+	VDIVPS       Y7, Y6, Y6
+	VBROADCASTSS vec3f800000<>+0(SB), Y5
+	VSUBPS       Y6, Y5, Y5
+	VCMPPS       $0x1e, Y0, Y4, Y4
+	VBLENDVPS    Y4, Y5, Y6, Y4
+	VMULPS       896(SI), Y4, Y4
+	VCMPPS       $0x1e, Y0, Y3, Y0
+	VMOVUPS      1792(SI), Y5
+	VMOVUPS      1920(SI), Y6
+	VBLENDVPS    Y0, Y5, Y6, Y5
+	VCMPPS       $0x1e, Y5, Y2, Y5
+	VANDPS       Y4, Y5, Y4
+	VMOVUPS      1856(SI), Y5
+	VMOVUPS      1984(SI), Y6
+	VBLENDVPS    Y0, Y5, Y6, Y0
+	VCMPPS       $0x12, Y0, Y2, Y0
+	VANDPS       Y4, Y0, Y0
+	VXORPS       vec80000000<>+0(SB), Y0, Y0
+	VMULPS       Y3, Y0, Y0
+	VMASKMOVPS   Y0, Y1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func meanTruncLogisticAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·meanTruncLogisticAVX512(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VPXORD Z0, Z0, Z0
+
+loop1:
+	CMPQ          BX, $0x00000010
+	JL            end1
+	VMOVUPS       (CX), Z1
+	VMOVUPS       (DX), Z2
+	VCMPPS        $0x1e, Z0, Z2, K1
+	VCVTPS2PD     Y1, Z3
+	VSUBPD        (SI), Z3, Z3
+	VMULPD        128(SI), Z3, Z4
+	VFNMADD231PD  64(SI), Z4, Z3
+	VFMADD231PD   128(SI), Z3, Z4
+	VMULPD        192(SI), Z4, Z3
+	VMOVUPS       576(SI), Z17
+	VBLENDMPD     384(SI), Z17, K1, Z5
+	VMOVUPS       512(SI), Z17
+	VBLENDMPD     320(SI), Z17, K1, Z6
+	VSUBPD        Z6, Z3, Z3
+	VRNDSCALEPD   $0x0a, Z3, Z17
+	VCMPPD        $0x00, Z17, Z3, K2
+	VADDPD        Z5, Z17, K2, Z17
+	KSHIFTRW      $0x08, K1, K2
+	VEXTRACTF64X4 $0x01, Z1, Y1
+	VCVTPS2PD     Y1, Z1
+	VSUBPD        (SI), Z1, Z1
+	VMULPD        128(SI), Z1, Z3
+	VFNMADD231PD  64(SI), Z3, Z1
+	VFMADD231PD   128(SI), Z1, Z3
+	VMULPD        192(SI), Z3, Z1
+	VMOVUPS       576(SI), Z18
+	VBLENDMPD     384(SI), Z18, K2, Z7
+	VMOVUPS       512(SI), Z18
+	VBLENDMPD     320(SI), Z18, K2, Z8
+	VSUBPD        Z8, Z1, Z1
+	VRNDSCALEPD   $0x0a, Z1, Z18
+	VCMPPD        $0x00, Z18, Z1, K2
+	VADDPD        Z7, Z18, K2, Z18
+	VMOVUPS       Z0, Z1
+	VCVTPD2PS     Z4, Y1
+	VCVTPD2PS     Z3, Y3
+	VINSERTF64X4  $0x01, Y3, Z1, Z1
+	VMOVUPS       2176(SI), Z3
+	VSUBPS        Z1, Z3, Z3
+	VBLENDMPS     Z1, Z3, K1, Z9
+	VMOVUPS       Z0, Z1
+	VCVTPD2PS     Z17, Y1
+	VCVTPD2PS     Z18, Y3
+	VINSERTF64X4  $0x01, Y3, Z1, Z1
+	VMAXPS        Z0, Z1, Z1
+	VMINPS        2112(SI), Z1, Z1
+	VMOVUPS       2112(SI), Z3
+	VSUBPS        Z1, Z3, Z3
+	VBLENDMPS     Z1, Z3, K1, Z10
+	VMULPS        2048(SI), Z9, Z1
+	VMINPS        vec7149f2ca<>+0(SB), Z1, Z1
+	VMAXPS        vecf149f2ca<>+0(SB), Z1, Z1
+	VADDPS        vec3f000000<>+0(SB), Z1, Z1
+	VSUBPS        Z10, Z1, Z3
+	VMULPS        640(SI), Z1, Z1
+	VMULPS        640(SI), Z3, Z3
+	VORPS         vec80000000<>+0(SB), Z1, Z4
+	VBROADCASTSS  vecc2ae0000<>+0(SB), Z17
+	VCMPPS        $0x1d, Z17, Z4, K1
+	VMAXPS        vecc2ae0000<>+0(SB), Z4, Z4
+	VMULPS        vec3fb8aa3b<>+0(SB), Z4, Z17
+	VRNDSCALEPS   $0x08, Z17, Z17
+	VFNMADD231PS  vec3f318000<>+0(SB), Z17, Z4
+	VFNMADD231PS  vecb95e8083<>+0(SB), Z17, Z4
+	VMOVUPS       vec3ab511a9<>+0(SB), Z18
+	VFMADD213PS   vec3c091d36<>+0(SB), Z4, Z18
+	VFMADD213PS   vec3d2aac7a<>+0(SB), Z4, Z18
+	VFMADD213PS   vec3e2aaa48<>+0(SB), Z4, Z18
+	VFMADD213PS   vec3efffffe<>+0(SB), Z4, Z18
+	VFMADD213PS   vec3f800000<>+0(SB), Z4, Z18
+	VFMADD213PS   vec3f800000<>+0(SB), Z4, Z18
+	VSCALEFPS     Z17, Z18, Z18
+	VMOVAPS.Z     Z18, K1, Z4
+	VORPS         vec80000000<>+0(SB), Z3, Z17
+	VBROADCASTSS  vecc2ae0000<>+0(SB), Z18
+	VCMPPS        $0x1d, Z18, Z17, K1
+	VMAXPS        vecc2ae0000<>+0(SB), Z17, Z17
+	VMULPS        vec3fb8aa3b<>+0(SB), Z17, Z18
+	VRNDSCALEPS   $0x08, Z18, Z18
+	VFNMADD231PS  vec3f318000<>+0(SB), Z18, Z17
+	VFNMADD231PS  vecb95e8083<>+0(SB), Z18, Z17
+	VMOVUPS       vec3ab511a9<>+0(SB), Z19
+	VFMADD213PS   vec3c091d36<>+0(SB), Z17, Z19
+	VFMADD213PS   vec3d2aac7a<>+0(SB), Z17, Z19
+	VFMADD213PS   vec3e2aaa48<>+0(SB), Z17, Z19
+	VFMADD213PS   vec3efffffe<>+0(SB), Z17, Z19
+	VFMADD213PS   vec3f800000<>+0(SB), Z17, Z19
+	VFMADD213PS   vec3f800000<>+0(SB), Z17, Z19
+	VSCALEFPS     Z18, Z19, Z19
+	VMOVAPS.Z     Z19, K1, Z17
+	VADDPS        Z17, Z4, Z18
+	VADDPS        vec40000000<>+0(SB), Z18, Z18
+	VSUBPS        Z17, Z4, Z19
+	VADDPS        vec3f800000<>+0(SB), Z4, Z20
+	VMULPS        Z20, Z20, Z20
+	VADDPS        vec3f800000<>+0(SB), Z17, Z21
+	VMULPS        Z21, Z21, Z21
+	VMULPS        Z20, Z21, Z23
+	VMULPS        Z18, Z23, Z22
+	VBROADCASTSS  vec3f800000<>+0(SB), Z24
+	VDIVPS        Z22, Z24, Z22
+	VMULPS        Z23, Z19, Z19
+	VMULPS        Z22, Z19, Z19
+	VMULPS        Z18, Z22, Z22
+	VMULPS        Z22, Z20, Z20
+	VMULPS        Z22, Z21, Z21
+	VMULPS        Z21, Z4, Z4
+	VMULPS        Z20, Z17, Z17
+	VMULPS        Z19, Z19, Z18
+	VBROADCASTSS  vec3ea69570<>+0(SB), Z20
+	VFMADD213PS   vec3dfded25<>+0(SB), Z18, Z20
+	VFMADD213PS   vec3e6c166e<>+0(SB), Z18, Z20
+	VFMADD213PS   vec3e920437<>+0(SB), Z18, Z20
+	VFMADD213PS   vec3eccce5d<>+0(SB), Z18, Z20
+	VFMADD213PS   vec3f2aaaaa<>+0(SB), Z18, Z20
+	VMULPS        Z18, Z20, Z20
+	VADDPS        Z19, Z19, Z18
+	VMULPS        Z19, Z20, Z20
+	VADDPS        Z18, Z20, Z20
+	VMINPS        Z0, Z1, Z1
+	VMINPS        Z0, Z3, Z3
+	VSUBPS        Z1, Z3, Z3
+	VADDPS        Z3, Z20, Z20
+	VMULPS        704(SI), Z20, Z20
+	VMOVUPS       960(SI), Z1
+	VFMADD213PS   896(SI), Z4, Z1
+	VFMADD213PS   832(SI), Z4, Z1
+	VFMADD213PS   768(SI), Z4, Z1
+	VFMADD231PS   Z1, Z4, Z20
+	VMOVUPS       960(SI), Z1
+	VFMADD213PS   896(SI), Z17, Z1
+	VFMADD213PS   832(SI), Z17, Z1
+	VFMADD213PS   768(SI), Z17, Z1
+	VFNMADD231PS  Z1, Z17, Z20
+	VCMPPS        $0x11, Z10, Z0, K1
+	VMOVAPS.Z     Z20, K1, Z1
+	VXORPS        vec80000000<>+0(SB), Z1, Z1
+	VMULPS        Z2, Z1, Z1
+	VMOVUPS       Z1, (AX)
+	ADDQ          $0x00000040, AX
+	ADDQ          $0x00000040, CX
+	ADDQ          $0x00000040, DX
+	SUBQ          $0x00000010, BX
+	JMP           loop1
+
+end1:
+	TESTQ         BX, BX
+	JZ            done
+	MOVQ          $-1, DI
+	BZHIQ         BX, DI, DI
+	KMOVW         DI, K1
+	VMOVUPS.Z     (CX), K1, Z1
+	VMOVUPS.Z     (DX), K1, Z2
+	VCMPPS        $0x1e, Z0, Z2, K2
+	VCVTPS2PD     Y1, Z3
+	VSUBPD        (SI), Z3, Z3
+	VMULPD        128(SI), Z3, Z4
+	VFNMADD231PD  64(SI), Z4, Z3
+	VFMADD231PD   128(SI), Z3, Z4
+	VMULPD        192(SI), Z4, Z3
+	VMOVUPS       576(SI), Z5
+	VBLENDMPD     384(SI), Z5, K2, Z11
+	VMOVUPS       512(SI), Z5
+	VBLENDMPD     320(SI), Z5, K2, Z12
+	VSUBPD        Z12, Z3, Z3
+	VRNDSCALEPD   $0x0a, Z3, Z5
+	VCMPPD        $0x00, Z5, Z3, K3
+	VADDPD        Z11, Z5, K3, Z5
+	KSHIFTRW      $0x08, K2, K3
+	VEXTRACTF64X4 $0x01, Z1, Y1
+	VCVTPS2PD     Y1, Z1
+	VSUBPD        (SI), Z1, Z1
+	VMULPD        128(SI), Z1, Z3
+	VFNMADD231PD  64(SI), Z3, Z1
+	VFMADD231PD   128(SI), Z1, Z3
+	VMULPD        192(SI), Z3, Z1
+	VMOVUPS       576(SI), Z6
+	VBLENDMPD     384(SI), Z6, K3, Z13
+	VMOVUPS       512(SI), Z6
+	VBLENDMPD     320(SI), Z6, K3, Z14
+	VSUBPD        Z14, Z1, Z1
+	VRNDSCALEPD   $0x0a, Z1, Z6
+	VCMPPD        $0x00, Z6, Z1, K3
+	VADDPD        Z13, Z6, K3, Z6
+	VMOVUPS       Z0, Z1
+	VCVTPD2PS     Z4, Y1
+	VCVTPD2PS     Z3, Y3
+	VINSERTF64X4  $0x01, Y3, Z1, Z1
+	VMOVUPS       2176(SI), Z3
+	VSUBPS        Z1, Z3, Z3
+	VBLENDMPS     Z1, Z3, K2, Z15
+	VMOVUPS       Z0, Z1
+	VCVTPD2PS     Z5, Y1
+	VCVTPD2PS     Z6, Y3
+	VINSERTF64X4  $0x01, Y3, Z1, Z1
+	VMAXPS        Z0, Z1, Z1
+	VMINPS        2112(SI), Z1, Z1
+	VMOVUPS       2112(SI), Z3
+	VSUBPS        Z1, Z3, Z3
+	VBLENDMPS     Z1, Z3, K2, Z16
+	VMULPS        2048(SI), Z15, Z1
+	VMINPS        vec7149f2ca<>+0(SB), Z1, Z1
+	VMAXPS        vecf149f2ca<>+0(SB), Z1, Z1
+	VADDPS        vec3f000000<>+0(SB), Z1, Z1
+	VSUBPS        Z16, Z1, Z3
+	VMULPS        640(SI), Z1, Z1
+	VMULPS        640(SI), Z3, Z3
+	VORPS         vec80000000<>+0(SB), Z1, Z4
+	VBROADCASTSS  vecc2ae0000<>+0(SB), Z5
+	VCMPPS        $0x1d, Z5, Z4, K2
+	VMAXPS        vecc2ae0000<>+0(SB), Z4, Z4
+	VMULPS        vec3fb8aa3b<>+0(SB), Z4, Z5
+	VRNDSCALEPS   $0x08, Z5, Z5
+	VFNMADD231PS  vec3f318000<>+0(SB), Z5, Z4
+	VFNMADD231PS  vecb95e8083<>+0(SB), Z5, Z4
+	VMOVUPS       vec3ab511a9<>+0(SB), Z6
+	VFMADD213PS   vec3c091d36<>+0(SB), Z4, Z6
+	VFMADD213PS   vec3d2aac7a<>+0(SB), Z4, Z6
+	VFMADD213PS   vec3e2aaa48<>+0(SB), Z4, Z6
+	VFMADD213PS   vec3efffffe<>+0(SB), Z4, Z6
+	VFMADD213PS   vec3f800000<>+0(SB), Z4, Z6
+	VFMADD213PS   vec3f800000<>+0(SB), Z4, Z6
+	VSCALEFPS     Z5, Z6, Z6
+	VMOVAPS.Z     Z6, K2, Z4
+	VORPS         vec80000000<>+0(SB), Z3, Z5
+	VBROADCASTSS  vecc2ae0000<>+0(SB), Z6
+	VCMPPS        $0x1d, Z6, Z5, K2
+	VMAXPS        vecc2ae0000<>+0(SB), Z5, Z5
+	VMULPS        vec3fb8aa3b<>+0(SB), Z5, Z6
+	VRNDSCALEPS   $0x08, Z6, Z6
+	VFNMADD231PS  vec3f318000<>+0(SB), Z6, Z5
+	VFNMADD231PS  vecb95e8083<>+0(SB), Z6, Z5
+	VMOVUPS       vec3ab511a9<>+0(SB), Z7
+	VFMADD213PS   vec3c091d36<>+0(SB), Z5, Z7
+	VFMADD213PS   vec3d2aac7a<>+0(SB), Z5, Z7
+	VFMADD213PS   vec3e2aaa48<>+0(SB), Z5, Z7
+	VFMADD213PS   vec3efffffe<>+0(SB), Z5, Z7
+	VFMADD213PS   vec3f800000<>+0(SB), Z5, Z7
+	VFMADD213PS   vec3f800000<>+0(SB), Z5, Z7
+	VSCALEFPS     Z6, Z7, Z7
+	VMOVAPS.Z     Z7, K2, Z5
+	VADDPS        Z5, Z4, Z6
+	VADDPS        vec40000000<>+0(SB), Z6, Z6
+	VSUBPS        Z5, Z4, Z7
+	VADDPS        vec3f800000<>+0(SB), Z4, Z8
+	VMULPS        Z8, Z8, Z8
+	VADDPS        vec3f800000<>+0(SB), Z5, Z9
+	VMULPS        Z9, Z9, Z9
+	VMULPS        Z8, Z9, Z11
+	VMULPS        Z6, Z11, Z10
+	VBROADCASTSS  vec3f800000<>+0(SB), Z12
+	VDIVPS        Z10, Z12, Z10
+	VMULPS        Z11, Z7, Z7
+	VMULPS        Z10, Z7, Z7
+	VMULPS        Z6, Z10, Z10
+	VMULPS        Z10, Z8, Z8
+	VMULPS        Z10, Z9, Z9
+	VMULPS        Z9, Z4, Z4
+	VMULPS        Z8, Z5, Z5
+	VMULPS        Z7, Z7, Z6
+	VBROADCASTSS  vec3ea69570<>+0(SB), Z8
+	VFMADD213PS   vec3dfded25<>+0(SB), Z6, Z8
+	VFMADD213PS   vec3e6c166e<>+0(SB), Z6, Z8
+	VFMADD213PS   vec3e920437<>+0(SB), Z6, Z8
+	VFMADD213PS   vec3eccce5d<>+0(SB), Z6, Z8
+	VFMADD213PS   vec3f2aaaaa<>+0(SB), Z6, Z8
+	VMULPS        Z6, Z8, Z8
+	VADDPS        Z7, Z7, Z6
+	VMULPS        Z7, Z8, Z8
+	VADDPS        Z6, Z8, Z8
+	VMINPS        Z0, Z1, Z1
+	VMINPS        Z0, Z3, Z3
+	VSUBPS        Z1, Z3, Z3
+	VADDPS        Z3, Z8, Z8
+	VMULPS        704(SI), Z8, Z8
+	VMOVUPS       960(SI), Z1
+	VFMADD213PS   896(SI), Z4, Z1
+	VFMADD213PS   832(SI), Z4, Z1
+	VFMADD213PS   768(SI), Z4, Z1
+	VFMADD231PS   Z1, Z4, Z8
+	VMOVUPS       960(SI), Z1
+	VFMADD213PS   896(SI), Z5, Z1
+	VFMADD213PS   832(SI), Z5, Z1
+	VFMADD213PS   768(SI), Z5, Z1
+	VFNMADD231PS  Z1, Z5, Z8
+	VCMPPS        $0x11, Z16, Z0, K2
+	VMOVAPS.Z     Z8, K2, Z0
+	VXORPS        vec80000000<>+0(SB), Z0, Z0
+	VMULPS        Z2, Z0, Z0
+	VMOVUPS       Z0, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA vec3f000000<>+0(SB)/4, $0x3f000000
+DATA vec3f000000<>+4(SB)/4, $0x3f000000
+DATA vec3f000000<>+8(SB)/4, $0x3f000000
+DATA vec3f000000<>+12(SB)/4, $0x3f000000
+DATA vec3f000000<>+16(SB)/4, $0x3f000000
+DATA vec3f000000<>+20(SB)/4, $0x3f000000
+DATA vec3f000000<>+24(SB)/4, $0x3f000000
+DATA vec3f000000<>+28(SB)/4, $0x3f000000
+DATA vec3f000000<>+32(SB)/4, $0x3f000000
+DATA vec3f000000<>+36(SB)/4, $0x3f000000
+DATA vec3f000000<>+40(SB)/4, $0x3f000000
+DATA vec3f000000<>+44(SB)/4, $0x3f000000
+DATA vec3f000000<>+48(SB)/4, $0x3f000000
+DATA vec3f000000<>+52(SB)/4, $0x3f000000
+DATA vec3f000000<>+56(SB)/4, $0x3f000000
+DATA vec3f000000<>+60(SB)/4, $0x3f000000
+GLOBL vec3f000000<>(SB), RODATA|NOPTR, $64
+
+// func meanTruncLogisticAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
+// Requires: AVX, AVX2, FMA3, SSE2
+TEXT ·meanTruncLogisticAVX2(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VXORPS Y0, Y0, Y0
+
+loop1:
+	CMPQ         BX, $0x00000008
+	JL           end1
+	VMOVUPS      (CX), Y1
+	VMOVUPS      (DX), Y2
+	VCMPPS       $0x1e, Y0, Y2, Y3
+	VPMOVSXDQ    X3, Y4
+	VCVTPS2PD    X1, Y5
+	VSUBPD       (SI), Y5, Y5
+	VMULPD       128(SI), Y5, Y6
+	VFNMADD231PD 64(SI), Y6, Y5
+	VFMADD231PD  128(SI), Y5, Y6
+	VMULPD       192(SI), Y6, Y5
+	VMOVUPS      576(SI), Y7
+	VBLENDVPD    Y4, 384(SI), Y7, Y7
+	VMOVUPS      512(SI), Y8
+	VBLENDVPD    Y4, 320(SI), Y8, Y4
+	VSUBPD       Y4, Y5, Y4
+	VROUNDPD     $0x0a, Y4, Y5
+	VCMPPD       $0x00, Y5, Y4, Y4
+	VANDPD       Y4, Y7, Y4
+	VADDPD       Y4, Y5, Y5
+	VEXTRACTF128 $0x01, Y3, X4
+	VPMOVSXDQ    X4, Y4
+	VEXTRACTF128 $0x01, Y1, X1
+	VCVTPS2PD    X1, Y1
+	VSUBPD       (SI), Y1, Y1
+	VMULPD       128(SI), Y1, Y7
+	VFNMADD231PD 64(SI), Y7, Y1
+	VFMADD231PD  128(SI), Y1, Y7
+	VMULPD       192(SI), Y7, Y1
+	VMOVUPS      576(SI), Y8
+	VBLENDVPD    Y4, 384(SI), Y8, Y8
+	VMOVUPS      512(SI), Y9
+	VBLENDVPD    Y4, 320(SI), Y9, Y4
+	VSUBPD       Y4, Y1, Y1
+	VROUNDPD     $0x0a, Y1, Y4
+	VCMPPD       $0x00, Y4, Y1, Y1
+	VANDPD       Y1, Y8, Y1
+	VADDPD       Y1, Y4, Y4
+	VMOVUPS      Y0, Y1
+	VCVTPD2PSY   Y6, X1
+	VCVTPD2PSY   Y7, X6
+	VINSERTF128  $0x01, X6, Y1, Y1
+	VMOVUPS      2176(SI), Y6
+	VSUBPS       Y1, Y6, Y6
+	VBLENDVPS    Y3, Y1, Y6, Y1
+	VMOVUPS      Y0, Y6
+	VCVTPD2PSY   Y5, X6
+	VCVTPD2PSY   Y4, X4
+	VINSERTF128  $0x01, X4, Y6, Y6
+	VMAXPS       Y0, Y6, Y6
+	VMINPS       2112(SI), Y6, Y6
+	VMOVUPS      2112(SI), Y4
+	VSUBPS       Y6, Y4, Y4
+	VBLENDVPS    Y3, Y6, Y4, Y3
+	VMULPS       2048(SI), Y1, Y1
+	VMINPS       vec7149f2ca<>+0(SB), Y1, Y1
+	VMAXPS       vecf149f2ca<>+0(SB), Y1, Y1
+	VADDPS       vec3f000000<>+0(SB), Y1, Y1
+	VSUBPS       Y3, Y1, Y4
+	VMULPS       640(SI), Y1, Y1
+	VMULPS       640(SI), Y4, Y4
+	VORPS        vec80000000<>+0(SB), Y1, Y5
+	VBROADCASTSS vecc2ae0000<>+0(SB), Y6
+	VCMPPS       $0x1d, Y6, Y5, Y6
+	VMAXPS       vecc2ae0000<>+0(SB), Y5, Y5
+	VMULPS       vec3fb8aa3b<>+0(SB), Y5, Y7
+	VROUNDPS     $0x08, Y7, Y7
+	VFNMADD231PS vec3f318000<>+0(SB), Y7, Y5
+	VFNMADD231PS vecb95e8083<>+0(SB), Y7, Y5
+	VMOVUPS      vec3ab511a9<>+0(SB), Y8
+	VFMADD213PS  vec3c091d36<>+0(SB), Y5, Y8
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y5, Y8
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y5, Y8
+	VFMADD213PS  vec3efffffe<>+0(SB), Y5, Y8
+	VFMADD213PS  vec3f800000<>+0(SB), Y5, Y8
+	VFMADD213PS  vec3f800000<>+0(SB), Y5, Y8
+	VCVTPS2DQ    Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y8, Y8
+	VANDPS       Y8, Y6, Y5
+	VORPS        vec80000000<>+0(SB), Y4, Y6
+	VBROADCASTSS vecc2ae0000<>+0(SB), Y7
+	VCMPPS       $0x1d, Y7, Y6, Y7
+	VMAXPS       vecc2ae0000<>+0(SB), Y6, Y6
+	VMULPS       vec3fb8aa3b<>+0(SB), Y6, Y8
+	VROUNDPS     $0x08, Y8, Y8
+	VFNMADD231PS vec3f318000<>+0(SB), Y8, Y6
+	VFNMADD231PS vecb95e8083<>+0(SB), Y8, Y6
+	VMOVUPS      vec3ab511a9<>+0(SB), Y9
+	VFMADD213PS  vec3c091d36<>+0(SB), Y6, Y9
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y6, Y9
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y6, Y9
+	VFMADD213PS  vec3efffffe<>+0(SB), Y6, Y9
+	VFMADD213PS  vec3f800000<>+0(SB), Y6, Y9
+	VFMADD213PS  vec3f800000<>+0(SB), Y6, Y9
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y9
+	VANDPS       Y9, Y7, Y6
+	VADDPS       Y6, Y5, Y7
+	VADDPS       vec40000000<>+0(SB), Y7, Y7
+	VSUBPS       Y6, Y5, Y8
+	VADDPS       vec3f800000<>+0(SB), Y5, Y9
+	VMULPS       Y9, Y9, Y9
+	VADDPS       vec3f800000<>+0(SB), Y6, Y10
+	VMULPS       Y10, Y10, Y10
+	VMULPS       Y9, Y10, Y12
+	VMULPS       Y7, Y12, Y11
+	VBROADCASTSS vec3f800000<>+0(SB), Y13
+	VDIVPS       Y11, Y13, Y11
+	VMULPS       Y12, Y8, Y8
+	VMULPS       Y11, Y8, Y8
+	VMULPS       Y7, Y11, Y11
+	VMULPS       Y11, Y9, Y9
+	VMULPS       Y11, Y10, Y10
+	VMULPS       Y10, Y5, Y5
+	VMULPS       Y9, Y6, Y6
+	VMULPS       Y8, Y8, Y7
+	VBROADCASTSS vec3ea69570<>+0(SB), Y9
+	VFMADD213PS  vec3dfded25<>+0(SB), Y7, Y9
+	VFMADD213PS  vec3e6c166e<>+0(SB), Y7, Y9
+	VFMADD213PS  vec3e920437<>+0(SB), Y7, Y9
+	VFMADD213PS  vec3eccce5d<>+0(SB), Y7, Y9
+	VFMADD213PS  vec3f2aaaaa<>+0(SB), Y7, Y9
+	VMULPS       Y7, Y9, Y9
+	VADDPS       Y8, Y8, Y7
+	VMULPS       Y8, Y9, Y9
+	VADDPS       Y7, Y9, Y9
+	VMINPS       Y0, Y1, Y1
+	VMINPS       Y0, Y4, Y4
+	VSUBPS       Y1, Y4, Y4
+	VADDPS       Y4, Y9, Y9
+	VMULPS       704(SI), Y9, Y9
+	VMOVUPS      960(SI), Y1
+	VFMADD213PS  896(SI), Y5, Y1
+	VFMADD213PS  832(SI), Y5, Y1
+	VFMADD213PS  768(SI), Y5, Y1
+	VFMADD231PS  Y1, Y5, Y9
+	VMOVUPS      960(SI), Y1
+	VFMADD213PS  896(SI), Y6, Y1
+	VFMADD213PS  832(SI), Y6, Y1
+	VFMADD213PS  768(SI), Y6, Y1
+	VFNMADD231PS Y1, Y6, Y9
+	VCMPPS       $0x11, Y3, Y0, Y1
+	VANDPS       Y9, Y1, Y1
+	VXORPS       vec80000000<>+0(SB), Y1, Y1
+	VMULPS       Y2, Y1, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x00000008, BX
+	JMP          loop1
+
+end1:
+	TESTQ        BX, BX
+	JZ           done
+	MOVQ         BX, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     iota<>+0(SB), Y1, Y1
+	VMASKMOVPS   (CX), Y1, Y2
+	VMASKMOVPS   (DX), Y1, Y3
+	VCMPPS       $0x1e, Y0, Y3, Y4
+	VPMOVSXDQ    X4, Y5
+	VCVTPS2PD    X2, Y6
+	VSUBPD       (SI), Y6, Y6
+	VMULPD       128(SI), Y6, Y7
+	VFNMADD231PD 64(SI), Y7, Y6
+	VFMADD231PD  128(SI), Y6, Y7
+	VMULPD       192(SI), Y7, Y6
+	VMOVUPS      576(SI), Y8
+	VBLENDVPD    Y5, 384(SI), Y8, Y8
+	VMOVUPS      512(SI), Y9
+	VBLENDVPD    Y5, 320(SI), Y9, Y5
+	VSUBPD       Y5, Y6, Y5
+	VROUNDPD     $0x0a, Y5, Y6
+	VCMPPD       $0x00, Y6, Y5, Y5
+	VANDPD       Y5, Y8, Y5
+	VADDPD       Y5, Y6, Y6
+	VEXTRACTF128 $0x01, Y4, X5
+	VPMOVSXDQ    X5, Y5
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VSUBPD       (SI), Y2, Y2
+	VMULPD       128(SI), Y2, Y8
+	VFNMADD231PD 64(SI), Y8, Y2
+	VFMADD231PD  128(SI), Y2, Y8
+	VMULPD       192(SI), Y8, Y2
+	VMOVUPS      576(SI), Y9
+	VBLENDVPD    Y5, 384(SI), Y9, Y9
+	VMOVUPS      512(SI), Y10
+	VBLENDVPD    Y5, 320(SI), Y10, Y5
+	VSUBPD       Y5, Y2, Y2
+	VROUNDPD     $0x0a, Y2, Y5
+	VCMPPD       $0x00, Y5, Y2, Y2
+	VANDPD       Y2, Y9, Y2
+	VADDPD       Y2, Y5, Y5
+	VMOVUPS      Y0, Y2
+	VCVTPD2PSY   Y7, X2
+	VCVTPD2PSY   Y8, X7
+	VINSERTF128  $0x01, X7, Y2, Y2
+	VMOVUPS      2176(SI), Y7
+	VSUBPS       Y2, Y7, Y7
+	VBLENDVPS    Y4, Y2, Y7, Y2
+	VMOVUPS      Y0, Y7
+	VCVTPD2PSY   Y6, X7
+	VCVTPD2PSY   Y5, X5
+	VINSERTF128  $0x01, X5, Y7, Y7
+	VMAXPS       Y0, Y7, Y7
+	VMINPS       2112(SI), Y7, Y7
+	VMOVUPS      2112(SI), Y5
+	VSUBPS       Y7, Y5, Y5
+	VBLENDVPS    Y4, Y7, Y5, Y4
+	VMULPS       2048(SI), Y2, Y2
+	VMINPS       vec7149f2ca<>+0(SB), Y2, Y2
+	VMAXPS       vecf149f2ca<>+0(SB), Y2, Y2
+	VADDPS       vec3f000000<>+0(SB), Y2, Y2
+	VSUBPS       Y4, Y2, Y5
+	VMULPS       640(SI), Y2, Y2
+	VMULPS       640(SI), Y5, Y5
+	VORPS        vec80000000<>+0(SB), Y2, Y6
+	VBROADCASTSS vecc2ae0000<>+0(SB), Y7
+	VCMPPS       $0x1d, Y7, Y6, Y7
+	VMAXPS       vecc2ae0000<>+0(SB), Y6, Y6
+	VMULPS       vec3fb8aa3b<>+0(SB), Y6, Y8
+	VROUNDPS     $0x08, Y8, Y8
+	VFNMADD231PS vec3f318000<>+0(SB), Y8, Y6
+	VFNMADD231PS vecb95e8083<>+0(SB), Y8, Y6
+	VMOVUPS      vec3ab511a9<>+0(SB), Y9
+	VFMADD213PS  vec3c091d36<>+0(SB), Y6, Y9
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y6, Y9
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y6, Y9
+	VFMADD213PS  vec3efffffe<>+0(SB), Y6, Y9
+	VFMADD213PS  vec3f800000<>+0(SB), Y6, Y9
+	VFMADD213PS  vec3f800000<>+0(SB), Y6, Y9
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y9
+	VANDPS       Y9, Y7, Y6
+	VORPS        vec80000000<>+0(SB), Y5, Y7
+	VBROADCASTSS vecc2ae0000<>+0(SB), Y8
+	VCMPPS       $0x1d, Y8, Y7, Y8
+	VMAXPS       vecc2ae0000<>+0(SB), Y7, Y7
+	VMULPS       vec3fb8aa3b<>+0(SB), Y7, Y9
+	VROUNDPS     $0x08, Y9, Y9
+	VFNMADD231PS vec3f318000<>+0(SB), Y9, Y7
+	VFNMADD231PS vecb95e8083<>+0(SB), Y9, Y7
+	VMOVUPS      vec3ab511a9<>+0(SB), Y10
+	VFMADD213PS  vec3c091d36<>+0(SB), Y7, Y10
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y7, Y10
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y7, Y10
+	VFMADD213PS  vec3efffffe<>+0(SB), Y7, Y10
+	VFMADD213PS  vec3f800000<>+0(SB), Y7, Y10
+	VFMADD213PS  vec3f800000<>+0(SB), Y7, Y10
+	VCVTPS2DQ    Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y10, Y10
+	VANDPS       Y10, Y8, Y7
+	VADDPS       Y7, Y6, Y8
+	VADDPS       vec40000000<>+0(SB), Y8, Y8
+	VSUBPS       Y7, Y6, Y9
+	VADDPS       vec3f800000<>+0(SB), Y6, Y10
+	VMULPS       Y10, Y10, Y10
+	VADDPS       vec3f800000<>+0(SB), Y7, Y11
+	VMULPS       Y11, Y11, Y11
+	VMULPS       Y10, Y11, Y13
+	VMULPS       Y8, Y13, Y12
+	VBROADCASTSS vec3f800000<>+0(SB), Y14
+	VDIVPS       Y12, Y14, Y12
+	VMULPS       Y13, Y9, Y9
+	VMULPS       Y12, Y9, Y9
+	VMULPS       Y8, Y12, Y12
+	VMULPS       Y12, Y10, Y10
+	VMULPS       Y12, Y11, Y11
+	VMULPS       Y11, Y6, Y6
+	VMULPS       Y10, Y7, Y7
+	VMULPS       Y9, Y9, Y8
+	VBROADCASTSS vec3ea69570<>+0(SB), Y10
+	VFMADD213PS  vec3dfded25<>+0(SB), Y8, Y10
+	VFMADD213PS  vec3e6c166e<>+0(SB), Y8, Y10
+	VFMADD213PS  vec3e920437<>+0(SB), Y8, Y10
+	VFMADD213PS  vec3eccce5d<>+0(SB), Y8, Y10
+	VFMADD213PS  vec3f2aaaaa<>+0(SB), Y8, Y10
+	VMULPS       Y8, Y10, Y10
+	VADDPS       Y9, Y9, Y8
+	VMULPS       Y9, Y10, Y10
+	VADDPS       Y8, Y10, Y10
+	VMINPS       Y0, Y2, Y2
+	VMINPS       Y0, Y5, Y5
+	VSUBPS       Y2, Y5, Y5
+	VADDPS       Y5, Y10, Y10
+	VMULPS       704(SI), Y10, Y10
+	VMOVUPS      960(SI), Y2
+	VFMADD213PS  896(SI), Y6, Y2
+	VFMADD213PS  832(SI), Y6, Y2
+	VFMADD213PS  768(SI), Y6, Y2
+	VFMADD231PS  Y2, Y6, Y10
+	VMOVUPS      960(SI), Y2
+	VFMADD213PS  896(SI), Y7, Y2
+	VFMADD213PS  832(SI), Y7, Y2
+	VFMADD213PS  768(SI), Y7, Y2
+	VFNMADD231PS Y2, Y7, Y10
+	VCMPPS       $0x11, Y4, Y0, Y0
+	VANDPS       Y10, Y0, Y0
+	VXORPS       vec80000000<>+0(SB), Y0, Y0
+	VMULPS       Y3, Y0, Y0
+	VMASKMOVPS   Y0, Y1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func gradientScalingAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·gradientScalingAVX512(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VPXORD Z0, Z0, Z0
+
+loop1:
+	CMPQ          BX, $0x00000010
+	JL            end1
+	VMOVUPS       (CX), Z1
+	VMOVUPS       (DX), Z2
+	VCVTPS2PD     Y1, Z3
+	VSUBPD        (SI), Z3, Z3
+	VMULPD        128(SI), Z3, Z4
+	VFNMADD231PD  64(SI), Z4, Z3
+	VFMADD231PD   128(SI), Z3, Z4
+	VMULPD        192(SI), Z4, Z4
+	VSUBPD        Z0, Z4, Z3
+	VRNDSCALEPD   $0x0a, Z3, Z3
+	VEXTRACTF64X4 $0x01, Z1, Y4
+	VCVTPS2PD     Y4, Z4
+	VSUBPD        (SI), Z4, Z4
+	VMULPD        128(SI), Z4, Z5
+	VFNMADD231PD  64(SI), Z5, Z4
+	VFMADD231PD   128(SI), Z4, Z5
+	VMULPD        192(SI), Z5, Z5
+	VSUBPD        Z0, Z5, Z4
+	VRNDSCALEPD   $0x0a, Z4, Z4
+	VMOVUPS       Z0, Z5
+	VCVTPD2PS     Z3, Y5
+	VCVTPD2PS     Z4, Y3
+	VINSERTF64X4  $0x01, Y3, Z5, Z5
+	VMAXPS        Z0, Z5, Z5
+	VMINPS        2112(SI), Z5, Z5
+	VMULPS        640(SI), Z5, Z5
+	VSUBPS        768(SI), Z1, Z3
+	VSUBPS        Z5, Z3, Z3
+	VMULPS        704(SI), Z3, Z3
+	VMULPS        Z2, Z3, Z3
+	VBROADCASTSS  vec3f800000<>+0(SB), Z4
+	VSUBPS        Z4, Z3, Z3
+	VMULPS        Z2, Z3, Z3
+	VCMPPS        $0x1d, 768(SI), Z1, K1
+	VMOVAPS.Z     Z3, K1, Z2
+	VCMPPS        $0x12, 832(SI), Z1, K1
+	VMOVAPS.Z     Z2, K1, Z1
+	VMOVUPS       Z1, (AX)
+	ADDQ          $0x00000040, AX
+	ADDQ          $0x00000040, CX
+	ADDQ          $0x00000040, DX
+	SUBQ          $0x00000010, BX
+	JMP           loop1
+
+end1:
+	TESTQ         BX, BX
+	JZ            done
+	MOVQ          $-1, DI
+	BZHIQ         BX, DI, DI
+	KMOVW         DI, K1
+	VMOVUPS.Z     (CX), K1, Z1
+	VMOVUPS.Z     (DX), K1, Z2
+	VCVTPS2PD     Y1, Z3
+	VSUBPD        (SI), Z3, Z3
+	VMULPD        128(SI), Z3, Z4
+	VFNMADD231PD  64(SI), Z4, Z3
+	VFMADD231PD   128(SI), Z3, Z4
+	VMULPD        192(SI), Z4, Z4
+	VSUBPD        Z0, Z4, Z3
+	VRNDSCALEPD   $0x0a, Z3, Z3
+	VEXTRACTF64X4 $0x01, Z1, Y4
+	VCVTPS2PD     Y4, Z4
+	VSUBPD        (SI), Z4, Z4
+	VMULPD        128(SI), Z4, Z5
+	VFNMADD231PD  64(SI), Z5, Z4
+	VFMADD231PD   128(SI), Z4, Z5
+	VMULPD        192(SI), Z5, Z5
+	VSUBPD        Z0, Z5, Z4
+	VRNDSCALEPD   $0x0a, Z4, Z4
+	VMOVUPS       Z0, Z5
+	VCVTPD2PS     Z3, Y5
+	VCVTPD2PS     Z4, Y3
+	VINSERTF64X4  $0x01, Y3, Z5, Z5
+	VMAXPS        Z0, Z5, Z5
+	VMINPS        2112(SI), Z5, Z5
+	VMULPS        640(SI), Z5, Z5
+	VSUBPS        768(SI), Z1, Z0
+	VSUBPS        Z5, Z0, Z0
+	VMULPS        704(SI), Z0, Z0
+	VMULPS        Z2, Z0, Z0
+	VBROADCASTSS  vec3f800000<>+0(SB), Z3
+	VSUBPS        Z3, Z0, Z0
+	VMULPS        Z2, Z0, Z0
+	VCMPPS        $0x1d, 768(SI), Z1, K2
+	VMOVAPS.Z     Z0, K2, Z0
+	VCMPPS        $0x12, 832(SI), Z1, K2
+	VMOVAPS.Z     Z0, K2, Z0
+	VMOVUPS       Z0, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func gradientScalingAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
+// Requires: AVX, AVX2, FMA3, SSE2
+TEXT ·gradientScalingAVX2(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VXORPS Y0, Y0, Y0
+
+loop1:
+	CMPQ         BX, $0x00000008
+	JL           end1
+	VMOVUPS      (CX), Y1
+	VMOVUPS      (DX), Y2
+	VCVTPS2PD    X1, Y3
+	VSUBPD       (SI), Y3, Y3
+	VMULPD       128(SI), Y3, Y4
+	VFNMADD231PD 64(SI), Y4, Y3
+	VFMADD231PD  128(SI), Y3, Y4
+	VMULPD       192(SI), Y4, Y4
+	VSUBPD       Y0, Y4, Y3
+	VROUNDPD     $0x0a, Y3, Y3
+	VEXTRACTF128 $0x01, Y1, X4
+	VCVTPS2PD    X4, Y4
+	VSUBPD       (SI), Y4, Y4
+	VMULPD       128(SI), Y4, Y5
+	VFNMADD231PD 64(SI), Y5, Y4
+	VFMADD231PD  128(SI), Y4, Y5
+	VMULPD       192(SI), Y5, Y5
+	VSUBPD       Y0, Y5, Y4
+	VROUNDPD     $0x0a, Y4, Y4
+	VMOVUPS      Y0, Y5
+	VCVTPD2PSY   Y3, X5
+	VCVTPD2PSY   Y4, X3
+	VINSERTF128  $0x01, X3, Y5, Y5
+	VMAXPS       Y0, Y5, Y5
+	VMINPS       2112(SI), Y5, Y5
+	VMULPS       640(SI), Y5, Y5
+	VSUBPS       768(SI), Y1, Y3
+	VSUBPS       Y5, Y3, Y3
+	VMULPS       704(SI), Y3, Y3
+	VMULPS       Y2, Y3, Y3
+	VBROADCASTSS vec3f800000<>+0(SB), Y4
+	VSUBPS       Y4, Y3, Y3
+	VMULPS       Y2, Y3, Y3
+	VCMPPS       $0x1d, 768(SI), Y1, Y2
+	VANDPS       Y3, Y2, Y2
+	VCMPPS       $0x12, 832(SI), Y1, Y1
+	VANDPS       Y2, Y1, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x00000008, BX
+	JMP          loop1
+
+end1:
+	TESTQ        BX, BX
+	JZ           done
+	MOVQ         BX, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     iota<>+0(SB), Y1, Y1
+	VMASKMOVPS   (CX), Y1, Y2
+	VMASKMOVPS   (DX), Y1, Y3
+	VCVTPS2PD    X2, Y4
+	VSUBPD       (SI), Y4, Y4
+	VMULPD       128(SI), Y4, Y5
+	VFNMADD231PD 64(SI), Y5, Y4
+	VFMADD231PD  128(SI), Y4, Y5
+	VMULPD       192(SI), Y5, Y5
+	VSUBPD       Y0, Y5, Y4
+	VROUNDPD     $0x0a, Y4, Y4
+	VEXTRACTF128 $0x01, Y2, X5
+	VCVTPS2PD    X5, Y5
+	VSUBPD       (SI), Y5, Y5
+	VMULPD       128(SI), Y5, Y6
+	VFNMADD231PD 64(SI), Y6, Y5
+	VFMADD231PD  128(SI), Y5, Y6
+	VMULPD       192(SI), Y6, Y6
+	VSUBPD       Y0, Y6, Y5
+	VROUNDPD     $0x0a, Y5, Y5
+	VMOVUPS      Y0, Y6
+	VCVTPD2PSY   Y4, X6
+	VCVTPD2PSY   Y5, X4
+	VINSERTF128  $0x01, X4, Y6, Y6
+	VMAXPS       Y0, Y6, Y6
+	VMINPS       2112(SI), Y6, Y6
+	VMULPS       640(SI), Y6, Y6
+	VSUBPS       768(SI), Y2, Y0
+	VSUBPS       Y6, Y0, Y0
+	VMULPS       704(SI), Y0, Y0
+	VMULPS       Y3, Y0, Y0
+	VBROADCASTSS vec3f800000<>+0(SB), Y4
+	VSUBPS       Y4, Y0, Y0
+	VMULPS       Y3, Y0, Y0
+	VCMPPS       $0x1d, 768(SI), Y2, Y3
+	VANDPS       Y0, Y3, Y0
+	VCMPPS       $0x12, 832(SI), Y2, Y2
+	VANDPS       Y0, Y2, Y0
+	VMASKMOVPS   Y0, Y1, (AX)
+
+done:
 	VZEROUPPER
 	RET
 

@@ -49,11 +49,24 @@ var ops = []op{
 	{"Sum", true, func(dst, x, y []float32, a, b, c float32) bool { Sum(dst, x, y); return true }},
 	{"Add", true, func(dst, x, y []float32, a, b, c float32) bool { copy(dst, y); Add(dst, x); return true }},
 	staircaseOp(1), staircaseOp(2), staircaseOp(3), staircaseOp(5), staircaseOp(7), staircaseOp(8), staircaseOp(15), staircaseOp(16), staircaseOp(255),
+	{"Tent", true, func(dst, x, y []float32, a, b, c float32) bool { Tent(dst, x, a, b, c, 1); return true }},
+	{"SwishSlope", false, func(dst, x, y []float32, a, b, c float32) bool { return done(dst, x, SwishSlope(dst, x, 5)) }},
+	{"PowerSlope", false, func(dst, x, y []float32, a, b, c float32) bool {
+		return done(dst, x, PowerSlope(dst, x, -0.5, 0.5, 3, 1.5))
+	}},
 	{"Sech2", false, func(dst, x, y []float32, a, b, c float32) bool { Sech2(dst, x, a, b); return true }},
 	{"MulSech2", false, func(dst, x, y []float32, a, b, c float32) bool { return MulSech2(dst, x, y, a, b) }},
 	{"Exp32", false, func(dst, x, y []float32, a, b, c float32) bool { Exp32(dst, x); return true }},
 	{"Tanh32", false, func(dst, x, y []float32, a, b, c float32) bool { Tanh32(dst, x); return true }},
 	{"Sigmoid32", false, func(dst, x, y []float32, a, b, c float32) bool { Sigmoid32(dst, x); return true }},
+}
+
+// done clears dst where there was no kernel.
+func done(dst, x []float32, ok bool) bool {
+	if !ok {
+		clear(dst[:len(x)])
+	}
+	return true
 }
 
 // same is equality of bits, all NaNs being one: which of two a sum keeps is not ours to say.

@@ -43,13 +43,22 @@ type kernel struct {
 type gen struct {
 	isa
 	check reg.VecVirtual // for finiteness: largest value of bits << 1
+	coefs reg.Register
+	lazy  bool           // constants of exp take no registers for longer than they are needed
+	none  reg.VecVirtual // zero, of kernels with coefficients
 }
 
 func main() {
 	ConstraintExpr("amd64")
 	for _, k := range kernels {
 		for _, s := range sets {
-			k.write(s)
+			k.write(s, false)
+		}
+	}
+	for _, k := range stepKernels {
+		k.y, k.store, k.unroll = true, true, 1
+		for _, s := range sets {
+			k.write(s, true)
 		}
 	}
 	for _, s := range sets {
@@ -66,9 +75,14 @@ func main() {
 	Generate()
 }
 
-func (k kernel) write(s isa) {
+// write emits a kernel. With coefs, coefficients in memory take the place of a, b, c and d, and finite is not reported.
+func (k kernel) write(s isa, coefs bool) {
 	name := k.name + s.name
-	TEXT(name, NOSPLIT, "func(dst, x, y *float32, n int, a, b, c, d float32) (finite bool)")
+	signature := "func(dst, x, y *float32, n int, a, b, c, d float32) (finite bool)"
+	if coefs {
+		signature = "func(dst, x, y *float32, n int, c *float64)"
+	}
+	TEXT(name, NOSPLIT, signature)
 	Pragma("noescape")
 	Doc(name + " " + k.does)
 	g := &gen{isa: s}
@@ -81,6 +95,10 @@ func (k kernel) write(s isa) {
 		ySrc = Load(Param("y"), GP64())
 	}
 	n := Load(Param("n"), GP64())
+	if coefs {
+		g.lazy = true
+		g.coefs, g.none = Load(Param("c"), GP64()), g.zero()
+	}
 	work := k.prepare(g)
 
 	full := func(vectors int) {
@@ -128,20 +146,22 @@ func (k kernel) write(s isa) {
 		g.maskedStore(out, m, Mem{Base: dst})
 	}
 	Label("done")
-	finite := GP8()
-	if g.check == nil {
-		MOVB(U8(1), finite)
-	} else {
-		g.allFinite(finite)
+	if !coefs {
+		finite := GP8()
+		if g.check == nil {
+			MOVB(U8(1), finite)
+		} else {
+			g.allFinite(finite)
+		}
+		Store(finite, ReturnIndex(0))
 	}
-	Store(finite, ReturnIndex(0))
 	VZEROUPPER()
 	RET()
 }
 
 var data = map[string]Mem{}
 
-// words returns memory that holds the words, of which the last is repeated up to eight.
+// words returns memory that holds the words, of which the last is repeated up to sixteen.
 func words(w ...uint32) Mem {
 	name := fmt.Sprintf("vec%08x", w[0])
 	if len(w) > 1 {
@@ -151,7 +171,7 @@ func words(w ...uint32) Mem {
 		return m
 	}
 	m := GLOBL(name, RODATA|NOPTR)
-	for i := range 8 {
+	for i := range 16 {
 		DATA(i*4, U32(w[min(i, len(w)-1)]))
 	}
 	data[name] = m
@@ -179,14 +199,11 @@ func (g *gen) value(v float64) reg.VecVirtual { return g.bits(math.Float32bits(f
 
 // operand returns a constant that can be the first operand of an instruction: AVX2 has no registers to keep them all.
 func (g *gen) operand(v float64) Op {
-	if g.wide {
-		return g.value(v)
-	}
-	return words(math.Float32bits(float32(v)))
+	return g.operandBits(math.Float32bits(float32(v)))
 }
 
 func (g *gen) operandBits(w uint32) Op {
-	if g.wide {
+	if g.wide && !g.lazy {
 		return g.bits(w)
 	}
 	return words(w)
@@ -267,8 +284,10 @@ func (g *gen) allFinite(to reg.GPVirtual) {
 const (
 	lessThan   = 0x11 // quiet; all are false for NaN but notGreater
 	atMost     = 0x12
+	different  = 0x0c
 	notGreater = 0x1a
 	atLeast    = 0x1d
+	greater    = 0x1e
 )
 
 // compare returns the mask of a (predicate) b.
@@ -315,7 +334,7 @@ func (g *gen) round(mode uint8, v, to Op) {
 
 func (g *gen) copy(v Op) reg.VecVirtual {
 	out := g.reg()
-	VMOVAPS(v, out)
+	VMOVUPS(v, out)
 	return out
 }
 
@@ -323,29 +342,36 @@ func (g *gen) copy(v Op) reg.VecVirtual {
 // |r| <= ln(2)/2 and a polynomial of degree 6 with relative error 3.1e-9. It destroys x. With gradual, results may be
 // subnormal or infinite, else f must keep to normal numbers.
 func (g *gen) exp(gradual bool) func(x reg.VecVirtual, low Op) reg.VecVirtual {
-	log2e := g.value(1.44269504088896341)
-	ln2hi, ln2lo := g.operand(0.693359375), g.operand(-2.12194440e-4)
-	var coef []Op
-	for _, c := range []float64{0.00836878066930606, 0.04166839422925958, 0.16666520105682042, 0.49999993412367594, 1, 1} {
-		coef = append(coef, g.operand(c))
+	constant := func(v float64) func() Op {
+		if g.lazy {
+			return func() Op { return g.operand(v) }
+		}
+		r := g.operand(v)
+		return func() Op { return r }
 	}
-	top := g.operand(0.0013814467130994256)
+	log2e := constant(1.44269504088896341)
+	ln2hi, ln2lo := constant(0.693359375), constant(-2.12194440e-4)
+	var coef []func() Op
+	for _, c := range []float64{0.00836878066930606, 0.04166839422925958, 0.16666520105682042, 0.49999993412367594, 1, 1} {
+		coef = append(coef, constant(c))
+	}
+	top := constant(0.0013814467130994256)
 	var one Op
 	if !g.wide && gradual {
 		one = words(0x3f800000)
 	}
 	return func(x reg.VecVirtual, low Op) reg.VecVirtual {
 		f := g.reg()
-		VMULPS(log2e, x, f)
+		VMULPS(log2e(), x, f)
 		g.round(toNearest, f, f)
-		VFNMADD231PS(ln2hi, f, x) // x becomes r
-		VFNMADD231PS(ln2lo, f, x)
+		VFNMADD231PS(ln2hi(), f, x) // x becomes r
+		VFNMADD231PS(ln2lo(), f, x)
 		if low != nil {
 			VADDPS(low, x, x)
 		}
-		p := g.copy(top)
+		p := g.copy(top())
 		for _, c := range coef {
-			VFMADD213PS(c, x, p)
+			VFMADD213PS(c(), x, p)
 		}
 		switch {
 		case g.wide:
@@ -462,6 +488,9 @@ var kernels = []kernel{
 	{"mulWindow", "sets dst = y*c where a <= x <= b and y*0 elsewhere; finite is of y.", true, true, 4, times((*gen).window)},
 	{"sech2", "sets dst = a*e/(1+e)^2 with e = exp(b|x|), b <= 0, and 0 where |x| > c.", false, true, 1, unary((*gen).sech2)},
 	{"mulSech2", "sets dst = y*a*e/(1+e)^2 with e = exp(b|x|), b <= 0, and y*0 where |x| > c; finite is of y.", true, true, 1, times((*gen).sech2)},
+	{"tent", "sets dst = a min(max(c - |x-b|, 0), d).", false, true, 2, unary((*gen).tent)},
+	{"swish", "sets dst = b e (2(1+e) - v(1-e)) / (1+e)^3 with v = |ax| and e = exp(-v), and 0 where v > 87.", false, true, 1, unary((*gen).swish)},
+	{"power", "sets dst = b|x|^a where 0.1 < |x| <= d, c where |x| <= 0.1, and 0 elsewhere.", false, true, 1, unary((*gen).power)},
 	{"exp", "sets dst = exp(x).", false, true, 1, unary(func(g *gen) func(reg.VecVirtual) reg.VecVirtual {
 		least, most, exp := g.value(-104), g.value(89), g.exp(true)
 		return func(x reg.VecVirtual) reg.VecVirtual {
@@ -649,7 +678,8 @@ func table(path string) error {
 	var s strings.Builder
 	s.WriteString("// Code generated by asm. DO NOT EDIT.\n\n//go:build amd64\n\npackage vec\n")
 	width := 0
-	for _, k := range kernels {
+	all := append(append([]kernel(nil), kernels...), stepKernels...)
+	for _, k := range all {
 		width = max(width, len(k.name))
 	}
 	for _, set := range sets {
@@ -657,7 +687,7 @@ func table(path string) error {
 		title := strings.Replace(set.name, "AVX512", "AVX-512", 1)
 		fmt.Fprintf(&s, "\nvar kernels%s = kernels{\n", set.name)
 		fmt.Fprintf(&s, "\t%-*s %q,\n\t%-*s %s,\n", width+1, "name:", title, width+1, "lanes:", lanes)
-		for _, k := range kernels {
+		for _, k := range all {
 			fmt.Fprintf(&s, "\t%-*s %s%s,\n", width+1, k.name+":", k.name, set.name)
 		}
 		for _, name := range []string{"adam", "copyRows", "addRows"} {
