@@ -270,7 +270,7 @@ type softplus struct{ height, rate float64 }
 
 func (p softplus) at(m float64) float64 {
 	x := p.rate * m
-	return p.height * (math.Max(x, 0) + math.Log1p(math.Exp(-math.Abs(x))))
+	return p.height * log1pExp(x)
 }
 
 func (p softplus) slope(m float64) float64 { return -p.height * p.rate * sigmoid(p.rate*m) }

@@ -82,7 +82,7 @@ func (op Posterior) all(s *Sample, d, p []float64, n int) error {
 	// log p and log (1-p), without the loss of digits far from 0
 	on, off := make([]float64, len(p)), make([]float64, len(p))
 	for u, z := range s.z {
-		on[u], off[u] = -softplus(-z), -softplus(z)
+		on[u], off[u] = -log1pExp(-z), -log1pExp(z)
 	}
 	losses, logs := make([]float64, n), make([]float64, n)
 	a := make([]int, len(p))
@@ -104,8 +104,8 @@ func (op Posterior) all(s *Sample, d, p []float64, n int) error {
 	return nil
 }
 
-// softplus is log(1 + exp x).
-func softplus(x float64) float64 { return math.Max(x, 0) + math.Log1p(math.Exp(-math.Abs(x))) }
+// log1pExp is log(1 + exp x).
+func log1pExp(x float64) float64 { return math.Max(x, 0) + math.Log1p(math.Exp(-math.Abs(x))) }
 
 // conditioned sets d to R (p - q), for assignments with losses and logarithms of probabilities.
 func conditioned(d []float64, now float64, losses, logs, p []float64, bit func(i, u int) bool) {
