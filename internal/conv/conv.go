@@ -7,7 +7,7 @@
 // over their sides; above and below, terms are left out instead. Results, which lie output by output for each pixel, are transposed as they are
 // finished.
 //
-// There are kernels in assembly for AVX-512 and for AVX2 with FMA, chosen at run time; asm generates them. Elsewhere Available is false.
+// There are kernels in assembly for AVX-512 and for AVX2 with FMA, chosen at run time; asm generates them. Elsewhere Lanes is 0, and the rest must not be called.
 package conv
 
 import (
@@ -30,8 +30,13 @@ var best = func() *kernels {
 	return nil
 }()
 
-// Available reports whether there are kernels for this processor.
-func Available() bool { return best != nil }
+// Lanes is the number of outputs in a vector of the kernels for this processor, 16 or 8, or 0 if there are none.
+func Lanes() int {
+	if best == nil {
+		return 0
+	}
+	return best.lanes
+}
 
 // Epilogue is what becomes of each output channel's sums before they are stored: Scale x + Shift, and where it is less than 0, 0 with ReLU.
 // A sum is rounded once by it. Scale nil means 1, Shift nil means 0.

@@ -30,6 +30,7 @@ var sizes = []Conv{
 	square(5, 3, 9, 65, 3, 1, 1, 1),
 	square(2, 64, 8, 33, 3, 1, 2, 1),
 	square(3, 70, 6, 31, 1, 0, 2, 1),
+	square(2, 20, 15, 20, 3, 1, 2, 1), // an odd map, cut in two
 	square(7, 18, 4, 40, 1, 0, 1, 1),
 	square(2, 3, 47, 17, 11, 2, 4, 1),
 	square(2, 2, 12, 5, 3, 4, 1, 2),
@@ -115,7 +116,7 @@ func TestEqualsDefinition(t *testing.T) {
 		want := define(&c, x, f, bias, dy)
 		for _, ks := range available() {
 			best = ks
-			for _, procs := range []int{1, 2, 3, 5} {
+			for _, procs := range []int{1, 3} {
 				runtime.GOMAXPROCS(procs)
 				t.Run(fmt.Sprintf("%s/%+v/%d", ks.name, c, procs), func(t *testing.T) {
 					y, dx := nans(len(dy)), nans(len(x))
@@ -177,7 +178,7 @@ func TestSamplesAreIndependent(t *testing.T) {
 }
 
 func TestEpilogue(t *testing.T) {
-	if !Available() {
+	if Lanes() == 0 {
 		t.Skip("no kernels for this processor")
 	}
 	for _, c := range sizes {
@@ -219,7 +220,7 @@ func FuzzConv(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed uint64, n, ch, h, w, o, kh, kw, pad, stride, dilation uint8) {
 		c := rectangle(1+int(n)%5, 1+int(ch)%20, 1+int(h)%12, 1+int(w)%40, 1+int(o)%70, 1+int(kh)%5, 1+int(kw)%5,
 			[2]int{int(pad) / 5 % 5, int(pad) % 5}, [2]int{1 + int(stride)/4%4, 1 + int(stride)%4}, [2]int{1 + int(dilation)/3%3, 1 + int(dilation)%3})
-		if c.H+2*c.Pad[0] <= c.Dilation[0]*(c.KH-1) || c.W+2*c.Pad[1] <= c.Dilation[1]*(c.KW-1) || c.N*c.C*c.KH*c.KW*c.O*c.OH*c.OW > 60000 {
+		if c.H+2*c.Pad[0] <= c.Dilation[0]*(c.KH-1) || c.W+2*c.Pad[1] <= c.Dilation[1]*(c.KW-1) || c.N*c.C*c.KH*c.KW*c.O*c.OH*c.OW > 4000 {
 			t.Skip()
 		}
 		rng := rand.New(rand.NewPCG(seed, 3))

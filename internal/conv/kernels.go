@@ -38,6 +38,22 @@ type turn struct {
 	low     float32
 }
 
+// spread is rows, every second element of which is set to those of rows of src. What lies between is read and written as it was.
+type spread struct {
+	dst     unsafe.Pointer
+	dstStep int // bytes from a row to the next
+	src     unsafe.Pointer
+	srcStep int
+	groups  int    // of 8 elements of src and 16 of dst in a row, 1 or more
+	rows    int    // 1 or more
+	keep    uint64 // of two elements of dst, those that stay: evenStay or oddStay
+}
+
+const (
+	evenStay = 1<<32 - 1
+	oddStay  = evenStay << 32
+)
+
 // kernels are those of an instruction set.
 type kernels struct {
 	name   string
@@ -45,20 +61,28 @@ type kernels struct {
 	tiles  [][]func(t *tile) // by vectors and pixels, each less 1
 	turn   func(t *turn)
 	finish func(t *turn)
-	// spread sets every second element of dst to those of src, in groups of 8, and writes what lies between and behind the last as it was.
-	spread func(dst, src *float32, groups int)
+	spread func(s *spread)
 }
 
-// every sets the elements of dst that are step apart to those of src.
-func (k *kernels) every(dst, src []float32, step int) {
+// scatter sets, in rows of line elements of dst that are dstStep apart, the elements from x on that are step apart to those of src, rows of width
+// one after the other.
+func (k *kernels) scatter(dst []float32, dstStep, line, x, step int, src []float32, rows, width int) {
+	done := 0
 	if step == 2 {
-		if groups := min(len(src), len(dst)/2) / 8; groups > 0 {
-			k.spread(&dst[0], &src[0], groups)
-			dst, src = dst[16*groups:], src[8*groups:]
+		if groups := min(width, line/2) / 8; groups > 0 {
+			s := spread{at(dst, 0), 4 * dstStep, at(src, 0), 4 * width, groups, rows, oddStay}
+			if x == 1 {
+				s.keep = evenStay
+			}
+			k.spread(&s)
+			done = 8 * groups
 		}
 	}
-	for i, v := range src {
-		dst[i*step] = v
+	for y := range rows {
+		row := dst[y*dstStep+x:]
+		for i, v := range src[y*width+done : (y+1)*width] {
+			row[(done+i)*step] = v
+		}
 	}
 }
 

@@ -25,6 +25,13 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(turn{}.scale)-40]
 	_ = [1]struct{}{}[unsafe.Offsetof(turn{}.shift)-48]
 	_ = [1]struct{}{}[unsafe.Offsetof(turn{}.low)-56]
+	_ = [1]struct{}{}[unsafe.Offsetof(spread{}.dst)-0]
+	_ = [1]struct{}{}[unsafe.Offsetof(spread{}.dstStep)-8]
+	_ = [1]struct{}{}[unsafe.Offsetof(spread{}.src)-16]
+	_ = [1]struct{}{}[unsafe.Offsetof(spread{}.srcStep)-24]
+	_ = [1]struct{}{}[unsafe.Offsetof(spread{}.groups)-32]
+	_ = [1]struct{}{}[unsafe.Offsetof(spread{}.rows)-40]
+	_ = [1]struct{}{}[unsafe.Offsetof(spread{}.keep)-48]
 )
 
 // tilesAVX512 is by vectors and pixels, each less 1.
@@ -250,4 +257,4 @@ func turnAVX2(t *turn)
 func finishAVX2(t *turn)
 
 //go:noescape
-func spreadAVX2(dst, src *float32, groups int)
+func spreadAVX2(s *spread)

@@ -6366,26 +6366,39 @@ block:
 	VZEROUPPER
 	RET
 
-// func spreadAVX2(dst *float32, src *float32, groups int)
+// func spreadAVX2(s *byte)
 // Requires: AVX
-TEXT ·spreadAVX2(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ groups+16(FP), DX
+TEXT ·spreadAVX2(SB), NOSPLIT, $0-8
+	MOVQ         s+0(FP), AX
+	MOVQ         (AX), CX
+	MOVQ         8(AX), DX
+	MOVQ         16(AX), BX
+	MOVQ         24(AX), SI
+	MOVQ         40(AX), DI
+	VBROADCASTSD 48(AX), Y0
+
+row:
+	MOVQ CX, R8
+	MOVQ BX, R9
+	MOVQ 32(AX), R10
 
 group:
-	VMOVUPS    (CX), Y0
-	VUNPCKLPS  Y0, Y0, Y1
-	VUNPCKHPS  Y0, Y0, Y0
-	VPERM2F128 $0x20, Y0, Y1, Y2
-	VPERM2F128 $0x31, Y0, Y1, Y0
-	VBLENDPS   $0xaa, (AX), Y2, Y2
-	VBLENDPS   $0xaa, 32(AX), Y0, Y0
-	VMOVUPS    Y2, (AX)
-	VMOVUPS    Y0, 32(AX)
-	ADDQ       $0x40, AX
-	ADDQ       $0x20, CX
-	DECQ       DX
+	VMOVUPS    (R9), Y1
+	VUNPCKLPS  Y1, Y1, Y2
+	VUNPCKHPS  Y1, Y1, Y1
+	VPERM2F128 $0x20, Y1, Y2, Y3
+	VPERM2F128 $0x31, Y1, Y2, Y1
+	VBLENDVPS  Y0, (R8), Y3, Y3
+	VBLENDVPS  Y0, 32(R8), Y1, Y1
+	VMOVUPS    Y3, (R8)
+	VMOVUPS    Y1, 32(R8)
+	ADDQ       $0x40, R8
+	ADDQ       $0x20, R9
+	DECQ       R10
 	JNZ        group
+	ADDQ       DX, CX
+	ADDQ       SI, BX
+	DECQ       DI
+	JNZ        row
 	VZEROUPPER
 	RET

@@ -96,23 +96,29 @@ func eachTurn(t *testing.T, alloc func(n, room int) []float32) {
 
 func eachSpread(t *testing.T, alloc func(n, room int) []float32) {
 	for _, ks := range available() {
-		for n := 1; n < 40; n++ {
+		for width := 1; width < 40; width++ {
 			for _, step := range []int{1, 2, 3} {
-				dst, src := alloc((n-1)*step+1, 0), alloc(n, 1)
-				for i := range dst {
-					dst[i] = -1
-				}
-				for i := range src {
-					src[i] = float32(i)
-				}
-				ks.every(dst, src, step)
-				for i, v := range dst {
-					want := float32(-1)
-					if i%step == 0 {
-						want = float32(i / step)
-					}
-					if v != want {
-						t.Fatalf("%s: %d elements, step %d: element %d is %v, want %v", ks.name, n, step, i, v, want)
+				for x := range step {
+					for _, after := range []int{0, 1} { // elements of a row behind the last one
+						const rows = 3
+						line := x + (width-1)*step + 1 + after
+						dst, src := alloc(rows*line, 0), alloc(rows*width, 1)
+						for i := range dst {
+							dst[i] = -1
+						}
+						for i := range src {
+							src[i] = float32(i)
+						}
+						ks.scatter(dst, line, line, x, step, src, rows, width)
+						for i, v := range dst {
+							want, at := float32(-1), i%line-x
+							if at >= 0 && at%step == 0 && at/step < width {
+								want = float32(i/line*width + at/step)
+							}
+							if v != want {
+								t.Fatalf("%s: rows of %d, step %d from %d, %d after: element %d is %v, want %v", ks.name, width, step, x, after, i, v, want)
+							}
+						}
 					}
 				}
 			}

@@ -1,7 +1,5 @@
 package conv
 
-import "slices"
-
 // weights is where the elements of filters lie in memory: that of output o, input channel c and tap ky, kx at f[o output + c channel + ky across + kx].
 // Taps are taps in number.
 type weights struct {
@@ -9,23 +7,32 @@ type weights struct {
 	output, channel, taps, across int
 }
 
-// pack sets dst to the weights of a panel, the outputs from o on: (terms, width), zeros behind the last output.
-func (s *sum) pack(dst []float32, o int) {
+// pack writes the weights of a panel for all sums, which have their taps from the same filters: (terms, width), zeros behind the last output.
+func pack(sums []*sum, panel int) {
+	s := sums[0]
 	w, width, lanes := s.weights, s.width(), s.ks.lanes
+	o := panel * width
 	n := min(width, s.o-o)
-	if n < width {
-		clear(dst)
+	// Where the weights of each tap go: that of channel c to row c*step of dst.
+	type place struct {
+		dst  []float32
+		step int
 	}
-	// The term of each tap, for channel 0, or -1.
-	terms := slices.Repeat([]int{-1}, w.taps)
-	for i, y := range s.ys {
-		for j, x := range s.xs {
-			terms[y.index*w.across+x.index] = i*s.c*len(s.xs) + j
+	places := make([]place, w.taps)
+	for _, s := range sums {
+		dst := s.packed[panel*width*s.terms() : (panel+1)*width*s.terms()]
+		if n < width {
+			clear(dst)
+		}
+		for i, y := range s.ys {
+			for j, x := range s.xs {
+				places[y.index*w.across+x.index] = place{dst[(i*s.c*len(s.xs)+j)*width:], len(s.xs) * width}
+			}
 		}
 	}
 	if w.output == 1 { // as they are needed: channels of 1x1 filters, whose gradient is wanted
 		for c := range s.c {
-			copy(dst[c*width:], w.f[c*w.channel+o:][:n])
+			copy(places[0].dst[c*width:], w.f[c*w.channel+o:][:n])
 		}
 		return
 	}
@@ -40,13 +47,16 @@ func (s *sum) pack(dst []float32, o int) {
 	turned, temp := memory.x[:lanes*width], memory.x[lanes*width:]
 	for r := range runs {
 		from := o*w.output + r*w.channel
+		tap, c := 0, r
 		for i := 0; i < run; i += lanes {
 			some := min(lanes, run-i)
 			s.ks.transpose(turned, width, w.f[from+i:], w.output, n, some, temp)
 			for j := range some {
-				tap, c := (i+j)%w.taps, r+(i+j)/w.taps
-				if k := terms[tap]; k >= 0 {
-					copy(dst[(k+c*len(s.xs))*width:][:n], turned[j*width:])
+				if to := places[tap]; to.dst != nil {
+					copy(to.dst[c*to.step:][:n], turned[j*width:])
+				}
+				if tap++; tap == w.taps {
+					tap, c = 0, c+1
 				}
 			}
 		}

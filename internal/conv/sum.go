@@ -11,6 +11,9 @@ import (
 // lattice is where the results of a sum lie in maps of h x w: every stepY rows and stepX columns from y, x on.
 type lattice struct{ h, w, y, x, stepY, stepX int }
 
+// dense reports whether the results are whole maps.
+func (l lattice) dense() bool { return l.stepY == 1 && l.stepX == 1 }
+
 // sum is sums of products of images (n, c, h, w) with filters, for all pixels y, x of a grid:
 //
 //	out[n][o][y][x] = sum over ys, c and xs of image[n][c][y stride + ys.at][x stride + xs.at] weight[o][c][ys.index][xs.index]
@@ -83,7 +86,7 @@ func (s *sum) line(samples int) int {
 	return s.gridW
 }
 
-// newPlan cuts the work into chunks.
+// newPlan cuts the work into chunks, and chooses the tiles: the same for all sums, whose grids are as wide or one pixel less.
 func newPlan(sums []*sum) plan {
 	s, work := sums[0], 0
 	pixels := s.gridH * s.gridW
@@ -100,14 +103,17 @@ func newPlan(sums []*sum) plan {
 		p.procs = 1
 	}
 	p.samples = max(1, min(p.samples, chunkFloats/copies))
-	s.vectors, s.pixels, _ = s.ks.shape(s.o, s.line(p.samples))
-	panels := (s.o + s.width() - 1) / s.width()
-	if parts := (s.n + p.samples - 1) / p.samples; parts < p.procs {
-		if s.terms()*s.o > s.n*s.c*s.h*s.w && panels > 1 {
-			p.groups = min(panels, (p.procs+parts-1)/parts) // so that each goroutine reads a part of the weights
-		} else {
-			p.samples = (s.n + p.procs - 1) / p.procs
-		}
+	vectors, most, _ := s.ks.shape(s.o, s.line(p.samples))
+	panels := (s.o + vectors*s.ks.lanes - 1) / (vectors * s.ks.lanes)
+	for _, s := range sums {
+		s.vectors, s.pixels, s.panels = vectors, most, panels
+	}
+	parts := (s.n + p.samples - 1) / p.samples
+	if parts < p.procs && s.terms()*s.o > s.n*s.c*s.h*s.w && panels > 1 {
+		p.groups = min(panels, (p.procs+parts-1)/parts) // so that each goroutine reads a part of the weights
+	} else {
+		parts = (parts + p.procs - 1) / p.procs * p.procs // as many for each
+		p.samples = (s.n + parts - 1) / parts
 	}
 	if p.samples == 1 && !s.alone() {
 		p.strips = min(s.gridH, max(1, pixels/(2*chunkPixels), copies/chunkFloats, p.procs/(s.n*p.groups)))
@@ -115,8 +121,8 @@ func newPlan(sums []*sum) plan {
 	return p
 }
 
-// follow sets what depends on the plan, and packs the weights in memory and the offsets.
-func (s *sum) follow(p plan, memory []float32, offsets []int) error {
+// follow sets what depends on the plan, with memory for the weights and the offsets.
+func (s *sum) follow(p plan, memory []float32, offsets []int) {
 	s.rows = (s.gridH + p.strips - 1) / p.strips
 	s.window = s.newWindow()
 	s.offsets = offsets[:0:s.terms()]
@@ -140,12 +146,6 @@ func (s *sum) follow(p plan, memory []float32, offsets []int) error {
 	for i := copy(s.scale, s.epilogue.Scale); i < len(s.scale); i++ {
 		s.scale[i] = 1
 	}
-	return par.Range(s.panels, max(1, (1<<16)/(width*terms)), func(lo, hi int) error {
-		for p := lo; p < hi; p++ {
-			s.pack(s.packed[p*width*terms:(p+1)*width*terms], p*width)
-		}
-		return nil
-	})
 }
 
 // run computes sums of the same images, whose results lie in out.
@@ -154,8 +154,6 @@ func run(out, image []float32, sums []*sum) error {
 	size, terms := 0, 0
 	for _, s := range sums {
 		terms += s.terms()
-		s.vectors, s.pixels, _ = s.ks.shape(s.o, s.line(p.samples))
-		s.panels = (s.o + s.width() - 1) / s.width()
 		size += s.panels * s.width() * (s.terms() + 2)
 	}
 	memory := take[float32](&weightPool, size)
@@ -164,10 +162,17 @@ func run(out, image []float32, sums []*sum) error {
 	defer table.release()
 	floats, offsets := memory.x, table.x
 	for _, s := range sums {
-		if err := s.follow(p, floats, offsets); err != nil {
-			return err
-		}
+		s.follow(p, floats, offsets)
 		floats, offsets = floats[s.panels*s.width()*(s.terms()+2):], offsets[s.terms():]
+	}
+	err := par.Range(sums[0].panels, max(1, (1<<16)/(sums[0].width()*terms)), func(lo, hi int) error {
+		for p := lo; p < hi; p++ {
+			pack(sums, p)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	n := sums[0].n
 	parts, grain := (n+p.samples-1)/p.samples*p.strips*p.groups, 1
@@ -320,7 +325,7 @@ func (w *worker) finish(out []float32, n int, ch chunk, o, from int) {
 	pixels := (ch.y1 - ch.y0) * w.gridW
 	outputs, first := min(lanes, w.o-o), (n-ch.n0)*pixels
 	to := out[(n*w.o+o)*l.h*l.w:]
-	if l.stepY == 1 && l.stepX == 1 && outputs == lanes && pixels >= lanes {
+	if l.dense() && outputs == lanes && pixels >= lanes {
 		to = to[ch.y0*l.w:]
 		w.transpose(o, from, first, pixels/lanes, to, l.h*l.w)
 		if pixels%lanes > 0 { // the last ones, some of them once more
@@ -331,16 +336,12 @@ func (w *worker) finish(out []float32, n int, ch chunk, o, from int) {
 	blocks := (pixels + lanes - 1) / lanes
 	w.transpose(o, from, first, blocks, w.turned.x, blocks*lanes)
 	for i := range outputs {
-		src, plane := w.turned.x[i*blocks*lanes:], to[i*l.h*l.w:(i+1)*l.h*l.w]
-		for y := ch.y0; y < ch.y1; y++ {
-			row := plane[(l.y+y*l.stepY)*l.w:][l.x:l.w]
-			if l.stepX == 1 {
-				copy(row, src[:w.gridW])
-			} else {
-				w.ks.every(row, src[:w.gridW], l.stepX)
-			}
-			src = src[w.gridW:]
+		plane, src := to[i*l.h*l.w:(i+1)*l.h*l.w], w.turned.x[i*blocks*lanes:]
+		if l.dense() {
+			copy(plane[ch.y0*l.w:], src[:pixels])
+			continue
 		}
+		w.ks.scatter(plane[(l.y+ch.y0*l.stepY)*l.w:], l.stepY*l.w, l.w, l.x, l.stepX, src, ch.y1-ch.y0, w.gridW)
 	}
 }
 

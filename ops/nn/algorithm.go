@@ -26,28 +26,35 @@ func winogradFor[T vec.Float](g *geometry, p convPass) *winograd.Conv {
 		return nil
 	}
 	c := &winograd.Conv{N: g.n, C: g.c, H: g.h, W: g.w, O: g.o, PadH: g.pad[0], PadW: g.pad[1]}
-	if !c.Suits() || conv.Available() && !winogradPays(g, p) {
+	if !c.Suits() || conv.Lanes() > 0 && !winogradPays(g, p) {
 		return nil
 	}
 	return c
 }
 
-// winogradPays reports whether Winograd's algorithm is faster than package conv. Its tiles of 2x2 reach over the edges of maps of odd sides. In the
-// gradient of the filters it saves less, and needs more channels.
+// winogradPays reports whether Winograd's algorithm is faster than package conv. Its tiles of 2x2 reach over the edges of maps of odd sides; in the
+// gradient of the filters it saves less, and needs more channels. It gains more with short vectors.
 func winogradPays(g *geometry, p convPass) bool {
 	h, w := g.oh, g.ow
 	if p == inputPass {
 		h, w = g.h, g.w
 	}
 	tiles := ((h + 1) / 2) * ((w + 1) / 2)
-	return h*w*100 >= 4*tiles*85 && (p != filterPass || g.c*g.o >= 96*96)
+	filled, least := 0.75, 0
+	if conv.Lanes() == 16 {
+		filled, least = 0.85, 96*96
+	}
+	if p == filterPass {
+		return float64(h*w) >= 0.85*float64(4*tiles) && g.c*g.o >= least
+	}
+	return float64(h*w) >= filled*float64(4*tiles)
 }
 
 // directFor returns the convolution for package conv, or nil where columns are faster: package conv computes vectors of channels of the result, which in a
 // gradient of images of few channels are nearly empty.
 func directFor[T vec.Float](g *geometry, p convPass) *conv.Conv {
 	var x T
-	if _, ok := any(x).(float32); !ok || !conv.Available() || p == inputPass && g.c < 8 {
+	if _, ok := any(x).(float32); !ok || conv.Lanes() == 0 || p == inputPass && g.c < 8 {
 		return nil
 	}
 	return &conv.Conv{

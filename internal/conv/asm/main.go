@@ -14,7 +14,7 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// The fields of conv's tile and turn by their distance in bytes from its start. The Go file that is generated with the kernels does not
+// The fields of conv's tile, turn and spread by their distance in bytes from its start. The Go file that is generated with the kernels does not
 // compile unless they are right.
 const (
 	tileImage   = 0
@@ -35,6 +35,14 @@ const (
 	turnScale   = 40
 	turnShift   = 48
 	turnLow     = 56
+
+	spreadDst     = 0
+	spreadDstStep = 8
+	spreadSrc     = 16
+	spreadSrcStep = 24
+	spreadGroups  = 32
+	spreadRows    = 40
+	spreadKeep    = 48
 )
 
 var fields = []struct {
@@ -45,6 +53,8 @@ var fields = []struct {
 	{"tile", "w", tileW}, {"tile", "sums", tileSums}, {"tile", "sumStep", tileSumStep}, {"tile", "goOn", tileGoOn},
 	{"turn", "src", turnSrc}, {"turn", "srcStep", turnSrcStep}, {"turn", "dst", turnDst}, {"turn", "dstStep", turnDstStep},
 	{"turn", "blocks", turnBlocks}, {"turn", "scale", turnScale}, {"turn", "shift", turnShift}, {"turn", "low", turnLow},
+	{"spread", "dst", spreadDst}, {"spread", "dstStep", spreadDstStep}, {"spread", "src", spreadSrc}, {"spread", "srcStep", spreadSrcStep},
+	{"spread", "groups", spreadGroups}, {"spread", "rows", spreadRows}, {"spread", "keep", spreadKeep},
 }
 
 // isa describes a vector instruction set as the kernels use it.
@@ -365,28 +375,36 @@ func turn256(finish bool) {
 	RET()
 }
 
-// spread writes the kernel that sets every second element of dst to those of src, 8 of src at a time. What lies between is read and
-// written as it was.
+// spread writes the kernel of conv's spread, for 8 elements of src and 16 of dst at a time.
 func spread() {
-	TEXT("spreadAVX2", NOSPLIT, "func(dst, src *float32, groups int)")
-	Pragma("noescape")
-	dst, src, groups := Load(Param("dst"), GP64()), Load(Param("src"), GP64()), Load(Param("groups"), GP64())
-	x, lo, hi, first, second := YMM(), YMM(), YMM(), YMM(), YMM()
+	TEXT("spreadAVX2", NOSPLIT, "func(s *byte)")
+	s := Load(Param("s"), GP64())
+	dst, dstStep, src, srcStep, rows := load(field(s, spreadDst)), load(field(s, spreadDstStep)), load(field(s, spreadSrc)), load(field(s, spreadSrcStep)), load(field(s, spreadRows))
+	to, from, groups := GP64(), GP64(), GP64()
+	keep, x, lo, hi, first, second := YMM(), YMM(), YMM(), YMM(), YMM(), YMM()
+	VBROADCASTSD(field(s, spreadKeep), keep)
+	Label("row")
+	MOVQ(dst, to)
+	MOVQ(src, from)
+	MOVQ(field(s, spreadGroups), groups)
 	Label("group")
-	VMOVUPS(Mem{Base: src}, x)
+	VMOVUPS(Mem{Base: from}, x)
 	VUNPCKLPS(x, x, lo) // 0 0 1 1 4 4 5 5
 	VUNPCKHPS(x, x, hi) // 2 2 3 3 6 6 7 7
 	VPERM2F128(U8(0x20), hi, lo, first)
 	VPERM2F128(U8(0x31), hi, lo, second)
-	const odd = 0xaa
-	VBLENDPS(U8(odd), Mem{Base: dst}, first, first)
-	VBLENDPS(U8(odd), Mem{Base: dst, Disp: 32}, second, second)
-	VMOVUPS(first, Mem{Base: dst})
-	VMOVUPS(second, Mem{Base: dst, Disp: 32})
-	ADDQ(U8(64), dst)
-	ADDQ(U8(32), src)
+	VBLENDVPS(keep, Mem{Base: to}, first, first)
+	VBLENDVPS(keep, Mem{Base: to, Disp: 32}, second, second)
+	VMOVUPS(first, Mem{Base: to})
+	VMOVUPS(second, Mem{Base: to, Disp: 32})
+	ADDQ(U8(64), to)
+	ADDQ(U8(32), from)
 	DECQ(groups)
 	JNZ(LabelRef("group"))
+	ADDQ(dstStep, dst)
+	ADDQ(srcStep, src)
+	DECQ(rows)
+	JNZ(LabelRef("row"))
 	VZEROUPPER()
 	RET()
 }
@@ -425,6 +443,6 @@ func table() string {
 			p("\n//go:noescape\nfunc %s(t *turn)\n", turnName(set.name, finish))
 		}
 	}
-	p("\n//go:noescape\nfunc spreadAVX2(dst, src *float32, groups int)\n")
+	p("\n//go:noescape\nfunc spreadAVX2(s *spread)\n")
 	return s.String()
 }
