@@ -12,16 +12,19 @@ import (
 // on GOMAXPROCS, but not on timing.
 func (c *Conv) FilterGrad(df, dy, x []float32) error {
 	s := newFilterSum(c.whole())
-	parts := min(runtime.GOMAXPROCS(0), s.N)
+	procs := runtime.GOMAXPROCS(0)
 	if s.N*s.OH*s.OW*s.elements*s.O < serial {
-		parts = 1
+		procs = 1
 	}
+	parts := min(procs, s.N)
+	shares := min(procs/parts, s.lines*len(s.ys)) // of the elements, if there are few samples
 	size := s.panels * s.elements * s.width
 	memory := take[float32](&partPool, parts*size)
 	defer memory.release()
-	err := par.Range(parts, 1, func(lo, hi int) error {
+	err := par.Range(parts*shares, 1, func(lo, hi int) error {
 		for i := lo; i < hi; i++ {
-			s.part(memory.x[i*size:(i+1)*size], dy, x, i*s.N/parts, (i+1)*s.N/parts)
+			part, share := i/shares, i%shares
+			s.part(memory.x[part*size:(part+1)*size], dy, x, part*s.N/parts, (part+1)*s.N/parts, share, shares)
 		}
 		return nil
 	})
@@ -47,7 +50,7 @@ func (c *Conv) FilterGrad(df, dy, x []float32) error {
 	})
 }
 
-// filterSum is the gradient of filters: for each of their elements and each output a sum over the pixels of the outputs' gradient.
+// filterSum is the gradient of filters: a sum for each of their elements and each output, over the pixels of the outputs' gradient.
 //
 //	df[o][c][ky][kx] = sum over y, n and x of image[n][c][y stride + ys[ky].at][x stride + xs[kx].at] dy[n][o][y][x]
 //
@@ -59,6 +62,7 @@ type filterSum struct {
 	ys, xs                 []tap
 	elements               int // of an output's filter
 	vectors, panels, width int
+	line, lines            int  // elements that tiles divide, and how many such lines there are for each of ys
 	most                   int  // elements of a tile
 	channels               bool // the elements of a tile are of several channels
 	window                 window
@@ -69,9 +73,9 @@ type filterSum struct {
 func newFilterSum(c *Conv) *filterSum {
 	s := &filterSum{Conv: c, ks: best, ys: c.taps(0), xs: c.taps(1), elements: c.C * c.KH * c.KW}
 	v, most, cost := s.ks.shape(c.O, c.KW)
-	s.vectors, s.most = v, most
+	s.vectors, s.most, s.line, s.lines = v, most, c.KW, c.C
 	if v, most, other := s.ks.shape(c.O, c.C); other*float64(c.KW) < cost*float64(c.C) {
-		s.vectors, s.most, s.channels = v, most, true
+		s.vectors, s.most, s.line, s.lines, s.channels = v, most, c.C, c.KW, true
 	}
 	s.width = s.vectors * s.ks.lanes
 	s.panels = (c.O + s.width - 1) / s.width
@@ -100,8 +104,8 @@ func (s *filterSum) newWindow() window {
 	return newWindow(s.C, s.H, s.W, s.rows, s.OW, s.Stride, s.ys, s.xs)
 }
 
-// part sets sums (panels, elements, width) to those over samples n0 to n1.
-func (s *filterSum) part(sums, dy, x []float32, n0, n1 int) {
+// part sets a share of the elements of sums (panels, elements, width) to those over samples n0 to n1.
+func (s *filterSum) part(sums, dy, x []float32, n0, n1, share, shares int) {
 	var images *scratch[float32]
 	if s.window.copied {
 		images = take[float32](&imagePool, s.samples*s.window.sample)
@@ -132,7 +136,7 @@ func (s *filterSum) part(sums, dy, x []float32, n0, n1 int) {
 			last = ch
 			for p := range s.panels {
 				s.pack(weights.x, dy, ch, p, temp.x)
-				s.add(sums[p*s.elements*s.width:], image, weights.x, offsets, ch, top, n == n0 && y == 0)
+				s.add(sums[p*s.elements*s.width:], image, weights.x, offsets, ch, top, n == n0 && y == 0, share, shares)
 			}
 		}
 	}
@@ -176,18 +180,16 @@ func (s *filterSum) pack(dst, dy []float32, ch chunk, p int, temp []float32) {
 	}
 }
 
-// add adds the products of a chunk to a panel's sums, or sets these to them.
-func (s *filterSum) add(sums, image, weights []float32, offsets []int, ch chunk, top int, set bool) {
+// add adds the products of a chunk to a share of a panel's sums, or sets these to them.
+func (s *filterSum) add(sums, image, weights []float32, offsets []int, ch chunk, top int, set bool, share, shares int) {
 	win, each := &s.window, (ch.n1-ch.n0)*s.OW // terms of a row
 	terms := (ch.y1 - ch.y0) * each
 	blocks := (terms + s.block - 1) / s.block
 	t := &tile{image: at(image, 0), step: 4 * s.Dilation[1], sumStep: 4 * s.width}
-	line, lines := s.KW, s.C // of elements
 	if s.channels {
 		t.step, t.sumStep = 4*win.plane, 4*s.width*s.KH*s.KW
-		line, lines = s.C, s.KW
 	}
-	tiles := (line + s.most - 1) / s.most
+	tiles := (s.line + s.most - 1) / s.most
 	kernels := s.ks.tiles[s.vectors-1]
 	for b := range blocks {
 		for ky, tap := range s.ys {
@@ -203,7 +205,10 @@ func (s *filterSum) add(sums, image, weights []float32, offsets []int, ch chunk,
 			if k0 < k1 {
 				t.offsets, t.w = unsafe.Pointer(&offsets[k0]), at(weights, k0*s.width)
 			}
-			for l := range lines {
+			for l := range s.lines {
+				if (ky*s.lines+l)*shares/(len(s.ys)*s.lines) != share {
+					continue
+				}
 				x := (ch.y0*s.Stride[0]+tap.at-top)*win.row - win.x
 				if s.channels {
 					x += s.xs[l].at
@@ -211,7 +216,7 @@ func (s *filterSum) add(sums, image, weights []float32, offsets []int, ch chunk,
 					x += s.xs[0].at + l*win.plane
 				}
 				for i := range tiles {
-					e0, e1 := line*i/tiles, line*(i+1)/tiles
+					e0, e1 := s.line*i/tiles, s.line*(i+1)/tiles
 					t.x = 4*x + e0*t.step
 					sum := sums[ky*s.KW*s.width:]
 					if s.channels {

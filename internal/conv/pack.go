@@ -7,8 +7,8 @@ type weights struct {
 	output, channel, taps, across int
 }
 
-// pack writes the weights of a panel for all sums, which have their taps from the same filters: (terms, width), zeros behind the last output.
-func pack(sums []*sum, panel int) {
+// pack writes the weights of a panel to a slot of all sums, which have their taps from the same filters: (terms, width), zeros behind the last output.
+func pack(sums []*sum, panel, slot int) {
 	s := sums[0]
 	w, width, lanes := s.weights, s.width(), s.ks.lanes
 	o := panel * width
@@ -20,7 +20,7 @@ func pack(sums []*sum, panel int) {
 	}
 	places := make([]place, w.taps)
 	for _, s := range sums {
-		dst := s.packed[panel*width*s.terms() : (panel+1)*width*s.terms()]
+		dst := s.packed[slot*width*s.terms() : (slot+1)*width*s.terms()]
 		if n < width {
 			clear(dst)
 		}

@@ -37,7 +37,8 @@ type sum struct {
 	// partSamples and partRows are what is finished at a time: a chunk or, where all weights of a panel stay in the first level cache, so much that
 	// its sums stay there, too.
 	partSamples, partRows int
-	packed                []float32 // panels of (terms, vectors*lanes)
+	packed                []float32 // panels of (terms, vectors*lanes): all, or if atOnce one for each group
+	atOnce                bool      // a panel's weights are packed where they are needed, as that is once: then they are in the cache
 	scale, shift          []float32 // of all panels' outputs
 	offsets               []int     // of the terms' inputs, in bytes
 }
@@ -140,7 +141,8 @@ func (s *sum) follow(p plan, memory []float32, offsets []int) {
 	if s.blocks == 1 && !s.alone() {
 		s.partSamples, s.partRows = (partPixels+s.gridH*s.gridW-1)/(s.gridH*s.gridW), (partPixels+s.gridW-1)/s.gridW
 	}
-	s.packed, s.shift, s.scale = memory[:s.panels*width*terms], memory[s.panels*width*terms:][:s.panels*width], memory[s.panels*width*(terms+1):][:s.panels*width]
+	size, outputs := s.slots(p)*width*terms, s.panels*width
+	s.packed, s.shift, s.scale = memory[:size], memory[size:size+outputs], memory[size+outputs:size+2*outputs]
 	clear(s.shift)
 	copy(s.shift, s.epilogue.Shift)
 	for i := copy(s.scale, s.epilogue.Scale); i < len(s.scale); i++ {
@@ -148,13 +150,24 @@ func (s *sum) follow(p plan, memory []float32, offsets []int) {
 	}
 }
 
+// slots is for how many panels there is memory for weights.
+func (s *sum) slots(p plan) int {
+	if s.atOnce {
+		return p.groups
+	}
+	return s.panels
+}
+
 // run computes sums of the same images, whose results lie in out.
 func run(out, image []float32, sums []*sum) error {
 	p := newPlan(sums)
+	n := sums[0].n
+	chunks := (n + p.samples - 1) / p.samples * p.strips
 	size, terms := 0, 0
 	for _, s := range sums {
 		terms += s.terms()
-		size += s.panels * s.width() * (s.terms() + 2)
+		s.atOnce = chunks == 1 && len(sums) == 1
+		size += s.slots(p)*s.width()*s.terms() + 2*s.panels*s.width()
 	}
 	memory := take[float32](&weightPool, size)
 	defer memory.release()
@@ -163,19 +176,20 @@ func run(out, image []float32, sums []*sum) error {
 	floats, offsets := memory.x, table.x
 	for _, s := range sums {
 		s.follow(p, floats, offsets)
-		floats, offsets = floats[s.panels*s.width()*(s.terms()+2):], offsets[s.terms():]
+		floats, offsets = floats[s.slots(p)*s.width()*s.terms()+2*s.panels*s.width():], offsets[s.terms():]
 	}
-	err := par.Range(sums[0].panels, max(1, (1<<16)/(sums[0].width()*terms)), func(lo, hi int) error {
-		for p := lo; p < hi; p++ {
-			pack(sums, p)
+	if !sums[0].atOnce {
+		err := par.Range(sums[0].panels, max(1, (1<<16)/(sums[0].width()*terms)), func(lo, hi int) error {
+			for p := lo; p < hi; p++ {
+				pack(sums, p, p)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		return nil
-	})
-	if err != nil {
-		return err
 	}
-	n := sums[0].n
-	parts, grain := (n+p.samples-1)/p.samples*p.strips*p.groups, 1
+	parts, grain := chunks*p.groups, 1
 	if p.procs == 1 {
 		grain = parts
 	}
@@ -188,7 +202,7 @@ func run(out, image []float32, sums []*sum) error {
 				w.sum = s
 				ch := chunk{n0, min(n0+p.samples, n), min(strip*s.rows, s.gridH), min((strip+1)*s.rows, s.gridH)}
 				if ch.y0 < ch.y1 {
-					w.chunk(out, image, ch, g*s.panels/p.groups, (g+1)*s.panels/p.groups)
+					w.chunk(out, image, ch, g*s.panels/p.groups, (g+1)*s.panels/p.groups, g)
 				}
 			}
 		}
@@ -227,8 +241,8 @@ func (w *worker) release() {
 	w.turned.release()
 }
 
-// chunk computes panels lo to hi of a chunk.
-func (w *worker) chunk(out, image []float32, ch chunk, lo, hi int) {
+// chunk computes panels lo to hi of a chunk, which are a group.
+func (w *worker) chunk(out, image []float32, ch chunk, lo, hi, group int) {
 	win := &w.window
 	top := 0 // the first row of an image that is there
 	if win.copied {
@@ -240,16 +254,21 @@ func (w *worker) chunk(out, image []float32, ch chunk, lo, hi int) {
 	}
 	w.tile.image = at(image, 0)
 	for p := lo; p < hi; p++ {
+		slot := p
+		if w.atOnce {
+			slot = group
+			pack([]*sum{w.sum}, p, slot)
+		}
 		for n := ch.n0; n < ch.n1; n += w.partSamples {
 			for y := ch.y0; y < ch.y1; y += w.partRows {
-				w.panel(out, ch, chunk{n, min(n+w.partSamples, ch.n1), y, min(y+w.partRows, ch.y1)}, top, p)
+				w.panel(out, ch, chunk{n, min(n+w.partSamples, ch.n1), y, min(y+w.partRows, ch.y1)}, top, p, slot)
 			}
 		}
 	}
 }
 
-// panel computes panel p for a part of a chunk, of whose images the first row in memory is top.
-func (w *worker) panel(out []float32, ch, part chunk, top, p int) {
+// panel computes panel p, whose weights are in a slot, for a part of a chunk, of whose images the first row in memory is top.
+func (w *worker) panel(out []float32, ch, part chunk, top, p, slot int) {
 	width, terms, t := w.width(), w.terms(), &w.tile
 	t.sumStep, t.step = 4*width, 4*w.stride[1]
 	line, lines := w.gridW, part.n1-part.n0
@@ -270,7 +289,7 @@ func (w *worker) panel(out []float32, ch, part chunk, top, p int) {
 				}
 				if k0 < k1 {
 					t.terms, t.goOn = k1-k0, k0-first*each
-					t.offsets, t.w = unsafe.Pointer(&w.offsets[k0]), at(w.packed, (p*terms+k0)*width)
+					t.offsets, t.w = unsafe.Pointer(&w.offsets[k0]), at(w.packed, (slot*terms+k0)*width)
 					row := 4 * ((part.n0-ch.n0+n)*w.window.sample + (y*w.stride[0]-top)*w.window.row)
 					for i := range tiles {
 						x0, x1 := line*i/tiles, line*(i+1)/tiles
