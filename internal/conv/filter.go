@@ -161,14 +161,14 @@ func (s *filterSum) pack(dst, dy []float32, ch chunk, p int, temp []float32) {
 	if outputs < s.width {
 		clear(dst)
 	}
-	turned := temp[s.ks.lanes*s.width:]
+	turned, t := temp[s.ks.lanes*s.width:], new(turn)
 	for n := range samples {
 		from := dy[((ch.n0+n)*s.O+o)*s.OH*s.OW+ch.y0*s.OW:]
 		if samples == 1 {
-			s.ks.transpose(dst, s.width, from, s.OH*s.OW, outputs, rows*s.OW, temp)
+			s.ks.transpose(t, dst, s.width, from, s.OH*s.OW, outputs, rows*s.OW, temp)
 			return
 		}
-		s.ks.transpose(turned, s.width, from, s.OH*s.OW, outputs, rows*s.OW, temp)
+		s.ks.transpose(t, turned, s.width, from, s.OH*s.OW, outputs, rows*s.OW, temp)
 		if outputs < s.width {
 			for i := range rows * s.OW {
 				clear(turned[i*s.width+outputs : (i+1)*s.width])

@@ -64,17 +64,17 @@ type kernels struct {
 	spread func(s *spread)
 }
 
-// scatter sets, in rows of line elements of dst that are dstStep apart, the elements from x on that are step apart to those of src, rows of width
+// scatter uses s, and sets, in rows of line elements of dst that are dstStep apart, the elements from x on that are step apart to those of src, rows of width
 // one after the other.
-func (k *kernels) scatter(dst []float32, dstStep, line, x, step int, src []float32, rows, width int) {
+func (k *kernels) scatter(s *spread, dst []float32, dstStep, line, x, step int, src []float32, rows, width int) {
 	done := 0
 	if step == 2 {
 		if groups := min(width, line/2) / 8; groups > 0 {
-			s := spread{at(dst, 0), 4 * dstStep, at(src, 0), 4 * width, groups, rows, oddStay}
+			*s = spread{at(dst, 0), 4 * dstStep, at(src, 0), 4 * width, groups, rows, oddStay}
 			if x == 1 {
 				s.keep = evenStay
 			}
-			k.spread(&s)
+			k.spread(s)
 			done = 8 * groups
 		}
 	}
@@ -105,22 +105,22 @@ func (k *kernels) shape(outputs, line int) (vectors, pixels int, cost float64) {
 	return vectors, pixels, cost
 }
 
-// transpose sets dst (terms, width) to the transpose of the first terms of n rows of src, which start step apart. Temp has room for lanes rows of
+// transpose uses t, and sets dst (terms, width) to the transpose of the first terms of n rows of src, which start step apart. Temp has room for lanes rows of
 // width.
-func (k *kernels) transpose(dst []float32, width int, src []float32, step, n, terms int, temp []float32) {
+func (k *kernels) transpose(t *turn, dst []float32, width int, src []float32, step, n, terms int, temp []float32) {
 	whole := n / k.lanes * k.lanes
-	t := turn{srcStep: 4 * step, dstStep: 4 * width, blocks: whole / k.lanes}
+	*t = turn{srcStep: 4 * step, dstStep: 4 * width, blocks: whole / k.lanes}
 	switch {
 	case whole == 0:
 	case terms >= k.lanes:
 		for i := 0; i < terms; i += k.lanes {
 			i := min(i, terms-k.lanes) // the last ones, some of them once more
 			t.src, t.dst = at(src, i), at(dst, i*width)
-			k.turn(&t)
+			k.turn(t)
 		}
 	case (whole-1)*step+k.lanes <= len(src): // what lies behind the terms is read, too
 		t.src, t.dst = at(src, 0), at(temp, 0)
-		k.turn(&t)
+		k.turn(t)
 		for i := range terms {
 			copy(dst[i*width:i*width+whole], temp[i*width:])
 		}

@@ -109,7 +109,7 @@ func eachSpread(t *testing.T, alloc func(n, room int) []float32) {
 						for i := range src {
 							src[i] = float32(i)
 						}
-						ks.scatter(dst, line, line, x, step, src, rows, width)
+						ks.scatter(new(spread), dst, line, line, x, step, src, rows, width)
 						for i, v := range dst {
 							want, at := float32(-1), i%line-x
 							if at >= 0 && at%step == 0 && at/step < width {

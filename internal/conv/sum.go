@@ -221,6 +221,7 @@ type worker struct {
 	turned *scratch[float32] // results of a vector of outputs, that lie otherwise in out
 	tile   tile
 	turn   turn
+	spread spread
 }
 
 func newWorker(p plan, all []*sum) *worker {
@@ -360,7 +361,7 @@ func (w *worker) finish(out []float32, n int, ch chunk, o, from int) {
 			copy(plane[ch.y0*l.w:], src[:pixels])
 			continue
 		}
-		w.ks.scatter(plane[(l.y+ch.y0*l.stepY)*l.w:], l.stepY*l.w, l.w, l.x, l.stepX, src, ch.y1-ch.y0, w.gridW)
+		w.ks.scatter(&w.spread, plane[(l.y+ch.y0*l.stepY)*l.w:], l.stepY*l.w, l.w, l.x, l.stepX, src, ch.y1-ch.y0, w.gridW)
 	}
 }
 
