@@ -21,11 +21,13 @@ import (
 //	inputs   image (N, C, H, W), filter (O, C, KH, KW), and bias (O) if it has one
 //	output   (N, O, OH, OW), OH = (H + 2 pad[0] - dilation[0] (KH-1) - 1)/stride[0] + 1, OW likewise
 //
-// In float32, on processors with AVX2 or AVX-512, the images are read where they lie (package internal/conv). In float64 and elsewhere it is computed as matrix
+// In float32, on processors with AVX2 or AVX-512, the images are read where they lie (package internal/conv). Gradients of images of few channels, float64 and
+// other processors take columns: matrix
 // products, filter (O, C KH KW) by columns (C KH KW, outputs), of several samples at a time where their maps are small and of a part of one where
 // they are large; 1x1 convolutions with stride 1 need no columns. Samples are shared out between goroutines. In float32, 3x3 convolutions with
 // stride 1 of 16 channels or more take less than half the multiplications where it pays: Winograd's algorithm F(2x2, 3x3), whose rounding
-// differs from that of the definition (errors of the same order). The gradient of the image is computed only where gorgonia.Grad needs it, not for a network's input.
+// differs from that of the definition (errors of the same order). The gradient of the image is computed only where gorgonia.Grad needs it,
+// not for a network's input.
 //
 // A Conv2d keeps its output and its scratch memory from run to run, so it belongs to one node: make it with NewConv2d
 // or nodes.Conv2d. Source: torch.nn.functional.conv2d.
