@@ -155,7 +155,9 @@ func function(b fenced) string {
 func TestCommandsInDocuments(t *testing.T) {
 	// The command, and "folder TestName", or what speaks against a test.
 	known := map[string]string{
-		"go run ./examples/compare":            "examples/compare TestRun",
+		"go run ./examples/compare":                                        "examples/compare TestRun",
+		"go run ./examples/compare -act sign -weights none,sign,ternary,4": "examples/compare TestWeights",
+		"go run ./examples/compare -recipe convnet4-cifar10-sign -dir DIR -epochs 30 -seeds 3 -act sign,qrelu -out FOLDER": "it takes hours",
 		"go test ./...":                        "it is the tests themselves",
 		"go run ./examples/train":              "examples/train TestDigits",
 		"go run ./examples/train -help":        "examples/train TestBadInput",
@@ -166,6 +168,7 @@ func TestCommandsInDocuments(t *testing.T) {
 		"go run ./examples/export -eval train-out/best.safetensors -fixed-point":                                "examples/export TestDigits",
 		"go run ./examples/export -eval train-out/best.safetensors -integer -out integer.onnx":                  "examples/export TestInteger",
 		"go run ./examples/train -eval integer.onnx -integer":                                                   "examples/train TestEvalInteger",
+		"go run ./examples/component":                                                                           "examples/component TestRun",
 		"go run ./examples/fullbatch":                                                                           "examples/fullbatch TestRun",
 		"go run ./examples/bench -infer -model convnet4 -act sign -batch 64 -threads 2":                         "examples/bench TestInfer",
 		"go run ./examples/bench -infer -model resnet18 -act sign -weights sign -batch 1 -threads 2":            "examples/bench TestInfer",

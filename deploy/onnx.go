@@ -40,7 +40,8 @@ type ONNXOptions struct {
 //
 //	input, output  float32, of the nodes' own shapes but for a free batch size N. Where an operation mixes samples (a product over them, a
 //	               softmax along the batch) no other batch size makes sense, and the file has the graph's
-//	weights        initializers, under the names of Params; what is computed from them is written as its value
+//	weights        initializers, under the names of Params; what is computed from them is written as its value, and not what
+//	               only that reads: latent weights are not in the file
 //	names          those of nodes that have one; the others are called after the next that has, and their operation
 //
 // Of this library: Conv, Gemm (transB=1), MaxPool, AveragePool, GlobalAveragePool, Add, Flatten or Reshape, BatchNormalization with the running
@@ -106,7 +107,16 @@ func (g *Graph) onnx(o ONNXOptions) (*pb.ModelProto, error) {
 	for _, p := range g.params {
 		e.values[p.Node] = unique(e.used, p.Name)
 	}
+	read := map[*gorgonia.Node]bool{} // latent weights are not
+	for _, s := range g.steps {
+		for _, x := range s.in {
+			read[x] = true
+		}
+	}
 	for _, p := range g.params {
+		if !read[p.Node] {
+			continue
+		}
 		if err := e.weights(e.values[p.Node], p.Node.Value(), p.Node.Shape()); err != nil {
 			return nil, err
 		}

@@ -11,9 +11,11 @@ import (
 	"github.com/ftprop/ftprop/deploy"
 	"github.com/ftprop/ftprop/internal/gtest"
 	"github.com/ftprop/ftprop/internal/intnet"
+	pb "github.com/ftprop/ftprop/internal/onnxpb"
 	"github.com/ftprop/ftprop/internal/ort"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/ops"
+	"google.golang.org/protobuf/proto"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
@@ -313,4 +315,28 @@ func TestTraceOfQuantisedActivations(t *testing.T) {
 	y := n.must(nodes.Linear(n.must(nodes.TernaryWeights(x)), n.param("w", 2, 3), nil))
 	_, err := deploy.Trace(x, y)
 	gtest.WantError(t, "of an activation", err, "deploy: tracing", "TernaryWeights", "parameters")
+}
+
+// The file has the weights that operations read: no latent ones, which would be as large again.
+func TestONNXHasNoLatentWeights(t *testing.T) {
+	for _, w := range weightings() {
+		for _, form := range []deploy.ThresholdForm{deploy.StandardOperators, deploy.Quant} {
+			x, y := quantisedDense(newNet(t, tensor.Float32), w)
+			m := new(pb.ModelProto)
+			if err := proto.Unmarshal(exportOf(t, traced(t, x, y), deploy.ONNXOptions{Thresholds: form}), m); err != nil {
+				t.Fatal(err)
+			}
+			read := map[string]bool{}
+			for _, node := range m.Graph.Node {
+				for _, in := range node.Input {
+					read[in] = true
+				}
+			}
+			for _, c := range m.Graph.Initializer {
+				if !read[c.GetName()] {
+					t.Errorf("%s, form %v: no operation reads %s", w.name, form, c.GetName())
+				}
+			}
+		}
+	}
 }

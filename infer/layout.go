@@ -10,9 +10,9 @@ import (
 type encoding int
 
 const (
-	plain encoding = iota // a byte for each channel
-	split                 // two bytes for each channel that add up to it, for kernels that multiply numbers up to 127 only
-	bits                  // a bit for each channel of a value with two levels: 1 for the upper one
+	plain  encoding = iota // a byte for each channel
+	int16s                 // two bytes for each channel, the second 0, for kernels whose products of bytes are exact for small ones only
+	bits                   // a bit for each channel of a value with two levels: 1 for the upper one
 	encodings
 )
 
@@ -67,14 +67,11 @@ func (l *layout) blank(x []byte) {
 		for i := range x {
 			x[i] = l.of.Zero
 		}
-	case split:
+	case int16s:
 		for i := range x {
-			x[i] = half(l.of.Zero, i%2)
+			x[i] = l.of.Zero * uint8(1-i%2)
 		}
 	case bits:
 		clear(x) // see product.corrections
 	}
 }
-
-// half returns the first or the second of two bytes, neither above 128, that add up to x: 128 only as the second half of 255.
-func half(x uint8, second int) uint8 { return x>>1 + uint8(second)&x&1 }

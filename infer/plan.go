@@ -149,14 +149,14 @@ func (p *planner) encodingOf(t intnet.Term) encoding {
 	case p.binary[t.From] && v.C >= leastChannels && isSigns(t.Product):
 		return bits
 	case !p.set.Wide && v.Max > tile.MaxInput:
-		return split
+		return int16s
 	}
 	return plain
 }
 
-// settle gives a value of which no reader wants a particular encoding one, and the split form the plain one that it is made of.
+// settle gives a value of which no reader wants a particular encoding one, and the int16 form the plain one that it is made of.
 func (p *planner) settle(value int) {
-	if w := &p.wanted[value]; !w[bits] || w[split] {
+	if w := &p.wanted[value]; !w[bits] || w[int16s] {
 		w[plain] = true
 	}
 }
@@ -174,7 +174,7 @@ func (p *planner) arrange() {
 			switch {
 			case e == bits:
 				l.stride = (groups*tile.Lanes/8 + 3) / 4 * 4
-			case e == split:
+			case e == int16s:
 				l.stride = 2 * v.C
 			case i == 0:
 				l.stride = v.C
@@ -189,7 +189,7 @@ func (p *planner) arrange() {
 // build makes the operations.
 func (p *planner) build() error {
 	p.add(&input{rounding: p.net.Input.Real, out: p.forms[0][plain]})
-	p.splitOf(0)
+	p.widen(0)
 	for i, l := range p.net.Layers {
 		to := &p.forms[i+1]
 		var sum *units
@@ -230,7 +230,7 @@ func (p *planner) build() error {
 			}
 			p.add(c)
 		}
-		p.splitOf(i + 1)
+		p.widen(i + 1)
 		p.plan.rows = append(p.plan.rows, p.describe(i, sum))
 	}
 	return nil
@@ -238,10 +238,10 @@ func (p *planner) build() error {
 
 func (p *planner) add(o operation) { p.plan.operations = append(p.plan.operations, o) }
 
-// splitOf adds what makes the split form of a value.
-func (p *planner) splitOf(value int) {
-	if f := p.forms[value]; f[split] != nil {
-		p.add(&splitting{f[plain], f[split]})
+// widen adds what makes the int16 form of a value.
+func (p *planner) widen(value int) {
+	if f := p.forms[value]; f[int16s] != nil {
+		p.add(&widening{f[plain], f[int16s]})
 	}
 }
 

@@ -154,21 +154,21 @@ func (c *concat) run(w *worker, _, from, to int, _ []float32) {
 	}
 }
 
-// splitting makes the split form of a value of the plain one.
-type splitting struct{ in, out *layout }
+// widening makes the int16 form of a value of the plain one.
+type widening struct{ in, out *layout }
 
-func (s *splitting) layouts() []*layout { return []*layout{s.in, s.out} }
+func (s *widening) layouts() []*layout { return []*layout{s.in, s.out} }
 
-func (s *splitting) shares(images int) int { return images * s.out.of.H }
+func (s *widening) shares(images int) int { return images * s.out.of.H }
 
-func (s *splitting) run(w *worker, _, from, to int, _ []float32) {
+func (s *widening) run(w *worker, _, from, to int, _ []float32) {
 	for r := from; r < to; r++ {
 		image, y := r/s.out.of.H, r%s.out.of.H
 		x, out := s.in.bytes(w, image), s.out.bytes(w, image)
 		for px := range s.out.of.W {
 			to := out[s.out.at(y, px):]
 			for c, v := range x[s.in.at(y, px):][:s.in.of.C] {
-				to[2*c], to[2*c+1] = half(v, 0), half(v, 1)
+				to[2*c] = v // the other byte stays 0
 			}
 		}
 	}

@@ -67,8 +67,8 @@ func isSigns(p *intnet.Product) bool {
 	return true
 }
 
-// newProduct packs the weights of a product that reads a layout, for output maps of a shape.
-func newProduct(p *intnet.Product, in *layout, out intnet.Shape) *product {
+// newProduct packs the weights of a product that reads a layout for kernels, and for output maps of a shape.
+func newProduct(set *tile.Set, p *intnet.Product, in *layout, out intnet.Shape) *product {
 	q := &product{in: in, factor: 1, constant: make([]int32, p.Out), magnitudes: make([]int64, p.Out)}
 	size := in.of.C * p.Kernel[0] * p.Kernel[1]
 	q.multiplyAdds = int64(size) * int64(out.Size())
@@ -96,13 +96,13 @@ func newProduct(p *intnet.Product, in *layout, out intnet.Shape) *product {
 			q.constant[o] = (int32(in.of.Min)-int32(in.of.Zero))*sum + q.factor*ones
 		}
 	}
-	x := max(1, int32(in.of.Max))
-	if in.encoding == split {
-		x = (x + 1) / 2
+	if in.encoding == int16s {
+		q.op = tile.Int16
 	}
+	x := max(1, int32(in.of.Max))
 	q.flush = max(1, int64(math.MaxInt16/(2*x*most)))
 	for _, b := range blocks(p.Out) {
-		q.weights = append(q.weights, q.pack(p, b, weight))
+		q.weights = append(q.weights, q.pack(set, p, b, weight))
 		q.packed += len(q.weights[len(q.weights)-1])
 	}
 	q.place(p, out, weight)
@@ -134,9 +134,8 @@ func (q *product) segment(p *intnet.Product) {
 }
 
 // pack returns the weights of a block in the order in which a kernel reads them.
-func (q *product) pack(p *intnet.Product, b block, weight func(o, c, ky, kx int) int8) []byte {
-	lanes := b.vectors * tile.Lanes
-	out := make([]byte, len(q.segments)*int(q.words)*lanes*4)
+func (q *product) pack(set *tile.Set, p *intnet.Product, b block, weight func(o, c, ky, kx int) int8) []byte {
+	out := make([]byte, set.WeightBytes(q.op, len(q.segments)*int(q.words), b.vectors))
 	in := q.in
 	put := func(at, ky, kx int) { // the weights that meet the pixel at distance at in the row of words
 		for c := range in.of.C {
@@ -144,14 +143,14 @@ func (q *product) pack(p *intnet.Product, b block, weight func(o, c, ky, kx int)
 				w := weight(b.first+o, c, ky, kx)
 				switch in.encoding {
 				case plain:
-					out[((at+c)/4*lanes+o)*4+(at+c)%4] = byte(w)
-				case split:
-					for i := at + 2*c; i < at+2*c+2; i++ {
-						out[(i/4*lanes+o)*4+i%4] = byte(w)
-					}
+					out[tile.ByteAt(b.vectors, at+c, o)] = byte(w)
+				case int16s:
+					i := at + 2*c
+					out[tile.ByteAt(b.vectors, i, o)], out[tile.ByteAt(b.vectors, i+1, o)] = byte(w), byte(w>>7)
 				case bits:
-					if i := at + c/8; w > 0 {
-						out[(i/4*lanes+o)*4+i%4] |= 1 << (c % 8)
+					if w > 0 {
+						i, bit := set.BitAt(b.vectors, 8*at+c, o)
+						out[i] |= bit
 					}
 				}
 			}

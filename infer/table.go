@@ -42,7 +42,7 @@ func (p *planner) describe(i int, u *units) tableRow {
 		r.shape = fmt.Sprint(v.C)
 	}
 	var levels []string
-	for e, name := range [encodings]string{plain: "bytes", split: "halves", bits: "bits"} {
+	for e, name := range [encodings]string{plain: "bytes", int16s: "int16", bits: "bits"} {
 		if p.forms[i+1][e] != nil {
 			levels = append(levels, name)
 		}
@@ -53,10 +53,7 @@ func (p *planner) describe(i int, u *units) tableRow {
 	}
 	var kernels []string
 	for _, q := range u.products {
-		name := "bytes"
-		if q.op == tile.Bits {
-			name = "bits"
-		}
+		name := [tile.Ops]string{tile.Bytes: "bytes", tile.Bits: "bits", tile.Int16: "int16"}[q.op]
 		kernels = append(kernels, fmt.Sprintf("%s %dx%d", name, u.sizes[0][0], u.blocks[0].vectors*tile.Lanes))
 		r.multiplyAdds += q.multiplyAdds
 		r.bytes += q.packed

@@ -77,7 +77,7 @@ func newUnits(set *tile.Set, s *intnet.Sum, known []intnet.Value, in []*layout) 
 			}
 			continue
 		}
-		p := part{newProduct(t.Product, in[i], shape), mul}
+		p := part{newProduct(set, t.Product, in[i], shape), mul}
 		for o, m := range mul {
 			total[o] += m * p.constant[o]
 		}

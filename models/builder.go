@@ -16,9 +16,10 @@ import (
 // After the first error it does nothing more, its methods return the node they were given, and the constructor returns the error.
 type Builder struct {
 	net     *Net
-	from    *Net // whose weights are used; nil for new ones
-	size    int  // elements of the parameters so far, where Config.elements limits them
-	drops   bool // it has dropout, on or off
+	from    *Net  // whose weights are used; nil for new ones
+	size    int   // elements of the parameters so far, where Config.elements limits them
+	drops   bool  // it has dropout, on or off
+	order   Order // that it has beside PaperOrder, if any
 	named   map[string]bool
 	dropped []*nn.Dropout
 
@@ -69,6 +70,9 @@ func (b *Builder) finish() error {
 	}
 	if cfg.BatchNorm && len(n.norms) == 0 {
 		return errors.New("batch normalisation: this network has none")
+	}
+	if cfg.Order != PaperOrder && cfg.Order != b.order {
+		return errors.Errorf("order %v: this network has none of that name (BiReal is for residual blocks, XNOR for ConvNet4)", cfg.Order)
 	}
 	cfg.BatchNorm = len(n.norms) > 0
 	if cfg.Weights != nil && len(n.quantisers) == 0 {
@@ -266,6 +270,8 @@ type Conv struct {
 	Pad, Stride int
 	NoBias      bool
 	Init        Init // of the filters
+	// FullPrecision keeps the filters from Config.Weights, with AllWeights, too.
+	FullPrecision bool
 }
 
 // Conv2d is a convolution of images (N, C, H, W), with parameters name.weight (Out, C, Kernel, Kernel) and name.bias (Out).
@@ -289,9 +295,11 @@ func (b *Builder) Conv2d(name string, x *gorgonia.Node, c Conv) *gorgonia.Node {
 		if err != nil {
 			return nil, err
 		}
-		used, err := b.quantised(name, w)
-		if err != nil {
-			return nil, err
+		used := w
+		if !c.FullPrecision {
+			if used, err = b.quantised(name, w); err != nil {
+				return nil, err
+			}
 		}
 		size, pad, stride, dilation := tensor.Shape{k, k}, []int{c.Pad, c.Pad}, []int{c.Stride, c.Stride}, []int{1, 1}
 		var y *gorgonia.Node

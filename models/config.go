@@ -25,12 +25,13 @@ type Config struct {
 	Widths    []int   // of the hidden layers, for a smaller or larger network; nil means the paper's. Each constructor says how many
 	Dropout   float64 // probability, in [0, 1), of the channel dropout of ConvNet8 (the reference has 0.5); 0 means none, and all that other networks take
 	Seed      uint64  // of the weights, and of dropout
+	Order     Order   // of the layers: BiReal in ResNets, XNOR in ConvNet4
 
 	// Weights quantises the weights of all layers of Builder.Conv2d and Builder.Linear but the first and the last, as the papers on quantised
 	// weights have it; nil means none. The parameters are then latent weights: see package ops. First are those that depend on no other such
 	// layer, last those that no other depends on. A network without any in between is an error; so are ops.LSQWeights, which take a step size.
 	Weights ops.WeightQuantiser
-	// AllWeights includes the first and the last.
+	// AllWeights includes the first and the last, but no convolution with Conv.FullPrecision.
 	AllWeights bool
 
 	elements int // that all parameters together may have, where a file asks for the network; 0 means any number
@@ -82,6 +83,9 @@ func (c Config) check() error {
 	}
 	if !(c.Dropout >= 0 && c.Dropout < 1) {
 		return errors.Errorf("dropout %v, want a probability from 0 to less than 1", c.Dropout)
+	}
+	if err := c.Order.check(); err != nil {
+		return err
 	}
 	return c.checkWeights()
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/ftprop/ftprop/internal/gtest"
@@ -40,7 +41,13 @@ func TestNoSettingIsIgnored(t *testing.T) {
 		"BatchNorm": {func(c *models.Config) { c.BatchNorm = true }, nil},
 		"Widths":    {func(c *models.Config) { c.Widths = slices.Repeat([]int{3}, len(c.Widths)) }, nil},
 		"Seed":      {func(c *models.Config) { c.Seed = 2 }, nil},
-		"Weights":   {func(c *models.Config) { c.Weights = ops.SignWeights{} }, nil},
+		"Order": {func(c *models.Config) { c.Order = models.BiReal }, func(network string) []string {
+			if strings.HasPrefix(network, "ResNet") {
+				return nil
+			}
+			return []string{"order BiReal", "residual blocks"}
+		}},
+		"Weights": {func(c *models.Config) { c.Weights = ops.SignWeights{} }, nil},
 		"AllWeights": {func(c *models.Config) { c.AllWeights = true }, func(string) []string {
 			return []string{"AllWeights without Weights"}
 		}},

@@ -125,6 +125,9 @@ func (n *Net) fixedPoint(o deploy.FixedPointOptions) (*Net, error) {
 	if n.fixed != nil {
 		return nil, errors.New("it is in fixed point already")
 	}
+	if n.config.Order == BiReal {
+		return nil, errors.Errorf("order %v: the sums that its shortcuts carry on are not rounded, want %v", n.config.Order, PaperOrder)
+	}
 	round, err := o.Rounding()
 	if err != nil {
 		return nil, err

@@ -30,6 +30,7 @@ const (
 	metaLevels     = "ftprop.levels"
 	metaRule       = "ftprop.rule"
 	metaFixedPoint = "ftprop.fixed_point"
+	metaOrder      = "ftprop.order" // not there for PaperOrder, which is all that earlier files have
 
 	metaWeights     = "ftprop.weights"
 	metaAllWeights  = "ftprop.all_weights"
@@ -56,6 +57,7 @@ type Identity struct {
 	// Load does not compare WeightsRule.
 	Weights, WeightsRule string
 	AllWeights           bool
+	Order                Order
 	Quantised            bool // the weights are quantised, not latent: those of a Net.WithoutLatent
 
 	elements int // that the weights have at most; 0 means any number
@@ -68,7 +70,7 @@ func (n *Net) Identity() Identity {
 	}
 	id := Identity{
 		Network: n.name, Input: sample(n.Input), Widths: slices.Clone(n.config.Widths), Classes: n.config.Classes, BatchNorm: n.config.BatchNorm,
-		Activation: "none",
+		Activation: "none", Order: n.config.Order,
 	}
 	if len(n.acts) > 0 {
 		id.Activation = n.acts[0]
@@ -122,6 +124,9 @@ func (id *Identity) metadata() map[string]string {
 	}
 	if id.FixedPoint != nil {
 		m[metaFixedPoint] = id.FixedPoint.String()
+	}
+	if id.Order != PaperOrder {
+		m[metaOrder] = id.Order.String()
 	}
 	if id.Weights != "" {
 		m[metaWeights], m[metaWeightsRule], m[metaAllWeights] = id.Weights, id.WeightsRule, strconv.FormatBool(id.AllWeights)
@@ -177,6 +182,12 @@ func parseIdentity(m map[string]string) (id Identity, ok bool, err error) {
 			return bad(metaFixedPoint)
 		}
 	}
+	if s := m[metaOrder]; s != "" {
+		var known bool
+		if id.Order, known = orderByName(s); !known || id.Order == PaperOrder {
+			return bad(metaOrder)
+		}
+	}
 	if id.Weights = m[metaWeights]; id.Weights != "" {
 		id.WeightsRule = m[metaWeightsRule]
 		for key, to := range map[string]*bool{metaAllWeights: &id.AllWeights, metaQuantised: &id.Quantised} {
@@ -204,7 +215,10 @@ func (id *Identity) differences(of *Identity, all bool) string {
 	}
 	var out []string
 	own, file := id.metadata(), of.metadata()
-	keys := []string{metaNetwork, metaActivation, metaFixedPoint, metaWeights, metaAllWeights}
+	if id.Order != of.Order {
+		own[metaOrder], file[metaOrder] = id.Order.String(), of.Order.String()
+	}
+	keys := []string{metaNetwork, metaOrder, metaActivation, metaFixedPoint, metaWeights, metaAllWeights}
 	if all {
 		keys = append(keys, metaBatchNorm, metaWidths, metaClasses, metaInput)
 	}
@@ -306,7 +320,7 @@ func (id *Identity) build(dt tensor.Dtype, batch int) (*Net, error) {
 	}
 	shape := append([]int{1}, id.Input...)
 	x := gorgonia.NewTensor(gorgonia.NewGraph(), dt, len(shape), gorgonia.WithName("x"), gorgonia.WithShape(shape...))
-	net, err := build(x, Config{Classes: id.Classes, Act: act, BatchNorm: id.BatchNorm, Widths: id.Widths, Weights: weights, AllWeights: id.AllWeights, elements: id.elements})
+	net, err := build(x, Config{Classes: id.Classes, Act: act, BatchNorm: id.BatchNorm, Widths: id.Widths, Weights: weights, AllWeights: id.AllWeights, Order: id.Order, elements: id.elements})
 	if err != nil {
 		return nil, err
 	}

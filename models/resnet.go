@@ -16,7 +16,7 @@ import (
 //	Widths   of the four stages; nil means 64, 128, 256, 512
 //	names    conv1.weight, bn1.weight, layer1.0.conv1.weight, ..., layer2.0.shortcut.0.weight, ..., linear.bias
 //
-// It always has batch normalisation, eps 1e-5. Source: models/resnet_cifar.py.
+// It always has batch normalisation, eps 1e-5. Config.Order has another order of layers. Source: models/resnet_cifar.py.
 func ResNet18(x *gorgonia.Node, cfg Config) (*Net, error) {
 	return resNet("ResNet18", x, cfg, 2, 2, 2, 2)
 }
@@ -35,7 +35,7 @@ func resNet(name string, x *gorgonia.Node, cfg Config, blocks ...int) (*Net, err
 	}, func(b *Builder, h *gorgonia.Node) *gorgonia.Node {
 		cfg := b.net.config
 		h = b.Conv2d("conv1", h, Conv{Out: cfg.Widths[0], Kernel: 3, Pad: 1, NoBias: true})
-		h = b.Act("nonlin1", b.BatchNorm("bn1", h, 1e-5))
+		h = b.stem(b.BatchNorm("bn1", h, 1e-5))
 		h = b.stages(h, blocks, "shortcut", nil)
 		h = b.unlisted(h, func() (*gorgonia.Node, error) { return nodes.GlobalAveragePool2D(h) })
 		h = b.unlisted(h, func() (*gorgonia.Node, error) { return nodes.Flatten(h) })
@@ -61,7 +61,7 @@ func ResNet18ImageNet(x *gorgonia.Node, cfg Config) (*Net, error) {
 		cfg := b.net.config
 		he := func(kernel, out int) Init { return normal(math.Sqrt(2 / float64(kernel*kernel*out))) }
 		h = b.Conv2d("conv1", h, Conv{Out: cfg.Widths[0], Kernel: 7, Pad: 3, Stride: 2, Init: he(7, cfg.Widths[0]), NoBias: true})
-		h = b.Act("nonlin1", b.BatchNorm("bn1", h, 1e-5))
+		h = b.stem(b.BatchNorm("bn1", h, 1e-5))
 		h = b.MaxPool2d("maxpool", h, 3, 1, 2)
 		h = b.stages(h, []int{2, 2, 2, 2}, "downsample", he)
 		h = b.Layer("avgpool", h, func() (*gorgonia.Node, error) { return nodes.GlobalAveragePool2D(h) })
@@ -70,10 +70,22 @@ func ResNet18ImageNet(x *gorgonia.Node, cfg Config) (*Net, error) {
 	})(x, cfg)
 }
 
+// stem is the activation behind the first norm, in the order that has one.
+func (b *Builder) stem(h *gorgonia.Node) *gorgonia.Node {
+	if b.net.config.Order == BiReal {
+		return h
+	}
+	return b.Act("nonlin1", h)
+}
+
 // stages lays the residual blocks. init is nil for PyTorch's default.
 func (b *Builder) stages(h *gorgonia.Node, blocks []int, shortcut string, init func(kernel, out int) Init) *gorgonia.Node {
 	if init == nil {
 		init = func(int, int) Init { return nil }
+	}
+	b.order = BiReal
+	if b.net.config.Order == BiReal {
+		return b.realStages(h, blocks, shortcut, init)
 	}
 	in := b.net.config.Widths[0]
 	for stage, out := range b.net.config.Widths {

@@ -25,6 +25,7 @@ func TestErrorsHaveOnePrefix(t *testing.T) {
 	}
 	vector, matrix, image := node("vector", 3), node("matrix", 2, 3), node("image", 1, 2, 4, 4)
 	filter := node("filter", 1, 2, 3, 3)
+	scalar := gtest.Input(g, "scalar", tensor.Float32, []float64{1})
 	ints := gorgonia.NewTensor(g, tensor.Int, 1, gorgonia.WithShape(2), gorgonia.WithName("ints"))
 	before := gorgonia.Must(nodes.Sign(matrix))
 	value := gtest.Dense(tensor.Float32, []float64{1, math.NaN(), 1}, 3)
@@ -67,6 +68,14 @@ func TestErrorsHaveOnePrefix(t *testing.T) {
 		t.Fatal(err)
 	}
 	bad := ops.Sign{Rule: ops.Sigmoid{Slope: -1}}
+	function := func(name string, budget int) *ops.Component {
+		f, err := ops.NewComponent(ops.ComponentConfig{Name: name, Outputs: 1, Budget: budget, Call: func(_, _ [][]float64) ([]float64, error) { return []float64{math.NaN()}, nil }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	answer := gorgonia.Must(nodes.Component(function("f", 1), gorgonia.Nodes{before}))
 	for _, c := range []struct {
 		name string
 		err  error
@@ -118,6 +127,16 @@ func TestErrorsHaveOnePrefix(t *testing.T) {
 		{"ops.Hinge", of(ops.Hinge.Do(gtest.Dense(tensor.Float32, []float64{math.NaN(), 1}, 1, 2), gtest.Dense(tensor.Float32, []float64{0, 1}, 1, 2)))},
 		{"ops.Hinge", of(ops.Hinge.Do(gtest.Dense(tensor.Float32, []float64{1, 1}, 1, 2), gtest.Dense(tensor.Float32, []float64{1, 1}, 1, 2)))},
 
+		{"ops.NewComponent", func() error { _, err := ops.NewComponent(ops.ComponentConfig{}); return err }()},
+		{"ops.NewSample", func() error { _, err := ops.NewSample(nil, nil, 0, nil); return err }()},
+		{"ops.ErrBudget", ops.ErrBudget},
+		{"ops.Component.Apply", of(function("f", 9).Apply(gorgonia.Nodes{before}))},
+		{"ops.Component.Apply", of(function("g", 9).Apply(gorgonia.Nodes{before}, scalar))},
+		{"ops.ApplyLoss", of(ops.ApplyLoss(answer, matrix))},
+		{"ops.Component's Do", of(answer.Op().Do(gtest.Dense(tensor.Float32, []float64{1, -1, 1}, 1, 3)))},
+		{"ops.Component's SymDiff", of(answer.Op().(gorgonia.SDOp).SymDiff(gorgonia.Nodes{before}, answer, node("up", 2, 1)))},
+		{"ops.Component's DoDiff", answer.Op().(gorgonia.ADOp).DoDiff(gorgonia.ExecutionContext{}, gorgonia.Nodes{before}, answer)},
+
 		{"nn.NewConv2d", of(nn.NewConv2d([]int{-1, 0}, two, two, false))},
 		{"nn.Conv2d.InferShape", shape(conv, tensor.Shape{1, 2}, tensor.Shape{1, 2, 3, 3})},
 		{"nn.Conv2d.InferShape", shape(conv, tensor.Shape{1, 2, 3, 3}, tensor.Shape{1, 2, 9, 9})},
@@ -168,6 +187,12 @@ func TestErrorsHaveOnePrefix(t *testing.T) {
 		{"nodes.LSQWeights", of(nodes.LSQWeights(matrix, ints, ops.LSQWeights{Bits: 4}))},
 		{"nodes.LSQWeights", of(nodes.LSQWeights(matrix, vector, ops.LSQWeights{Bits: 4}))},
 		{"nodes.LSQWeights", of(nodes.LSQWeights(matrix, gtest.Input(g, "double", tensor.Float64, []float64{1}, 1), ops.LSQWeights{Bits: 4}))},
+		{"nodes.Component", of(nodes.Component(nil, nil))},
+		{"nodes.Component", of(nodes.Component(function("f", 9), gorgonia.Nodes{before}))},
+		{"nodes.Component", of(nodes.Component(function("g", 9), gorgonia.Nodes{matrix}))},
+		{"nodes.Component", of(nodes.Component(function("g", 9), gorgonia.Nodes{before}, scalar))},
+		{"nodes.ComponentLoss", of(nodes.ComponentLoss(answer, matrix))},
+		{"nodes.ComponentLoss", of(nodes.ComponentLoss(matrix, matrix))},
 		{"nodes.Sign", of(nodes.Sign(nil))},
 		{"nodes.Sign", of(nodes.Sign(ints))},
 		{"nodes.Step01", of(nodes.Step01(ints))},

@@ -14,5 +14,8 @@
 // A WeightQuantiser (SignWeights, TernaryWeights, QuantWeights, LSQWeights) does to a parameter what an activation does to a layer: forward it emits
 // the few values that a layer computes with, backward any Rule trains the latent weights behind them.
 //
+// A Component is a Go function without a derivative behind threshold units: a Searcher (Flip, Search, Posterior) finds what the units should
+// have been.
+//
 // Package nodes puts all of these on nodes; package opstest checks rules and operations of one's own.
 package ops

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/ftprop/ftprop/data"
 	"github.com/ftprop/ftprop/internal/gtest"
@@ -462,4 +463,47 @@ func FuzzResume(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// With an interval that has not passed, short epochs leave nothing but what training ends with, and it ends with the same.
+func TestInterval(t *testing.T) {
+	var want [][]byte
+	for _, interval := range []time.Duration{0, time.Hour, time.Nanosecond} {
+		c := digits(t, nodes.Sign)
+		c.Dir, c.Interval = t.TempDir(), interval
+		var after [][]string // what is there after each epoch
+		c.OnEpoch = func(*Epoch) { after = append(after, Left(c.Dir)) }
+		within := false // an epoch
+		c.OnStep = func(s Step) { within = within || s.Epoch == 0 && s.Step > 2 && len(Left(c.Dir)) > 0 }
+		tr := trained(t, c)
+		if err := tr.Run(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if early := len(after[0]) > 0; early != (interval < time.Hour) || len(after[2]) != 2 {
+			t.Errorf("every %v: %v", interval, after)
+		}
+		if within != (interval == time.Nanosecond) {
+			t.Errorf("every %v: checkpoint within the epoch: %v", interval, within)
+		}
+		var got [][]byte
+		for _, name := range []string{BestFile, LastFile} {
+			b, err := os.ReadFile(filepath.Join(c.Dir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, b)
+		}
+		if want == nil {
+			want = got
+		}
+		for i := range got {
+			if !bytes.Equal(got[i], want[i]) {
+				t.Errorf("every %v: file %d differs", interval, i)
+			}
+		}
+	}
+	c := digits(t, nodes.Sign)
+	c.Interval = -1
+	_, err := New(c)
+	gtest.WantError(t, "interval", err, "Interval -1ns")
 }

@@ -42,6 +42,9 @@ type Config struct {
 	Overwrite bool
 
 	Every int // steps between checkpoints within an epoch; 0 means only after each epoch
+	// Interval is the time between checkpoints, within epochs and after them; 0 means one after each epoch. Those of Every are written besides,
+	// and one when training ends, however it does. It spares short epochs the time that writing takes.
+	Interval time.Duration
 	// Setup says in words what training on from a checkpoint must have in common with what wrote it: activation, solver,
 	// data. Resuming with another Setup is an error; "" is one like any other.
 	Setup string
@@ -96,6 +99,7 @@ type Trainer struct {
 	history     []Epoch
 
 	saved   string    // the last checkpoint, for messages
+	since   time.Time // of the last checkpoint, or of the start
 	lock    io.Closer // of Config.Dir, if it is the trainer's
 	resumed bool      // from the checkpoint in Config.Dir
 	began   bool
@@ -110,8 +114,8 @@ func New(c Config) (*Trainer, error) {
 		return nil, errors.New("train: Config needs Net, Solver and Train")
 	case c.Epochs < 1:
 		return nil, errors.Errorf("train: %d epochs, want 1 or more", c.Epochs)
-	case c.Every < 0 || c.Inspect < 0 || c.Workers < 0:
-		return nil, errors.Errorf("train: Every %d, Inspect %d, Workers %d: none may be negative", c.Every, c.Inspect, c.Workers)
+	case c.Every < 0 || c.Interval < 0 || c.Inspect < 0 || c.Workers < 0:
+		return nil, errors.Errorf("train: Every %d, Interval %v, Inspect %d, Workers %d: none may be negative", c.Every, c.Interval, c.Inspect, c.Workers)
 	}
 	classes, features := c.Net.Logits.Shape()[1], c.Net.Input.Shape().TotalSize()/c.Net.Input.Shape()[0]
 	for _, s := range []struct {
@@ -241,6 +245,7 @@ func (t *Trainer) Run(ctx context.Context) error {
 	if err := t.begin(); err != nil {
 		return err
 	}
+	t.since = time.Now()
 	if t.epoch >= t.c.Epochs {
 		return t.saveLast() // who wrote the checkpoint may not have got to this
 	}
@@ -296,7 +301,7 @@ func (t *Trainer) steps(ctx context.Context, loader *data.Loader) error {
 		if t.c.OnStep != nil {
 			t.c.OnStep(Step{Epoch: t.epoch, Step: t.step - 1, Steps: loader.Steps(), Loss: loss})
 		}
-		if t.c.Every > 0 && t.step%t.c.Every == 0 && t.step < loader.Steps() {
+		if (t.c.Every > 0 && t.step%t.c.Every == 0 || t.c.Interval > 0 && t.due()) && t.step < loader.Steps() {
 			t.seconds = before + time.Since(start).Seconds()
 			if err := t.checkpoint(); err != nil {
 				return err
@@ -386,14 +391,16 @@ func (t *Trainer) finish(ctx context.Context) error {
 	e.Best = t.c.Validation == nil || !t.beaten(e.Validation)
 	t.history = append(t.history, e)
 	t.epoch, t.step, t.sum, t.seconds = t.epoch+1, 0, tally{}, 0
-	if t.c.Dir != "" {
-		if e.Best {
+	if due := t.due() || t.epoch == t.c.Epochs; t.c.Dir != "" {
+		if e.Best && (due || t.c.Validation != nil) { // without validation the next epoch is better, and this one found again by training
 			if err := atomicfile.Write(t.file(BestFile), t.c.Net.Save); err != nil {
 				return t.failed(err)
 			}
 		}
-		if err := t.checkpoint(); err != nil {
-			return err
+		if due {
+			if err := t.checkpoint(); err != nil {
+				return err
+			}
 		}
 	}
 	if t.c.OnEpoch != nil {
@@ -401,6 +408,9 @@ func (t *Trainer) finish(ctx context.Context) error {
 	}
 	return nil
 }
+
+// due reports whether it is time for a checkpoint.
+func (t *Trainer) due() bool { return time.Since(t.since) >= t.c.Interval }
 
 // beaten reports whether an earlier epoch validated at least as well.
 func (t *Trainer) beaten(m *Metrics) bool {
@@ -426,7 +436,7 @@ func (t *Trainer) checkpoint() error {
 	if err := c.write(t.file(CheckpointFile)); err != nil {
 		return t.failed(err)
 	}
-	t.saved = t.file(CheckpointFile)
+	t.saved, t.since = t.file(CheckpointFile), time.Now()
 	return nil
 }
 

@@ -26,6 +26,7 @@ import (
 	"github.com/ftprop/ftprop/internal/regular"
 	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/nodes"
+	"github.com/ftprop/ftprop/ops"
 	"github.com/pkg/errors"
 )
 
@@ -208,17 +209,17 @@ func (o *inference) files() ([]byte, error) {
 	return file.Bytes(), errors.WithMessage(err, "-write-integer")
 }
 
-// calibrated is a network with its initial weights, if asked with those of all layers but the first and the last as signs, and batch
-// normalisations that have the statistics of random images: with those of an initial network, 0 and 1, most units of some layers would be
+// calibrated is a network with its initial weights, if asked with those of all layers but the first and the last as signs times their mean
+// magnitude in the channel, as XNOR-Net has them (Rastegari et al., 2016, arXiv:1603.05279), and batch normalisations that have the statistics of random images: with those of an initial network, 0 and 1, most units of some layers would be
 // on one level.
 func (m model) calibrated(act nodes.Activation, signs bool, norm data.Normalization) (*models.Net, error) {
 	const images = 16
+	if signs {
+		m.config.Weights = ops.SignWeights{Scaled: true}
+	}
 	net, err := m.network(images, act)
 	if err != nil {
 		return nil, err
-	}
-	if signs {
-		signWeights(net)
 	}
 	x := make([]float32, net.Input.Shape().TotalSize())
 	rng := rand.New(rand.NewPCG(0, 1))
@@ -228,35 +229,6 @@ func (m model) calibrated(act nodes.Activation, signs bool, norm data.Normalizat
 		x[i] = (float32(rng.IntN(256))/255 - norm.Mean[c]) / norm.Std[c]
 	}
 	return net, setup.Calibrate(net, x)
-}
-
-// signWeights replaces the weights of each output channel by their signs times their mean magnitude, as XNOR-Net has them (Rastegari et al., 2016,
-// arXiv:1603.05279). The first and the last layer stay as they are.
-func signWeights(net *models.Net) {
-	var layers [][]float32
-	var rows []int
-	for _, p := range net.Params() {
-		if p.Dims() > 1 {
-			layers, rows = append(layers, p.Value().Data().([]float32)), append(rows, p.Shape()[0])
-		}
-	}
-	for i := 1; i < len(layers)-1; i++ {
-		w := layers[i]
-		size := len(w) / rows[i]
-		for o := range rows[i] {
-			row := w[o*size : (o+1)*size]
-			sum := 0.0
-			for _, v := range row {
-				sum += math.Abs(float64(v))
-			}
-			scale := float32(sum / float64(size))
-			for k, v := range row {
-				if row[k] = -scale; v > 0 {
-					row[k] = scale
-				}
-			}
-		}
-	}
 }
 
 // inferred is the line that is printed.

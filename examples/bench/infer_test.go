@@ -128,20 +128,20 @@ func TestCalibrated(t *testing.T) {
 					t.Errorf("%s: of the units of layer %s %.2f are on the higher level", name, net.HiddenNames()[i], share)
 				}
 			}
-			var sizes []int // of the magnitudes in a layer's first channel
+			var want []string // weights of layers
 			for _, p := range net.Params() {
-				if p.Dims() < 2 {
-					continue
+				if p.Dims() > 1 {
+					want = append(want, p.Name())
 				}
-				w, seen := p.Value().Data().([]float32), map[float32]bool{}
-				for _, v := range w[:len(w)/p.Shape()[0]] {
-					seen[max(v, -v)] = true
-				}
-				sizes = append(sizes, len(seen))
 			}
-			inner := sizes[1 : len(sizes)-1]
-			if slices.Max(inner) != 1 || sizes[0] == 1 || sizes[len(sizes)-1] == 1 {
-				t.Errorf("%s: the layers have weights of %v magnitudes", name, sizes)
+			if got := net.LatentNames(); !slices.Equal(got, want[1:len(want)-1]) {
+				t.Errorf("%s: %v are quantised, of %v", name, got, want)
+			}
+			for i, w := range net.WeightNodes() { // as they were in the last run
+				row := w.Value().Data().([]float32)[:w.Shape()[1:].TotalSize()]
+				if slices.ContainsFunc(row, func(v float32) bool { return v != row[0] && v != -row[0] }) || row[0] == 1 || row[0] == 0 {
+					t.Errorf("%s: the first channel of %s has weights %v", name, net.LatentNames()[i], row)
+				}
 			}
 		}
 	}

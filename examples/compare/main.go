@@ -1,20 +1,24 @@
-// Compare trains the same network with hard-threshold activations under several target rules and with
-// full-precision activations, several seeds each, and shows how they do on real images.
+// Compare trains the same network with several activations, target rules and levels of weights, several seeds each, and shows how they do.
 //
 //	go run ./examples/compare
 //
-// needs no argument and no network: it trains on embedded 8x8 digits. It prints a table in the shape of
-// Table 1 of Friesen & Domingos (ICLR 2018) and the target agreement of each layer, and writes compare.png and
-// compare.csv. See -help for the options, -data to train on MNIST or Fashion-MNIST among them.
+// needs no argument and no network: it trains perceptrons on embedded 8x8 digits. It prints a table in the shape of
+// Table 1 of Friesen & Domingos (ICLR 2018), how the methods differ seed by seed, and the target agreement of each layer, and writes compare.png and
+// compare.csv, a line for each run.
+//
+//	go run ./examples/compare -recipe convnet4-cifar10-sign -dir DIR -epochs 30 -seeds 3 -act sign,qrelu -out FOLDER
+//
+// compares on any network and any images that examples/train knows, with the settings of its recipes. The same command goes on where a
+// comparison was interrupted, and does no run twice; with more -seeds, -rules or other columns it adds to what is there.
 package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,8 +29,8 @@ import (
 	"github.com/ftprop/ftprop/examples/compare/experiment"
 	"github.com/ftprop/ftprop/examples/setup"
 	"github.com/ftprop/ftprop/internal/atomicfile"
-	"github.com/ftprop/ftprop/nodes"
-	"github.com/ftprop/ftprop/ops"
+	"github.com/ftprop/ftprop/internal/filelock"
+	"github.com/ftprop/ftprop/train"
 	"github.com/pkg/errors"
 	"github.com/schollz/progressbar/v3"
 )
@@ -34,96 +38,110 @@ import (
 func main() { command.Main("compare", run) }
 
 // run is the command: it prints results to out, progress to log.
-func run(ctx context.Context, args []string, out, log io.Writer) error {
-	flags := flag.NewFlagSet("compare", flag.ContinueOnError)
-	var (
-		dir    = flags.String("data", "", "`directory` with the idx files of MNIST or Fashion-MNIST, plain or .gz (default: embedded digits)")
-		rules  = flags.String("rules", "SSTE,SoftHinge", "comma separated target `rules`: "+strings.Join(ops.RuleNames(), ", ")+"\n")
-		acts   = flags.String("acts", "sign,qrelu,relu,threshold-relu", "comma separated `activations`: "+strings.Join(nodes.ActivationNames(), ", ")+"\n")
-		hidden = flags.String("hidden", "", "comma separated `widths` of the hidden layers (default 128,128; with -data 512,512)")
-		epochs = flags.Int("epochs", 0, "`times` through the training set (default 30; with -data 10)")
-		seeds  = flags.Int("seeds", 4, "`number` of seeds for each configuration")
-		batch  = flags.Int("batch", 64, "`images` a step")
-		lr     = flags.Float64("lr", 0, "learning `rate` of Adam (default 1e-3; with -data 2.5e-4)")
-		wd     = flags.Float64("wd", 5e-4, "L2 weight `decay`")
-		work   = flags.Int("workers", 2, "`runs` at a time; results do not depend on it")
-		where  = flags.String("out", ".", "`directory` for compare.png and compare.csv")
-	)
-	if err := command.Parse(flags, args, log); err != nil {
+func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
+	defer func() { err = setup.Explain(err) }()
+	o := new(options)
+	flags := o.flags()
+	flags.SetOutput(log)
+	if err := parse(flags, o, args); err != nil {
 		return err
 	}
-	given := map[string]bool{}
-	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
-	preset := func(name string, set func()) {
-		if !given[name] {
-			set()
-		}
+	if o.recipe == "list" {
+		return setup.ListRecipes(out)
 	}
-
-	c := &experiment.Config{Batch: *batch, Seeds: *seeds, WeightDecay: *wd, Workers: *work}
-	title := "Handwritten digits (1797 images, 8x8)"
-	if *dir == "" {
-		all, err := data.Digits()
+	methods, err := o.methods()
+	if err != nil {
+		return err
+	}
+	if err := o.check(); err != nil {
+		return err
+	}
+	if info, err := os.Stat(o.out); err != nil || !info.IsDir() {
+		return errors.Errorf("-out %s: no such directory", o.out)
+	}
+	if err := atomicfile.Check(filepath.Join(o.out, pictureFile)); err != nil {
+		return errors.WithMessage(err, "-out")
+	}
+	if err := experiment.CheckStore(o.out); err != nil {
+		return errors.WithMessage(err, "-out")
+	}
+	if o.net.Arch != "mlp" { // tensors are few and large, and live long: see examples/train
+		defer debug.SetGCPercent(debug.SetGCPercent(20))
+	}
+	t := training{o: o}
+	if t.sets, err = o.data.Open(ctx, command.DownloadBar(log)); err != nil {
+		return err
+	}
+	defer func() { t.sets.ReportBad(log) }() // they show when they are read
+	if t.images, err = data.Fingerprint(t.sets.Train); err != nil {
+		return err
+	}
+	var shape trained
+	for _, m := range methods { // what cannot be trained is an error before anything is
+		c, err := t.Config(m, o.first)
 		if err != nil {
-			return err
+			return errors.WithMessage(err, m.String())
 		}
-		// One split for all seeds: what varies is initialisation and order.
-		if c.Train, c.Test, err = all.Split(0.2, 1); err != nil {
-			return err
-		}
-		preset("hidden", func() { *hidden = "128,128" })
-		preset("epochs", func() { *epochs = 30 })
-		preset("lr", func() { *lr = 1e-3 })
-	} else {
-		var err error
-		if c.Train, c.Test, err = data.MNIST(*dir); err != nil {
-			return err
-		}
-		title = filepath.Base(filepath.Clean(*dir))
-		preset("hidden", func() { *hidden = "512,512" })
-		preset("epochs", func() { *epochs = 10 })
-		preset("lr", func() { *lr = 2.5e-4 })
+		shape = trained{images: c.Train.N(), tests: c.Test.N(), steps: c.Epochs * (c.Train.N() / o.train.Batch), name: o.network(c)}
 	}
-	c.Epochs, c.LearnRate = *epochs, *lr
-	var err error
-	if c.Hidden, err = ints(*hidden); err != nil {
-		return errors.WithMessage(err, "-hidden")
-	}
-	if c.Methods, err = experiment.Methods(command.Fields(*acts), command.Fields(*rules)); err != nil {
-		return err
-	}
-	if err := command.Check(command.Count{Flag: "batch", N: c.Batch, Least: 1, Most: setup.MostBatch}); err != nil {
-		return err
-	}
+	c := &experiment.Config{Methods: methods, Seeds: o.seeds, First: o.first, Workers: o.workers, Training: t}
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	counts := []command.Count{
-		{Flag: "epochs", N: c.Epochs, Least: 1, Most: 100_000}, {Flag: "seeds", N: c.Seeds, Least: 1, Most: 10_000}, {Flag: "workers", N: c.Workers, Least: 1, Most: 1024},
+	c.Store, err = experiment.OpenStore(o.out, experiment.StoreOptions{Settings: t.settings(), KeepWeights: o.keep, Overwrite: o.overwrite})
+	if err != nil {
+		return o.explain(err)
 	}
-	for _, w := range c.Hidden {
-		counts = append(counts, command.Count{Flag: "hidden", N: w, Least: 1, Most: setup.MostUnits})
-	}
-	if err := command.Check(counts...); err != nil {
-		return err
-	}
-	if info, err := os.Stat(*where); err != nil || !info.IsDir() {
-		return errors.Errorf("-out %s: no such directory", *where)
-	}
-	for _, file := range []string{pictureFile, tableFile} {
-		if err := atomicfile.Check(filepath.Join(*where, file)); err != nil {
-			return errors.WithMessage(err, "-out")
-		}
-	}
-	if err := data.Standardize(c.Train, c.Test); err != nil {
-		return err
-	}
+	defer c.Store.Close()
+	return o.compare(ctx, c, shape, out, log)
+}
 
-	sizes := strings.Join(append(append([]string{strconv.Itoa(c.Train.Features())}, command.Fields(*hidden)...), strconv.Itoa(c.Train.Classes)), "-")
-	fmt.Fprintf(out, "%s, %d for training and %d for testing: network %s, %d epochs, %d seeds, batch %d, Adam %g, weight decay %g\n\n",
-		title, c.Train.N(), c.Test.N(), sizes, c.Epochs, c.Seeds, c.Batch, c.LearnRate, c.WeightDecay)
+// trained is what there is to say of a training.
+type trained struct {
+	name          string // of the network
+	images, tests int
+	steps         int // of a run
+}
+
+// network names the network of a training.
+func (o *options) network(c train.Config) string {
+	if o.net.Arch != "mlp" || o.net.Hidden == "" {
+		return o.net.Arch
+	}
+	classes := c.Net.Logits.Shape()[1]
+	return "MLP " + strings.Join(append(append([]string{strconv.Itoa(c.Net.Input.Shape().TotalSize() / o.train.Batch)}, command.Fields(o.net.Hidden)...), strconv.Itoa(classes)), "-")
+}
+
+// explain says what to type.
+func (o *options) explain(err error) error {
+	switch {
+	case errors.Is(err, filelock.ErrHeld):
+		return errors.Errorf("-out %s: another comparison writes there: wait for it to end, or name another folder with -out", o.out)
+	case errors.Is(err, experiment.ErrOther):
+		return errors.Errorf("-out %s: %v\nName another folder with -out, or do away with that comparison by -overwrite", o.out, err)
+	}
+	return errors.WithMessage(err, "-out")
+}
+
+func (o *options) compare(ctx context.Context, c *experiment.Config, t trained, out, log io.Writer) error {
+	title := o.data.Name
+	if title == "digits" {
+		title = "Handwritten digits (1797 images, 8x8)"
+	}
+	fmt.Fprintf(out, "%s, %d for training and %d for testing: %s, %d epochs, %d seeds, batch %d, %s %g, weight decay %g\n\n",
+		title, t.images, t.tests, t.name, o.train.Epochs, c.Seeds, o.train.Batch, o.train.Opt, o.train.Rate, o.train.WD)
+	if n := c.Store.Runs(); n > 0 {
+		fmt.Fprintf(log, "%d runs are in %s already.\n", n, filepath.Join(o.out, experiment.TableFile))
+	}
 	start := time.Now()
-	runs, err := experiment.Compare(ctx, c, newProgress(log, c))
+	runs, err := experiment.Compare(ctx, c, newProgress(log, t.steps*c.Missing()))
+	if errors.Is(err, context.Canceled) {
+		again := "the same command"
+		if o.overwrite {
+			again += " without -overwrite"
+		}
+		fmt.Fprintf(log, "%d of %d runs are complete: %s goes on.\n", len(runs), len(c.Methods)*c.Seeds, again)
+	}
 	if len(runs) == 0 {
 		return err
 	}
@@ -131,54 +149,41 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if err != nil {
 		fmt.Fprintf(out, "Not complete: %d of %d runs.\n\n", len(runs), len(c.Methods)*c.Seeds)
 	}
-	title += ", MLP " + sizes
+	title += ", " + t.name
 	if c.Seeds > 1 {
 		title += fmt.Sprintf(": mean and range of %d seeds", c.Seeds)
 	}
-	if e := report(out, c, runs, *where, title); e != nil && err == nil {
+	if e := o.report(out, c, runs, title); e != nil && err == nil {
 		err = e
 	}
 	fmt.Fprintf(out, "%.1f s in all.\n", time.Since(start).Seconds())
 	return err
 }
 
-// The files that are written.
-const (
-	pictureFile = "compare.png"
-	tableFile   = "compare.csv"
-)
+// pictureFile is the picture's name. The table is the store's.
+const pictureFile = "compare.png"
 
-// report writes the files, and then the tables: who reads those may be gone.
-func report(out io.Writer, c *experiment.Config, runs []*experiment.Run, dir, title string) error {
-	png, csv := filepath.Join(dir, pictureFile), filepath.Join(dir, tableFile)
+// report draws, and then prints the tables: who reads those may be gone.
+func (o *options) report(out io.Writer, c *experiment.Config, runs []*experiment.Run, title string) error {
+	png := filepath.Join(o.out, pictureFile)
 	if err := atomicfile.Write(png, func(w io.Writer) error { return experiment.Plot(w, c, runs, title) }); err != nil {
-		return err
-	}
-	if err := atomicfile.Write(csv, func(w io.Writer) error { return experiment.CSV(w, c, runs) }); err != nil {
 		return err
 	}
 	if err := experiment.Table(out, c, runs); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "\nMean ± 95 %% confidence interval over seeds. FTP-SH: feasible target propagation with SoftHinge;\nSSTE: saturating straight-through estimator.\n\n")
+	if err := experiment.Differences(out, c, runs, o.reference); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "\nSeeds are pairs: the same first weights, order and augmentation. Beyond noise is what has 0 outside of its 95 %% interval; of twenty\n"+
+		"differences that are none, one is expected there.\n\n")
 	if err := experiment.AgreementTable(out, c, runs); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "\nShare of units already on the side of zero that their target asks for, after the last epoch, on at most %d training images.\n\n", experiment.AgreementImages)
-	fmt.Fprintf(out, "Wrote %s and %s. ", png, csv)
+	fmt.Fprintf(out, "\nShare of units already on the side of zero that their target asks for, after the last epoch, on at most %d training images.\n\n", o.train.Inspect)
+	fmt.Fprintf(out, "Wrote %s and %s. ", png, filepath.Join(o.out, experiment.TableFile))
 	return nil
-}
-
-func ints(list string) ([]int, error) {
-	var out []int
-	for _, s := range command.Fields(list) {
-		n, err := strconv.Atoi(s)
-		if err != nil {
-			return nil, errors.Errorf("%q is not a whole number", s)
-		}
-		out = append(out, n)
-	}
-	return out, nil
 }
 
 // progress shows a bar with rate and time left on a terminal, and elsewhere a line for every run.
@@ -188,8 +193,8 @@ type progress struct {
 	lines io.Writer
 }
 
-func newProgress(log io.Writer, c *experiment.Config) *progress {
-	if bar := command.Bar(log, "training", c.Steps()); bar != nil {
+func newProgress(log io.Writer, steps int) *progress {
+	if bar := command.Bar(log, "training", steps); bar != nil {
 		return &progress{bar: bar}
 	}
 	return &progress{lines: log}
@@ -206,6 +211,6 @@ func (p *progress) Done(r *experiment.Run) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		fmt.Fprintf(p.lines, "%v, seed %d: test accuracy %.2f %% after %d epochs, %.1f s\n",
-			r.Method, r.Seed, r.Accuracy[len(r.Accuracy)-1], len(r.Accuracy), r.Seconds)
+			r.Method, r.Seed, r.Test(), len(r.Accuracy), r.Seconds)
 	}
 }

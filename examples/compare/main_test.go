@@ -7,6 +7,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,7 +25,7 @@ func TestRun(t *testing.T) {
 	if err := run(context.Background(), args, &out, &log); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"64-16-8-10", "Sign", "qReLU (2 bits)", "Baselines", "FTP-SH", "SSTE", "Threshold ReLU", "±", "Seconds a run", "Target agreement", "layer 2"} {
+	for _, want := range []string{"64-16-8-10", "Sign", "qReLU (2 bits)", "Baselines", "FTP-SH", "SSTE", "Threshold ReLU", "±", "Seconds a run", "Target agreement", "layer 2", "Difference of pairs", "Sign, FTP-SH: against SSTE"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("output does not say %q:\n%s", want, &out)
 		}
@@ -53,8 +54,13 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(rows) != 1+6*2*2 || len(rows[0]) != 9 {
-		t.Errorf("%d rows of %d, want a head and 24 of 9", len(rows), len(rows[0]))
+	if len(rows) != 1+6*2 || len(rows[0]) != 14 {
+		t.Errorf("%d rows of %d, want a head and 12 of 14", len(rows), len(rows[0]))
+	}
+	for _, r := range rows[1:] {
+		if n := len(strings.Fields(r[9])); r[6] != "2" || r[7] != "2" || n != 2 {
+			t.Errorf("%d accuracies in %v", n, r)
+		}
 	}
 }
 
@@ -64,7 +70,7 @@ func TestWorkersDoNotMatter(t *testing.T) {
 	for _, workers := range []string{"1", "3"} {
 		dir := t.TempDir()
 		var out, log bytes.Buffer
-		args := []string{"-epochs", "1", "-seeds", "2", "-hidden", "12", "-acts", "sign,relu", "-rules", "SoftHinge", "-workers", workers, "-out", dir}
+		args := []string{"-epochs", "1", "-seeds", "2", "-hidden", "12", "-act", "sign,relu", "-rules", "SoftHinge", "-workers", workers, "-out", dir}
 		if err := run(context.Background(), args, &out, &log); err != nil {
 			t.Fatal(err)
 		}
@@ -72,15 +78,7 @@ func TestWorkersDoNotMatter(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rows, err := csv.NewReader(bytes.NewReader(b)).ReadAll()
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := ""
-		for _, r := range rows {
-			s += strings.Join(append(r[:6:6], r[7:]...), ",") + "\n" // all but the seconds
-		}
-		tables = append(tables, s)
+		tables = append(tables, string(b))
 	}
 	if tables[0] != tables[1] {
 		t.Errorf("with one worker\n%s\nwith three\n%s", tables[0], tables[1])
@@ -99,7 +97,7 @@ func TestInterrupted(t *testing.T) {
 // Files come before tables: who reads those may be gone.
 func TestOutputCloses(t *testing.T) {
 	dir := t.TempDir()
-	args := []string{"-epochs", "1", "-seeds", "1", "-hidden", "8", "-acts", "sign", "-rules", "SSTE", "-out", dir}
+	args := []string{"-epochs", "1", "-seeds", "1", "-hidden", "8", "-act", "sign", "-rules", "SSTE", "-out", dir}
 	if err := run(context.Background(), args, gtest.Closed{}, new(bytes.Buffer)); !errors.Is(err, gtest.ErrClosed) {
 		t.Error(err)
 	}
@@ -130,7 +128,7 @@ func TestCounts(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		return run(ctx, append(args, "-out", t.TempDir()), new(bytes.Buffer), new(bytes.Buffer))
-	}, "epochs", "seeds", "workers", "hidden", "batch")
+	}, "epochs", "seeds", "seed", "workers", "hidden", "batch", "inspect", "eval-batch", "limit", "checkpoint-every")
 }
 
 func TestBadArguments(t *testing.T) {
@@ -139,21 +137,36 @@ func TestBadArguments(t *testing.T) {
 		words []string
 	}{
 		"rule":          {[]string{"-rules", "Hinge9"}, []string{"Hinge9", "SoftHinge"}},
-		"activation":    {[]string{"-acts", "gelu"}, []string{"gelu", "qrelu", "thresholdrelu"}},
-		"staircase":     {[]string{"-acts", "staircase1"}, []string{"staircase1", "2 to 65535"}},
-		"bits":          {[]string{"-acts", "qreluX"}, []string{"qreluX", "2 to 16"}},
-		"nothing":       {[]string{"-acts", ""}, []string{"nothing to compare"}},
-		"no rule":       {[]string{"-rules", "", "-acts", "sign"}, []string{"nothing to compare"}},
+		"activation":    {[]string{"-act", "gelu"}, []string{"gelu", "qrelu", "thresholdrelu"}},
+		"staircase":     {[]string{"-act", "staircase1"}, []string{"staircase1", "2 to 65535"}},
+		"bits":          {[]string{"-act", "qreluX"}, []string{"qreluX", "2 to 16"}},
+		"nothing":       {[]string{"-act", ""}, []string{"nothing to compare"}},
+		"no rule":       {[]string{"-rules", "", "-act", "sign"}, []string{"nothing to compare"}},
 		"width":         {[]string{"-hidden", "12,x"}, []string{"-hidden", "x"}},
-		"zero width":    {[]string{"-hidden", "0"}, []string{"0 units"}},
-		"no layers":     {[]string{"-hidden", ""}, []string{"no hidden layers"}},
-		"epochs":        {[]string{"-epochs", "-1"}, []string{"-1 epochs"}},
-		"seeds":         {[]string{"-seeds", "0"}, []string{"0 seeds"}},
-		"batch":         {[]string{"-batch", "5000"}, []string{"batches of 5000", "1438"}},
-		"learning rate": {[]string{"-lr", "0"}, []string{"learning rate 0"}},
-		"NaN rate":      {[]string{"-lr", "NaN"}, []string{"learning rate NaN"}},
-		"decay":         {[]string{"-wd", "-1"}, []string{"weight decay -1"}},
-		"directory":     {[]string{"-data", "/nowhere/at/all"}, []string{"/nowhere/at/all", "train-images-idx3-ubyte"}},
+		"zero width":    {[]string{"-hidden", "0"}, []string{"-hidden", "0"}},
+		"epochs":        {[]string{"-epochs", "-1"}, []string{"-epochs -1"}},
+		"seeds":         {[]string{"-seeds", "0"}, []string{"-seeds 0"}},
+		"batch":         {[]string{"-batch", "5000"}, []string{"-batch 5000", "1438"}},
+		"learning rate": {[]string{"-lr", "0"}, []string{"-lr 0"}},
+		"NaN rate":      {[]string{"-lr", "NaN"}, []string{"-lr NaN"}},
+		"decay":         {[]string{"-wd", "-1"}, []string{"-wd -1"}},
+		"validation":    {[]string{"-validation", "1"}, []string{"-validation 1"}},
+		"weights":       {[]string{"-weights", "sign,9"}, []string{"no weights", "9", "none"}},
+		"weight rule":   {[]string{"-weights", "sign", "-weight-rules", "Hinge9"}, []string{"Hinge9", "SoftHinge"}},
+		"Bop":           {[]string{"-opt", "adam,bop", "-weights", "sign", "-bop-gamma", "2"}, []string{"-bop-gamma 2"}},
+		"Bop's flags":   {[]string{"-bop-gamma", "0.1"}, []string{"-bop-gamma is for -opt bop"}},
+		"only Bop":      {[]string{"-opt", "bop", "-weights", "none,ternary"}, []string{"nothing to compare"}},
+		"all weights":   {[]string{"-all-weights"}, []string{"-all-weights is for -weights"}},
+		"order":         {[]string{"-order", "bireal"}, []string{"-order bireal", "not mlp"}},
+		"no weights":    {[]string{"-weight-rules", "STE"}, []string{"-weight-rules is for -weights"}},
+		"twice":         {[]string{"-act", "relu,ReLU"}, []string{"ReLU is there twice"}},
+		"the same":      {[]string{"-act", "qrelu,qrelu2"}, []string{"qReLU (2 bits), SSTE is there twice"}},
+		"solver":        {[]string{"-opt", "adam,newton"}, []string{"newton", "rmsprop"}},
+		"reference":     {[]string{"-reference", "STE"}, []string{"-reference STE", "SSTE,SoftHinge"}},
+		"recipe":        {[]string{"-recipe", "convnet5"}, []string{"convnet5", "convnet4-mnist-sign"}},
+		"network":       {[]string{"-arch", "vgg"}, []string{"vgg", "convnet4"}},
+		"dropout":       {[]string{"-dropout", "0.5"}, []string{"dropout 0.5", "ConvNet8"}},
+		"data":          {[]string{"-data", "mnist", "-dir", "/nowhere/at/all"}, []string{"/nowhere/at/all", "-dir"}},
 		"out":           {[]string{"-out", "/nowhere/at/all"}, []string{"-out", "no such directory"}},
 		"argument":      {[]string{"digits"}, []string{"digits", "-help"}},
 		"flag":          {[]string{"-speed", "1"}, []string{"-speed"}},
@@ -167,8 +180,36 @@ func TestBadArguments(t *testing.T) {
 // A learning rate that makes the weights explode ends in an error that says where, not in a table.
 func TestDivergence(t *testing.T) {
 	var out, log bytes.Buffer
-	err := run(context.Background(), []string{"-acts", "sign", "-lr", "1e38", "-epochs", "3", "-seeds", "1", "-hidden", "8", "-out", t.TempDir()}, &out, &log)
+	err := run(context.Background(), []string{"-act", "sign", "-lr", "1e38", "-epochs", "3", "-seeds", "1", "-hidden", "8", "-out", t.TempDir()}, &out, &log)
 	if err == nil || !strings.Contains(err.Error(), "epoch") {
 		t.Errorf("got %v, want an error that names the epoch", err)
+	}
+}
+
+// Columns of weights: signs reach nearly what full precision does, with the settings as they are.
+func TestWeights(t *testing.T) {
+	dir := t.TempDir()
+	var out, log bytes.Buffer
+	if err := run(context.Background(), []string{"-act", "sign", "-weights", "none,sign,ternary,4", "-epochs", "12", "-seeds", "1", "-out", dir}, &out, &log); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"Sign, sign weights", "Sign, ternary weights", "Sign, 4-bit weights", "Sign, sign weights, FTP-SH: against weights none"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, &out)
+		}
+	}
+	f, err := os.Open(filepath.Join(dir, "compare.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	rows, err := csv.NewReader(f).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rows[1:] {
+		if a, err := strconv.ParseFloat(r[8], 64); err != nil || a < 92 {
+			t.Errorf("%v: test accuracy %s", r[:6], r[8])
+		}
 	}
 }

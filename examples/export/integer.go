@@ -45,7 +45,7 @@ func (o *integers) check(given map[string]bool) error {
 		}
 		return nil
 	}
-	for _, name := range []string{"fixed-point", "input-max", "input-bits", "qonnx", "activations", "sign-weights"} {
+	for _, name := range []string{"fixed-point", "input-max", "input-bits", "qonnx", "activations", "sign-weights", "without-latent"} {
 		if given[name] {
 			return errors.Errorf("-%s is not for -integer", name)
 		}

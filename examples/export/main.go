@@ -13,6 +13,10 @@
 //	go run ./examples/export -eval train-out/best.safetensors -integer -out integer.onnx
 //
 // That model takes pixels, of uint8: the set's normalisation is in it.
+//
+// With -without-latent it also writes the weights that are deployed, where those of -eval are latent ones that a quantiser goes over:
+//
+//	go run ./examples/export -eval train-out/best.safetensors -out binary.onnx -without-latent binary.safetensors
 package main
 
 import (
@@ -20,6 +24,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/ftprop/ftprop/deploy"
@@ -51,6 +57,7 @@ func run(args []string, out, log io.Writer) error {
 		qonnx   = f.String("qonnx", "", "write the thresholds as QONNX has them: `form` multithreshold or quant (default standard ONNX)")
 		hidden  = f.Bool("activations", false, "let the model return the activations of the hidden layers as well")
 		signs   = f.String("sign-weights", "", "`names` of parameters, separated by commas, that the table counts as signs")
+		bare    = f.String("without-latent", "", "`file` for the quantised weights in place of the latent ones (safetensors), of networks with -weights")
 		integer integers
 	)
 	network.Flags(f)
@@ -86,6 +93,11 @@ func run(args []string, out, log io.Writer) error {
 	if err := atomicfile.Check(*model); err != nil {
 		return errors.WithMessage(err, "-out")
 	}
+	if *bare != "" {
+		if err := apart(*bare, *weights, *model); err != nil {
+			return errors.WithMessage(err, "-without-latent")
+		}
+	}
 	if _, err := setup.Numbers("hidden", network.Hidden); err != nil {
 		return err
 	}
@@ -95,6 +107,15 @@ func run(args []string, out, log io.Writer) error {
 	net, err := load(*weights, &network, given, setup.Images{Batch: 1, Shape: chw, Classes: *classes})
 	if err != nil {
 		return errors.WithMessagef(err, "-eval %s", *weights)
+	}
+	if *bare != "" {
+		deployed, err := net.WithoutLatent()
+		if err != nil {
+			return errors.WithMessage(err, "-without-latent")
+		}
+		if err := atomicfile.Write(*bare, deployed.Save); err != nil {
+			return errors.WithMessage(err, "-without-latent")
+		}
 	}
 	if net, err = fixed.Apply(net); err != nil {
 		return errors.WithMessage(err, "-fixed-point")
@@ -115,8 +136,29 @@ func run(args []string, out, log io.Writer) error {
 	if _, err := summary.WriteTo(out); err != nil {
 		return err
 	}
+	if *bare != "" {
+		fmt.Fprintf(out, "Wrote %s: weights as they are deployed.\n", *bare)
+	}
 	_, err = fmt.Fprintf(out, "Wrote %s: opset %d, %q (N%s) to %q.\n", *model, deploy.ONNXOpset, models.ONNXInput, sizes(net), models.ONNXOutput)
 	return err
+}
+
+// apart returns an error unless a file can be written that is none of others.
+func apart(path string, others ...string) error {
+	if err := atomicfile.Check(path); err != nil {
+		return err
+	}
+	info, err := os.Stat(path)
+	for _, other := range others {
+		same := filepath.Clean(path) == filepath.Clean(other)
+		if of, otherErr := os.Stat(other); err == nil && otherErr == nil {
+			same = same || os.SameFile(info, of)
+		}
+		if same {
+			return errors.Errorf("%s is the file of another flag", path)
+		}
+	}
+	return nil
 }
 
 // sizes is the shape of a sample.

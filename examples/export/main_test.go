@@ -184,3 +184,63 @@ func TestErrors(t *testing.T) {
 		t.Error("a model beside the error")
 	}
 }
+
+// The weights that are deployed are a file of their own, whose model is that of the latent ones.
+func TestWithoutLatent(t *testing.T) {
+	net, _, latent := digitsOf(t, setup.Network{Arch: "mlp", Act: "sign", Rule: "SSTE", Hidden: "16,16", BatchNorm: true, Weights: "sign-scaled"})
+	dir := t.TempDir()
+	bare, model, again := filepath.Join(dir, "bare.safetensors"), filepath.Join(dir, "model.onnx"), filepath.Join(dir, "again.onnx")
+	var out, log bytes.Buffer
+	if err := run([]string{"-eval", latent, "-out", model, "-without-latent", bare}, &out, &log); err != nil || !strings.Contains(out.String(), "Wrote "+bare) {
+		t.Fatal(out.String(), err)
+	}
+	if err := run([]string{"-eval", bare, "-out", again}, &out, &log); err != nil {
+		t.Fatal(err)
+	}
+	files := map[string][]byte{}
+	for _, path := range []string{latent, bare, model, again} {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[path] = b
+	}
+	if !bytes.Equal(files[model], files[again]) {
+		t.Error("the models of latent and of deployed weights differ")
+	}
+	id, ok, err := models.ReadIdentity(bytes.NewReader(files[bare]))
+	if err != nil || !ok || !id.Quantised {
+		t.Errorf("%+v, %v, %v", id, ok, err)
+	}
+	deployed, err := net.WithoutLatent()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want bytes.Buffer
+	if err := deployed.Save(&want); err != nil || !bytes.Equal(want.Bytes(), files[bare]) {
+		t.Error("not what Net.WithoutLatent saves", err)
+	}
+	_, _, full := digits(t)
+	link := filepath.Join(dir, "link.safetensors")
+	if err := os.Symlink(latent, link); err != nil {
+		t.Fatal(err)
+	}
+	fresh := filepath.Join(dir, "fresh")
+	for args, words := range map[string][]string{
+		"-eval " + full + " -without-latent " + fresh:                      {"-without-latent", "Config.Weights"},
+		"-eval " + bare + " -without-latent " + fresh:                      {"-without-latent", "quantised already"},
+		"-eval " + latent + " -without-latent " + latent:                   {"-without-latent", "another flag"},
+		"-eval " + link + " -without-latent " + latent:                     {"-without-latent", "another flag"},
+		"-eval " + latent + " -without-latent " + dir:                      {"-without-latent", "folder"},
+		"-eval " + latent + " -integer -without-latent " + fresh:           {"-without-latent is not for -integer"},
+		"-eval " + latent + " -out " + fresh + " -without-latent " + fresh: {"-without-latent", "another flag"},
+	} {
+		gtest.WantError(t, args, run(append([]string{"-out", filepath.Join(dir, "x.onnx")}, strings.Fields(args)...), new(bytes.Buffer), new(bytes.Buffer)), words...)
+	}
+	if _, err := os.Stat(fresh); err == nil {
+		t.Error("a file beside the error")
+	}
+	if b, err := os.ReadFile(latent); err != nil || !bytes.Equal(b, files[latent]) {
+		t.Error("the latent weights have changed")
+	}
+}

@@ -23,13 +23,13 @@ target propagation with the SoftHinge layer loss.
 */
 
 // comparison is sign units with both rules, and ReLU.
-func comparison() *experiment.Config {
+func comparison(epochs int) *experiment.Config {
 	train, test, err := notebooks.Digits()
 	notebooks.Check(err)
 	return &experiment.Config{
-		Train: train, Test: test,
-		Methods: notebooks.Must(experiment.Methods([]string{"sign", "relu"}, []string{"SSTE", "SoftHinge"})),
-		Hidden:  []int{128, 128}, Epochs: 20, Seeds: 5, Batch: 64, LearnRate: 1e-3, WeightDecay: 5e-4, Workers: 2,
+		Methods: notebooks.Must(experiment.Choices{Acts: []string{"sign", "relu"}, Rules: []string{"SSTE", "SoftHinge"}}.Methods()),
+		Seeds:   5, Workers: 2,
+		Training: experiment.MLP{Train: train, Test: test, Hidden: []int{128, 128}, Epochs: epochs, Batch: 64, LearnRate: 1e-3, WeightDecay: 5e-4},
 	}
 }
 
@@ -39,7 +39,7 @@ both methods begin with the same weights, so it is their differences that are av
 */
 
 func Example_compareSeeds() {
-	c := comparison()
+	c := comparison(20)
 	runs := notebooks.Must(experiment.Compare(context.Background(), c, notebooks.Quiet{}))
 	report(func(w io.Writer) error { return experiment.Table(w, c, runs) })
 	show(func(w io.Writer) error {
@@ -60,8 +60,8 @@ the layer above asks for.
 */
 
 func Example_compareAgreement() {
-	c := comparison()
-	c.Methods, c.Seeds, c.Epochs = c.Methods[:2], 3, 10
+	c := comparison(10)
+	c.Methods, c.Seeds = c.Methods[:2], 3
 	runs := notebooks.Must(experiment.Compare(context.Background(), c, notebooks.Quiet{}))
 	report(func(w io.Writer) error { return experiment.AgreementTable(w, c, runs) })
 	more := 0

@@ -123,7 +123,8 @@ func Example_ruleTrain() {
 		return experiment.Method{Group: "Sign", Name: name, Act: nodes.Act(act), Hard: true}
 	}
 	c := &experiment.Config{
-		Train: train, Test: test, Hidden: []int{128, 128}, Epochs: 10, Seeds: 3, Batch: 64, LearnRate: 1e-3, Workers: 2,
+		Training: experiment.MLP{Train: train, Test: test, Hidden: []int{128, 128}, Epochs: 10, Batch: 64, LearnRate: 1e-3},
+		Seeds:    3, Workers: 2,
 		Methods: []experiment.Method{
 			method("SoftHinge", ops.Sign{}),
 			method("Huber", ops.Sign{Rule: Huber{Delta: 1}}),

@@ -114,7 +114,7 @@ func (d *Data) Open(ctx context.Context, progress data.Progress) (s Sets, err er
 			return s, err
 		}
 		s.Train, s.Test, err = data.Split(all, 0.2, 1)
-		s.Norm = data.Normalization{Mean: []float32{0.305}, Std: []float32{0.376}}
+		s.Norm = data.Normalization{Mean: []float32{0.30460602}, Std: []float32{0.37580502}} // of the images to train on, by data.Standardize
 		s.White = 16
 		return s, err
 	case "mnist":

@@ -24,17 +24,26 @@ type Network struct {
 	Hidden     string // widths, separated by commas
 	Weights    string // of ops.WeightNames; "" for full precision
 	WeightRule string // "" for SSTE
+	AllWeights bool
+	Order      string // of the layers: of orders; "" for the paper's
 }
 
-// Flags defines the flags -arch, -act, -rule, -unweighted, -bn, -dropout, -hidden, -weights and -weight-rule.
-func (n *Network) Flags(f *flag.FlagSet) {
+// FrameFlags defines the flags -arch, -unweighted, -bn, -dropout, -hidden, -all-weights and -order: all but those that say what units and weights are.
+func (n *Network) FrameFlags(f *flag.FlagSet) {
 	f.StringVar(&n.Arch, "arch", "mlp", "`network`: mlp, convnet4, convnet8, alexnet, resnet18, resnet34, resnet18-imagenet")
-	f.StringVar(&n.Act, "act", "sign", "`activation`: "+strings.Join(nodes.ActivationNames(), ", ")+" (N bits or steps; qrelu has 2 bits)")
-	f.StringVar(&n.Rule, "rule", "SoftHinge", "`rule` of a threshold activation: "+strings.Join(ops.RuleNames(), ", "))
 	f.BoolVar(&n.Unweighted, "unweighted", false, "weigh all units of a layer alike, not by the size of their gradients")
 	f.BoolVar(&n.BatchNorm, "bn", false, "batch normalisation where the network leaves the choice")
 	f.Float64Var(&n.Dropout, "dropout", 0, "`probability` of dropout, in networks that have it")
 	f.StringVar(&n.Hidden, "hidden", "", "`widths` of the layers, separated by commas (default the paper's)")
+	f.BoolVar(&n.AllWeights, "all-weights", false, "-weights is for the first and the last layer, too")
+	f.StringVar(&n.Order, "order", "paper", "`order` of the layers: paper; of a resnet bireal, with a shortcut around every convolution, which carries real numbers; of convnet4 with -bn xnor, with norms before the activations")
+}
+
+// Flags defines the flags of FrameFlags, and -act, -rule, -weights and -weight-rule.
+func (n *Network) Flags(f *flag.FlagSet) {
+	n.FrameFlags(f)
+	f.StringVar(&n.Act, "act", "sign", "`activation`: "+strings.Join(nodes.ActivationNames(), ", ")+" (N bits or steps; qrelu has 2 bits)")
+	f.StringVar(&n.Rule, "rule", "SoftHinge", "`rule` of a threshold activation: "+strings.Join(ops.RuleNames(), ", "))
 	f.StringVar(&n.Weights, "weights", "", "`levels` of the weights of all layers but the first and the last: "+strings.Join(ops.WeightNames(), ", ")+" (N: 2 to 8 bits; default full precision)")
 	f.StringVar(&n.WeightRule, "weight-rule", "SSTE", "`rule` of -weights, one of those of -rule")
 }
@@ -52,12 +61,29 @@ func (n *Network) Quantiser() (ops.WeightQuantiser, error) {
 	return q, errors.WithMessage(err, "-weights")
 }
 
+// orders are the values of -order.
+func orders() map[string]models.Order {
+	return map[string]models.Order{"": models.PaperOrder, "paper": models.PaperOrder, "bireal": models.BiReal, "xnor": models.XNOR}
+}
+
+func (n *Network) order() (models.Order, error) {
+	o, ok := orders()[n.Order]
+	if !ok {
+		return o, errors.Errorf("-order %q: want paper, bireal or xnor", n.Order)
+	}
+	return o, nil
+}
+
 // Units says in words of the flags what units and weights are.
 func (n *Network) Units() string {
 	if n.Weights == "" {
 		return n.Act
 	}
-	return n.Act + ", weights " + n.Weights
+	units := n.Act + ", weights " + n.Weights
+	if n.AllWeights {
+		units += " (all)"
+	}
+	return units
 }
 
 // Build builds the network for an input.
@@ -74,11 +100,15 @@ func (n *Network) Build(x *gorgonia.Node, classes int, seed uint64) (*models.Net
 	if err != nil {
 		return nil, err
 	}
+	order, err := n.order()
+	if err != nil {
+		return nil, err
+	}
 	build, ok := Architectures()[n.Arch]
 	if !ok {
 		return nil, errors.Errorf("-arch %q: want mlp, convnet4, convnet8, alexnet, resnet18, resnet34 or resnet18-imagenet", n.Arch)
 	}
-	return build(x, models.Config{Classes: classes, Act: act, BatchNorm: n.BatchNorm, Dropout: n.Dropout, Widths: widths, Weights: weights, Seed: seed})
+	return build(x, models.Config{Classes: classes, Act: act, BatchNorm: n.BatchNorm, Dropout: n.Dropout, Widths: widths, Weights: weights, AllWeights: n.AllWeights, Order: order, Seed: seed})
 }
 
 // Architectures returns the constructors by the names that -arch takes: their own in lower case.

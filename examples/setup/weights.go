@@ -31,6 +31,15 @@ func (n *Network) Check(given map[string]bool) error {
 	if given["weight-rule"] && n.Weights == "" {
 		return errors.New("-weight-rule is for -weights")
 	}
+	if n.AllWeights && n.Weights == "" {
+		return errors.New("-all-weights is for -weights")
+	}
+	switch order, err := n.order(); {
+	case err != nil:
+		return err
+	case order == models.BiReal && !strings.HasPrefix(n.Arch, "resnet"), order == models.XNOR && (n.Arch != "convnet4" || !n.BatchNorm):
+		return errors.Errorf("-order %s: want bireal with a resnet, xnor with convnet4 and -bn, not %s", n.Order, n.Arch)
+	}
 	if _, err := ops.ActivationByName(n.Act); err != nil {
 		for _, f := range []string{"rule", "unweighted"} {
 			if given[f] {
@@ -116,6 +125,7 @@ func (n *Network) agree(id *models.Identity, given map[string]bool) error {
 		{"arch", n.Arch, arch}, {"act", own.Activation, id.Activation}, {"bn", n.BatchNorm, id.BatchNorm},
 		{"hidden", fmt.Sprint(own.Widths), fmt.Sprint(id.Widths)}, {"rule", own.Rule, rule}, {"unweighted", n.Unweighted, unweighted},
 		{"weights", cmp.Or(own.Weights, "none"), cmp.Or(id.Weights, "none")}, {"weight-rule", own.WeightsRule, cmp.Or(id.WeightsRule, "none")},
+		{"all-weights", n.AllWeights, id.AllWeights}, {"order", own.Order, id.Order},
 	} {
 		if given[c.flag] && c.own != c.file {
 			return errors.Errorf("-%s %v: the file says %v: leave the flag out, as others that describe the network", c.flag, c.own, c.file)
@@ -124,7 +134,7 @@ func (n *Network) agree(id *models.Identity, given map[string]bool) error {
 	return nil
 }
 
-// identity is what -act, -rule, -weights and -hidden say, in the words of files.
+// identity is what -act, -rule, -weights, -order and -hidden say, in the words of files.
 func (n *Network) identity() (id models.Identity, err error) {
 	act, err := n.Activation()
 	if err != nil {
@@ -146,6 +156,9 @@ func (n *Network) identity() (id models.Identity, err error) {
 		id.Weights = ""
 	}
 	id.Rule, _ = strings.CutSuffix(id.Rule, ", unweighted")
+	if id.Order, err = n.order(); err != nil {
+		return id, err
+	}
 	id.Widths, err = Numbers("hidden", n.Hidden)
 	return id, err
 }

@@ -35,6 +35,10 @@ func TestCheck(t *testing.T) {
 		"-arch resnet18-imagenet -bn=false": {"-bn=false", "always"},
 		"-act relu -rule SSTE":              {"-rule", "-act relu"},
 		"-act cabs -unweighted":             {"-unweighted", "-act cabs"},
+		"-arch resnet34 -order bireal":      nil, "-weights sign -all-weights": nil,
+		"-arch convnet8 -order bireal": {"-order bireal", "resnet", "convnet8"}, "-arch convnet4 -order xnor": {"-order xnor", "-bn"}, "-arch convnet4 -bn -order xnor": nil,
+		"-order other": {"-order", "other", "paper, bireal or xnor"},
+		"-all-weights": {"-all-weights", "-weights"},
 	} {
 		n, given := parsed(t, args)
 		if err := n.Check(given); words == nil && err != nil {
@@ -94,12 +98,20 @@ func TestLoad(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	real := file("-arch resnet18 -order bireal -hidden 2,3,4,5", nil)
+	for _, args := range []string{"", "-order bireal"} {
+		if net, err := load(real, args, images); err != nil || net.Config().Order != models.BiReal {
+			t.Errorf("%q: %v", args, err)
+		}
+	}
+	_, err := load(real, "-order paper", images)
+	gtest.WantError(t, "order", err, "-order PaperOrder: the file says BiReal")
 	larger := setup.Images{Batch: 2, Shape: []int{1, 9, 20}, Classes: 10}
 	if net, err := load(b, "", larger); err != nil || !slices.Equal(net.Input.Shape(), []int{2, 1, 8, 8}) {
 		t.Errorf("defaults are not what the file says: %v", err)
 	}
 	larger.Fixed = true
-	_, err := load(b, "", larger)
+	_, err = load(b, "", larger)
 	gtest.WantError(t, "images", err, "input is 1,8,8, here 1,9,20")
 	_, err = load(b, "", setup.Images{Batch: 2, Shape: images.Shape, Classes: 100, Fixed: true})
 	gtest.WantError(t, "classes", err, "10 classes, want 100")

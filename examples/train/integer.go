@@ -43,7 +43,7 @@ func (o *options) evaluateIntegers(ctx context.Context, s setup.Sets, out io.Wri
 	if err != nil {
 		return errors.WithMessagef(err, "-eval %s", o.eval)
 	}
-	score, err := o.data.Score(ctx, net, s, o.workers)
+	score, err := o.data.Score(ctx, net, s, o.train.Workers)
 	if err != nil {
 		return errors.WithMessagef(err, "-eval %s", o.eval)
 	}

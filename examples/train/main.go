@@ -39,8 +39,6 @@ import (
 	"github.com/ftprop/ftprop/train"
 	"github.com/pkg/errors"
 	"github.com/schollz/progressbar/v3"
-	"gorgonia.org/gorgonia"
-	"gorgonia.org/tensor"
 )
 
 func main() { command.Main("train", run) }
@@ -55,7 +53,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 		return err
 	}
 	if o.recipe == "list" {
-		return listRecipes(out)
+		return setup.ListRecipes(out)
 	}
 	if err := o.check(); err != nil {
 		return err
@@ -77,14 +75,17 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	if o.integer {
 		return o.evaluateIntegers(ctx, sets, out)
 	}
-	p, err := o.parts(sets)
+	p, err := o.train.Parts(&o.data, sets, o.seed)
 	if err != nil {
 		return err
 	}
 	if o.eval != "" {
 		return o.evaluate(ctx, p, out)
 	}
-	net, err := o.network(p)
+	if err := o.net.Check(o.given); err != nil {
+		return err
+	}
+	c, err := o.train.Config(&o.net, p, o.seed)
 	if err != nil {
 		return err
 	}
@@ -92,35 +93,11 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	return o.train(ctx, net, p, o.setup(images), out, log)
+	c.Setup = o.train.Words(&o.data, images, &o.net, o.seed)
+	return o.fit(ctx, c, out, log)
 }
 
-// network builds the network for the images of p.
-func (o *options) network(p parts) (*models.Net, error) {
-	if err := o.net.Check(o.given); err != nil {
-		return nil, err
-	}
-	if o.batch > p.train.N() {
-		return nil, errors.Errorf("-batch %d: there are only %d training images", o.batch, p.train.N())
-	}
-	c, h, w := p.train.Shape()
-	const most = 1 << 28 // values, 1 GiB, and the network's first layers take many times as much
-	if n := float64(o.batch) * float64(c) * float64(h) * float64(w); n > most {
-		return nil, errors.Errorf("-batch %d images of %dx%dx%d (-channels, -size, -crop): %.3g values a step, want at most %d", o.batch, c, h, w, n, most)
-	}
-	x := gorgonia.NewTensor(gorgonia.NewGraph(), tensor.Float32, 4, gorgonia.WithName("x"), gorgonia.WithShape(o.batch, c, h, w))
-	return o.net.Build(x, p.train.NumClasses(), o.seed)
-}
-
-// evalBatchFor is the number of images a batch in evaluation.
-func (o *options) evalBatchFor(net *models.Net) int {
-	if o.evalBatch == 0 && net.Input.Shape()[2] > 64 {
-		return 25
-	}
-	return o.evalBatch
-}
-
-func (o *options) evaluate(ctx context.Context, p parts, out io.Writer) error {
+func (o *options) evaluate(ctx context.Context, p setup.Parts, out io.Writer) error {
 	f, _, err := regular.Open(o.eval, setup.MostBytes)
 	if err != nil {
 		return errors.Wrap(err, "-eval")
@@ -129,24 +106,24 @@ func (o *options) evaluate(ctx context.Context, p parts, out io.Writer) error {
 	if kindOf(f) == onnx {
 		return errors.Errorf("-eval %s is an ONNX file, want weights (safetensors): -integer evaluates a network in integers", o.eval)
 	}
-	c, h, w := p.test.Shape()
-	net, err := o.net.Load(f, o.given, setup.Images{Batch: 1, Shape: []int{c, h, w}, Classes: p.test.NumClasses(), Fixed: true})
+	c, h, w := p.Test.Shape()
+	net, err := o.net.Load(f, o.given, setup.Images{Batch: 1, Shape: []int{c, h, w}, Classes: p.Test.NumClasses(), Fixed: true})
 	if err != nil {
 		return errors.WithMessagef(err, "-eval %s", o.eval)
 	}
 	if net, err = o.fixed.Apply(net); err != nil {
 		return errors.WithMessage(err, "-fixed-point")
 	}
-	loss, ok := losses()[o.loss]
-	if !ok {
-		return errors.Errorf("-loss %q: want one of %v", o.loss, lossNames())
+	loss, err := o.train.LossFunc()
+	if err != nil {
+		return err
 	}
-	e, err := train.NewEvaluator(net, loss, o.evalBatchFor(net))
+	e, err := train.NewEvaluator(net, loss, o.train.EvalBatchFor(net))
 	if err != nil {
 		return err
 	}
 	defer e.Close()
-	m, err := e.Evaluate(ctx, p.test, o.workers)
+	m, err := e.Evaluate(ctx, p.Test, o.train.Workers)
 	if err != nil {
 		return err
 	}
@@ -193,31 +170,21 @@ func (o *options) vacant() error {
 	return errors.Errorf("-out %s holds %s of a training: name another folder with -out, or replace them with -overwrite", o.out, strings.Join(left, " and "))
 }
 
-func (o *options) train(ctx context.Context, net *models.Net, p parts, what string, out, log io.Writer) error {
-	loss, ok := losses()[o.loss]
-	if !ok {
-		return errors.Errorf("-loss %q: want one of %v", o.loss, lossNames())
-	}
-	steps := p.train.N() / o.batch
-	solver, err := o.solver(steps, net.LatentNames())
-	if err != nil {
-		return err
-	}
+// fit trains into -out.
+func (o *options) fit(ctx context.Context, c train.Config, out, log io.Writer) error {
+	steps := c.Train.N() / o.train.Batch
 	bar := newProgress(log, steps)
 	board := &board{steps: steps}
-	t, err := train.New(train.Config{
-		Net: net, Loss: loss, Solver: solver, Train: p.train, Validation: p.validation, Test: p.test, Epochs: o.epochs, Seed: o.seed,
-		EvalBatch: o.evalBatchFor(net), Workers: o.workers, Inspect: o.inspect, Dir: o.out, Locked: true, Overwrite: o.replace,
-		Every: o.every, Setup: what,
-		OnStep: func(s train.Step) {
-			bar.step(s)
-			board.step(s)
-		},
-		OnEpoch: func(e *train.Epoch) {
-			bar.epoch(e, o.epochs)
-			board.epoch(e)
-		},
-	})
+	c.Dir, c.Locked, c.Overwrite = o.out, true, o.replace
+	c.OnStep = func(s train.Step) {
+		bar.step(s)
+		board.step(s)
+	}
+	c.OnEpoch = func(e *train.Epoch) {
+		bar.epoch(e, c.Epochs)
+		board.epoch(e)
+	}
+	t, err := train.New(c)
 	if err != nil {
 		return err
 	}
@@ -242,7 +209,7 @@ func (o *options) train(ctx context.Context, net *models.Net, p parts, what stri
 		}
 	}
 	fmt.Fprintf(out, "%s with %s on %s: %d parameters, %d training and %d test images, batch %d, %d epochs\n",
-		o.net.Arch, o.net.Units(), o.data.Name, parameters(net), p.train.N(), p.test.N(), o.batch, o.epochs)
+		o.net.Arch, o.net.Units(), o.data.Name, parameters(c.Net), c.Train.N(), c.Test.N(), o.train.Batch, c.Epochs)
 	err = t.Run(ctx)
 	bar.close()
 	if boardErr := board.close(); boardErr != nil && err == nil {

@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -99,9 +98,12 @@ func TestDigits(t *testing.T) {
 
 // However often a training is interrupted, and wherever, its weights are those of one that was not.
 func TestInterruptedIsUninterrupted(t *testing.T) {
-	for _, more := range []string{"", "-weights sign", "-weights sign-scaled -weight-rule SoftHinge", "-weights ternary", "-weights 3 -opt adam"} {
+	for _, more := range []string{"", "-weights sign", "-weights sign-scaled -weight-rule SoftHinge", "-weights ternary", "-weights 3 -opt adam", "-weights sign -all-weights -opt bop -bop-gamma 0.1"} {
 		t.Run(more, func(t *testing.T) { interrupted(t, strings.Fields(more)...) })
 	}
+	t.Run("bireal", func(t *testing.T) {
+		interrupted(t, strings.Fields("-arch resnet18 -order bireal -bn=true -hidden 2,2,3,4 -weights sign -opt bop -bop-gamma 0.1 -limit 160 -batch 4")...)
+	})
 }
 
 func interrupted(t *testing.T, more ...string) {
@@ -336,14 +338,14 @@ func TestSetupHasAllThatWeightsDependOn(t *testing.T) {
 		"data": "mnist", "size": "16", "channels": "3", "augment": "true", "validation": "0.1", "crop": "32", "arch": "convnet4", "act": "qrelu", "rule": "SSTE",
 		"unweighted": "true", "bn": "true", "dropout": "0.5", "hidden": "8,8", "loss": "hinge", "opt": "adamw", "lr": "0.5", "wd": "0.5", "momentum": "0.5",
 		"nesterov": "true", "decay-at": "2", "decay": "0.5", "batch": "8", "limit": "99", "seed": "2",
-		"weights": "ternary", "weight-rule": "STE",
+		"weights": "ternary", "weight-rule": "STE", "all-weights": "true", "order": "bireal", "bop-threshold": "1e-6", "bop-gamma": "1e-3",
 	}
 	setupOf := func(args ...string) string {
 		o := new(options)
 		if err := parse(o.flags(), o, args); err != nil {
 			t.Fatal(err)
 		}
-		return o.setup("images")
+		return o.train.Words(&o.data, "images", &o.net, o.seed)
 	}
 	plain := setupOf()
 	new(options).flags().VisitAll(func(f *flag.Flag) {
@@ -503,6 +505,14 @@ func TestBadInput(t *testing.T) {
 		{"weight rule alone", tiny(out, "-weight-rule", "STE"), []string{"-weight-rule is for -weights"}},
 		{"weights of two layers", tiny(out, "-weights", "4", "-hidden", "9"), []string{"Weights", "the first and the last"}},
 		{"other weights", tiny(dir, "-resume", "-weights", "4"), []string{"it was written for", "-weights 4"}},
+		{"Bop without signs", tiny(out, "-opt", "bop"), []string{"-opt bop", "-weights sign"}},
+		{"Bop of scaled signs", tiny(out, "-opt", "bop", "-weights", "sign-scaled"), []string{"-opt bop", "-weights sign", `"sign-scaled"`}},
+		{"Bop's share", tiny(out, "-opt", "bop", "-weights", "sign", "-bop-gamma", "1.5"), []string{"-bop-gamma 1.5"}},
+		{"Bop's threshold", tiny(out, "-opt", "bop", "-weights", "sign", "-bop-threshold", "NaN"), []string{"-bop-threshold NaN"}},
+		{"Bop's flags", tiny(out, "-bop-gamma", "0.1"), []string{"-bop-gamma is for -opt bop"}},
+		{"all weights alone", tiny(out, "-all-weights"), []string{"-all-weights is for -weights"}},
+		{"order", tiny(out, "-order", "nosuch"), []string{"-order \"nosuch\"", "bireal"}},
+		{"order of an mlp", tiny(out, "-order", "bireal"), []string{"-order bireal: want bireal with a resnet, xnor with convnet4 and -bn, not mlp"}},
 		{"network", tiny(out, "-arch", "nosuch"), []string{"-arch", "convnet8"}},
 		{"network and size", tiny(out, "-arch", "convnet8", "-hidden", "", "-channels", "3"), []string{"32x32"}},
 		{"solver", tiny(out, "-opt", "nosuch"), []string{"-opt", "rmsprop"}},
@@ -528,50 +538,30 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
-func TestDecaySteps(t *testing.T) {
-	for _, c := range []struct {
-		list   string
-		epochs int
-		want   []int
-	}{{"", 3, nil}, {"200,250", 300, []int{1990, 2490}}, {"199/300,249/300", 300, []int{1990, 2490}}, {"199/300, 249/300", 3, []int{20, 25}}, {"1", 1, []int{0}}} {
-		got, err := decaySteps(c.list, c.epochs, 10)
-		if err != nil || !slices.Equal(got, c.want) {
-			t.Errorf("%q of %d epochs: %v, %v, want %v", c.list, c.epochs, got, err, c.want)
-		}
-	}
-	for _, list := range []string{"0", "a", "1/0", "3/3", "-1/3", "0.5", "1/2/3"} {
-		_, err := decaySteps(list, 3, 10)
-		gtest.WantError(t, list, err, "-decay-at", "199/300")
-	}
-}
-
 func TestRecipes(t *testing.T) {
 	out, _, err := program(t, "-recipe", "list")
 	if err != nil {
 		t.Fatal(err)
 	}
 	seen := map[string]bool{}
-	for _, r := range recipes() {
-		if seen[r.name] || !strings.Contains(out, r.name) {
-			t.Errorf("%s is twice in the list, or not in what is printed", r.name)
+	for _, r := range setup.Recipes() {
+		if seen[r.Name] || !strings.Contains(out, r.Name) {
+			t.Errorf("%s is twice in the list, or not in what is printed", r.Name)
 		}
-		seen[r.name] = true
+		seen[r.Name] = true
 		o := new(options)
-		if err := parse(o.flags(), o, []string{"-recipe", r.name}); err != nil {
-			t.Errorf("%s: %v", r.name, err)
+		if err := parse(o.flags(), o, []string{"-recipe", r.Name}); err != nil {
+			t.Errorf("%s: %v", r.Name, err)
 			continue
 		}
 		if err := o.check(); err != nil {
-			t.Errorf("%s: %v", r.name, err)
+			t.Errorf("%s: %v", r.Name, err)
 		}
 		if _, err := o.net.Activation(); err != nil {
-			t.Errorf("%s: %v", r.name, err)
-		}
-		if _, err := o.solver(100, []string{"fc2.weight"}); err != nil {
-			t.Errorf("%s: %v", r.name, err)
+			t.Errorf("%s: %v", r.Name, err)
 		}
 		if _, ok := setup.Architectures()[o.net.Arch]; !ok {
-			t.Errorf("%s: -arch %s", r.name, o.net.Arch)
+			t.Errorf("%s: -arch %s", r.Name, o.net.Arch)
 		}
 	}
 	// A flag beside a recipe prevails, wherever it stands.
@@ -579,7 +569,7 @@ func TestRecipes(t *testing.T) {
 	if err := parse(o.flags(), o, []string{"-lr", "0.5", "-recipe", "resnet18-cifar10-qrelu", "-epochs", "2"}); err != nil {
 		t.Fatal(err)
 	}
-	if o.lr != 0.5 || o.epochs != 2 || o.momentum != 0.9 || o.wd != 1e-5 || o.net.Act != "qrelu" || o.decayAt != "29/90,59/90" {
+	if tr := o.train; tr.Rate != 0.5 || tr.Epochs != 2 || tr.Momentum != 0.9 || tr.WD != 1e-5 || o.net.Act != "qrelu" || tr.DecayAt != "29/90,59/90" {
 		t.Errorf("%+v", o)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ftprop/ftprop/examples/setup"
 	"github.com/ftprop/ftprop/internal/gtest"
 	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/train"
@@ -48,10 +49,10 @@ func TestIgnoredSettings(t *testing.T) {
 		_, _, err := program(t, append(strings.Fields(args), "-out", t.TempDir())...)
 		gtest.WantError(t, args, err, words...)
 	}
-	for _, r := range recipes() {
-		for _, s := range r.settings {
-			if s.flag == "dropout" && !strings.Contains(r.name, "convnet8") || s.flag == "bn" && strings.Contains(r.name, "resnet") {
-				t.Errorf("recipe %s has -%s", r.name, s.flag)
+	for _, r := range setup.Recipes() {
+		for _, s := range r.Settings {
+			if s.Flag == "dropout" && !strings.Contains(r.Name, "convnet8") || s.Flag == "bn" && strings.Contains(r.Name, "resnet") {
+				t.Errorf("recipe %s has -%s", r.Name, s.Flag)
 			}
 		}
 	}
@@ -117,5 +118,50 @@ func TestEvalQuantisedWeights(t *testing.T) {
 		gtest.WantError(t, weights, err, "-weights QuantWeights{Bits: 8}", "the file says "+id.Weights)
 		_, _, err = program(t, "-eval", file, "-weight-rule", "STE")
 		gtest.WantError(t, weights, err, "-weight-rule STE{}", "SSTE{}")
+	}
+}
+
+// Bop leaves weights of -1 and 1 and flips some of them, and Adam trains all else.
+func TestBop(t *testing.T) {
+	params := func(gamma string) (*models.Net, string) {
+		dir := t.TempDir()
+		out, _, err := program(t, tiny(dir, "-weights", "sign", "-all-weights", "-opt", "bop", "-bop-gamma", gamma, "-lr", "1e-2")...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := read(t, filepath.Join(dir, train.LastFile))
+		id, _, err := models.ReadIdentity(bytes.NewReader(b))
+		if err != nil || !id.AllWeights {
+			t.Fatalf("%+v, %v", id, err)
+		}
+		net, err := id.New(tensor.Float32, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := net.Load(bytes.NewReader(b)); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := program(t, "-eval", filepath.Join(dir, train.LastFile), "-all-weights"); err != nil {
+			t.Error(err)
+		}
+		_, _, err = program(t, "-eval", filepath.Join(dir, train.LastFile), "-all-weights=false")
+		gtest.WantError(t, "ends", err, "-all-weights false", "the file says true")
+		return net, out
+	}
+	idle, _ := params("1e-30")
+	net, out := params("0.01")
+	if !strings.Contains(out, "weights sign (all)") {
+		t.Errorf("no word of all weights in %s", out)
+	}
+	latent := net.LatentNames()
+	if len(latent) != 3 {
+		t.Errorf("%v are quantised", latent)
+	}
+	for i, p := range net.Params() {
+		got, before := gtest.Floats(t, p.Value()), gtest.Floats(t, idle.Params()[i].Value())
+		signs := !slices.ContainsFunc(got, func(v float64) bool { return v != 1 && v != -1 })
+		if of := slices.Contains(latent, p.Name()); of != signs || slices.Equal(got, before) {
+			t.Errorf("%s: signs %t, want %t; as without Bop %t", p.Name(), signs, of, slices.Equal(got, before))
+		}
 	}
 }

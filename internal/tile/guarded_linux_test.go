@@ -30,8 +30,8 @@ func walled(t *testing.T, rooms, size int) [][]byte {
 
 // Kernels fault here where they read or write outside of what a tile is made of.
 func TestKernelsStayInside(t *testing.T) {
-	// Inputs, results, thresholds, numbers to add and shortcuts for each pixel, weights, offsets, factors.
-	rooms := walled(t, 5*MaxPixels+4, 1<<16)
+	// Inputs, results, thresholds, numbers to add and shortcuts for each pixel, weights in two orders, offsets, factors.
+	rooms := walled(t, 5*MaxPixels+5, 1<<17)
 	for _, atEnd := range []bool{false, true} {
 		eachKernel(t, func(t *testing.T, s *Set, op Op, vectors, pixels int) {
 			jobs(s, op, vectors, pixels, []int{1, 2, 3, 4, 5, 6, 7, 8, 31, 33}, func(j job) {

@@ -42,7 +42,7 @@ var (
 var pixelsAVX512 = [MaxVectors + 1][]int{nil, {8, 4, 2, 1}, {8, 4, 2, 1}, {8, 4, 2, 1}, {6, 4, 2, 1}}
 
 // kernelsAVX512 is by op, vectors and pixels.
-var kernelsAVX512 = [2][MaxVectors + 1][MaxPixels + 1]Kernel{
+var kernelsAVX512 = [Ops][MaxVectors + 1][MaxPixels + 1]Kernel{
 	Bytes: {
 		1: {8: bytesAVX512_1x8, 4: bytesAVX512_1x4, 2: bytesAVX512_1x2, 1: bytesAVX512_1x1},
 		2: {8: bytesAVX512_2x8, 4: bytesAVX512_2x4, 2: bytesAVX512_2x2, 1: bytesAVX512_2x1},
@@ -57,12 +57,27 @@ var kernelsAVX512 = [2][MaxVectors + 1][MaxPixels + 1]Kernel{
 	},
 }
 
-var pixelsAVX2 = [2][]int{Bytes: {3, 2, 1}, Bits: {2, 1}}
+var (
+	bytesPixelsAVX2 = []int{3, 2, 1}
+	exactPixelsAVX2 = []int{6, 4, 2, 1}
+	bitsPixelsAVX2  = []int{4, 2, 1}
+)
 
-// kernelsAVX2 is by op and pixels.
-var kernelsAVX2 = [2][MaxPixels + 1]func(t *Tile, vectors int){
-	Bytes: {3: bytesAVX2_3, 2: bytesAVX2_2, 1: bytesAVX2_1},
-	Bits:  {2: bitsAVX2_2, 1: bitsAVX2_1},
+// bytesAVX2 is by pixels.
+var bytesAVX2 = [MaxPixels + 1]func(t *Tile, vectors int){3: bytesAVX2_3, 2: bytesAVX2_2, 1: bytesAVX2_1}
+
+// bytesAVXVNNI is by pixels.
+var bytesAVXVNNI = [MaxPixels + 1]func(t *Tile, vectors int){6: bytesAVXVNNI_6, 4: bytesAVXVNNI_4, 2: bytesAVXVNNI_2, 1: bytesAVXVNNI_1}
+
+// int16AVX2 is by pixels.
+var int16AVX2 = [MaxPixels + 1]func(t *Tile, vectors int){6: int16AVX2_6, 4: int16AVX2_4, 2: int16AVX2_2, 1: int16AVX2_1}
+
+// bitsAVX2 is by vectors and pixels.
+var bitsAVX2 = [MaxVectors + 1][MaxPixels + 1]Kernel{
+	1: {4: bitsAVX2_1x4, 2: bitsAVX2_1x2, 1: bitsAVX2_1x1},
+	2: {4: bitsAVX2_2x4, 2: bitsAVX2_2x2, 1: bitsAVX2_2x1},
+	3: {4: bitsAVX2_3x4, 2: bitsAVX2_3x2, 1: bitsAVX2_3x1},
+	4: {4: bitsAVX2_4x4, 2: bitsAVX2_4x2, 1: bitsAVX2_4x1},
 }
 
 //go:noescape
@@ -171,10 +186,64 @@ func bytesAVX2_2(t *Tile, vectors int)
 func bytesAVX2_1(t *Tile, vectors int)
 
 //go:noescape
-func bitsAVX2_2(t *Tile, vectors int)
+func bitsAVX2_1x4(t *Tile)
 
 //go:noescape
-func bitsAVX2_1(t *Tile, vectors int)
+func bitsAVX2_1x2(t *Tile)
+
+//go:noescape
+func bitsAVX2_1x1(t *Tile)
+
+//go:noescape
+func bitsAVX2_2x4(t *Tile)
+
+//go:noescape
+func bitsAVX2_2x2(t *Tile)
+
+//go:noescape
+func bitsAVX2_2x1(t *Tile)
+
+//go:noescape
+func bitsAVX2_3x4(t *Tile)
+
+//go:noescape
+func bitsAVX2_3x2(t *Tile)
+
+//go:noescape
+func bitsAVX2_3x1(t *Tile)
+
+//go:noescape
+func bitsAVX2_4x4(t *Tile)
+
+//go:noescape
+func bitsAVX2_4x2(t *Tile)
+
+//go:noescape
+func bitsAVX2_4x1(t *Tile)
+
+//go:noescape
+func bytesAVXVNNI_6(t *Tile, vectors int)
+
+//go:noescape
+func int16AVX2_6(t *Tile, vectors int)
+
+//go:noescape
+func bytesAVXVNNI_4(t *Tile, vectors int)
+
+//go:noescape
+func int16AVX2_4(t *Tile, vectors int)
+
+//go:noescape
+func bytesAVXVNNI_2(t *Tile, vectors int)
+
+//go:noescape
+func int16AVX2_2(t *Tile, vectors int)
+
+//go:noescape
+func bytesAVXVNNI_1(t *Tile, vectors int)
+
+//go:noescape
+func int16AVX2_1(t *Tile, vectors int)
 
 //go:noescape
 func poolAVX2(p *Pool)

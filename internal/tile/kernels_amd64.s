@@ -4,23 +4,11 @@
 
 #include "textflag.h"
 
-DATA byteOnes<>+0(SB)/8, $0x0101010101010101
-DATA byteOnes<>+8(SB)/8, $0x0101010101010101
-DATA byteOnes<>+16(SB)/8, $0x0101010101010101
-DATA byteOnes<>+24(SB)/8, $0x0101010101010101
-GLOBL byteOnes<>(SB), RODATA|NOPTR, $32
-
 DATA wordOnes<>+0(SB)/8, $0x0001000100010001
 DATA wordOnes<>+8(SB)/8, $0x0001000100010001
 DATA wordOnes<>+16(SB)/8, $0x0001000100010001
 DATA wordOnes<>+24(SB)/8, $0x0001000100010001
 GLOBL wordOnes<>(SB), RODATA|NOPTR, $32
-
-DATA nibble<>+0(SB)/8, $0x0f0f0f0f0f0f0f0f
-DATA nibble<>+8(SB)/8, $0x0f0f0f0f0f0f0f0f
-DATA nibble<>+16(SB)/8, $0x0f0f0f0f0f0f0f0f
-DATA nibble<>+24(SB)/8, $0x0f0f0f0f0f0f0f0f
-GLOBL nibble<>(SB), RODATA|NOPTR, $32
 
 DATA eachBit<>+0(SB)/4, $0x00000001
 DATA eachBit<>+4(SB)/4, $0x00000002
@@ -32,11 +20,39 @@ DATA eachBit<>+24(SB)/4, $0x00000040
 DATA eachBit<>+28(SB)/4, $0x00000080
 GLOBL eachBit<>(SB), RODATA|NOPTR, $32
 
-DATA counts<>+0(SB)/8, $0x0302020102010100
-DATA counts<>+8(SB)/8, $0x0403030203020201
-DATA counts<>+16(SB)/8, $0x0302020102010100
-DATA counts<>+24(SB)/8, $0x0403030203020201
-GLOBL counts<>(SB), RODATA|NOPTR, $32
+DATA differing<>+0(SB)/8, $0x0302020102010100
+DATA differing<>+8(SB)/8, $0x0403030203020201
+DATA differing<>+16(SB)/8, $0x0203010201020001
+DATA differing<>+24(SB)/8, $0x0304020302030102
+DATA differing<>+32(SB)/8, $0x0201030201000201
+DATA differing<>+40(SB)/8, $0x0302040302010302
+DATA differing<>+48(SB)/8, $0x0102020300010102
+DATA differing<>+56(SB)/8, $0x0203030401020203
+DATA differing<>+64(SB)/8, $0x0201010003020201
+DATA differing<>+72(SB)/8, $0x0302020104030302
+DATA differing<>+80(SB)/8, $0x0102000102030102
+DATA differing<>+88(SB)/8, $0x0203010203040203
+DATA differing<>+96(SB)/8, $0x0100020102010302
+DATA differing<>+104(SB)/8, $0x0201030203020403
+DATA differing<>+112(SB)/8, $0x0001010201020203
+DATA differing<>+120(SB)/8, $0x0102020302030304
+DATA differing<>+128(SB)/8, $0x0403030203020201
+DATA differing<>+136(SB)/8, $0x0302020102010100
+DATA differing<>+144(SB)/8, $0x0304020302030102
+DATA differing<>+152(SB)/8, $0x0203010201020001
+DATA differing<>+160(SB)/8, $0x0302040302010302
+DATA differing<>+168(SB)/8, $0x0201030201000201
+DATA differing<>+176(SB)/8, $0x0203030401020203
+DATA differing<>+184(SB)/8, $0x0102020300010102
+DATA differing<>+192(SB)/8, $0x0302020104030302
+DATA differing<>+200(SB)/8, $0x0201010003020201
+DATA differing<>+208(SB)/8, $0x0203010203040203
+DATA differing<>+216(SB)/8, $0x0102000102030102
+DATA differing<>+224(SB)/8, $0x0201030203020403
+DATA differing<>+232(SB)/8, $0x0100020102010302
+DATA differing<>+240(SB)/8, $0x0102020302030304
+DATA differing<>+248(SB)/8, $0x0001010201020203
+GLOBL differing<>(SB), RODATA|NOPTR, $256
 
 // func bytesAVX512_1x8(t *byte)
 // Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, AVX512VNNI
@@ -12782,95 +12798,96 @@ signs:
 	JMP       done
 
 levels:
-	VPBROADCASTD 296(AX), Y1
-	VPBROADCASTD 320(AX), Y0
-	VPMULLD      Y0, Y1, Y1
-	VPBROADCASTD 312(AX), Y2
-	VPADDD       Y2, Y1, Y1
 	MOVQ         128(AX), R8
 	ADDQ         DX, R8
 	MOVQ         296(AX), R9
-	VPXOR        Y2, Y2, Y2
-	VPXOR        Y3, Y3, Y3
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
 
 step0:
-	VMOVDQU      (R8), Y4
-	VPCMPGTD     Y6, Y4, Y4
-	VPADDD       Y4, Y2, Y2
-	VMOVDQU      32(R8), Y4
-	VPCMPGTD     Y7, Y4, Y4
-	VPADDD       Y4, Y3, Y3
+	VMOVDQU      (R8), Y2
+	VPCMPGTD     Y6, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVDQU      32(R8), Y2
+	VPCMPGTD     Y7, Y2, Y2
+	VPADDD       Y2, Y1, Y1
 	ADDQ         CX, R8
 	DECQ         R9
 	JNZ          step0
-	VPMULLD      Y0, Y2, Y2
-	VPADDD       Y1, Y2, Y2
-	VPMULLD      Y0, Y3, Y3
-	VPADDD       Y1, Y3, Y3
-	VPACKSSDW    Y3, Y2, Y2
-	VPERMQ       $0xd8, Y2, Y2
-	VEXTRACTI128 $0x01, Y2, X3
-	VPACKUSWB    X3, X2, X2
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
 	MOVQ         DX, R8
 	SHRQ         $0x02, R8
 	ADDQ         64(AX), R8
-	VMOVDQU      X2, (R8)
+	VMOVDQU      X0, (R8)
 	MOVQ         136(AX), R8
 	ADDQ         DX, R8
 	MOVQ         296(AX), R9
-	VPXOR        Y2, Y2, Y2
-	VPXOR        Y3, Y3, Y3
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
 
 step1:
-	VMOVDQU      (R8), Y4
-	VPCMPGTD     Y8, Y4, Y4
-	VPADDD       Y4, Y2, Y2
-	VMOVDQU      32(R8), Y4
-	VPCMPGTD     Y9, Y4, Y4
-	VPADDD       Y4, Y3, Y3
+	VMOVDQU      (R8), Y2
+	VPCMPGTD     Y8, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVDQU      32(R8), Y2
+	VPCMPGTD     Y9, Y2, Y2
+	VPADDD       Y2, Y1, Y1
 	ADDQ         CX, R8
 	DECQ         R9
 	JNZ          step1
-	VPMULLD      Y0, Y2, Y2
-	VPADDD       Y1, Y2, Y2
-	VPMULLD      Y0, Y3, Y3
-	VPADDD       Y1, Y3, Y3
-	VPACKSSDW    Y3, Y2, Y2
-	VPERMQ       $0xd8, Y2, Y2
-	VEXTRACTI128 $0x01, Y2, X3
-	VPACKUSWB    X3, X2, X2
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
 	MOVQ         DX, R8
 	SHRQ         $0x02, R8
 	ADDQ         72(AX), R8
-	VMOVDQU      X2, (R8)
+	VMOVDQU      X0, (R8)
 	MOVQ         144(AX), R8
 	ADDQ         DX, R8
 	MOVQ         296(AX), R9
-	VPXOR        Y2, Y2, Y2
-	VPXOR        Y3, Y3, Y3
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
 
 step2:
-	VMOVDQU      (R8), Y4
-	VPCMPGTD     Y10, Y4, Y4
-	VPADDD       Y4, Y2, Y2
-	VMOVDQU      32(R8), Y4
-	VPCMPGTD     Y11, Y4, Y4
-	VPADDD       Y4, Y3, Y3
+	VMOVDQU      (R8), Y2
+	VPCMPGTD     Y10, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVDQU      32(R8), Y2
+	VPCMPGTD     Y11, Y2, Y2
+	VPADDD       Y2, Y1, Y1
 	ADDQ         CX, R8
 	DECQ         R9
 	JNZ          step2
-	VPMULLD      Y0, Y2, Y2
-	VPADDD       Y1, Y2, Y2
-	VPMULLD      Y0, Y3, Y3
-	VPADDD       Y1, Y3, Y3
-	VPACKSSDW    Y3, Y2, Y2
-	VPERMQ       $0xd8, Y2, Y2
-	VEXTRACTI128 $0x01, Y2, X3
-	VPACKUSWB    X3, X2, X2
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
 	MOVQ         DX, R8
 	SHRQ         $0x02, R8
 	ADDQ         80(AX), R8
-	VMOVDQU      X2, (R8)
+	VMOVDQU      X0, (R8)
 
 done:
 	ADDQ $0x40, DX
@@ -13127,67 +13144,66 @@ signs:
 	JMP       done
 
 levels:
-	VPBROADCASTD 296(AX), Y1
-	VPBROADCASTD 320(AX), Y0
-	VPMULLD      Y0, Y1, Y1
-	VPBROADCASTD 312(AX), Y2
-	VPADDD       Y2, Y1, Y1
 	MOVQ         128(AX), DI
 	ADDQ         DX, DI
 	MOVQ         296(AX), R8
-	VPXOR        Y2, Y2, Y2
-	VPXOR        Y3, Y3, Y3
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
 
 step0:
-	VMOVDQU      (DI), Y8
-	VPCMPGTD     Y4, Y8, Y8
-	VPADDD       Y8, Y2, Y2
-	VMOVDQU      32(DI), Y8
-	VPCMPGTD     Y5, Y8, Y8
-	VPADDD       Y8, Y3, Y3
+	VMOVDQU      (DI), Y2
+	VPCMPGTD     Y4, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVDQU      32(DI), Y2
+	VPCMPGTD     Y5, Y2, Y2
+	VPADDD       Y2, Y1, Y1
 	ADDQ         CX, DI
 	DECQ         R8
 	JNZ          step0
-	VPMULLD      Y0, Y2, Y2
-	VPADDD       Y1, Y2, Y2
-	VPMULLD      Y0, Y3, Y3
-	VPADDD       Y1, Y3, Y3
-	VPACKSSDW    Y3, Y2, Y2
-	VPERMQ       $0xd8, Y2, Y2
-	VEXTRACTI128 $0x01, Y2, X3
-	VPACKUSWB    X3, X2, X2
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
 	MOVQ         DX, DI
 	SHRQ         $0x02, DI
 	ADDQ         64(AX), DI
-	VMOVDQU      X2, (DI)
+	VMOVDQU      X0, (DI)
 	MOVQ         136(AX), DI
 	ADDQ         DX, DI
 	MOVQ         296(AX), R8
-	VPXOR        Y2, Y2, Y2
-	VPXOR        Y3, Y3, Y3
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
 
 step1:
-	VMOVDQU      (DI), Y4
-	VPCMPGTD     Y6, Y4, Y4
-	VPADDD       Y4, Y2, Y2
-	VMOVDQU      32(DI), Y4
-	VPCMPGTD     Y7, Y4, Y4
-	VPADDD       Y4, Y3, Y3
+	VMOVDQU      (DI), Y2
+	VPCMPGTD     Y6, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVDQU      32(DI), Y2
+	VPCMPGTD     Y7, Y2, Y2
+	VPADDD       Y2, Y1, Y1
 	ADDQ         CX, DI
 	DECQ         R8
 	JNZ          step1
-	VPMULLD      Y0, Y2, Y2
-	VPADDD       Y1, Y2, Y2
-	VPMULLD      Y0, Y3, Y3
-	VPADDD       Y1, Y3, Y3
-	VPACKSSDW    Y3, Y2, Y2
-	VPERMQ       $0xd8, Y2, Y2
-	VEXTRACTI128 $0x01, Y2, X3
-	VPACKUSWB    X3, X2, X2
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
 	MOVQ         DX, DI
 	SHRQ         $0x02, DI
 	ADDQ         72(AX), DI
-	VMOVDQU      X2, (DI)
+	VMOVDQU      X0, (DI)
 
 done:
 	ADDQ $0x40, DX
@@ -13372,39 +13388,36 @@ signs:
 	JMP       done
 
 levels:
-	VPBROADCASTD 296(AX), Y1
-	VPBROADCASTD 320(AX), Y0
-	VPMULLD      Y0, Y1, Y1
-	VPBROADCASTD 312(AX), Y4
-	VPADDD       Y4, Y1, Y1
 	MOVQ         128(AX), SI
 	ADDQ         DX, SI
 	MOVQ         296(AX), DI
-	VPXOR        Y4, Y4, Y4
-	VPXOR        Y5, Y5, Y5
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
 
 step0:
-	VMOVDQU      (SI), Y6
-	VPCMPGTD     Y2, Y6, Y6
-	VPADDD       Y6, Y4, Y4
-	VMOVDQU      32(SI), Y6
-	VPCMPGTD     Y3, Y6, Y6
-	VPADDD       Y6, Y5, Y5
+	VMOVDQU      (SI), Y4
+	VPCMPGTD     Y2, Y4, Y4
+	VPADDD       Y4, Y0, Y0
+	VMOVDQU      32(SI), Y4
+	VPCMPGTD     Y3, Y4, Y4
+	VPADDD       Y4, Y1, Y1
 	ADDQ         CX, SI
 	DECQ         DI
 	JNZ          step0
-	VPMULLD      Y0, Y4, Y4
-	VPADDD       Y1, Y4, Y4
-	VPMULLD      Y0, Y5, Y5
-	VPADDD       Y1, Y5, Y5
-	VPACKSSDW    Y5, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VEXTRACTI128 $0x01, Y4, X5
-	VPACKUSWB    X5, X4, X4
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
 	MOVQ         DX, SI
 	SHRQ         $0x02, SI
 	ADDQ         64(AX), SI
-	VMOVDQU      X4, (SI)
+	VMOVDQU      X0, (SI)
 
 done:
 	ADDQ $0x40, DX
@@ -13436,19 +13449,4901 @@ directWord:
 	JNZ          direct
 	JMP          finish
 
-// func bitsAVX2_2(t *byte, vectors int)
+// func bitsAVX2_1x4(t *byte)
 // Requires: AVX, AVX2, CMOV
-TEXT ·bitsAVX2_2(SB), NOSPLIT, $0-16
+TEXT ·bitsAVX2_1x4(SB), $1072-8
 	MOVQ    t+0(FP), AX
-	MOVQ    vectors+8(FP), CX
-	SHLQ    $0x06, CX
-	XORQ    DX, DX
-	MOVQ    (AX), BX
-	MOVQ    8(AX), SI
-	VMOVDQU counts<>+0(SB), Y0
-	VMOVDQU nibble<>+0(SB), Y1
+	MOVQ    (AX), CX
+	MOVQ    8(AX), DX
+	MOVQ    16(AX), BX
+	MOVQ    24(AX), SI
+	VPXOR   Y0, Y0, Y0
+	VPXOR   Y1, Y1, Y1
+	VPXOR   Y2, Y2, Y2
+	VPXOR   Y3, Y3, Y3
+	VMOVDQU Y0, (SP)
+	VMOVDQU Y0, 32(SP)
+	VMOVDQU Y0, 256(SP)
+	VMOVDQU Y0, 288(SP)
+	VMOVDQU Y0, 512(SP)
+	VMOVDQU Y0, 544(SP)
+	VMOVDQU Y0, 768(SP)
+	VMOVDQU Y0, 800(SP)
+	LEAQ    differing<>+0(SB), DI
+	MOVQ    264(AX), R8
+	MOVQ    272(AX), R9
+	MOVQ    280(AX), R11
+	MOVQ    R11, 1064(SP)
+	MOVQ    $0x0000000f, R12
+
+segment:
+	MOVQ (R9), R10
+	ADDQ $0x08, R9
+	MOVQ 288(AX), R11
+	SHLQ $0x01, R11
+	MOVQ R11, 1056(SP)
+
+run:
+	MOVQ    1056(SP), R11
+	CMPQ    R12, R11
+	CMOVQLT R12, R11
+	SUBQ    R11, 1056(SP)
+	SUBQ    R11, R12
+
+pass:
+	VMOVDQU        (R8), X4
+	VMOVDQU        16(R8), X5
+	MOVBLZX        (CX)(R10*1), R13
+	MOVL           R13, R14
+	SHLL           $0x04, R13
+	ANDL           $0x000000f0, R14
+	ANDL           $0x000000f0, R13
+	VBROADCASTI128 (DI)(R13*1), Y6
+	VPSHUFB        X4, X6, X6
+	VPADDB         X6, X0, X0
+	VBROADCASTI128 (DI)(R14*1), Y6
+	VPSHUFB        X5, X6, X6
+	VPADDB         X6, X0, X0
+	MOVBLZX        (DX)(R10*1), R13
+	MOVL           R13, R14
+	SHLL           $0x04, R13
+	ANDL           $0x000000f0, R14
+	ANDL           $0x000000f0, R13
+	VBROADCASTI128 (DI)(R13*1), Y6
+	VPSHUFB        X4, X6, X6
+	VPADDB         X6, X1, X1
+	VBROADCASTI128 (DI)(R14*1), Y6
+	VPSHUFB        X5, X6, X6
+	VPADDB         X6, X1, X1
+	MOVBLZX        (BX)(R10*1), R13
+	MOVL           R13, R14
+	SHLL           $0x04, R13
+	ANDL           $0x000000f0, R14
+	ANDL           $0x000000f0, R13
+	VBROADCASTI128 (DI)(R13*1), Y6
+	VPSHUFB        X4, X6, X6
+	VPADDB         X6, X2, X2
+	VBROADCASTI128 (DI)(R14*1), Y6
+	VPSHUFB        X5, X6, X6
+	VPADDB         X6, X2, X2
+	MOVBLZX        (SI)(R10*1), R13
+	MOVL           R13, R14
+	SHLL           $0x04, R13
+	ANDL           $0x000000f0, R14
+	ANDL           $0x000000f0, R13
+	VBROADCASTI128 (DI)(R13*1), Y6
+	VPSHUFB        X4, X6, X4
+	VPADDB         X4, X3, X3
+	VBROADCASTI128 (DI)(R14*1), Y4
+	VPSHUFB        X5, X4, X4
+	VPADDB         X4, X3, X3
+	VMOVDQU        32(R8), X4
+	VMOVDQU        48(R8), X5
+	MOVBLZX        1(CX)(R10*1), R13
+	MOVL           R13, R14
+	SHLL           $0x04, R13
+	ANDL           $0x000000f0, R14
+	ANDL           $0x000000f0, R13
+	VBROADCASTI128 (DI)(R13*1), Y6
+	VPSHUFB        X4, X6, X6
+	VPADDB         X6, X0, X0
+	VBROADCASTI128 (DI)(R14*1), Y6
+	VPSHUFB        X5, X6, X6
+	VPADDB         X6, X0, X0
+	MOVBLZX        1(DX)(R10*1), R13
+	MOVL           R13, R14
+	SHLL           $0x04, R13
+	ANDL           $0x000000f0, R14
+	ANDL           $0x000000f0, R13
+	VBROADCASTI128 (DI)(R13*1), Y6
+	VPSHUFB        X4, X6, X6
+	VPADDB         X6, X1, X1
+	VBROADCASTI128 (DI)(R14*1), Y6
+	VPSHUFB        X5, X6, X6
+	VPADDB         X6, X1, X1
+	MOVBLZX        1(BX)(R10*1), R13
+	MOVL           R13, R14
+	SHLL           $0x04, R13
+	ANDL           $0x000000f0, R14
+	ANDL           $0x000000f0, R13
+	VBROADCASTI128 (DI)(R13*1), Y6
+	VPSHUFB        X4, X6, X6
+	VPADDB         X6, X2, X2
+	VBROADCASTI128 (DI)(R14*1), Y6
+	VPSHUFB        X5, X6, X6
+	VPADDB         X6, X2, X2
+	MOVBLZX        1(SI)(R10*1), R13
+	MOVL           R13, R14
+	SHLL           $0x04, R13
+	ANDL           $0x000000f0, R14
+	ANDL           $0x000000f0, R13
+	VBROADCASTI128 (DI)(R13*1), Y6
+	VPSHUFB        X4, X6, X4
+	VPADDB         X4, X3, X3
+	VBROADCASTI128 (DI)(R14*1), Y4
+	VPSHUFB        X5, X4, X4
+	VPADDB         X4, X3, X3
+	ADDQ           $0x02, R10
+	ADDQ           $0x00000040, R8
+	DECQ           R11
+	JNZ            pass
+	TESTQ          R12, R12
+	JZ             widen
+
+more:
+	CMPQ 1056(SP), $0x00
+	JNE  run
+	DECQ 1064(SP)
+	JNZ  segment
+
+widen:
+	VMOVDQU   Y0, 1024(SP)
+	VPMOVZXBD 1024(SP), Y0
+	VMOVDQU   (SP), Y4
+	VPSUBD    Y0, Y4, Y4
+	VMOVDQU   Y4, (SP)
+	VPMOVZXBD 1032(SP), Y0
+	VMOVDQU   32(SP), Y4
+	VPSUBD    Y0, Y4, Y4
+	VMOVDQU   Y4, 32(SP)
+	VMOVDQU   Y1, 1024(SP)
+	VPMOVZXBD 1024(SP), Y0
+	VMOVDQU   256(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 256(SP)
+	VPMOVZXBD 1032(SP), Y0
+	VMOVDQU   288(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 288(SP)
+	VMOVDQU   Y2, 1024(SP)
+	VPMOVZXBD 1024(SP), Y0
+	VMOVDQU   512(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 512(SP)
+	VPMOVZXBD 1032(SP), Y0
+	VMOVDQU   544(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 544(SP)
+	VMOVDQU   Y3, 1024(SP)
+	VPMOVZXBD 1024(SP), Y0
+	VMOVDQU   768(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 768(SP)
+	VPMOVZXBD 1032(SP), Y0
+	VMOVDQU   800(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 800(SP)
+	VPXOR     Y0, Y0, Y0
+	VPXOR     Y1, Y1, Y1
+	VPXOR     Y2, Y2, Y2
+	VPXOR     Y3, Y3, Y3
+	MOVQ      $0x0000000f, R12
+	CMPQ      1064(SP), $0x00
+	JNE       more
+	XORQ      CX, CX
+	MOVQ      $0x00000040, DX
 
 vector:
+	VMOVDQU (SP)(CX*1), Y0
+	VMOVDQU 32(SP)(CX*1), Y1
+	VMOVDQU 256(SP)(CX*1), Y2
+	VMOVDQU 288(SP)(CX*1), Y3
+	VMOVDQU 512(SP)(CX*1), Y4
+	VMOVDQU 544(SP)(CX*1), Y5
+	VMOVDQU 768(SP)(CX*1), Y6
+	VMOVDQU 800(SP)(CX*1), Y7
+	MOVQ    256(AX), BX
+	TESTQ   BX, BX
+	JZ      multiplied
+	VMOVDQU (BX)(CX*1), Y8
+	VPMULLD Y8, Y0, Y0
+	VPMULLD Y8, Y2, Y2
+	VPMULLD Y8, Y4, Y4
+	VPMULLD Y8, Y6, Y6
+	VMOVDQU 32(BX)(CX*1), Y8
+	VPMULLD Y8, Y1, Y1
+	VPMULLD Y8, Y3, Y3
+	VPMULLD Y8, Y5, Y5
+	VPMULLD Y8, Y7, Y7
+
+multiplied:
+	MOVQ      392(AX), BX
+	TESTQ     BX, BX
+	JZ        noShortcuts
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y8
+	VMOVDQU   32(BX), Y9
+	CMPQ      400(AX), $0x00
+	JNE       shortBits
+	MOVQ      CX, BX
+	SHRQ      $0x02, BX
+	ADDQ      328(AX), BX
+	VPMOVZXBD (BX), Y10
+	VPMULLD   Y8, Y10, Y10
+	VPADDD    Y10, Y0, Y0
+	VPMOVZXBD 8(BX), Y10
+	VPMULLD   Y9, Y10, Y10
+	VPADDD    Y10, Y1, Y1
+	MOVQ      CX, BX
+	SHRQ      $0x02, BX
+	ADDQ      336(AX), BX
+	VPMOVZXBD (BX), Y10
+	VPMULLD   Y8, Y10, Y10
+	VPADDD    Y10, Y2, Y2
+	VPMOVZXBD 8(BX), Y10
+	VPMULLD   Y9, Y10, Y10
+	VPADDD    Y10, Y3, Y3
+	MOVQ      CX, BX
+	SHRQ      $0x02, BX
+	ADDQ      344(AX), BX
+	VPMOVZXBD (BX), Y10
+	VPMULLD   Y8, Y10, Y10
+	VPADDD    Y10, Y4, Y4
+	VPMOVZXBD 8(BX), Y10
+	VPMULLD   Y9, Y10, Y10
+	VPADDD    Y10, Y5, Y5
+	MOVQ      CX, BX
+	SHRQ      $0x02, BX
+	ADDQ      352(AX), BX
+	VPMOVZXBD (BX), Y10
+	VPMULLD   Y8, Y10, Y10
+	VPADDD    Y10, Y6, Y6
+	VPMOVZXBD 8(BX), Y8
+	VPMULLD   Y9, Y8, Y8
+	VPADDD    Y8, Y7, Y7
+	JMP       noShortcuts
+
+shortBits:
+	MOVQ         CX, BX
+	SHRQ         $0x05, BX
+	ADDQ         328(AX), BX
+	VPBROADCASTB (BX), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y8, Y10, Y10
+	VPADDD       Y10, Y0, Y0
+	VPBROADCASTB 1(BX), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y9, Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	MOVQ         CX, BX
+	SHRQ         $0x05, BX
+	ADDQ         336(AX), BX
+	VPBROADCASTB (BX), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y8, Y10, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTB 1(BX), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y9, Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	MOVQ         CX, BX
+	SHRQ         $0x05, BX
+	ADDQ         344(AX), BX
+	VPBROADCASTB (BX), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y8, Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTB 1(BX), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y9, Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	MOVQ         CX, BX
+	SHRQ         $0x05, BX
+	ADDQ         352(AX), BX
+	VPBROADCASTB (BX), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y8, Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTB 1(BX), Y8
+	VPAND        eachBit<>+0(SB), Y8, Y8
+	VPCMPEQD     eachBit<>+0(SB), Y8, Y8
+	VPAND        Y9, Y8, Y8
+	VPADDD       Y8, Y7, Y7
+
+noShortcuts:
+	CMPQ   192(AX), $0x00
+	JE     added
+	MOVQ   192(AX), BX
+	VPADDD (BX)(CX*1), Y0, Y0
+	VPADDD 32(BX)(CX*1), Y1, Y1
+	MOVQ   200(AX), BX
+	VPADDD (BX)(CX*1), Y2, Y2
+	VPADDD 32(BX)(CX*1), Y3, Y3
+	MOVQ   208(AX), BX
+	VPADDD (BX)(CX*1), Y4, Y4
+	VPADDD 32(BX)(CX*1), Y5, Y5
+	MOVQ   216(AX), BX
+	VPADDD (BX)(CX*1), Y6, Y6
+	VPADDD 32(BX)(CX*1), Y7, Y7
+
+added:
+	MOVQ    304(AX), BX
+	CMPQ    BX, $0x01
+	JE      levels
+	JA      signs
+	MOVQ    64(AX), BX
+	VMOVDQU Y0, (BX)(CX*1)
+	VMOVDQU Y1, 32(BX)(CX*1)
+	MOVQ    72(AX), BX
+	VMOVDQU Y2, (BX)(CX*1)
+	VMOVDQU Y3, 32(BX)(CX*1)
+	MOVQ    80(AX), BX
+	VMOVDQU Y4, (BX)(CX*1)
+	VMOVDQU Y5, 32(BX)(CX*1)
+	MOVQ    88(AX), BX
+	VMOVDQU Y6, (BX)(CX*1)
+	VMOVDQU Y7, 32(BX)(CX*1)
+	JMP     done
+
+signs:
+	MOVQ      128(AX), BX
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y8
+	VPCMPGTD  Y0, Y8, Y8
+	VMOVMSKPS Y8, SI
+	VMOVDQU   32(BX), Y0
+	VPCMPGTD  Y1, Y0, Y0
+	VMOVMSKPS Y0, BX
+	SHLL      $0x08, BX
+	ORL       BX, SI
+	NOTL      SI
+	MOVQ      CX, BX
+	SHRQ      $0x05, BX
+	ADDQ      64(AX), BX
+	MOVW      SI, (BX)
+	MOVQ      136(AX), BX
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y0
+	VPCMPGTD  Y2, Y0, Y0
+	VMOVMSKPS Y0, SI
+	VMOVDQU   32(BX), Y0
+	VPCMPGTD  Y3, Y0, Y0
+	VMOVMSKPS Y0, BX
+	SHLL      $0x08, BX
+	ORL       BX, SI
+	NOTL      SI
+	MOVQ      CX, BX
+	SHRQ      $0x05, BX
+	ADDQ      72(AX), BX
+	MOVW      SI, (BX)
+	MOVQ      144(AX), BX
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y0
+	VPCMPGTD  Y4, Y0, Y0
+	VMOVMSKPS Y0, SI
+	VMOVDQU   32(BX), Y0
+	VPCMPGTD  Y5, Y0, Y0
+	VMOVMSKPS Y0, BX
+	SHLL      $0x08, BX
+	ORL       BX, SI
+	NOTL      SI
+	MOVQ      CX, BX
+	SHRQ      $0x05, BX
+	ADDQ      80(AX), BX
+	MOVW      SI, (BX)
+	MOVQ      152(AX), BX
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y0
+	VPCMPGTD  Y6, Y0, Y0
+	VMOVMSKPS Y0, SI
+	VMOVDQU   32(BX), Y0
+	VPCMPGTD  Y7, Y0, Y0
+	VMOVMSKPS Y0, BX
+	SHLL      $0x08, BX
+	ORL       BX, SI
+	NOTL      SI
+	MOVQ      CX, BX
+	SHRQ      $0x05, BX
+	ADDQ      88(AX), BX
+	MOVW      SI, (BX)
+	JMP       done
+
+levels:
+	MOVQ         128(AX), BX
+	ADDQ         CX, BX
+	MOVQ         296(AX), SI
+	VPBROADCASTD 296(AX), Y8
+	VPBROADCASTD 296(AX), Y9
+
+step0:
+	VMOVDQU      (BX), Y10
+	VPCMPGTD     Y0, Y10, Y10
+	VPADDD       Y10, Y8, Y8
+	VMOVDQU      32(BX), Y10
+	VPCMPGTD     Y1, Y10, Y10
+	VPADDD       Y10, Y9, Y9
+	ADDQ         DX, BX
+	DECQ         SI
+	JNZ          step0
+	VPBROADCASTD 320(AX), Y0
+	VPBROADCASTD 312(AX), Y1
+	VPMADDWD     Y0, Y8, Y8
+	VPADDD       Y1, Y8, Y8
+	VPMADDWD     Y0, Y9, Y9
+	VPADDD       Y1, Y9, Y9
+	VPACKSSDW    Y9, Y8, Y8
+	VPERMQ       $0xd8, Y8, Y8
+	VEXTRACTI128 $0x01, Y8, X9
+	VPACKUSWB    X9, X8, X8
+	MOVQ         CX, BX
+	SHRQ         $0x02, BX
+	ADDQ         64(AX), BX
+	VMOVDQU      X8, (BX)
+	MOVQ         136(AX), BX
+	ADDQ         CX, BX
+	MOVQ         296(AX), SI
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step1:
+	VMOVDQU      (BX), Y8
+	VPCMPGTD     Y2, Y8, Y8
+	VPADDD       Y8, Y0, Y0
+	VMOVDQU      32(BX), Y8
+	VPCMPGTD     Y3, Y8, Y8
+	VPADDD       Y8, Y1, Y1
+	ADDQ         DX, BX
+	DECQ         SI
+	JNZ          step1
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         CX, BX
+	SHRQ         $0x02, BX
+	ADDQ         72(AX), BX
+	VMOVDQU      X0, (BX)
+	MOVQ         144(AX), BX
+	ADDQ         CX, BX
+	MOVQ         296(AX), SI
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step2:
+	VMOVDQU      (BX), Y2
+	VPCMPGTD     Y4, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVDQU      32(BX), Y2
+	VPCMPGTD     Y5, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	ADDQ         DX, BX
+	DECQ         SI
+	JNZ          step2
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         CX, BX
+	SHRQ         $0x02, BX
+	ADDQ         80(AX), BX
+	VMOVDQU      X0, (BX)
+	MOVQ         152(AX), BX
+	ADDQ         CX, BX
+	MOVQ         296(AX), SI
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step3:
+	VMOVDQU      (BX), Y2
+	VPCMPGTD     Y6, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVDQU      32(BX), Y2
+	VPCMPGTD     Y7, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	ADDQ         DX, BX
+	DECQ         SI
+	JNZ          step3
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         CX, BX
+	SHRQ         $0x02, BX
+	ADDQ         88(AX), BX
+	VMOVDQU      X0, (BX)
+
+done:
+	ADDQ $0x40, CX
+	CMPQ CX, DX
+	JNE  vector
+	VZEROUPPER
+	RET
+
+// func bitsAVX2_1x2(t *byte)
+// Requires: AVX, AVX2, CMOV
+TEXT ·bitsAVX2_1x2(SB), $560-8
+	MOVQ    t+0(FP), AX
+	MOVQ    (AX), CX
+	MOVQ    8(AX), DX
+	VPXOR   Y0, Y0, Y0
+	VPXOR   Y1, Y1, Y1
+	VMOVDQU Y0, (SP)
+	VMOVDQU Y0, 32(SP)
+	VMOVDQU Y0, 256(SP)
+	VMOVDQU Y0, 288(SP)
+	LEAQ    differing<>+0(SB), BX
+	MOVQ    264(AX), SI
+	MOVQ    272(AX), DI
+	MOVQ    280(AX), R9
+	MOVQ    R9, 552(SP)
+	MOVQ    $0x0000000f, R10
+
+segment:
+	MOVQ (DI), R8
+	ADDQ $0x08, DI
+	MOVQ 288(AX), R9
+	SHLQ $0x01, R9
+	MOVQ R9, 544(SP)
+
+run:
+	MOVQ    544(SP), R9
+	CMPQ    R10, R9
+	CMOVQLT R10, R9
+	SUBQ    R9, 544(SP)
+	SUBQ    R9, R10
+
+pass:
+	VMOVDQU        (SI), X2
+	VMOVDQU        16(SI), X3
+	MOVBLZX        (CX)(R8*1), R11
+	MOVL           R11, R12
+	SHLL           $0x04, R11
+	ANDL           $0x000000f0, R12
+	ANDL           $0x000000f0, R11
+	VBROADCASTI128 (BX)(R11*1), Y4
+	VPSHUFB        X2, X4, X4
+	VPADDB         X4, X0, X0
+	VBROADCASTI128 (BX)(R12*1), Y4
+	VPSHUFB        X3, X4, X4
+	VPADDB         X4, X0, X0
+	MOVBLZX        (DX)(R8*1), R11
+	MOVL           R11, R12
+	SHLL           $0x04, R11
+	ANDL           $0x000000f0, R12
+	ANDL           $0x000000f0, R11
+	VBROADCASTI128 (BX)(R11*1), Y4
+	VPSHUFB        X2, X4, X2
+	VPADDB         X2, X1, X1
+	VBROADCASTI128 (BX)(R12*1), Y2
+	VPSHUFB        X3, X2, X2
+	VPADDB         X2, X1, X1
+	VMOVDQU        32(SI), X2
+	VMOVDQU        48(SI), X3
+	MOVBLZX        1(CX)(R8*1), R11
+	MOVL           R11, R12
+	SHLL           $0x04, R11
+	ANDL           $0x000000f0, R12
+	ANDL           $0x000000f0, R11
+	VBROADCASTI128 (BX)(R11*1), Y4
+	VPSHUFB        X2, X4, X4
+	VPADDB         X4, X0, X0
+	VBROADCASTI128 (BX)(R12*1), Y4
+	VPSHUFB        X3, X4, X4
+	VPADDB         X4, X0, X0
+	MOVBLZX        1(DX)(R8*1), R11
+	MOVL           R11, R12
+	SHLL           $0x04, R11
+	ANDL           $0x000000f0, R12
+	ANDL           $0x000000f0, R11
+	VBROADCASTI128 (BX)(R11*1), Y4
+	VPSHUFB        X2, X4, X2
+	VPADDB         X2, X1, X1
+	VBROADCASTI128 (BX)(R12*1), Y2
+	VPSHUFB        X3, X2, X2
+	VPADDB         X2, X1, X1
+	ADDQ           $0x02, R8
+	ADDQ           $0x00000040, SI
+	DECQ           R9
+	JNZ            pass
+	TESTQ          R10, R10
+	JZ             widen
+
+more:
+	CMPQ 544(SP), $0x00
+	JNE  run
+	DECQ 552(SP)
+	JNZ  segment
+
+widen:
+	VMOVDQU   Y0, 512(SP)
+	VPMOVZXBD 512(SP), Y0
+	VMOVDQU   (SP), Y2
+	VPSUBD    Y0, Y2, Y2
+	VMOVDQU   Y2, (SP)
+	VPMOVZXBD 520(SP), Y0
+	VMOVDQU   32(SP), Y2
+	VPSUBD    Y0, Y2, Y2
+	VMOVDQU   Y2, 32(SP)
+	VMOVDQU   Y1, 512(SP)
+	VPMOVZXBD 512(SP), Y0
+	VMOVDQU   256(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 256(SP)
+	VPMOVZXBD 520(SP), Y0
+	VMOVDQU   288(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 288(SP)
+	VPXOR     Y0, Y0, Y0
+	VPXOR     Y1, Y1, Y1
+	MOVQ      $0x0000000f, R10
+	CMPQ      552(SP), $0x00
+	JNE       more
+	XORQ      CX, CX
+	MOVQ      $0x00000040, DX
+
+vector:
+	VMOVDQU (SP)(CX*1), Y0
+	VMOVDQU 32(SP)(CX*1), Y1
+	VMOVDQU 256(SP)(CX*1), Y2
+	VMOVDQU 288(SP)(CX*1), Y3
+	MOVQ    256(AX), BX
+	TESTQ   BX, BX
+	JZ      multiplied
+	VMOVDQU (BX)(CX*1), Y4
+	VPMULLD Y4, Y0, Y0
+	VPMULLD Y4, Y2, Y2
+	VMOVDQU 32(BX)(CX*1), Y4
+	VPMULLD Y4, Y1, Y1
+	VPMULLD Y4, Y3, Y3
+
+multiplied:
+	MOVQ      392(AX), BX
+	TESTQ     BX, BX
+	JZ        noShortcuts
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y4
+	VMOVDQU   32(BX), Y5
+	CMPQ      400(AX), $0x00
+	JNE       shortBits
+	MOVQ      CX, BX
+	SHRQ      $0x02, BX
+	ADDQ      328(AX), BX
+	VPMOVZXBD (BX), Y6
+	VPMULLD   Y4, Y6, Y6
+	VPADDD    Y6, Y0, Y0
+	VPMOVZXBD 8(BX), Y6
+	VPMULLD   Y5, Y6, Y6
+	VPADDD    Y6, Y1, Y1
+	MOVQ      CX, BX
+	SHRQ      $0x02, BX
+	ADDQ      336(AX), BX
+	VPMOVZXBD (BX), Y6
+	VPMULLD   Y4, Y6, Y6
+	VPADDD    Y6, Y2, Y2
+	VPMOVZXBD 8(BX), Y4
+	VPMULLD   Y5, Y4, Y4
+	VPADDD    Y4, Y3, Y3
+	JMP       noShortcuts
+
+shortBits:
+	MOVQ         CX, BX
+	SHRQ         $0x05, BX
+	ADDQ         328(AX), BX
+	VPBROADCASTB (BX), Y6
+	VPAND        eachBit<>+0(SB), Y6, Y6
+	VPCMPEQD     eachBit<>+0(SB), Y6, Y6
+	VPAND        Y4, Y6, Y6
+	VPADDD       Y6, Y0, Y0
+	VPBROADCASTB 1(BX), Y6
+	VPAND        eachBit<>+0(SB), Y6, Y6
+	VPCMPEQD     eachBit<>+0(SB), Y6, Y6
+	VPAND        Y5, Y6, Y6
+	VPADDD       Y6, Y1, Y1
+	MOVQ         CX, BX
+	SHRQ         $0x05, BX
+	ADDQ         336(AX), BX
+	VPBROADCASTB (BX), Y6
+	VPAND        eachBit<>+0(SB), Y6, Y6
+	VPCMPEQD     eachBit<>+0(SB), Y6, Y6
+	VPAND        Y4, Y6, Y6
+	VPADDD       Y6, Y2, Y2
+	VPBROADCASTB 1(BX), Y4
+	VPAND        eachBit<>+0(SB), Y4, Y4
+	VPCMPEQD     eachBit<>+0(SB), Y4, Y4
+	VPAND        Y5, Y4, Y4
+	VPADDD       Y4, Y3, Y3
+
+noShortcuts:
+	CMPQ   192(AX), $0x00
+	JE     added
+	MOVQ   192(AX), BX
+	VPADDD (BX)(CX*1), Y0, Y0
+	VPADDD 32(BX)(CX*1), Y1, Y1
+	MOVQ   200(AX), BX
+	VPADDD (BX)(CX*1), Y2, Y2
+	VPADDD 32(BX)(CX*1), Y3, Y3
+
+added:
+	MOVQ    304(AX), BX
+	CMPQ    BX, $0x01
+	JE      levels
+	JA      signs
+	MOVQ    64(AX), BX
+	VMOVDQU Y0, (BX)(CX*1)
+	VMOVDQU Y1, 32(BX)(CX*1)
+	MOVQ    72(AX), BX
+	VMOVDQU Y2, (BX)(CX*1)
+	VMOVDQU Y3, 32(BX)(CX*1)
+	JMP     done
+
+signs:
+	MOVQ      128(AX), BX
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y4
+	VPCMPGTD  Y0, Y4, Y4
+	VMOVMSKPS Y4, SI
+	VMOVDQU   32(BX), Y0
+	VPCMPGTD  Y1, Y0, Y0
+	VMOVMSKPS Y0, BX
+	SHLL      $0x08, BX
+	ORL       BX, SI
+	NOTL      SI
+	MOVQ      CX, BX
+	SHRQ      $0x05, BX
+	ADDQ      64(AX), BX
+	MOVW      SI, (BX)
+	MOVQ      136(AX), BX
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y0
+	VPCMPGTD  Y2, Y0, Y0
+	VMOVMSKPS Y0, SI
+	VMOVDQU   32(BX), Y0
+	VPCMPGTD  Y3, Y0, Y0
+	VMOVMSKPS Y0, BX
+	SHLL      $0x08, BX
+	ORL       BX, SI
+	NOTL      SI
+	MOVQ      CX, BX
+	SHRQ      $0x05, BX
+	ADDQ      72(AX), BX
+	MOVW      SI, (BX)
+	JMP       done
+
+levels:
+	MOVQ         128(AX), BX
+	ADDQ         CX, BX
+	MOVQ         296(AX), SI
+	VPBROADCASTD 296(AX), Y4
+	VPBROADCASTD 296(AX), Y5
+
+step0:
+	VMOVDQU      (BX), Y6
+	VPCMPGTD     Y0, Y6, Y6
+	VPADDD       Y6, Y4, Y4
+	VMOVDQU      32(BX), Y6
+	VPCMPGTD     Y1, Y6, Y6
+	VPADDD       Y6, Y5, Y5
+	ADDQ         DX, BX
+	DECQ         SI
+	JNZ          step0
+	VPBROADCASTD 320(AX), Y0
+	VPBROADCASTD 312(AX), Y1
+	VPMADDWD     Y0, Y4, Y4
+	VPADDD       Y1, Y4, Y4
+	VPMADDWD     Y0, Y5, Y5
+	VPADDD       Y1, Y5, Y5
+	VPACKSSDW    Y5, Y4, Y4
+	VPERMQ       $0xd8, Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X5
+	VPACKUSWB    X5, X4, X4
+	MOVQ         CX, BX
+	SHRQ         $0x02, BX
+	ADDQ         64(AX), BX
+	VMOVDQU      X4, (BX)
+	MOVQ         136(AX), BX
+	ADDQ         CX, BX
+	MOVQ         296(AX), SI
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step1:
+	VMOVDQU      (BX), Y4
+	VPCMPGTD     Y2, Y4, Y4
+	VPADDD       Y4, Y0, Y0
+	VMOVDQU      32(BX), Y4
+	VPCMPGTD     Y3, Y4, Y4
+	VPADDD       Y4, Y1, Y1
+	ADDQ         DX, BX
+	DECQ         SI
+	JNZ          step1
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         CX, BX
+	SHRQ         $0x02, BX
+	ADDQ         72(AX), BX
+	VMOVDQU      X0, (BX)
+
+done:
+	ADDQ $0x40, CX
+	CMPQ CX, DX
+	JNE  vector
+	VZEROUPPER
+	RET
+
+// func bitsAVX2_1x1(t *byte)
+// Requires: AVX, AVX2, CMOV
+TEXT ·bitsAVX2_1x1(SB), $304-8
+	MOVQ    t+0(FP), AX
+	MOVQ    (AX), CX
+	VPXOR   Y0, Y0, Y0
+	VMOVDQU Y0, (SP)
+	VMOVDQU Y0, 32(SP)
+	LEAQ    differing<>+0(SB), DX
+	MOVQ    264(AX), BX
+	MOVQ    272(AX), SI
+	MOVQ    280(AX), R8
+	MOVQ    R8, 296(SP)
+	MOVQ    $0x0000000f, R9
+
+segment:
+	MOVQ (SI), DI
+	ADDQ $0x08, SI
+	MOVQ 288(AX), R8
+	SHLQ $0x01, R8
+	MOVQ R8, 288(SP)
+
+run:
+	MOVQ    288(SP), R8
+	CMPQ    R9, R8
+	CMOVQLT R9, R8
+	SUBQ    R8, 288(SP)
+	SUBQ    R8, R9
+
+pass:
+	VMOVDQU        (BX), X1
+	VMOVDQU        16(BX), X2
+	MOVBLZX        (CX)(DI*1), R10
+	MOVL           R10, R11
+	SHLL           $0x04, R10
+	ANDL           $0x000000f0, R11
+	ANDL           $0x000000f0, R10
+	VBROADCASTI128 (DX)(R10*1), Y3
+	VPSHUFB        X1, X3, X1
+	VPADDB         X1, X0, X0
+	VBROADCASTI128 (DX)(R11*1), Y1
+	VPSHUFB        X2, X1, X1
+	VPADDB         X1, X0, X0
+	VMOVDQU        32(BX), X1
+	VMOVDQU        48(BX), X2
+	MOVBLZX        1(CX)(DI*1), R10
+	MOVL           R10, R11
+	SHLL           $0x04, R10
+	ANDL           $0x000000f0, R11
+	ANDL           $0x000000f0, R10
+	VBROADCASTI128 (DX)(R10*1), Y3
+	VPSHUFB        X1, X3, X1
+	VPADDB         X1, X0, X0
+	VBROADCASTI128 (DX)(R11*1), Y1
+	VPSHUFB        X2, X1, X1
+	VPADDB         X1, X0, X0
+	ADDQ           $0x02, DI
+	ADDQ           $0x00000040, BX
+	DECQ           R8
+	JNZ            pass
+	TESTQ          R9, R9
+	JZ             widen
+
+more:
+	CMPQ 288(SP), $0x00
+	JNE  run
+	DECQ 296(SP)
+	JNZ  segment
+
+widen:
+	VMOVDQU   Y0, 256(SP)
+	VPMOVZXBD 256(SP), Y0
+	VMOVDQU   (SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, (SP)
+	VPMOVZXBD 264(SP), Y0
+	VMOVDQU   32(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 32(SP)
+	VPXOR     Y0, Y0, Y0
+	MOVQ      $0x0000000f, R9
+	CMPQ      296(SP), $0x00
+	JNE       more
+	XORQ      CX, CX
+	MOVQ      $0x00000040, DX
+
+vector:
+	VMOVDQU (SP)(CX*1), Y0
+	VMOVDQU 32(SP)(CX*1), Y1
+	MOVQ    256(AX), BX
+	TESTQ   BX, BX
+	JZ      multiplied
+	VMOVDQU (BX)(CX*1), Y2
+	VPMULLD Y2, Y0, Y0
+	VMOVDQU 32(BX)(CX*1), Y2
+	VPMULLD Y2, Y1, Y1
+
+multiplied:
+	MOVQ      392(AX), BX
+	TESTQ     BX, BX
+	JZ        noShortcuts
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y2
+	VMOVDQU   32(BX), Y3
+	CMPQ      400(AX), $0x00
+	JNE       shortBits
+	MOVQ      CX, BX
+	SHRQ      $0x02, BX
+	ADDQ      328(AX), BX
+	VPMOVZXBD (BX), Y4
+	VPMULLD   Y2, Y4, Y4
+	VPADDD    Y4, Y0, Y0
+	VPMOVZXBD 8(BX), Y2
+	VPMULLD   Y3, Y2, Y2
+	VPADDD    Y2, Y1, Y1
+	JMP       noShortcuts
+
+shortBits:
+	MOVQ         CX, BX
+	SHRQ         $0x05, BX
+	ADDQ         328(AX), BX
+	VPBROADCASTB (BX), Y4
+	VPAND        eachBit<>+0(SB), Y4, Y4
+	VPCMPEQD     eachBit<>+0(SB), Y4, Y4
+	VPAND        Y2, Y4, Y4
+	VPADDD       Y4, Y0, Y0
+	VPBROADCASTB 1(BX), Y2
+	VPAND        eachBit<>+0(SB), Y2, Y2
+	VPCMPEQD     eachBit<>+0(SB), Y2, Y2
+	VPAND        Y3, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+
+noShortcuts:
+	CMPQ   192(AX), $0x00
+	JE     added
+	MOVQ   192(AX), BX
+	VPADDD (BX)(CX*1), Y0, Y0
+	VPADDD 32(BX)(CX*1), Y1, Y1
+
+added:
+	MOVQ    304(AX), BX
+	CMPQ    BX, $0x01
+	JE      levels
+	JA      signs
+	MOVQ    64(AX), BX
+	VMOVDQU Y0, (BX)(CX*1)
+	VMOVDQU Y1, 32(BX)(CX*1)
+	JMP     done
+
+signs:
+	MOVQ      128(AX), BX
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y2
+	VPCMPGTD  Y0, Y2, Y2
+	VMOVMSKPS Y2, SI
+	VMOVDQU   32(BX), Y0
+	VPCMPGTD  Y1, Y0, Y0
+	VMOVMSKPS Y0, BX
+	SHLL      $0x08, BX
+	ORL       BX, SI
+	NOTL      SI
+	MOVQ      CX, BX
+	SHRQ      $0x05, BX
+	ADDQ      64(AX), BX
+	MOVW      SI, (BX)
+	JMP       done
+
+levels:
+	MOVQ         128(AX), BX
+	ADDQ         CX, BX
+	MOVQ         296(AX), SI
+	VPBROADCASTD 296(AX), Y2
+	VPBROADCASTD 296(AX), Y3
+
+step0:
+	VMOVDQU      (BX), Y4
+	VPCMPGTD     Y0, Y4, Y4
+	VPADDD       Y4, Y2, Y2
+	VMOVDQU      32(BX), Y4
+	VPCMPGTD     Y1, Y4, Y4
+	VPADDD       Y4, Y3, Y3
+	ADDQ         DX, BX
+	DECQ         SI
+	JNZ          step0
+	VPBROADCASTD 320(AX), Y0
+	VPBROADCASTD 312(AX), Y1
+	VPMADDWD     Y0, Y2, Y2
+	VPADDD       Y1, Y2, Y2
+	VPMADDWD     Y0, Y3, Y3
+	VPADDD       Y1, Y3, Y3
+	VPACKSSDW    Y3, Y2, Y2
+	VPERMQ       $0xd8, Y2, Y2
+	VEXTRACTI128 $0x01, Y2, X3
+	VPACKUSWB    X3, X2, X2
+	MOVQ         CX, BX
+	SHRQ         $0x02, BX
+	ADDQ         64(AX), BX
+	VMOVDQU      X2, (BX)
+
+done:
+	ADDQ $0x40, CX
+	CMPQ CX, DX
+	JNE  vector
+	VZEROUPPER
+	RET
+
+// func bitsAVX2_2x4(t *byte)
+// Requires: AVX, AVX2, CMOV
+TEXT ·bitsAVX2_2x4(SB), $1072-8
+	MOVQ    t+0(FP), AX
+	MOVQ    (AX), CX
+	MOVQ    8(AX), DX
+	MOVQ    16(AX), BX
+	MOVQ    24(AX), SI
+	VPXOR   Y0, Y0, Y0
+	VPXOR   Y1, Y1, Y1
+	VPXOR   Y2, Y2, Y2
+	VPXOR   Y3, Y3, Y3
+	VMOVDQU Y0, (SP)
+	VMOVDQU Y0, 32(SP)
+	VMOVDQU Y0, 64(SP)
+	VMOVDQU Y0, 96(SP)
+	VMOVDQU Y0, 256(SP)
+	VMOVDQU Y0, 288(SP)
+	VMOVDQU Y0, 320(SP)
+	VMOVDQU Y0, 352(SP)
+	VMOVDQU Y0, 512(SP)
+	VMOVDQU Y0, 544(SP)
+	VMOVDQU Y0, 576(SP)
+	VMOVDQU Y0, 608(SP)
+	VMOVDQU Y0, 768(SP)
+	VMOVDQU Y0, 800(SP)
+	VMOVDQU Y0, 832(SP)
+	VMOVDQU Y0, 864(SP)
+	LEAQ    differing<>+0(SB), DI
+	MOVQ    264(AX), R8
+	MOVQ    272(AX), R9
+	MOVQ    280(AX), R11
+	MOVQ    R11, 1064(SP)
+	MOVQ    $0x0000000f, R12
+
+segment:
+	MOVQ (R9), R10
+	ADDQ $0x08, R9
+	MOVQ 288(AX), R11
+	SHLQ $0x01, R11
+	MOVQ R11, 1056(SP)
+
+run:
+	MOVQ    1056(SP), R11
+	CMPQ    R12, R11
+	CMOVQLT R12, R11
+	SUBQ    R11, 1056(SP)
+	SUBQ    R11, R12
+
+pass:
+	VMOVDQU        (R8), Y4
+	VMOVDQU        32(R8), Y5
+	MOVBLZX        (CX)(R10*1), R13
+	MOVL           R13, R14
+	SHLL           $0x04, R13
+	ANDL           $0x000000f0, R14
+	ANDL           $0x000000f0, R13
+	VBROADCASTI128 (DI)(R13*1), Y6
+	VPSHUFB        Y4, Y6, Y6
+	VPADDB         Y6, Y0, Y0
+	VBROADCASTI128 (DI)(R14*1), Y6
+	VPSHUFB        Y5, Y6, Y6
+	VPADDB         Y6, Y0, Y0
+	MOVBLZX        (DX)(R10*1), R13
+	MOVL           R13, R14
+	SHLL           $0x04, R13
+	ANDL           $0x000000f0, R14
+	ANDL           $0x000000f0, R13
+	VBROADCASTI128 (DI)(R13*1), Y6
+	VPSHUFB        Y4, Y6, Y6
+	VPADDB         Y6, Y1, Y1
+	VBROADCASTI128 (DI)(R14*1), Y6
+	VPSHUFB        Y5, Y6, Y6
+	VPADDB         Y6, Y1, Y1
+	MOVBLZX        (BX)(R10*1), R13
+	MOVL           R13, R14
+	SHLL           $0x04, R13
+	ANDL           $0x000000f0, R14
+	ANDL           $0x000000f0, R13
+	VBROADCASTI128 (DI)(R13*1), Y6
+	VPSHUFB        Y4, Y6, Y6
+	VPADDB         Y6, Y2, Y2
+	VBROADCASTI128 (DI)(R14*1), Y6
+	VPSHUFB        Y5, Y6, Y6
+	VPADDB         Y6, Y2, Y2
+	MOVBLZX        (SI)(R10*1), R13
+	MOVL           R13, R14
+	SHLL           $0x04, R13
+	ANDL           $0x000000f0, R14
+	ANDL           $0x000000f0, R13
+	VBROADCASTI128 (DI)(R13*1), Y6
+	VPSHUFB        Y4, Y6, Y4
+	VPADDB         Y4, Y3, Y3
+	VBROADCASTI128 (DI)(R14*1), Y4
+	VPSHUFB        Y5, Y4, Y4
+	VPADDB         Y4, Y3, Y3
+	VMOVDQU        64(R8), Y4
+	VMOVDQU        96(R8), Y5
+	MOVBLZX        1(CX)(R10*1), R13
+	MOVL           R13, R14
+	SHLL           $0x04, R13
+	ANDL           $0x000000f0, R14
+	ANDL           $0x000000f0, R13
+	VBROADCASTI128 (DI)(R13*1), Y6
+	VPSHUFB        Y4, Y6, Y6
+	VPADDB         Y6, Y0, Y0
+	VBROADCASTI128 (DI)(R14*1), Y6
+	VPSHUFB        Y5, Y6, Y6
+	VPADDB         Y6, Y0, Y0
+	MOVBLZX        1(DX)(R10*1), R13
+	MOVL           R13, R14
+	SHLL           $0x04, R13
+	ANDL           $0x000000f0, R14
+	ANDL           $0x000000f0, R13
+	VBROADCASTI128 (DI)(R13*1), Y6
+	VPSHUFB        Y4, Y6, Y6
+	VPADDB         Y6, Y1, Y1
+	VBROADCASTI128 (DI)(R14*1), Y6
+	VPSHUFB        Y5, Y6, Y6
+	VPADDB         Y6, Y1, Y1
+	MOVBLZX        1(BX)(R10*1), R13
+	MOVL           R13, R14
+	SHLL           $0x04, R13
+	ANDL           $0x000000f0, R14
+	ANDL           $0x000000f0, R13
+	VBROADCASTI128 (DI)(R13*1), Y6
+	VPSHUFB        Y4, Y6, Y6
+	VPADDB         Y6, Y2, Y2
+	VBROADCASTI128 (DI)(R14*1), Y6
+	VPSHUFB        Y5, Y6, Y6
+	VPADDB         Y6, Y2, Y2
+	MOVBLZX        1(SI)(R10*1), R13
+	MOVL           R13, R14
+	SHLL           $0x04, R13
+	ANDL           $0x000000f0, R14
+	ANDL           $0x000000f0, R13
+	VBROADCASTI128 (DI)(R13*1), Y6
+	VPSHUFB        Y4, Y6, Y4
+	VPADDB         Y4, Y3, Y3
+	VBROADCASTI128 (DI)(R14*1), Y4
+	VPSHUFB        Y5, Y4, Y4
+	VPADDB         Y4, Y3, Y3
+	ADDQ           $0x02, R10
+	ADDQ           $0x00000080, R8
+	DECQ           R11
+	JNZ            pass
+	TESTQ          R12, R12
+	JZ             widen
+
+more:
+	CMPQ 1056(SP), $0x00
+	JNE  run
+	DECQ 1064(SP)
+	JNZ  segment
+
+widen:
+	VMOVDQU   Y0, 1024(SP)
+	VPMOVZXBD 1024(SP), Y0
+	VMOVDQU   (SP), Y4
+	VPSUBD    Y0, Y4, Y4
+	VMOVDQU   Y4, (SP)
+	VPMOVZXBD 1032(SP), Y0
+	VMOVDQU   32(SP), Y4
+	VPSUBD    Y0, Y4, Y4
+	VMOVDQU   Y4, 32(SP)
+	VPMOVZXBD 1040(SP), Y0
+	VMOVDQU   64(SP), Y4
+	VPSUBD    Y0, Y4, Y4
+	VMOVDQU   Y4, 64(SP)
+	VPMOVZXBD 1048(SP), Y0
+	VMOVDQU   96(SP), Y4
+	VPSUBD    Y0, Y4, Y4
+	VMOVDQU   Y4, 96(SP)
+	VMOVDQU   Y1, 1024(SP)
+	VPMOVZXBD 1024(SP), Y0
+	VMOVDQU   256(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 256(SP)
+	VPMOVZXBD 1032(SP), Y0
+	VMOVDQU   288(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 288(SP)
+	VPMOVZXBD 1040(SP), Y0
+	VMOVDQU   320(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 320(SP)
+	VPMOVZXBD 1048(SP), Y0
+	VMOVDQU   352(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 352(SP)
+	VMOVDQU   Y2, 1024(SP)
+	VPMOVZXBD 1024(SP), Y0
+	VMOVDQU   512(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 512(SP)
+	VPMOVZXBD 1032(SP), Y0
+	VMOVDQU   544(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 544(SP)
+	VPMOVZXBD 1040(SP), Y0
+	VMOVDQU   576(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 576(SP)
+	VPMOVZXBD 1048(SP), Y0
+	VMOVDQU   608(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 608(SP)
+	VMOVDQU   Y3, 1024(SP)
+	VPMOVZXBD 1024(SP), Y0
+	VMOVDQU   768(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 768(SP)
+	VPMOVZXBD 1032(SP), Y0
+	VMOVDQU   800(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 800(SP)
+	VPMOVZXBD 1040(SP), Y0
+	VMOVDQU   832(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 832(SP)
+	VPMOVZXBD 1048(SP), Y0
+	VMOVDQU   864(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 864(SP)
+	VPXOR     Y0, Y0, Y0
+	VPXOR     Y1, Y1, Y1
+	VPXOR     Y2, Y2, Y2
+	VPXOR     Y3, Y3, Y3
+	MOVQ      $0x0000000f, R12
+	CMPQ      1064(SP), $0x00
+	JNE       more
+	XORQ      CX, CX
+	MOVQ      $0x00000080, DX
+
+vector:
+	VMOVDQU (SP)(CX*1), Y0
+	VMOVDQU 32(SP)(CX*1), Y1
+	VMOVDQU 256(SP)(CX*1), Y2
+	VMOVDQU 288(SP)(CX*1), Y3
+	VMOVDQU 512(SP)(CX*1), Y4
+	VMOVDQU 544(SP)(CX*1), Y5
+	VMOVDQU 768(SP)(CX*1), Y6
+	VMOVDQU 800(SP)(CX*1), Y7
+	MOVQ    256(AX), BX
+	TESTQ   BX, BX
+	JZ      multiplied
+	VMOVDQU (BX)(CX*1), Y8
+	VPMULLD Y8, Y0, Y0
+	VPMULLD Y8, Y2, Y2
+	VPMULLD Y8, Y4, Y4
+	VPMULLD Y8, Y6, Y6
+	VMOVDQU 32(BX)(CX*1), Y8
+	VPMULLD Y8, Y1, Y1
+	VPMULLD Y8, Y3, Y3
+	VPMULLD Y8, Y5, Y5
+	VPMULLD Y8, Y7, Y7
+
+multiplied:
+	MOVQ      392(AX), BX
+	TESTQ     BX, BX
+	JZ        noShortcuts
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y8
+	VMOVDQU   32(BX), Y9
+	CMPQ      400(AX), $0x00
+	JNE       shortBits
+	MOVQ      CX, BX
+	SHRQ      $0x02, BX
+	ADDQ      328(AX), BX
+	VPMOVZXBD (BX), Y10
+	VPMULLD   Y8, Y10, Y10
+	VPADDD    Y10, Y0, Y0
+	VPMOVZXBD 8(BX), Y10
+	VPMULLD   Y9, Y10, Y10
+	VPADDD    Y10, Y1, Y1
+	MOVQ      CX, BX
+	SHRQ      $0x02, BX
+	ADDQ      336(AX), BX
+	VPMOVZXBD (BX), Y10
+	VPMULLD   Y8, Y10, Y10
+	VPADDD    Y10, Y2, Y2
+	VPMOVZXBD 8(BX), Y10
+	VPMULLD   Y9, Y10, Y10
+	VPADDD    Y10, Y3, Y3
+	MOVQ      CX, BX
+	SHRQ      $0x02, BX
+	ADDQ      344(AX), BX
+	VPMOVZXBD (BX), Y10
+	VPMULLD   Y8, Y10, Y10
+	VPADDD    Y10, Y4, Y4
+	VPMOVZXBD 8(BX), Y10
+	VPMULLD   Y9, Y10, Y10
+	VPADDD    Y10, Y5, Y5
+	MOVQ      CX, BX
+	SHRQ      $0x02, BX
+	ADDQ      352(AX), BX
+	VPMOVZXBD (BX), Y10
+	VPMULLD   Y8, Y10, Y10
+	VPADDD    Y10, Y6, Y6
+	VPMOVZXBD 8(BX), Y8
+	VPMULLD   Y9, Y8, Y8
+	VPADDD    Y8, Y7, Y7
+	JMP       noShortcuts
+
+shortBits:
+	MOVQ         CX, BX
+	SHRQ         $0x05, BX
+	ADDQ         328(AX), BX
+	VPBROADCASTB (BX), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y8, Y10, Y10
+	VPADDD       Y10, Y0, Y0
+	VPBROADCASTB 1(BX), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y9, Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	MOVQ         CX, BX
+	SHRQ         $0x05, BX
+	ADDQ         336(AX), BX
+	VPBROADCASTB (BX), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y8, Y10, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTB 1(BX), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y9, Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	MOVQ         CX, BX
+	SHRQ         $0x05, BX
+	ADDQ         344(AX), BX
+	VPBROADCASTB (BX), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y8, Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTB 1(BX), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y9, Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	MOVQ         CX, BX
+	SHRQ         $0x05, BX
+	ADDQ         352(AX), BX
+	VPBROADCASTB (BX), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y8, Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTB 1(BX), Y8
+	VPAND        eachBit<>+0(SB), Y8, Y8
+	VPCMPEQD     eachBit<>+0(SB), Y8, Y8
+	VPAND        Y9, Y8, Y8
+	VPADDD       Y8, Y7, Y7
+
+noShortcuts:
+	CMPQ   192(AX), $0x00
+	JE     added
+	MOVQ   192(AX), BX
+	VPADDD (BX)(CX*1), Y0, Y0
+	VPADDD 32(BX)(CX*1), Y1, Y1
+	MOVQ   200(AX), BX
+	VPADDD (BX)(CX*1), Y2, Y2
+	VPADDD 32(BX)(CX*1), Y3, Y3
+	MOVQ   208(AX), BX
+	VPADDD (BX)(CX*1), Y4, Y4
+	VPADDD 32(BX)(CX*1), Y5, Y5
+	MOVQ   216(AX), BX
+	VPADDD (BX)(CX*1), Y6, Y6
+	VPADDD 32(BX)(CX*1), Y7, Y7
+
+added:
+	MOVQ    304(AX), BX
+	CMPQ    BX, $0x01
+	JE      levels
+	JA      signs
+	MOVQ    64(AX), BX
+	VMOVDQU Y0, (BX)(CX*1)
+	VMOVDQU Y1, 32(BX)(CX*1)
+	MOVQ    72(AX), BX
+	VMOVDQU Y2, (BX)(CX*1)
+	VMOVDQU Y3, 32(BX)(CX*1)
+	MOVQ    80(AX), BX
+	VMOVDQU Y4, (BX)(CX*1)
+	VMOVDQU Y5, 32(BX)(CX*1)
+	MOVQ    88(AX), BX
+	VMOVDQU Y6, (BX)(CX*1)
+	VMOVDQU Y7, 32(BX)(CX*1)
+	JMP     done
+
+signs:
+	MOVQ      128(AX), BX
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y8
+	VPCMPGTD  Y0, Y8, Y8
+	VMOVMSKPS Y8, SI
+	VMOVDQU   32(BX), Y0
+	VPCMPGTD  Y1, Y0, Y0
+	VMOVMSKPS Y0, BX
+	SHLL      $0x08, BX
+	ORL       BX, SI
+	NOTL      SI
+	MOVQ      CX, BX
+	SHRQ      $0x05, BX
+	ADDQ      64(AX), BX
+	MOVW      SI, (BX)
+	MOVQ      136(AX), BX
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y0
+	VPCMPGTD  Y2, Y0, Y0
+	VMOVMSKPS Y0, SI
+	VMOVDQU   32(BX), Y0
+	VPCMPGTD  Y3, Y0, Y0
+	VMOVMSKPS Y0, BX
+	SHLL      $0x08, BX
+	ORL       BX, SI
+	NOTL      SI
+	MOVQ      CX, BX
+	SHRQ      $0x05, BX
+	ADDQ      72(AX), BX
+	MOVW      SI, (BX)
+	MOVQ      144(AX), BX
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y0
+	VPCMPGTD  Y4, Y0, Y0
+	VMOVMSKPS Y0, SI
+	VMOVDQU   32(BX), Y0
+	VPCMPGTD  Y5, Y0, Y0
+	VMOVMSKPS Y0, BX
+	SHLL      $0x08, BX
+	ORL       BX, SI
+	NOTL      SI
+	MOVQ      CX, BX
+	SHRQ      $0x05, BX
+	ADDQ      80(AX), BX
+	MOVW      SI, (BX)
+	MOVQ      152(AX), BX
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y0
+	VPCMPGTD  Y6, Y0, Y0
+	VMOVMSKPS Y0, SI
+	VMOVDQU   32(BX), Y0
+	VPCMPGTD  Y7, Y0, Y0
+	VMOVMSKPS Y0, BX
+	SHLL      $0x08, BX
+	ORL       BX, SI
+	NOTL      SI
+	MOVQ      CX, BX
+	SHRQ      $0x05, BX
+	ADDQ      88(AX), BX
+	MOVW      SI, (BX)
+	JMP       done
+
+levels:
+	MOVQ         128(AX), BX
+	ADDQ         CX, BX
+	MOVQ         296(AX), SI
+	VPBROADCASTD 296(AX), Y8
+	VPBROADCASTD 296(AX), Y9
+
+step0:
+	VMOVDQU      (BX), Y10
+	VPCMPGTD     Y0, Y10, Y10
+	VPADDD       Y10, Y8, Y8
+	VMOVDQU      32(BX), Y10
+	VPCMPGTD     Y1, Y10, Y10
+	VPADDD       Y10, Y9, Y9
+	ADDQ         DX, BX
+	DECQ         SI
+	JNZ          step0
+	VPBROADCASTD 320(AX), Y0
+	VPBROADCASTD 312(AX), Y1
+	VPMADDWD     Y0, Y8, Y8
+	VPADDD       Y1, Y8, Y8
+	VPMADDWD     Y0, Y9, Y9
+	VPADDD       Y1, Y9, Y9
+	VPACKSSDW    Y9, Y8, Y8
+	VPERMQ       $0xd8, Y8, Y8
+	VEXTRACTI128 $0x01, Y8, X9
+	VPACKUSWB    X9, X8, X8
+	MOVQ         CX, BX
+	SHRQ         $0x02, BX
+	ADDQ         64(AX), BX
+	VMOVDQU      X8, (BX)
+	MOVQ         136(AX), BX
+	ADDQ         CX, BX
+	MOVQ         296(AX), SI
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step1:
+	VMOVDQU      (BX), Y8
+	VPCMPGTD     Y2, Y8, Y8
+	VPADDD       Y8, Y0, Y0
+	VMOVDQU      32(BX), Y8
+	VPCMPGTD     Y3, Y8, Y8
+	VPADDD       Y8, Y1, Y1
+	ADDQ         DX, BX
+	DECQ         SI
+	JNZ          step1
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         CX, BX
+	SHRQ         $0x02, BX
+	ADDQ         72(AX), BX
+	VMOVDQU      X0, (BX)
+	MOVQ         144(AX), BX
+	ADDQ         CX, BX
+	MOVQ         296(AX), SI
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step2:
+	VMOVDQU      (BX), Y2
+	VPCMPGTD     Y4, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVDQU      32(BX), Y2
+	VPCMPGTD     Y5, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	ADDQ         DX, BX
+	DECQ         SI
+	JNZ          step2
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         CX, BX
+	SHRQ         $0x02, BX
+	ADDQ         80(AX), BX
+	VMOVDQU      X0, (BX)
+	MOVQ         152(AX), BX
+	ADDQ         CX, BX
+	MOVQ         296(AX), SI
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step3:
+	VMOVDQU      (BX), Y2
+	VPCMPGTD     Y6, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVDQU      32(BX), Y2
+	VPCMPGTD     Y7, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	ADDQ         DX, BX
+	DECQ         SI
+	JNZ          step3
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         CX, BX
+	SHRQ         $0x02, BX
+	ADDQ         88(AX), BX
+	VMOVDQU      X0, (BX)
+
+done:
+	ADDQ $0x40, CX
+	CMPQ CX, DX
+	JNE  vector
+	VZEROUPPER
+	RET
+
+// func bitsAVX2_2x2(t *byte)
+// Requires: AVX, AVX2, CMOV
+TEXT ·bitsAVX2_2x2(SB), $560-8
+	MOVQ    t+0(FP), AX
+	MOVQ    (AX), CX
+	MOVQ    8(AX), DX
+	VPXOR   Y0, Y0, Y0
+	VPXOR   Y1, Y1, Y1
+	VMOVDQU Y0, (SP)
+	VMOVDQU Y0, 32(SP)
+	VMOVDQU Y0, 64(SP)
+	VMOVDQU Y0, 96(SP)
+	VMOVDQU Y0, 256(SP)
+	VMOVDQU Y0, 288(SP)
+	VMOVDQU Y0, 320(SP)
+	VMOVDQU Y0, 352(SP)
+	LEAQ    differing<>+0(SB), BX
+	MOVQ    264(AX), SI
+	MOVQ    272(AX), DI
+	MOVQ    280(AX), R9
+	MOVQ    R9, 552(SP)
+	MOVQ    $0x0000000f, R10
+
+segment:
+	MOVQ (DI), R8
+	ADDQ $0x08, DI
+	MOVQ 288(AX), R9
+	SHLQ $0x01, R9
+	MOVQ R9, 544(SP)
+
+run:
+	MOVQ    544(SP), R9
+	CMPQ    R10, R9
+	CMOVQLT R10, R9
+	SUBQ    R9, 544(SP)
+	SUBQ    R9, R10
+
+pass:
+	VMOVDQU        (SI), Y2
+	VMOVDQU        32(SI), Y3
+	MOVBLZX        (CX)(R8*1), R11
+	MOVL           R11, R12
+	SHLL           $0x04, R11
+	ANDL           $0x000000f0, R12
+	ANDL           $0x000000f0, R11
+	VBROADCASTI128 (BX)(R11*1), Y4
+	VPSHUFB        Y2, Y4, Y4
+	VPADDB         Y4, Y0, Y0
+	VBROADCASTI128 (BX)(R12*1), Y4
+	VPSHUFB        Y3, Y4, Y4
+	VPADDB         Y4, Y0, Y0
+	MOVBLZX        (DX)(R8*1), R11
+	MOVL           R11, R12
+	SHLL           $0x04, R11
+	ANDL           $0x000000f0, R12
+	ANDL           $0x000000f0, R11
+	VBROADCASTI128 (BX)(R11*1), Y4
+	VPSHUFB        Y2, Y4, Y2
+	VPADDB         Y2, Y1, Y1
+	VBROADCASTI128 (BX)(R12*1), Y2
+	VPSHUFB        Y3, Y2, Y2
+	VPADDB         Y2, Y1, Y1
+	VMOVDQU        64(SI), Y2
+	VMOVDQU        96(SI), Y3
+	MOVBLZX        1(CX)(R8*1), R11
+	MOVL           R11, R12
+	SHLL           $0x04, R11
+	ANDL           $0x000000f0, R12
+	ANDL           $0x000000f0, R11
+	VBROADCASTI128 (BX)(R11*1), Y4
+	VPSHUFB        Y2, Y4, Y4
+	VPADDB         Y4, Y0, Y0
+	VBROADCASTI128 (BX)(R12*1), Y4
+	VPSHUFB        Y3, Y4, Y4
+	VPADDB         Y4, Y0, Y0
+	MOVBLZX        1(DX)(R8*1), R11
+	MOVL           R11, R12
+	SHLL           $0x04, R11
+	ANDL           $0x000000f0, R12
+	ANDL           $0x000000f0, R11
+	VBROADCASTI128 (BX)(R11*1), Y4
+	VPSHUFB        Y2, Y4, Y2
+	VPADDB         Y2, Y1, Y1
+	VBROADCASTI128 (BX)(R12*1), Y2
+	VPSHUFB        Y3, Y2, Y2
+	VPADDB         Y2, Y1, Y1
+	ADDQ           $0x02, R8
+	ADDQ           $0x00000080, SI
+	DECQ           R9
+	JNZ            pass
+	TESTQ          R10, R10
+	JZ             widen
+
+more:
+	CMPQ 544(SP), $0x00
+	JNE  run
+	DECQ 552(SP)
+	JNZ  segment
+
+widen:
+	VMOVDQU   Y0, 512(SP)
+	VPMOVZXBD 512(SP), Y0
+	VMOVDQU   (SP), Y2
+	VPSUBD    Y0, Y2, Y2
+	VMOVDQU   Y2, (SP)
+	VPMOVZXBD 520(SP), Y0
+	VMOVDQU   32(SP), Y2
+	VPSUBD    Y0, Y2, Y2
+	VMOVDQU   Y2, 32(SP)
+	VPMOVZXBD 528(SP), Y0
+	VMOVDQU   64(SP), Y2
+	VPSUBD    Y0, Y2, Y2
+	VMOVDQU   Y2, 64(SP)
+	VPMOVZXBD 536(SP), Y0
+	VMOVDQU   96(SP), Y2
+	VPSUBD    Y0, Y2, Y2
+	VMOVDQU   Y2, 96(SP)
+	VMOVDQU   Y1, 512(SP)
+	VPMOVZXBD 512(SP), Y0
+	VMOVDQU   256(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 256(SP)
+	VPMOVZXBD 520(SP), Y0
+	VMOVDQU   288(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 288(SP)
+	VPMOVZXBD 528(SP), Y0
+	VMOVDQU   320(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 320(SP)
+	VPMOVZXBD 536(SP), Y0
+	VMOVDQU   352(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 352(SP)
+	VPXOR     Y0, Y0, Y0
+	VPXOR     Y1, Y1, Y1
+	MOVQ      $0x0000000f, R10
+	CMPQ      552(SP), $0x00
+	JNE       more
+	XORQ      CX, CX
+	MOVQ      $0x00000080, DX
+
+vector:
+	VMOVDQU (SP)(CX*1), Y0
+	VMOVDQU 32(SP)(CX*1), Y1
+	VMOVDQU 256(SP)(CX*1), Y2
+	VMOVDQU 288(SP)(CX*1), Y3
+	MOVQ    256(AX), BX
+	TESTQ   BX, BX
+	JZ      multiplied
+	VMOVDQU (BX)(CX*1), Y4
+	VPMULLD Y4, Y0, Y0
+	VPMULLD Y4, Y2, Y2
+	VMOVDQU 32(BX)(CX*1), Y4
+	VPMULLD Y4, Y1, Y1
+	VPMULLD Y4, Y3, Y3
+
+multiplied:
+	MOVQ      392(AX), BX
+	TESTQ     BX, BX
+	JZ        noShortcuts
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y4
+	VMOVDQU   32(BX), Y5
+	CMPQ      400(AX), $0x00
+	JNE       shortBits
+	MOVQ      CX, BX
+	SHRQ      $0x02, BX
+	ADDQ      328(AX), BX
+	VPMOVZXBD (BX), Y6
+	VPMULLD   Y4, Y6, Y6
+	VPADDD    Y6, Y0, Y0
+	VPMOVZXBD 8(BX), Y6
+	VPMULLD   Y5, Y6, Y6
+	VPADDD    Y6, Y1, Y1
+	MOVQ      CX, BX
+	SHRQ      $0x02, BX
+	ADDQ      336(AX), BX
+	VPMOVZXBD (BX), Y6
+	VPMULLD   Y4, Y6, Y6
+	VPADDD    Y6, Y2, Y2
+	VPMOVZXBD 8(BX), Y4
+	VPMULLD   Y5, Y4, Y4
+	VPADDD    Y4, Y3, Y3
+	JMP       noShortcuts
+
+shortBits:
+	MOVQ         CX, BX
+	SHRQ         $0x05, BX
+	ADDQ         328(AX), BX
+	VPBROADCASTB (BX), Y6
+	VPAND        eachBit<>+0(SB), Y6, Y6
+	VPCMPEQD     eachBit<>+0(SB), Y6, Y6
+	VPAND        Y4, Y6, Y6
+	VPADDD       Y6, Y0, Y0
+	VPBROADCASTB 1(BX), Y6
+	VPAND        eachBit<>+0(SB), Y6, Y6
+	VPCMPEQD     eachBit<>+0(SB), Y6, Y6
+	VPAND        Y5, Y6, Y6
+	VPADDD       Y6, Y1, Y1
+	MOVQ         CX, BX
+	SHRQ         $0x05, BX
+	ADDQ         336(AX), BX
+	VPBROADCASTB (BX), Y6
+	VPAND        eachBit<>+0(SB), Y6, Y6
+	VPCMPEQD     eachBit<>+0(SB), Y6, Y6
+	VPAND        Y4, Y6, Y6
+	VPADDD       Y6, Y2, Y2
+	VPBROADCASTB 1(BX), Y4
+	VPAND        eachBit<>+0(SB), Y4, Y4
+	VPCMPEQD     eachBit<>+0(SB), Y4, Y4
+	VPAND        Y5, Y4, Y4
+	VPADDD       Y4, Y3, Y3
+
+noShortcuts:
+	CMPQ   192(AX), $0x00
+	JE     added
+	MOVQ   192(AX), BX
+	VPADDD (BX)(CX*1), Y0, Y0
+	VPADDD 32(BX)(CX*1), Y1, Y1
+	MOVQ   200(AX), BX
+	VPADDD (BX)(CX*1), Y2, Y2
+	VPADDD 32(BX)(CX*1), Y3, Y3
+
+added:
+	MOVQ    304(AX), BX
+	CMPQ    BX, $0x01
+	JE      levels
+	JA      signs
+	MOVQ    64(AX), BX
+	VMOVDQU Y0, (BX)(CX*1)
+	VMOVDQU Y1, 32(BX)(CX*1)
+	MOVQ    72(AX), BX
+	VMOVDQU Y2, (BX)(CX*1)
+	VMOVDQU Y3, 32(BX)(CX*1)
+	JMP     done
+
+signs:
+	MOVQ      128(AX), BX
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y4
+	VPCMPGTD  Y0, Y4, Y4
+	VMOVMSKPS Y4, SI
+	VMOVDQU   32(BX), Y0
+	VPCMPGTD  Y1, Y0, Y0
+	VMOVMSKPS Y0, BX
+	SHLL      $0x08, BX
+	ORL       BX, SI
+	NOTL      SI
+	MOVQ      CX, BX
+	SHRQ      $0x05, BX
+	ADDQ      64(AX), BX
+	MOVW      SI, (BX)
+	MOVQ      136(AX), BX
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y0
+	VPCMPGTD  Y2, Y0, Y0
+	VMOVMSKPS Y0, SI
+	VMOVDQU   32(BX), Y0
+	VPCMPGTD  Y3, Y0, Y0
+	VMOVMSKPS Y0, BX
+	SHLL      $0x08, BX
+	ORL       BX, SI
+	NOTL      SI
+	MOVQ      CX, BX
+	SHRQ      $0x05, BX
+	ADDQ      72(AX), BX
+	MOVW      SI, (BX)
+	JMP       done
+
+levels:
+	MOVQ         128(AX), BX
+	ADDQ         CX, BX
+	MOVQ         296(AX), SI
+	VPBROADCASTD 296(AX), Y4
+	VPBROADCASTD 296(AX), Y5
+
+step0:
+	VMOVDQU      (BX), Y6
+	VPCMPGTD     Y0, Y6, Y6
+	VPADDD       Y6, Y4, Y4
+	VMOVDQU      32(BX), Y6
+	VPCMPGTD     Y1, Y6, Y6
+	VPADDD       Y6, Y5, Y5
+	ADDQ         DX, BX
+	DECQ         SI
+	JNZ          step0
+	VPBROADCASTD 320(AX), Y0
+	VPBROADCASTD 312(AX), Y1
+	VPMADDWD     Y0, Y4, Y4
+	VPADDD       Y1, Y4, Y4
+	VPMADDWD     Y0, Y5, Y5
+	VPADDD       Y1, Y5, Y5
+	VPACKSSDW    Y5, Y4, Y4
+	VPERMQ       $0xd8, Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X5
+	VPACKUSWB    X5, X4, X4
+	MOVQ         CX, BX
+	SHRQ         $0x02, BX
+	ADDQ         64(AX), BX
+	VMOVDQU      X4, (BX)
+	MOVQ         136(AX), BX
+	ADDQ         CX, BX
+	MOVQ         296(AX), SI
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step1:
+	VMOVDQU      (BX), Y4
+	VPCMPGTD     Y2, Y4, Y4
+	VPADDD       Y4, Y0, Y0
+	VMOVDQU      32(BX), Y4
+	VPCMPGTD     Y3, Y4, Y4
+	VPADDD       Y4, Y1, Y1
+	ADDQ         DX, BX
+	DECQ         SI
+	JNZ          step1
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         CX, BX
+	SHRQ         $0x02, BX
+	ADDQ         72(AX), BX
+	VMOVDQU      X0, (BX)
+
+done:
+	ADDQ $0x40, CX
+	CMPQ CX, DX
+	JNE  vector
+	VZEROUPPER
+	RET
+
+// func bitsAVX2_2x1(t *byte)
+// Requires: AVX, AVX2, CMOV
+TEXT ·bitsAVX2_2x1(SB), $304-8
+	MOVQ    t+0(FP), AX
+	MOVQ    (AX), CX
+	VPXOR   Y0, Y0, Y0
+	VMOVDQU Y0, (SP)
+	VMOVDQU Y0, 32(SP)
+	VMOVDQU Y0, 64(SP)
+	VMOVDQU Y0, 96(SP)
+	LEAQ    differing<>+0(SB), DX
+	MOVQ    264(AX), BX
+	MOVQ    272(AX), SI
+	MOVQ    280(AX), R8
+	MOVQ    R8, 296(SP)
+	MOVQ    $0x0000000f, R9
+
+segment:
+	MOVQ (SI), DI
+	ADDQ $0x08, SI
+	MOVQ 288(AX), R8
+	SHLQ $0x01, R8
+	MOVQ R8, 288(SP)
+
+run:
+	MOVQ    288(SP), R8
+	CMPQ    R9, R8
+	CMOVQLT R9, R8
+	SUBQ    R8, 288(SP)
+	SUBQ    R8, R9
+
+pass:
+	VMOVDQU        (BX), Y1
+	VMOVDQU        32(BX), Y2
+	MOVBLZX        (CX)(DI*1), R10
+	MOVL           R10, R11
+	SHLL           $0x04, R10
+	ANDL           $0x000000f0, R11
+	ANDL           $0x000000f0, R10
+	VBROADCASTI128 (DX)(R10*1), Y3
+	VPSHUFB        Y1, Y3, Y1
+	VPADDB         Y1, Y0, Y0
+	VBROADCASTI128 (DX)(R11*1), Y1
+	VPSHUFB        Y2, Y1, Y1
+	VPADDB         Y1, Y0, Y0
+	VMOVDQU        64(BX), Y1
+	VMOVDQU        96(BX), Y2
+	MOVBLZX        1(CX)(DI*1), R10
+	MOVL           R10, R11
+	SHLL           $0x04, R10
+	ANDL           $0x000000f0, R11
+	ANDL           $0x000000f0, R10
+	VBROADCASTI128 (DX)(R10*1), Y3
+	VPSHUFB        Y1, Y3, Y1
+	VPADDB         Y1, Y0, Y0
+	VBROADCASTI128 (DX)(R11*1), Y1
+	VPSHUFB        Y2, Y1, Y1
+	VPADDB         Y1, Y0, Y0
+	ADDQ           $0x02, DI
+	ADDQ           $0x00000080, BX
+	DECQ           R8
+	JNZ            pass
+	TESTQ          R9, R9
+	JZ             widen
+
+more:
+	CMPQ 288(SP), $0x00
+	JNE  run
+	DECQ 296(SP)
+	JNZ  segment
+
+widen:
+	VMOVDQU   Y0, 256(SP)
+	VPMOVZXBD 256(SP), Y0
+	VMOVDQU   (SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, (SP)
+	VPMOVZXBD 264(SP), Y0
+	VMOVDQU   32(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 32(SP)
+	VPMOVZXBD 272(SP), Y0
+	VMOVDQU   64(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 64(SP)
+	VPMOVZXBD 280(SP), Y0
+	VMOVDQU   96(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 96(SP)
+	VPXOR     Y0, Y0, Y0
+	MOVQ      $0x0000000f, R9
+	CMPQ      296(SP), $0x00
+	JNE       more
+	XORQ      CX, CX
+	MOVQ      $0x00000080, DX
+
+vector:
+	VMOVDQU (SP)(CX*1), Y0
+	VMOVDQU 32(SP)(CX*1), Y1
+	MOVQ    256(AX), BX
+	TESTQ   BX, BX
+	JZ      multiplied
+	VMOVDQU (BX)(CX*1), Y2
+	VPMULLD Y2, Y0, Y0
+	VMOVDQU 32(BX)(CX*1), Y2
+	VPMULLD Y2, Y1, Y1
+
+multiplied:
+	MOVQ      392(AX), BX
+	TESTQ     BX, BX
+	JZ        noShortcuts
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y2
+	VMOVDQU   32(BX), Y3
+	CMPQ      400(AX), $0x00
+	JNE       shortBits
+	MOVQ      CX, BX
+	SHRQ      $0x02, BX
+	ADDQ      328(AX), BX
+	VPMOVZXBD (BX), Y4
+	VPMULLD   Y2, Y4, Y4
+	VPADDD    Y4, Y0, Y0
+	VPMOVZXBD 8(BX), Y2
+	VPMULLD   Y3, Y2, Y2
+	VPADDD    Y2, Y1, Y1
+	JMP       noShortcuts
+
+shortBits:
+	MOVQ         CX, BX
+	SHRQ         $0x05, BX
+	ADDQ         328(AX), BX
+	VPBROADCASTB (BX), Y4
+	VPAND        eachBit<>+0(SB), Y4, Y4
+	VPCMPEQD     eachBit<>+0(SB), Y4, Y4
+	VPAND        Y2, Y4, Y4
+	VPADDD       Y4, Y0, Y0
+	VPBROADCASTB 1(BX), Y2
+	VPAND        eachBit<>+0(SB), Y2, Y2
+	VPCMPEQD     eachBit<>+0(SB), Y2, Y2
+	VPAND        Y3, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+
+noShortcuts:
+	CMPQ   192(AX), $0x00
+	JE     added
+	MOVQ   192(AX), BX
+	VPADDD (BX)(CX*1), Y0, Y0
+	VPADDD 32(BX)(CX*1), Y1, Y1
+
+added:
+	MOVQ    304(AX), BX
+	CMPQ    BX, $0x01
+	JE      levels
+	JA      signs
+	MOVQ    64(AX), BX
+	VMOVDQU Y0, (BX)(CX*1)
+	VMOVDQU Y1, 32(BX)(CX*1)
+	JMP     done
+
+signs:
+	MOVQ      128(AX), BX
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y2
+	VPCMPGTD  Y0, Y2, Y2
+	VMOVMSKPS Y2, SI
+	VMOVDQU   32(BX), Y0
+	VPCMPGTD  Y1, Y0, Y0
+	VMOVMSKPS Y0, BX
+	SHLL      $0x08, BX
+	ORL       BX, SI
+	NOTL      SI
+	MOVQ      CX, BX
+	SHRQ      $0x05, BX
+	ADDQ      64(AX), BX
+	MOVW      SI, (BX)
+	JMP       done
+
+levels:
+	MOVQ         128(AX), BX
+	ADDQ         CX, BX
+	MOVQ         296(AX), SI
+	VPBROADCASTD 296(AX), Y2
+	VPBROADCASTD 296(AX), Y3
+
+step0:
+	VMOVDQU      (BX), Y4
+	VPCMPGTD     Y0, Y4, Y4
+	VPADDD       Y4, Y2, Y2
+	VMOVDQU      32(BX), Y4
+	VPCMPGTD     Y1, Y4, Y4
+	VPADDD       Y4, Y3, Y3
+	ADDQ         DX, BX
+	DECQ         SI
+	JNZ          step0
+	VPBROADCASTD 320(AX), Y0
+	VPBROADCASTD 312(AX), Y1
+	VPMADDWD     Y0, Y2, Y2
+	VPADDD       Y1, Y2, Y2
+	VPMADDWD     Y0, Y3, Y3
+	VPADDD       Y1, Y3, Y3
+	VPACKSSDW    Y3, Y2, Y2
+	VPERMQ       $0xd8, Y2, Y2
+	VEXTRACTI128 $0x01, Y2, X3
+	VPACKUSWB    X3, X2, X2
+	MOVQ         CX, BX
+	SHRQ         $0x02, BX
+	ADDQ         64(AX), BX
+	VMOVDQU      X2, (BX)
+
+done:
+	ADDQ $0x40, CX
+	CMPQ CX, DX
+	JNE  vector
+	VZEROUPPER
+	RET
+
+// func bitsAVX2_3x4(t *byte)
+// Requires: AVX, AVX2, CMOV
+TEXT ·bitsAVX2_3x4(SB), $1072-8
+	MOVQ    t+0(FP), AX
+	MOVQ    (AX), CX
+	MOVQ    8(AX), DX
+	MOVQ    16(AX), BX
+	MOVQ    24(AX), SI
+	VPXOR   Y0, Y0, Y0
+	VPXOR   Y1, Y1, Y1
+	VPXOR   Y2, Y2, Y2
+	VPXOR   Y3, Y3, Y3
+	VPXOR   Y4, Y4, Y4
+	VPXOR   Y5, Y5, Y5
+	VPXOR   Y6, Y6, Y6
+	VPXOR   Y7, Y7, Y7
+	VMOVDQU Y0, (SP)
+	VMOVDQU Y0, 32(SP)
+	VMOVDQU Y0, 64(SP)
+	VMOVDQU Y0, 96(SP)
+	VMOVDQU Y0, 128(SP)
+	VMOVDQU Y0, 160(SP)
+	VMOVDQU Y0, 256(SP)
+	VMOVDQU Y0, 288(SP)
+	VMOVDQU Y0, 320(SP)
+	VMOVDQU Y0, 352(SP)
+	VMOVDQU Y0, 384(SP)
+	VMOVDQU Y0, 416(SP)
+	VMOVDQU Y0, 512(SP)
+	VMOVDQU Y0, 544(SP)
+	VMOVDQU Y0, 576(SP)
+	VMOVDQU Y0, 608(SP)
+	VMOVDQU Y0, 640(SP)
+	VMOVDQU Y0, 672(SP)
+	VMOVDQU Y0, 768(SP)
+	VMOVDQU Y0, 800(SP)
+	VMOVDQU Y0, 832(SP)
+	VMOVDQU Y0, 864(SP)
+	VMOVDQU Y0, 896(SP)
+	VMOVDQU Y0, 928(SP)
+	LEAQ    differing<>+0(SB), DI
+	MOVQ    264(AX), R8
+	MOVQ    272(AX), R9
+	MOVQ    280(AX), R11
+	MOVQ    R11, 1064(SP)
+	MOVQ    $0x0000000f, R12
+
+segment:
+	MOVQ (R9), R10
+	ADDQ $0x08, R9
+	MOVQ 288(AX), R11
+	SHLQ $0x01, R11
+	MOVQ R11, 1056(SP)
+
+run:
+	MOVQ    1056(SP), R11
+	CMPQ    R12, R11
+	CMOVQLT R12, R11
+	SUBQ    R11, 1056(SP)
+	SUBQ    R11, R12
+
+pass:
+	VMOVDQU        (R8), Y8
+	VMOVDQU        48(R8), Y9
+	VMOVDQU        32(R8), X10
+	VMOVDQU        80(R8), X11
+	MOVBLZX        (CX)(R10*1), R13
+	MOVL           R13, R14
+	SHLL           $0x04, R13
+	ANDL           $0x000000f0, R14
+	ANDL           $0x000000f0, R13
+	VBROADCASTI128 (DI)(R13*1), Y12
+	VPSHUFB        Y8, Y12, Y13
+	VPADDB         Y13, Y0, Y0
+	VPSHUFB        X10, X12, X12
+	VPADDB         X12, X1, X1
+	VBROADCASTI128 (DI)(R14*1), Y12
+	VPSHUFB        Y9, Y12, Y13
+	VPADDB         Y13, Y0, Y0
+	VPSHUFB        X11, X12, X12
+	VPADDB         X12, X1, X1
+	MOVBLZX        (DX)(R10*1), R13
+	MOVL           R13, R14
+	SHLL           $0x04, R13
+	ANDL           $0x000000f0, R14
+	ANDL           $0x000000f0, R13
+	VBROADCASTI128 (DI)(R13*1), Y12
+	VPSHUFB        Y8, Y12, Y13
+	VPADDB         Y13, Y2, Y2
+	VPSHUFB        X10, X12, X12
+	VPADDB         X12, X3, X3
+	VBROADCASTI128 (DI)(R14*1), Y12
+	VPSHUFB        Y9, Y12, Y13
+	VPADDB         Y13, Y2, Y2
+	VPSHUFB        X11, X12, X12
+	VPADDB         X12, X3, X3
+	MOVBLZX        (BX)(R10*1), R13
+	MOVL           R13, R14
+	SHLL           $0x04, R13
+	ANDL           $0x000000f0, R14
+	ANDL           $0x000000f0, R13
+	VBROADCASTI128 (DI)(R13*1), Y12
+	VPSHUFB        Y8, Y12, Y13
+	VPADDB         Y13, Y4, Y4
+	VPSHUFB        X10, X12, X12
+	VPADDB         X12, X5, X5
+	VBROADCASTI128 (DI)(R14*1), Y12
+	VPSHUFB        Y9, Y12, Y13
+	VPADDB         Y13, Y4, Y4
+	VPSHUFB        X11, X12, X12
+	VPADDB         X12, X5, X5
+	MOVBLZX        (SI)(R10*1), R13
+	MOVL           R13, R14
+	SHLL           $0x04, R13
+	ANDL           $0x000000f0, R14
+	ANDL           $0x000000f0, R13
+	VBROADCASTI128 (DI)(R13*1), Y12
+	VPSHUFB        Y8, Y12, Y8
+	VPADDB         Y8, Y6, Y6
+	VPSHUFB        X10, X12, X8
+	VPADDB         X8, X7, X7
+	VBROADCASTI128 (DI)(R14*1), Y8
+	VPSHUFB        Y9, Y8, Y9
+	VPADDB         Y9, Y6, Y6
+	VPSHUFB        X11, X8, X8
+	VPADDB         X8, X7, X7
+	VMOVDQU        96(R8), Y8
+	VMOVDQU        144(R8), Y9
+	VMOVDQU        128(R8), X10
+	VMOVDQU        176(R8), X11
+	MOVBLZX        1(CX)(R10*1), R13
+	MOVL           R13, R14
+	SHLL           $0x04, R13
+	ANDL           $0x000000f0, R14
+	ANDL           $0x000000f0, R13
+	VBROADCASTI128 (DI)(R13*1), Y12
+	VPSHUFB        Y8, Y12, Y13
+	VPADDB         Y13, Y0, Y0
+	VPSHUFB        X10, X12, X12
+	VPADDB         X12, X1, X1
+	VBROADCASTI128 (DI)(R14*1), Y12
+	VPSHUFB        Y9, Y12, Y13
+	VPADDB         Y13, Y0, Y0
+	VPSHUFB        X11, X12, X12
+	VPADDB         X12, X1, X1
+	MOVBLZX        1(DX)(R10*1), R13
+	MOVL           R13, R14
+	SHLL           $0x04, R13
+	ANDL           $0x000000f0, R14
+	ANDL           $0x000000f0, R13
+	VBROADCASTI128 (DI)(R13*1), Y12
+	VPSHUFB        Y8, Y12, Y13
+	VPADDB         Y13, Y2, Y2
+	VPSHUFB        X10, X12, X12
+	VPADDB         X12, X3, X3
+	VBROADCASTI128 (DI)(R14*1), Y12
+	VPSHUFB        Y9, Y12, Y13
+	VPADDB         Y13, Y2, Y2
+	VPSHUFB        X11, X12, X12
+	VPADDB         X12, X3, X3
+	MOVBLZX        1(BX)(R10*1), R13
+	MOVL           R13, R14
+	SHLL           $0x04, R13
+	ANDL           $0x000000f0, R14
+	ANDL           $0x000000f0, R13
+	VBROADCASTI128 (DI)(R13*1), Y12
+	VPSHUFB        Y8, Y12, Y13
+	VPADDB         Y13, Y4, Y4
+	VPSHUFB        X10, X12, X12
+	VPADDB         X12, X5, X5
+	VBROADCASTI128 (DI)(R14*1), Y12
+	VPSHUFB        Y9, Y12, Y13
+	VPADDB         Y13, Y4, Y4
+	VPSHUFB        X11, X12, X12
+	VPADDB         X12, X5, X5
+	MOVBLZX        1(SI)(R10*1), R13
+	MOVL           R13, R14
+	SHLL           $0x04, R13
+	ANDL           $0x000000f0, R14
+	ANDL           $0x000000f0, R13
+	VBROADCASTI128 (DI)(R13*1), Y12
+	VPSHUFB        Y8, Y12, Y8
+	VPADDB         Y8, Y6, Y6
+	VPSHUFB        X10, X12, X8
+	VPADDB         X8, X7, X7
+	VBROADCASTI128 (DI)(R14*1), Y8
+	VPSHUFB        Y9, Y8, Y9
+	VPADDB         Y9, Y6, Y6
+	VPSHUFB        X11, X8, X8
+	VPADDB         X8, X7, X7
+	ADDQ           $0x02, R10
+	ADDQ           $0x000000c0, R8
+	DECQ           R11
+	JNZ            pass
+	TESTQ          R12, R12
+	JZ             widen
+
+more:
+	CMPQ 1056(SP), $0x00
+	JNE  run
+	DECQ 1064(SP)
+	JNZ  segment
+
+widen:
+	VMOVDQU   Y0, 1024(SP)
+	VPMOVZXBD 1024(SP), Y0
+	VMOVDQU   (SP), Y8
+	VPSUBD    Y0, Y8, Y8
+	VMOVDQU   Y8, (SP)
+	VPMOVZXBD 1032(SP), Y0
+	VMOVDQU   32(SP), Y8
+	VPSUBD    Y0, Y8, Y8
+	VMOVDQU   Y8, 32(SP)
+	VPMOVZXBD 1040(SP), Y0
+	VMOVDQU   64(SP), Y8
+	VPSUBD    Y0, Y8, Y8
+	VMOVDQU   Y8, 64(SP)
+	VPMOVZXBD 1048(SP), Y0
+	VMOVDQU   96(SP), Y8
+	VPSUBD    Y0, Y8, Y8
+	VMOVDQU   Y8, 96(SP)
+	VMOVDQU   Y1, 1024(SP)
+	VPMOVZXBD 1024(SP), Y0
+	VMOVDQU   128(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 128(SP)
+	VPMOVZXBD 1032(SP), Y0
+	VMOVDQU   160(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 160(SP)
+	VMOVDQU   Y2, 1024(SP)
+	VPMOVZXBD 1024(SP), Y0
+	VMOVDQU   256(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 256(SP)
+	VPMOVZXBD 1032(SP), Y0
+	VMOVDQU   288(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 288(SP)
+	VPMOVZXBD 1040(SP), Y0
+	VMOVDQU   320(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 320(SP)
+	VPMOVZXBD 1048(SP), Y0
+	VMOVDQU   352(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 352(SP)
+	VMOVDQU   Y3, 1024(SP)
+	VPMOVZXBD 1024(SP), Y0
+	VMOVDQU   384(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 384(SP)
+	VPMOVZXBD 1032(SP), Y0
+	VMOVDQU   416(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 416(SP)
+	VMOVDQU   Y4, 1024(SP)
+	VPMOVZXBD 1024(SP), Y0
+	VMOVDQU   512(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 512(SP)
+	VPMOVZXBD 1032(SP), Y0
+	VMOVDQU   544(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 544(SP)
+	VPMOVZXBD 1040(SP), Y0
+	VMOVDQU   576(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 576(SP)
+	VPMOVZXBD 1048(SP), Y0
+	VMOVDQU   608(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 608(SP)
+	VMOVDQU   Y5, 1024(SP)
+	VPMOVZXBD 1024(SP), Y0
+	VMOVDQU   640(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 640(SP)
+	VPMOVZXBD 1032(SP), Y0
+	VMOVDQU   672(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 672(SP)
+	VMOVDQU   Y6, 1024(SP)
+	VPMOVZXBD 1024(SP), Y0
+	VMOVDQU   768(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 768(SP)
+	VPMOVZXBD 1032(SP), Y0
+	VMOVDQU   800(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 800(SP)
+	VPMOVZXBD 1040(SP), Y0
+	VMOVDQU   832(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 832(SP)
+	VPMOVZXBD 1048(SP), Y0
+	VMOVDQU   864(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 864(SP)
+	VMOVDQU   Y7, 1024(SP)
+	VPMOVZXBD 1024(SP), Y0
+	VMOVDQU   896(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 896(SP)
+	VPMOVZXBD 1032(SP), Y0
+	VMOVDQU   928(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 928(SP)
+	VPXOR     Y0, Y0, Y0
+	VPXOR     Y1, Y1, Y1
+	VPXOR     Y2, Y2, Y2
+	VPXOR     Y3, Y3, Y3
+	VPXOR     Y4, Y4, Y4
+	VPXOR     Y5, Y5, Y5
+	VPXOR     Y6, Y6, Y6
+	VPXOR     Y7, Y7, Y7
+	MOVQ      $0x0000000f, R12
+	CMPQ      1064(SP), $0x00
+	JNE       more
+	XORQ      CX, CX
+	MOVQ      $0x000000c0, DX
+
+vector:
+	VMOVDQU (SP)(CX*1), Y0
+	VMOVDQU 32(SP)(CX*1), Y1
+	VMOVDQU 256(SP)(CX*1), Y2
+	VMOVDQU 288(SP)(CX*1), Y3
+	VMOVDQU 512(SP)(CX*1), Y4
+	VMOVDQU 544(SP)(CX*1), Y5
+	VMOVDQU 768(SP)(CX*1), Y6
+	VMOVDQU 800(SP)(CX*1), Y7
+	MOVQ    256(AX), BX
+	TESTQ   BX, BX
+	JZ      multiplied
+	VMOVDQU (BX)(CX*1), Y8
+	VPMULLD Y8, Y0, Y0
+	VPMULLD Y8, Y2, Y2
+	VPMULLD Y8, Y4, Y4
+	VPMULLD Y8, Y6, Y6
+	VMOVDQU 32(BX)(CX*1), Y8
+	VPMULLD Y8, Y1, Y1
+	VPMULLD Y8, Y3, Y3
+	VPMULLD Y8, Y5, Y5
+	VPMULLD Y8, Y7, Y7
+
+multiplied:
+	MOVQ      392(AX), BX
+	TESTQ     BX, BX
+	JZ        noShortcuts
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y8
+	VMOVDQU   32(BX), Y9
+	CMPQ      400(AX), $0x00
+	JNE       shortBits
+	MOVQ      CX, BX
+	SHRQ      $0x02, BX
+	ADDQ      328(AX), BX
+	VPMOVZXBD (BX), Y10
+	VPMULLD   Y8, Y10, Y10
+	VPADDD    Y10, Y0, Y0
+	VPMOVZXBD 8(BX), Y10
+	VPMULLD   Y9, Y10, Y10
+	VPADDD    Y10, Y1, Y1
+	MOVQ      CX, BX
+	SHRQ      $0x02, BX
+	ADDQ      336(AX), BX
+	VPMOVZXBD (BX), Y10
+	VPMULLD   Y8, Y10, Y10
+	VPADDD    Y10, Y2, Y2
+	VPMOVZXBD 8(BX), Y10
+	VPMULLD   Y9, Y10, Y10
+	VPADDD    Y10, Y3, Y3
+	MOVQ      CX, BX
+	SHRQ      $0x02, BX
+	ADDQ      344(AX), BX
+	VPMOVZXBD (BX), Y10
+	VPMULLD   Y8, Y10, Y10
+	VPADDD    Y10, Y4, Y4
+	VPMOVZXBD 8(BX), Y10
+	VPMULLD   Y9, Y10, Y10
+	VPADDD    Y10, Y5, Y5
+	MOVQ      CX, BX
+	SHRQ      $0x02, BX
+	ADDQ      352(AX), BX
+	VPMOVZXBD (BX), Y10
+	VPMULLD   Y8, Y10, Y10
+	VPADDD    Y10, Y6, Y6
+	VPMOVZXBD 8(BX), Y8
+	VPMULLD   Y9, Y8, Y8
+	VPADDD    Y8, Y7, Y7
+	JMP       noShortcuts
+
+shortBits:
+	MOVQ         CX, BX
+	SHRQ         $0x05, BX
+	ADDQ         328(AX), BX
+	VPBROADCASTB (BX), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y8, Y10, Y10
+	VPADDD       Y10, Y0, Y0
+	VPBROADCASTB 1(BX), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y9, Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	MOVQ         CX, BX
+	SHRQ         $0x05, BX
+	ADDQ         336(AX), BX
+	VPBROADCASTB (BX), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y8, Y10, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTB 1(BX), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y9, Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	MOVQ         CX, BX
+	SHRQ         $0x05, BX
+	ADDQ         344(AX), BX
+	VPBROADCASTB (BX), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y8, Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTB 1(BX), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y9, Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	MOVQ         CX, BX
+	SHRQ         $0x05, BX
+	ADDQ         352(AX), BX
+	VPBROADCASTB (BX), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y8, Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTB 1(BX), Y8
+	VPAND        eachBit<>+0(SB), Y8, Y8
+	VPCMPEQD     eachBit<>+0(SB), Y8, Y8
+	VPAND        Y9, Y8, Y8
+	VPADDD       Y8, Y7, Y7
+
+noShortcuts:
+	CMPQ   192(AX), $0x00
+	JE     added
+	MOVQ   192(AX), BX
+	VPADDD (BX)(CX*1), Y0, Y0
+	VPADDD 32(BX)(CX*1), Y1, Y1
+	MOVQ   200(AX), BX
+	VPADDD (BX)(CX*1), Y2, Y2
+	VPADDD 32(BX)(CX*1), Y3, Y3
+	MOVQ   208(AX), BX
+	VPADDD (BX)(CX*1), Y4, Y4
+	VPADDD 32(BX)(CX*1), Y5, Y5
+	MOVQ   216(AX), BX
+	VPADDD (BX)(CX*1), Y6, Y6
+	VPADDD 32(BX)(CX*1), Y7, Y7
+
+added:
+	MOVQ    304(AX), BX
+	CMPQ    BX, $0x01
+	JE      levels
+	JA      signs
+	MOVQ    64(AX), BX
+	VMOVDQU Y0, (BX)(CX*1)
+	VMOVDQU Y1, 32(BX)(CX*1)
+	MOVQ    72(AX), BX
+	VMOVDQU Y2, (BX)(CX*1)
+	VMOVDQU Y3, 32(BX)(CX*1)
+	MOVQ    80(AX), BX
+	VMOVDQU Y4, (BX)(CX*1)
+	VMOVDQU Y5, 32(BX)(CX*1)
+	MOVQ    88(AX), BX
+	VMOVDQU Y6, (BX)(CX*1)
+	VMOVDQU Y7, 32(BX)(CX*1)
+	JMP     done
+
+signs:
+	MOVQ      128(AX), BX
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y8
+	VPCMPGTD  Y0, Y8, Y8
+	VMOVMSKPS Y8, SI
+	VMOVDQU   32(BX), Y0
+	VPCMPGTD  Y1, Y0, Y0
+	VMOVMSKPS Y0, BX
+	SHLL      $0x08, BX
+	ORL       BX, SI
+	NOTL      SI
+	MOVQ      CX, BX
+	SHRQ      $0x05, BX
+	ADDQ      64(AX), BX
+	MOVW      SI, (BX)
+	MOVQ      136(AX), BX
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y0
+	VPCMPGTD  Y2, Y0, Y0
+	VMOVMSKPS Y0, SI
+	VMOVDQU   32(BX), Y0
+	VPCMPGTD  Y3, Y0, Y0
+	VMOVMSKPS Y0, BX
+	SHLL      $0x08, BX
+	ORL       BX, SI
+	NOTL      SI
+	MOVQ      CX, BX
+	SHRQ      $0x05, BX
+	ADDQ      72(AX), BX
+	MOVW      SI, (BX)
+	MOVQ      144(AX), BX
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y0
+	VPCMPGTD  Y4, Y0, Y0
+	VMOVMSKPS Y0, SI
+	VMOVDQU   32(BX), Y0
+	VPCMPGTD  Y5, Y0, Y0
+	VMOVMSKPS Y0, BX
+	SHLL      $0x08, BX
+	ORL       BX, SI
+	NOTL      SI
+	MOVQ      CX, BX
+	SHRQ      $0x05, BX
+	ADDQ      80(AX), BX
+	MOVW      SI, (BX)
+	MOVQ      152(AX), BX
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y0
+	VPCMPGTD  Y6, Y0, Y0
+	VMOVMSKPS Y0, SI
+	VMOVDQU   32(BX), Y0
+	VPCMPGTD  Y7, Y0, Y0
+	VMOVMSKPS Y0, BX
+	SHLL      $0x08, BX
+	ORL       BX, SI
+	NOTL      SI
+	MOVQ      CX, BX
+	SHRQ      $0x05, BX
+	ADDQ      88(AX), BX
+	MOVW      SI, (BX)
+	JMP       done
+
+levels:
+	MOVQ         128(AX), BX
+	ADDQ         CX, BX
+	MOVQ         296(AX), SI
+	VPBROADCASTD 296(AX), Y8
+	VPBROADCASTD 296(AX), Y9
+
+step0:
+	VMOVDQU      (BX), Y10
+	VPCMPGTD     Y0, Y10, Y10
+	VPADDD       Y10, Y8, Y8
+	VMOVDQU      32(BX), Y10
+	VPCMPGTD     Y1, Y10, Y10
+	VPADDD       Y10, Y9, Y9
+	ADDQ         DX, BX
+	DECQ         SI
+	JNZ          step0
+	VPBROADCASTD 320(AX), Y0
+	VPBROADCASTD 312(AX), Y1
+	VPMADDWD     Y0, Y8, Y8
+	VPADDD       Y1, Y8, Y8
+	VPMADDWD     Y0, Y9, Y9
+	VPADDD       Y1, Y9, Y9
+	VPACKSSDW    Y9, Y8, Y8
+	VPERMQ       $0xd8, Y8, Y8
+	VEXTRACTI128 $0x01, Y8, X9
+	VPACKUSWB    X9, X8, X8
+	MOVQ         CX, BX
+	SHRQ         $0x02, BX
+	ADDQ         64(AX), BX
+	VMOVDQU      X8, (BX)
+	MOVQ         136(AX), BX
+	ADDQ         CX, BX
+	MOVQ         296(AX), SI
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step1:
+	VMOVDQU      (BX), Y8
+	VPCMPGTD     Y2, Y8, Y8
+	VPADDD       Y8, Y0, Y0
+	VMOVDQU      32(BX), Y8
+	VPCMPGTD     Y3, Y8, Y8
+	VPADDD       Y8, Y1, Y1
+	ADDQ         DX, BX
+	DECQ         SI
+	JNZ          step1
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         CX, BX
+	SHRQ         $0x02, BX
+	ADDQ         72(AX), BX
+	VMOVDQU      X0, (BX)
+	MOVQ         144(AX), BX
+	ADDQ         CX, BX
+	MOVQ         296(AX), SI
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step2:
+	VMOVDQU      (BX), Y2
+	VPCMPGTD     Y4, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVDQU      32(BX), Y2
+	VPCMPGTD     Y5, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	ADDQ         DX, BX
+	DECQ         SI
+	JNZ          step2
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         CX, BX
+	SHRQ         $0x02, BX
+	ADDQ         80(AX), BX
+	VMOVDQU      X0, (BX)
+	MOVQ         152(AX), BX
+	ADDQ         CX, BX
+	MOVQ         296(AX), SI
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step3:
+	VMOVDQU      (BX), Y2
+	VPCMPGTD     Y6, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVDQU      32(BX), Y2
+	VPCMPGTD     Y7, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	ADDQ         DX, BX
+	DECQ         SI
+	JNZ          step3
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         CX, BX
+	SHRQ         $0x02, BX
+	ADDQ         88(AX), BX
+	VMOVDQU      X0, (BX)
+
+done:
+	ADDQ $0x40, CX
+	CMPQ CX, DX
+	JNE  vector
+	VZEROUPPER
+	RET
+
+// func bitsAVX2_3x2(t *byte)
+// Requires: AVX, AVX2, CMOV
+TEXT ·bitsAVX2_3x2(SB), $560-8
+	MOVQ    t+0(FP), AX
+	MOVQ    (AX), CX
+	MOVQ    8(AX), DX
+	VPXOR   Y0, Y0, Y0
+	VPXOR   Y1, Y1, Y1
+	VPXOR   Y2, Y2, Y2
+	VPXOR   Y3, Y3, Y3
+	VMOVDQU Y0, (SP)
+	VMOVDQU Y0, 32(SP)
+	VMOVDQU Y0, 64(SP)
+	VMOVDQU Y0, 96(SP)
+	VMOVDQU Y0, 128(SP)
+	VMOVDQU Y0, 160(SP)
+	VMOVDQU Y0, 256(SP)
+	VMOVDQU Y0, 288(SP)
+	VMOVDQU Y0, 320(SP)
+	VMOVDQU Y0, 352(SP)
+	VMOVDQU Y0, 384(SP)
+	VMOVDQU Y0, 416(SP)
+	LEAQ    differing<>+0(SB), BX
+	MOVQ    264(AX), SI
+	MOVQ    272(AX), DI
+	MOVQ    280(AX), R9
+	MOVQ    R9, 552(SP)
+	MOVQ    $0x0000000f, R10
+
+segment:
+	MOVQ (DI), R8
+	ADDQ $0x08, DI
+	MOVQ 288(AX), R9
+	SHLQ $0x01, R9
+	MOVQ R9, 544(SP)
+
+run:
+	MOVQ    544(SP), R9
+	CMPQ    R10, R9
+	CMOVQLT R10, R9
+	SUBQ    R9, 544(SP)
+	SUBQ    R9, R10
+
+pass:
+	VMOVDQU        (SI), Y4
+	VMOVDQU        48(SI), Y5
+	VMOVDQU        32(SI), X6
+	VMOVDQU        80(SI), X7
+	MOVBLZX        (CX)(R8*1), R11
+	MOVL           R11, R12
+	SHLL           $0x04, R11
+	ANDL           $0x000000f0, R12
+	ANDL           $0x000000f0, R11
+	VBROADCASTI128 (BX)(R11*1), Y8
+	VPSHUFB        Y4, Y8, Y9
+	VPADDB         Y9, Y0, Y0
+	VPSHUFB        X6, X8, X8
+	VPADDB         X8, X1, X1
+	VBROADCASTI128 (BX)(R12*1), Y8
+	VPSHUFB        Y5, Y8, Y9
+	VPADDB         Y9, Y0, Y0
+	VPSHUFB        X7, X8, X8
+	VPADDB         X8, X1, X1
+	MOVBLZX        (DX)(R8*1), R11
+	MOVL           R11, R12
+	SHLL           $0x04, R11
+	ANDL           $0x000000f0, R12
+	ANDL           $0x000000f0, R11
+	VBROADCASTI128 (BX)(R11*1), Y8
+	VPSHUFB        Y4, Y8, Y4
+	VPADDB         Y4, Y2, Y2
+	VPSHUFB        X6, X8, X4
+	VPADDB         X4, X3, X3
+	VBROADCASTI128 (BX)(R12*1), Y4
+	VPSHUFB        Y5, Y4, Y5
+	VPADDB         Y5, Y2, Y2
+	VPSHUFB        X7, X4, X4
+	VPADDB         X4, X3, X3
+	VMOVDQU        96(SI), Y4
+	VMOVDQU        144(SI), Y5
+	VMOVDQU        128(SI), X6
+	VMOVDQU        176(SI), X7
+	MOVBLZX        1(CX)(R8*1), R11
+	MOVL           R11, R12
+	SHLL           $0x04, R11
+	ANDL           $0x000000f0, R12
+	ANDL           $0x000000f0, R11
+	VBROADCASTI128 (BX)(R11*1), Y8
+	VPSHUFB        Y4, Y8, Y9
+	VPADDB         Y9, Y0, Y0
+	VPSHUFB        X6, X8, X8
+	VPADDB         X8, X1, X1
+	VBROADCASTI128 (BX)(R12*1), Y8
+	VPSHUFB        Y5, Y8, Y9
+	VPADDB         Y9, Y0, Y0
+	VPSHUFB        X7, X8, X8
+	VPADDB         X8, X1, X1
+	MOVBLZX        1(DX)(R8*1), R11
+	MOVL           R11, R12
+	SHLL           $0x04, R11
+	ANDL           $0x000000f0, R12
+	ANDL           $0x000000f0, R11
+	VBROADCASTI128 (BX)(R11*1), Y8
+	VPSHUFB        Y4, Y8, Y4
+	VPADDB         Y4, Y2, Y2
+	VPSHUFB        X6, X8, X4
+	VPADDB         X4, X3, X3
+	VBROADCASTI128 (BX)(R12*1), Y4
+	VPSHUFB        Y5, Y4, Y5
+	VPADDB         Y5, Y2, Y2
+	VPSHUFB        X7, X4, X4
+	VPADDB         X4, X3, X3
+	ADDQ           $0x02, R8
+	ADDQ           $0x000000c0, SI
+	DECQ           R9
+	JNZ            pass
+	TESTQ          R10, R10
+	JZ             widen
+
+more:
+	CMPQ 544(SP), $0x00
+	JNE  run
+	DECQ 552(SP)
+	JNZ  segment
+
+widen:
+	VMOVDQU   Y0, 512(SP)
+	VPMOVZXBD 512(SP), Y0
+	VMOVDQU   (SP), Y4
+	VPSUBD    Y0, Y4, Y4
+	VMOVDQU   Y4, (SP)
+	VPMOVZXBD 520(SP), Y0
+	VMOVDQU   32(SP), Y4
+	VPSUBD    Y0, Y4, Y4
+	VMOVDQU   Y4, 32(SP)
+	VPMOVZXBD 528(SP), Y0
+	VMOVDQU   64(SP), Y4
+	VPSUBD    Y0, Y4, Y4
+	VMOVDQU   Y4, 64(SP)
+	VPMOVZXBD 536(SP), Y0
+	VMOVDQU   96(SP), Y4
+	VPSUBD    Y0, Y4, Y4
+	VMOVDQU   Y4, 96(SP)
+	VMOVDQU   Y1, 512(SP)
+	VPMOVZXBD 512(SP), Y0
+	VMOVDQU   128(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 128(SP)
+	VPMOVZXBD 520(SP), Y0
+	VMOVDQU   160(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 160(SP)
+	VMOVDQU   Y2, 512(SP)
+	VPMOVZXBD 512(SP), Y0
+	VMOVDQU   256(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 256(SP)
+	VPMOVZXBD 520(SP), Y0
+	VMOVDQU   288(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 288(SP)
+	VPMOVZXBD 528(SP), Y0
+	VMOVDQU   320(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 320(SP)
+	VPMOVZXBD 536(SP), Y0
+	VMOVDQU   352(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 352(SP)
+	VMOVDQU   Y3, 512(SP)
+	VPMOVZXBD 512(SP), Y0
+	VMOVDQU   384(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 384(SP)
+	VPMOVZXBD 520(SP), Y0
+	VMOVDQU   416(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 416(SP)
+	VPXOR     Y0, Y0, Y0
+	VPXOR     Y1, Y1, Y1
+	VPXOR     Y2, Y2, Y2
+	VPXOR     Y3, Y3, Y3
+	MOVQ      $0x0000000f, R10
+	CMPQ      552(SP), $0x00
+	JNE       more
+	XORQ      CX, CX
+	MOVQ      $0x000000c0, DX
+
+vector:
+	VMOVDQU (SP)(CX*1), Y0
+	VMOVDQU 32(SP)(CX*1), Y1
+	VMOVDQU 256(SP)(CX*1), Y2
+	VMOVDQU 288(SP)(CX*1), Y3
+	MOVQ    256(AX), BX
+	TESTQ   BX, BX
+	JZ      multiplied
+	VMOVDQU (BX)(CX*1), Y4
+	VPMULLD Y4, Y0, Y0
+	VPMULLD Y4, Y2, Y2
+	VMOVDQU 32(BX)(CX*1), Y4
+	VPMULLD Y4, Y1, Y1
+	VPMULLD Y4, Y3, Y3
+
+multiplied:
+	MOVQ      392(AX), BX
+	TESTQ     BX, BX
+	JZ        noShortcuts
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y4
+	VMOVDQU   32(BX), Y5
+	CMPQ      400(AX), $0x00
+	JNE       shortBits
+	MOVQ      CX, BX
+	SHRQ      $0x02, BX
+	ADDQ      328(AX), BX
+	VPMOVZXBD (BX), Y6
+	VPMULLD   Y4, Y6, Y6
+	VPADDD    Y6, Y0, Y0
+	VPMOVZXBD 8(BX), Y6
+	VPMULLD   Y5, Y6, Y6
+	VPADDD    Y6, Y1, Y1
+	MOVQ      CX, BX
+	SHRQ      $0x02, BX
+	ADDQ      336(AX), BX
+	VPMOVZXBD (BX), Y6
+	VPMULLD   Y4, Y6, Y6
+	VPADDD    Y6, Y2, Y2
+	VPMOVZXBD 8(BX), Y4
+	VPMULLD   Y5, Y4, Y4
+	VPADDD    Y4, Y3, Y3
+	JMP       noShortcuts
+
+shortBits:
+	MOVQ         CX, BX
+	SHRQ         $0x05, BX
+	ADDQ         328(AX), BX
+	VPBROADCASTB (BX), Y6
+	VPAND        eachBit<>+0(SB), Y6, Y6
+	VPCMPEQD     eachBit<>+0(SB), Y6, Y6
+	VPAND        Y4, Y6, Y6
+	VPADDD       Y6, Y0, Y0
+	VPBROADCASTB 1(BX), Y6
+	VPAND        eachBit<>+0(SB), Y6, Y6
+	VPCMPEQD     eachBit<>+0(SB), Y6, Y6
+	VPAND        Y5, Y6, Y6
+	VPADDD       Y6, Y1, Y1
+	MOVQ         CX, BX
+	SHRQ         $0x05, BX
+	ADDQ         336(AX), BX
+	VPBROADCASTB (BX), Y6
+	VPAND        eachBit<>+0(SB), Y6, Y6
+	VPCMPEQD     eachBit<>+0(SB), Y6, Y6
+	VPAND        Y4, Y6, Y6
+	VPADDD       Y6, Y2, Y2
+	VPBROADCASTB 1(BX), Y4
+	VPAND        eachBit<>+0(SB), Y4, Y4
+	VPCMPEQD     eachBit<>+0(SB), Y4, Y4
+	VPAND        Y5, Y4, Y4
+	VPADDD       Y4, Y3, Y3
+
+noShortcuts:
+	CMPQ   192(AX), $0x00
+	JE     added
+	MOVQ   192(AX), BX
+	VPADDD (BX)(CX*1), Y0, Y0
+	VPADDD 32(BX)(CX*1), Y1, Y1
+	MOVQ   200(AX), BX
+	VPADDD (BX)(CX*1), Y2, Y2
+	VPADDD 32(BX)(CX*1), Y3, Y3
+
+added:
+	MOVQ    304(AX), BX
+	CMPQ    BX, $0x01
+	JE      levels
+	JA      signs
+	MOVQ    64(AX), BX
+	VMOVDQU Y0, (BX)(CX*1)
+	VMOVDQU Y1, 32(BX)(CX*1)
+	MOVQ    72(AX), BX
+	VMOVDQU Y2, (BX)(CX*1)
+	VMOVDQU Y3, 32(BX)(CX*1)
+	JMP     done
+
+signs:
+	MOVQ      128(AX), BX
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y4
+	VPCMPGTD  Y0, Y4, Y4
+	VMOVMSKPS Y4, SI
+	VMOVDQU   32(BX), Y0
+	VPCMPGTD  Y1, Y0, Y0
+	VMOVMSKPS Y0, BX
+	SHLL      $0x08, BX
+	ORL       BX, SI
+	NOTL      SI
+	MOVQ      CX, BX
+	SHRQ      $0x05, BX
+	ADDQ      64(AX), BX
+	MOVW      SI, (BX)
+	MOVQ      136(AX), BX
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y0
+	VPCMPGTD  Y2, Y0, Y0
+	VMOVMSKPS Y0, SI
+	VMOVDQU   32(BX), Y0
+	VPCMPGTD  Y3, Y0, Y0
+	VMOVMSKPS Y0, BX
+	SHLL      $0x08, BX
+	ORL       BX, SI
+	NOTL      SI
+	MOVQ      CX, BX
+	SHRQ      $0x05, BX
+	ADDQ      72(AX), BX
+	MOVW      SI, (BX)
+	JMP       done
+
+levels:
+	MOVQ         128(AX), BX
+	ADDQ         CX, BX
+	MOVQ         296(AX), SI
+	VPBROADCASTD 296(AX), Y4
+	VPBROADCASTD 296(AX), Y5
+
+step0:
+	VMOVDQU      (BX), Y6
+	VPCMPGTD     Y0, Y6, Y6
+	VPADDD       Y6, Y4, Y4
+	VMOVDQU      32(BX), Y6
+	VPCMPGTD     Y1, Y6, Y6
+	VPADDD       Y6, Y5, Y5
+	ADDQ         DX, BX
+	DECQ         SI
+	JNZ          step0
+	VPBROADCASTD 320(AX), Y0
+	VPBROADCASTD 312(AX), Y1
+	VPMADDWD     Y0, Y4, Y4
+	VPADDD       Y1, Y4, Y4
+	VPMADDWD     Y0, Y5, Y5
+	VPADDD       Y1, Y5, Y5
+	VPACKSSDW    Y5, Y4, Y4
+	VPERMQ       $0xd8, Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X5
+	VPACKUSWB    X5, X4, X4
+	MOVQ         CX, BX
+	SHRQ         $0x02, BX
+	ADDQ         64(AX), BX
+	VMOVDQU      X4, (BX)
+	MOVQ         136(AX), BX
+	ADDQ         CX, BX
+	MOVQ         296(AX), SI
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step1:
+	VMOVDQU      (BX), Y4
+	VPCMPGTD     Y2, Y4, Y4
+	VPADDD       Y4, Y0, Y0
+	VMOVDQU      32(BX), Y4
+	VPCMPGTD     Y3, Y4, Y4
+	VPADDD       Y4, Y1, Y1
+	ADDQ         DX, BX
+	DECQ         SI
+	JNZ          step1
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         CX, BX
+	SHRQ         $0x02, BX
+	ADDQ         72(AX), BX
+	VMOVDQU      X0, (BX)
+
+done:
+	ADDQ $0x40, CX
+	CMPQ CX, DX
+	JNE  vector
+	VZEROUPPER
+	RET
+
+// func bitsAVX2_3x1(t *byte)
+// Requires: AVX, AVX2, CMOV
+TEXT ·bitsAVX2_3x1(SB), $304-8
+	MOVQ    t+0(FP), AX
+	MOVQ    (AX), CX
+	VPXOR   Y0, Y0, Y0
+	VPXOR   Y1, Y1, Y1
+	VMOVDQU Y0, (SP)
+	VMOVDQU Y0, 32(SP)
+	VMOVDQU Y0, 64(SP)
+	VMOVDQU Y0, 96(SP)
+	VMOVDQU Y0, 128(SP)
+	VMOVDQU Y0, 160(SP)
+	LEAQ    differing<>+0(SB), DX
+	MOVQ    264(AX), BX
+	MOVQ    272(AX), SI
+	MOVQ    280(AX), R8
+	MOVQ    R8, 296(SP)
+	MOVQ    $0x0000000f, R9
+
+segment:
+	MOVQ (SI), DI
+	ADDQ $0x08, SI
+	MOVQ 288(AX), R8
+	SHLQ $0x01, R8
+	MOVQ R8, 288(SP)
+
+run:
+	MOVQ    288(SP), R8
+	CMPQ    R9, R8
+	CMOVQLT R9, R8
+	SUBQ    R8, 288(SP)
+	SUBQ    R8, R9
+
+pass:
+	VMOVDQU        (BX), Y2
+	VMOVDQU        48(BX), Y3
+	VMOVDQU        32(BX), X4
+	VMOVDQU        80(BX), X5
+	MOVBLZX        (CX)(DI*1), R10
+	MOVL           R10, R11
+	SHLL           $0x04, R10
+	ANDL           $0x000000f0, R11
+	ANDL           $0x000000f0, R10
+	VBROADCASTI128 (DX)(R10*1), Y6
+	VPSHUFB        Y2, Y6, Y2
+	VPADDB         Y2, Y0, Y0
+	VPSHUFB        X4, X6, X2
+	VPADDB         X2, X1, X1
+	VBROADCASTI128 (DX)(R11*1), Y2
+	VPSHUFB        Y3, Y2, Y3
+	VPADDB         Y3, Y0, Y0
+	VPSHUFB        X5, X2, X2
+	VPADDB         X2, X1, X1
+	VMOVDQU        96(BX), Y2
+	VMOVDQU        144(BX), Y3
+	VMOVDQU        128(BX), X4
+	VMOVDQU        176(BX), X5
+	MOVBLZX        1(CX)(DI*1), R10
+	MOVL           R10, R11
+	SHLL           $0x04, R10
+	ANDL           $0x000000f0, R11
+	ANDL           $0x000000f0, R10
+	VBROADCASTI128 (DX)(R10*1), Y6
+	VPSHUFB        Y2, Y6, Y2
+	VPADDB         Y2, Y0, Y0
+	VPSHUFB        X4, X6, X2
+	VPADDB         X2, X1, X1
+	VBROADCASTI128 (DX)(R11*1), Y2
+	VPSHUFB        Y3, Y2, Y3
+	VPADDB         Y3, Y0, Y0
+	VPSHUFB        X5, X2, X2
+	VPADDB         X2, X1, X1
+	ADDQ           $0x02, DI
+	ADDQ           $0x000000c0, BX
+	DECQ           R8
+	JNZ            pass
+	TESTQ          R9, R9
+	JZ             widen
+
+more:
+	CMPQ 288(SP), $0x00
+	JNE  run
+	DECQ 296(SP)
+	JNZ  segment
+
+widen:
+	VMOVDQU   Y0, 256(SP)
+	VPMOVZXBD 256(SP), Y0
+	VMOVDQU   (SP), Y2
+	VPSUBD    Y0, Y2, Y2
+	VMOVDQU   Y2, (SP)
+	VPMOVZXBD 264(SP), Y0
+	VMOVDQU   32(SP), Y2
+	VPSUBD    Y0, Y2, Y2
+	VMOVDQU   Y2, 32(SP)
+	VPMOVZXBD 272(SP), Y0
+	VMOVDQU   64(SP), Y2
+	VPSUBD    Y0, Y2, Y2
+	VMOVDQU   Y2, 64(SP)
+	VPMOVZXBD 280(SP), Y0
+	VMOVDQU   96(SP), Y2
+	VPSUBD    Y0, Y2, Y2
+	VMOVDQU   Y2, 96(SP)
+	VMOVDQU   Y1, 256(SP)
+	VPMOVZXBD 256(SP), Y0
+	VMOVDQU   128(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 128(SP)
+	VPMOVZXBD 264(SP), Y0
+	VMOVDQU   160(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 160(SP)
+	VPXOR     Y0, Y0, Y0
+	VPXOR     Y1, Y1, Y1
+	MOVQ      $0x0000000f, R9
+	CMPQ      296(SP), $0x00
+	JNE       more
+	XORQ      CX, CX
+	MOVQ      $0x000000c0, DX
+
+vector:
+	VMOVDQU (SP)(CX*1), Y0
+	VMOVDQU 32(SP)(CX*1), Y1
+	MOVQ    256(AX), BX
+	TESTQ   BX, BX
+	JZ      multiplied
+	VMOVDQU (BX)(CX*1), Y2
+	VPMULLD Y2, Y0, Y0
+	VMOVDQU 32(BX)(CX*1), Y2
+	VPMULLD Y2, Y1, Y1
+
+multiplied:
+	MOVQ      392(AX), BX
+	TESTQ     BX, BX
+	JZ        noShortcuts
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y2
+	VMOVDQU   32(BX), Y3
+	CMPQ      400(AX), $0x00
+	JNE       shortBits
+	MOVQ      CX, BX
+	SHRQ      $0x02, BX
+	ADDQ      328(AX), BX
+	VPMOVZXBD (BX), Y4
+	VPMULLD   Y2, Y4, Y4
+	VPADDD    Y4, Y0, Y0
+	VPMOVZXBD 8(BX), Y2
+	VPMULLD   Y3, Y2, Y2
+	VPADDD    Y2, Y1, Y1
+	JMP       noShortcuts
+
+shortBits:
+	MOVQ         CX, BX
+	SHRQ         $0x05, BX
+	ADDQ         328(AX), BX
+	VPBROADCASTB (BX), Y4
+	VPAND        eachBit<>+0(SB), Y4, Y4
+	VPCMPEQD     eachBit<>+0(SB), Y4, Y4
+	VPAND        Y2, Y4, Y4
+	VPADDD       Y4, Y0, Y0
+	VPBROADCASTB 1(BX), Y2
+	VPAND        eachBit<>+0(SB), Y2, Y2
+	VPCMPEQD     eachBit<>+0(SB), Y2, Y2
+	VPAND        Y3, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+
+noShortcuts:
+	CMPQ   192(AX), $0x00
+	JE     added
+	MOVQ   192(AX), BX
+	VPADDD (BX)(CX*1), Y0, Y0
+	VPADDD 32(BX)(CX*1), Y1, Y1
+
+added:
+	MOVQ    304(AX), BX
+	CMPQ    BX, $0x01
+	JE      levels
+	JA      signs
+	MOVQ    64(AX), BX
+	VMOVDQU Y0, (BX)(CX*1)
+	VMOVDQU Y1, 32(BX)(CX*1)
+	JMP     done
+
+signs:
+	MOVQ      128(AX), BX
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y2
+	VPCMPGTD  Y0, Y2, Y2
+	VMOVMSKPS Y2, SI
+	VMOVDQU   32(BX), Y0
+	VPCMPGTD  Y1, Y0, Y0
+	VMOVMSKPS Y0, BX
+	SHLL      $0x08, BX
+	ORL       BX, SI
+	NOTL      SI
+	MOVQ      CX, BX
+	SHRQ      $0x05, BX
+	ADDQ      64(AX), BX
+	MOVW      SI, (BX)
+	JMP       done
+
+levels:
+	MOVQ         128(AX), BX
+	ADDQ         CX, BX
+	MOVQ         296(AX), SI
+	VPBROADCASTD 296(AX), Y2
+	VPBROADCASTD 296(AX), Y3
+
+step0:
+	VMOVDQU      (BX), Y4
+	VPCMPGTD     Y0, Y4, Y4
+	VPADDD       Y4, Y2, Y2
+	VMOVDQU      32(BX), Y4
+	VPCMPGTD     Y1, Y4, Y4
+	VPADDD       Y4, Y3, Y3
+	ADDQ         DX, BX
+	DECQ         SI
+	JNZ          step0
+	VPBROADCASTD 320(AX), Y0
+	VPBROADCASTD 312(AX), Y1
+	VPMADDWD     Y0, Y2, Y2
+	VPADDD       Y1, Y2, Y2
+	VPMADDWD     Y0, Y3, Y3
+	VPADDD       Y1, Y3, Y3
+	VPACKSSDW    Y3, Y2, Y2
+	VPERMQ       $0xd8, Y2, Y2
+	VEXTRACTI128 $0x01, Y2, X3
+	VPACKUSWB    X3, X2, X2
+	MOVQ         CX, BX
+	SHRQ         $0x02, BX
+	ADDQ         64(AX), BX
+	VMOVDQU      X2, (BX)
+
+done:
+	ADDQ $0x40, CX
+	CMPQ CX, DX
+	JNE  vector
+	VZEROUPPER
+	RET
+
+// func bitsAVX2_4x4(t *byte)
+// Requires: AVX, AVX2, CMOV
+TEXT ·bitsAVX2_4x4(SB), $1072-8
+	MOVQ    t+0(FP), AX
+	MOVQ    (AX), CX
+	MOVQ    8(AX), DX
+	MOVQ    16(AX), BX
+	MOVQ    24(AX), SI
+	VPXOR   Y0, Y0, Y0
+	VPXOR   Y1, Y1, Y1
+	VPXOR   Y2, Y2, Y2
+	VPXOR   Y3, Y3, Y3
+	VPXOR   Y4, Y4, Y4
+	VPXOR   Y5, Y5, Y5
+	VPXOR   Y6, Y6, Y6
+	VPXOR   Y7, Y7, Y7
+	VMOVDQU Y0, (SP)
+	VMOVDQU Y0, 32(SP)
+	VMOVDQU Y0, 64(SP)
+	VMOVDQU Y0, 96(SP)
+	VMOVDQU Y0, 128(SP)
+	VMOVDQU Y0, 160(SP)
+	VMOVDQU Y0, 192(SP)
+	VMOVDQU Y0, 224(SP)
+	VMOVDQU Y0, 256(SP)
+	VMOVDQU Y0, 288(SP)
+	VMOVDQU Y0, 320(SP)
+	VMOVDQU Y0, 352(SP)
+	VMOVDQU Y0, 384(SP)
+	VMOVDQU Y0, 416(SP)
+	VMOVDQU Y0, 448(SP)
+	VMOVDQU Y0, 480(SP)
+	VMOVDQU Y0, 512(SP)
+	VMOVDQU Y0, 544(SP)
+	VMOVDQU Y0, 576(SP)
+	VMOVDQU Y0, 608(SP)
+	VMOVDQU Y0, 640(SP)
+	VMOVDQU Y0, 672(SP)
+	VMOVDQU Y0, 704(SP)
+	VMOVDQU Y0, 736(SP)
+	VMOVDQU Y0, 768(SP)
+	VMOVDQU Y0, 800(SP)
+	VMOVDQU Y0, 832(SP)
+	VMOVDQU Y0, 864(SP)
+	VMOVDQU Y0, 896(SP)
+	VMOVDQU Y0, 928(SP)
+	VMOVDQU Y0, 960(SP)
+	VMOVDQU Y0, 992(SP)
+	LEAQ    differing<>+0(SB), DI
+	MOVQ    264(AX), R8
+	MOVQ    272(AX), R9
+	MOVQ    280(AX), R11
+	MOVQ    R11, 1064(SP)
+	MOVQ    $0x0000000f, R12
+
+segment:
+	MOVQ (R9), R10
+	ADDQ $0x08, R9
+	MOVQ 288(AX), R11
+	SHLQ $0x01, R11
+	MOVQ R11, 1056(SP)
+
+run:
+	MOVQ    1056(SP), R11
+	CMPQ    R12, R11
+	CMOVQLT R12, R11
+	SUBQ    R11, 1056(SP)
+	SUBQ    R11, R12
+
+pass:
+	VMOVDQU        (R8), Y8
+	VMOVDQU        64(R8), Y9
+	VMOVDQU        32(R8), Y10
+	VMOVDQU        96(R8), Y11
+	MOVBLZX        (CX)(R10*1), R13
+	MOVL           R13, R14
+	SHLL           $0x04, R13
+	ANDL           $0x000000f0, R14
+	ANDL           $0x000000f0, R13
+	VBROADCASTI128 (DI)(R13*1), Y12
+	VPSHUFB        Y8, Y12, Y13
+	VPADDB         Y13, Y0, Y0
+	VPSHUFB        Y10, Y12, Y12
+	VPADDB         Y12, Y1, Y1
+	VBROADCASTI128 (DI)(R14*1), Y12
+	VPSHUFB        Y9, Y12, Y13
+	VPADDB         Y13, Y0, Y0
+	VPSHUFB        Y11, Y12, Y12
+	VPADDB         Y12, Y1, Y1
+	MOVBLZX        (DX)(R10*1), R13
+	MOVL           R13, R14
+	SHLL           $0x04, R13
+	ANDL           $0x000000f0, R14
+	ANDL           $0x000000f0, R13
+	VBROADCASTI128 (DI)(R13*1), Y12
+	VPSHUFB        Y8, Y12, Y13
+	VPADDB         Y13, Y2, Y2
+	VPSHUFB        Y10, Y12, Y12
+	VPADDB         Y12, Y3, Y3
+	VBROADCASTI128 (DI)(R14*1), Y12
+	VPSHUFB        Y9, Y12, Y13
+	VPADDB         Y13, Y2, Y2
+	VPSHUFB        Y11, Y12, Y12
+	VPADDB         Y12, Y3, Y3
+	MOVBLZX        (BX)(R10*1), R13
+	MOVL           R13, R14
+	SHLL           $0x04, R13
+	ANDL           $0x000000f0, R14
+	ANDL           $0x000000f0, R13
+	VBROADCASTI128 (DI)(R13*1), Y12
+	VPSHUFB        Y8, Y12, Y13
+	VPADDB         Y13, Y4, Y4
+	VPSHUFB        Y10, Y12, Y12
+	VPADDB         Y12, Y5, Y5
+	VBROADCASTI128 (DI)(R14*1), Y12
+	VPSHUFB        Y9, Y12, Y13
+	VPADDB         Y13, Y4, Y4
+	VPSHUFB        Y11, Y12, Y12
+	VPADDB         Y12, Y5, Y5
+	MOVBLZX        (SI)(R10*1), R13
+	MOVL           R13, R14
+	SHLL           $0x04, R13
+	ANDL           $0x000000f0, R14
+	ANDL           $0x000000f0, R13
+	VBROADCASTI128 (DI)(R13*1), Y12
+	VPSHUFB        Y8, Y12, Y8
+	VPADDB         Y8, Y6, Y6
+	VPSHUFB        Y10, Y12, Y8
+	VPADDB         Y8, Y7, Y7
+	VBROADCASTI128 (DI)(R14*1), Y8
+	VPSHUFB        Y9, Y8, Y9
+	VPADDB         Y9, Y6, Y6
+	VPSHUFB        Y11, Y8, Y8
+	VPADDB         Y8, Y7, Y7
+	VMOVDQU        128(R8), Y8
+	VMOVDQU        192(R8), Y9
+	VMOVDQU        160(R8), Y10
+	VMOVDQU        224(R8), Y11
+	MOVBLZX        1(CX)(R10*1), R13
+	MOVL           R13, R14
+	SHLL           $0x04, R13
+	ANDL           $0x000000f0, R14
+	ANDL           $0x000000f0, R13
+	VBROADCASTI128 (DI)(R13*1), Y12
+	VPSHUFB        Y8, Y12, Y13
+	VPADDB         Y13, Y0, Y0
+	VPSHUFB        Y10, Y12, Y12
+	VPADDB         Y12, Y1, Y1
+	VBROADCASTI128 (DI)(R14*1), Y12
+	VPSHUFB        Y9, Y12, Y13
+	VPADDB         Y13, Y0, Y0
+	VPSHUFB        Y11, Y12, Y12
+	VPADDB         Y12, Y1, Y1
+	MOVBLZX        1(DX)(R10*1), R13
+	MOVL           R13, R14
+	SHLL           $0x04, R13
+	ANDL           $0x000000f0, R14
+	ANDL           $0x000000f0, R13
+	VBROADCASTI128 (DI)(R13*1), Y12
+	VPSHUFB        Y8, Y12, Y13
+	VPADDB         Y13, Y2, Y2
+	VPSHUFB        Y10, Y12, Y12
+	VPADDB         Y12, Y3, Y3
+	VBROADCASTI128 (DI)(R14*1), Y12
+	VPSHUFB        Y9, Y12, Y13
+	VPADDB         Y13, Y2, Y2
+	VPSHUFB        Y11, Y12, Y12
+	VPADDB         Y12, Y3, Y3
+	MOVBLZX        1(BX)(R10*1), R13
+	MOVL           R13, R14
+	SHLL           $0x04, R13
+	ANDL           $0x000000f0, R14
+	ANDL           $0x000000f0, R13
+	VBROADCASTI128 (DI)(R13*1), Y12
+	VPSHUFB        Y8, Y12, Y13
+	VPADDB         Y13, Y4, Y4
+	VPSHUFB        Y10, Y12, Y12
+	VPADDB         Y12, Y5, Y5
+	VBROADCASTI128 (DI)(R14*1), Y12
+	VPSHUFB        Y9, Y12, Y13
+	VPADDB         Y13, Y4, Y4
+	VPSHUFB        Y11, Y12, Y12
+	VPADDB         Y12, Y5, Y5
+	MOVBLZX        1(SI)(R10*1), R13
+	MOVL           R13, R14
+	SHLL           $0x04, R13
+	ANDL           $0x000000f0, R14
+	ANDL           $0x000000f0, R13
+	VBROADCASTI128 (DI)(R13*1), Y12
+	VPSHUFB        Y8, Y12, Y8
+	VPADDB         Y8, Y6, Y6
+	VPSHUFB        Y10, Y12, Y8
+	VPADDB         Y8, Y7, Y7
+	VBROADCASTI128 (DI)(R14*1), Y8
+	VPSHUFB        Y9, Y8, Y9
+	VPADDB         Y9, Y6, Y6
+	VPSHUFB        Y11, Y8, Y8
+	VPADDB         Y8, Y7, Y7
+	ADDQ           $0x02, R10
+	ADDQ           $0x00000100, R8
+	DECQ           R11
+	JNZ            pass
+	TESTQ          R12, R12
+	JZ             widen
+
+more:
+	CMPQ 1056(SP), $0x00
+	JNE  run
+	DECQ 1064(SP)
+	JNZ  segment
+
+widen:
+	VMOVDQU   Y0, 1024(SP)
+	VPMOVZXBD 1024(SP), Y0
+	VMOVDQU   (SP), Y8
+	VPSUBD    Y0, Y8, Y8
+	VMOVDQU   Y8, (SP)
+	VPMOVZXBD 1032(SP), Y0
+	VMOVDQU   32(SP), Y8
+	VPSUBD    Y0, Y8, Y8
+	VMOVDQU   Y8, 32(SP)
+	VPMOVZXBD 1040(SP), Y0
+	VMOVDQU   64(SP), Y8
+	VPSUBD    Y0, Y8, Y8
+	VMOVDQU   Y8, 64(SP)
+	VPMOVZXBD 1048(SP), Y0
+	VMOVDQU   96(SP), Y8
+	VPSUBD    Y0, Y8, Y8
+	VMOVDQU   Y8, 96(SP)
+	VMOVDQU   Y1, 1024(SP)
+	VPMOVZXBD 1024(SP), Y0
+	VMOVDQU   128(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 128(SP)
+	VPMOVZXBD 1032(SP), Y0
+	VMOVDQU   160(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 160(SP)
+	VPMOVZXBD 1040(SP), Y0
+	VMOVDQU   192(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 192(SP)
+	VPMOVZXBD 1048(SP), Y0
+	VMOVDQU   224(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 224(SP)
+	VMOVDQU   Y2, 1024(SP)
+	VPMOVZXBD 1024(SP), Y0
+	VMOVDQU   256(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 256(SP)
+	VPMOVZXBD 1032(SP), Y0
+	VMOVDQU   288(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 288(SP)
+	VPMOVZXBD 1040(SP), Y0
+	VMOVDQU   320(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 320(SP)
+	VPMOVZXBD 1048(SP), Y0
+	VMOVDQU   352(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 352(SP)
+	VMOVDQU   Y3, 1024(SP)
+	VPMOVZXBD 1024(SP), Y0
+	VMOVDQU   384(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 384(SP)
+	VPMOVZXBD 1032(SP), Y0
+	VMOVDQU   416(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 416(SP)
+	VPMOVZXBD 1040(SP), Y0
+	VMOVDQU   448(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 448(SP)
+	VPMOVZXBD 1048(SP), Y0
+	VMOVDQU   480(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 480(SP)
+	VMOVDQU   Y4, 1024(SP)
+	VPMOVZXBD 1024(SP), Y0
+	VMOVDQU   512(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 512(SP)
+	VPMOVZXBD 1032(SP), Y0
+	VMOVDQU   544(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 544(SP)
+	VPMOVZXBD 1040(SP), Y0
+	VMOVDQU   576(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 576(SP)
+	VPMOVZXBD 1048(SP), Y0
+	VMOVDQU   608(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 608(SP)
+	VMOVDQU   Y5, 1024(SP)
+	VPMOVZXBD 1024(SP), Y0
+	VMOVDQU   640(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 640(SP)
+	VPMOVZXBD 1032(SP), Y0
+	VMOVDQU   672(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 672(SP)
+	VPMOVZXBD 1040(SP), Y0
+	VMOVDQU   704(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 704(SP)
+	VPMOVZXBD 1048(SP), Y0
+	VMOVDQU   736(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 736(SP)
+	VMOVDQU   Y6, 1024(SP)
+	VPMOVZXBD 1024(SP), Y0
+	VMOVDQU   768(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 768(SP)
+	VPMOVZXBD 1032(SP), Y0
+	VMOVDQU   800(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 800(SP)
+	VPMOVZXBD 1040(SP), Y0
+	VMOVDQU   832(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 832(SP)
+	VPMOVZXBD 1048(SP), Y0
+	VMOVDQU   864(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 864(SP)
+	VMOVDQU   Y7, 1024(SP)
+	VPMOVZXBD 1024(SP), Y0
+	VMOVDQU   896(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 896(SP)
+	VPMOVZXBD 1032(SP), Y0
+	VMOVDQU   928(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 928(SP)
+	VPMOVZXBD 1040(SP), Y0
+	VMOVDQU   960(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 960(SP)
+	VPMOVZXBD 1048(SP), Y0
+	VMOVDQU   992(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 992(SP)
+	VPXOR     Y0, Y0, Y0
+	VPXOR     Y1, Y1, Y1
+	VPXOR     Y2, Y2, Y2
+	VPXOR     Y3, Y3, Y3
+	VPXOR     Y4, Y4, Y4
+	VPXOR     Y5, Y5, Y5
+	VPXOR     Y6, Y6, Y6
+	VPXOR     Y7, Y7, Y7
+	MOVQ      $0x0000000f, R12
+	CMPQ      1064(SP), $0x00
+	JNE       more
+	XORQ      CX, CX
+	MOVQ      $0x00000100, DX
+
+vector:
+	VMOVDQU (SP)(CX*1), Y0
+	VMOVDQU 32(SP)(CX*1), Y1
+	VMOVDQU 256(SP)(CX*1), Y2
+	VMOVDQU 288(SP)(CX*1), Y3
+	VMOVDQU 512(SP)(CX*1), Y4
+	VMOVDQU 544(SP)(CX*1), Y5
+	VMOVDQU 768(SP)(CX*1), Y6
+	VMOVDQU 800(SP)(CX*1), Y7
+	MOVQ    256(AX), BX
+	TESTQ   BX, BX
+	JZ      multiplied
+	VMOVDQU (BX)(CX*1), Y8
+	VPMULLD Y8, Y0, Y0
+	VPMULLD Y8, Y2, Y2
+	VPMULLD Y8, Y4, Y4
+	VPMULLD Y8, Y6, Y6
+	VMOVDQU 32(BX)(CX*1), Y8
+	VPMULLD Y8, Y1, Y1
+	VPMULLD Y8, Y3, Y3
+	VPMULLD Y8, Y5, Y5
+	VPMULLD Y8, Y7, Y7
+
+multiplied:
+	MOVQ      392(AX), BX
+	TESTQ     BX, BX
+	JZ        noShortcuts
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y8
+	VMOVDQU   32(BX), Y9
+	CMPQ      400(AX), $0x00
+	JNE       shortBits
+	MOVQ      CX, BX
+	SHRQ      $0x02, BX
+	ADDQ      328(AX), BX
+	VPMOVZXBD (BX), Y10
+	VPMULLD   Y8, Y10, Y10
+	VPADDD    Y10, Y0, Y0
+	VPMOVZXBD 8(BX), Y10
+	VPMULLD   Y9, Y10, Y10
+	VPADDD    Y10, Y1, Y1
+	MOVQ      CX, BX
+	SHRQ      $0x02, BX
+	ADDQ      336(AX), BX
+	VPMOVZXBD (BX), Y10
+	VPMULLD   Y8, Y10, Y10
+	VPADDD    Y10, Y2, Y2
+	VPMOVZXBD 8(BX), Y10
+	VPMULLD   Y9, Y10, Y10
+	VPADDD    Y10, Y3, Y3
+	MOVQ      CX, BX
+	SHRQ      $0x02, BX
+	ADDQ      344(AX), BX
+	VPMOVZXBD (BX), Y10
+	VPMULLD   Y8, Y10, Y10
+	VPADDD    Y10, Y4, Y4
+	VPMOVZXBD 8(BX), Y10
+	VPMULLD   Y9, Y10, Y10
+	VPADDD    Y10, Y5, Y5
+	MOVQ      CX, BX
+	SHRQ      $0x02, BX
+	ADDQ      352(AX), BX
+	VPMOVZXBD (BX), Y10
+	VPMULLD   Y8, Y10, Y10
+	VPADDD    Y10, Y6, Y6
+	VPMOVZXBD 8(BX), Y8
+	VPMULLD   Y9, Y8, Y8
+	VPADDD    Y8, Y7, Y7
+	JMP       noShortcuts
+
+shortBits:
+	MOVQ         CX, BX
+	SHRQ         $0x05, BX
+	ADDQ         328(AX), BX
+	VPBROADCASTB (BX), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y8, Y10, Y10
+	VPADDD       Y10, Y0, Y0
+	VPBROADCASTB 1(BX), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y9, Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	MOVQ         CX, BX
+	SHRQ         $0x05, BX
+	ADDQ         336(AX), BX
+	VPBROADCASTB (BX), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y8, Y10, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTB 1(BX), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y9, Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	MOVQ         CX, BX
+	SHRQ         $0x05, BX
+	ADDQ         344(AX), BX
+	VPBROADCASTB (BX), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y8, Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTB 1(BX), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y9, Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	MOVQ         CX, BX
+	SHRQ         $0x05, BX
+	ADDQ         352(AX), BX
+	VPBROADCASTB (BX), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y8, Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTB 1(BX), Y8
+	VPAND        eachBit<>+0(SB), Y8, Y8
+	VPCMPEQD     eachBit<>+0(SB), Y8, Y8
+	VPAND        Y9, Y8, Y8
+	VPADDD       Y8, Y7, Y7
+
+noShortcuts:
+	CMPQ   192(AX), $0x00
+	JE     added
+	MOVQ   192(AX), BX
+	VPADDD (BX)(CX*1), Y0, Y0
+	VPADDD 32(BX)(CX*1), Y1, Y1
+	MOVQ   200(AX), BX
+	VPADDD (BX)(CX*1), Y2, Y2
+	VPADDD 32(BX)(CX*1), Y3, Y3
+	MOVQ   208(AX), BX
+	VPADDD (BX)(CX*1), Y4, Y4
+	VPADDD 32(BX)(CX*1), Y5, Y5
+	MOVQ   216(AX), BX
+	VPADDD (BX)(CX*1), Y6, Y6
+	VPADDD 32(BX)(CX*1), Y7, Y7
+
+added:
+	MOVQ    304(AX), BX
+	CMPQ    BX, $0x01
+	JE      levels
+	JA      signs
+	MOVQ    64(AX), BX
+	VMOVDQU Y0, (BX)(CX*1)
+	VMOVDQU Y1, 32(BX)(CX*1)
+	MOVQ    72(AX), BX
+	VMOVDQU Y2, (BX)(CX*1)
+	VMOVDQU Y3, 32(BX)(CX*1)
+	MOVQ    80(AX), BX
+	VMOVDQU Y4, (BX)(CX*1)
+	VMOVDQU Y5, 32(BX)(CX*1)
+	MOVQ    88(AX), BX
+	VMOVDQU Y6, (BX)(CX*1)
+	VMOVDQU Y7, 32(BX)(CX*1)
+	JMP     done
+
+signs:
+	MOVQ      128(AX), BX
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y8
+	VPCMPGTD  Y0, Y8, Y8
+	VMOVMSKPS Y8, SI
+	VMOVDQU   32(BX), Y0
+	VPCMPGTD  Y1, Y0, Y0
+	VMOVMSKPS Y0, BX
+	SHLL      $0x08, BX
+	ORL       BX, SI
+	NOTL      SI
+	MOVQ      CX, BX
+	SHRQ      $0x05, BX
+	ADDQ      64(AX), BX
+	MOVW      SI, (BX)
+	MOVQ      136(AX), BX
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y0
+	VPCMPGTD  Y2, Y0, Y0
+	VMOVMSKPS Y0, SI
+	VMOVDQU   32(BX), Y0
+	VPCMPGTD  Y3, Y0, Y0
+	VMOVMSKPS Y0, BX
+	SHLL      $0x08, BX
+	ORL       BX, SI
+	NOTL      SI
+	MOVQ      CX, BX
+	SHRQ      $0x05, BX
+	ADDQ      72(AX), BX
+	MOVW      SI, (BX)
+	MOVQ      144(AX), BX
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y0
+	VPCMPGTD  Y4, Y0, Y0
+	VMOVMSKPS Y0, SI
+	VMOVDQU   32(BX), Y0
+	VPCMPGTD  Y5, Y0, Y0
+	VMOVMSKPS Y0, BX
+	SHLL      $0x08, BX
+	ORL       BX, SI
+	NOTL      SI
+	MOVQ      CX, BX
+	SHRQ      $0x05, BX
+	ADDQ      80(AX), BX
+	MOVW      SI, (BX)
+	MOVQ      152(AX), BX
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y0
+	VPCMPGTD  Y6, Y0, Y0
+	VMOVMSKPS Y0, SI
+	VMOVDQU   32(BX), Y0
+	VPCMPGTD  Y7, Y0, Y0
+	VMOVMSKPS Y0, BX
+	SHLL      $0x08, BX
+	ORL       BX, SI
+	NOTL      SI
+	MOVQ      CX, BX
+	SHRQ      $0x05, BX
+	ADDQ      88(AX), BX
+	MOVW      SI, (BX)
+	JMP       done
+
+levels:
+	MOVQ         128(AX), BX
+	ADDQ         CX, BX
+	MOVQ         296(AX), SI
+	VPBROADCASTD 296(AX), Y8
+	VPBROADCASTD 296(AX), Y9
+
+step0:
+	VMOVDQU      (BX), Y10
+	VPCMPGTD     Y0, Y10, Y10
+	VPADDD       Y10, Y8, Y8
+	VMOVDQU      32(BX), Y10
+	VPCMPGTD     Y1, Y10, Y10
+	VPADDD       Y10, Y9, Y9
+	ADDQ         DX, BX
+	DECQ         SI
+	JNZ          step0
+	VPBROADCASTD 320(AX), Y0
+	VPBROADCASTD 312(AX), Y1
+	VPMADDWD     Y0, Y8, Y8
+	VPADDD       Y1, Y8, Y8
+	VPMADDWD     Y0, Y9, Y9
+	VPADDD       Y1, Y9, Y9
+	VPACKSSDW    Y9, Y8, Y8
+	VPERMQ       $0xd8, Y8, Y8
+	VEXTRACTI128 $0x01, Y8, X9
+	VPACKUSWB    X9, X8, X8
+	MOVQ         CX, BX
+	SHRQ         $0x02, BX
+	ADDQ         64(AX), BX
+	VMOVDQU      X8, (BX)
+	MOVQ         136(AX), BX
+	ADDQ         CX, BX
+	MOVQ         296(AX), SI
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step1:
+	VMOVDQU      (BX), Y8
+	VPCMPGTD     Y2, Y8, Y8
+	VPADDD       Y8, Y0, Y0
+	VMOVDQU      32(BX), Y8
+	VPCMPGTD     Y3, Y8, Y8
+	VPADDD       Y8, Y1, Y1
+	ADDQ         DX, BX
+	DECQ         SI
+	JNZ          step1
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         CX, BX
+	SHRQ         $0x02, BX
+	ADDQ         72(AX), BX
+	VMOVDQU      X0, (BX)
+	MOVQ         144(AX), BX
+	ADDQ         CX, BX
+	MOVQ         296(AX), SI
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step2:
+	VMOVDQU      (BX), Y2
+	VPCMPGTD     Y4, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVDQU      32(BX), Y2
+	VPCMPGTD     Y5, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	ADDQ         DX, BX
+	DECQ         SI
+	JNZ          step2
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         CX, BX
+	SHRQ         $0x02, BX
+	ADDQ         80(AX), BX
+	VMOVDQU      X0, (BX)
+	MOVQ         152(AX), BX
+	ADDQ         CX, BX
+	MOVQ         296(AX), SI
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step3:
+	VMOVDQU      (BX), Y2
+	VPCMPGTD     Y6, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVDQU      32(BX), Y2
+	VPCMPGTD     Y7, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	ADDQ         DX, BX
+	DECQ         SI
+	JNZ          step3
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         CX, BX
+	SHRQ         $0x02, BX
+	ADDQ         88(AX), BX
+	VMOVDQU      X0, (BX)
+
+done:
+	ADDQ $0x40, CX
+	CMPQ CX, DX
+	JNE  vector
+	VZEROUPPER
+	RET
+
+// func bitsAVX2_4x2(t *byte)
+// Requires: AVX, AVX2, CMOV
+TEXT ·bitsAVX2_4x2(SB), $560-8
+	MOVQ    t+0(FP), AX
+	MOVQ    (AX), CX
+	MOVQ    8(AX), DX
+	VPXOR   Y0, Y0, Y0
+	VPXOR   Y1, Y1, Y1
+	VPXOR   Y2, Y2, Y2
+	VPXOR   Y3, Y3, Y3
+	VMOVDQU Y0, (SP)
+	VMOVDQU Y0, 32(SP)
+	VMOVDQU Y0, 64(SP)
+	VMOVDQU Y0, 96(SP)
+	VMOVDQU Y0, 128(SP)
+	VMOVDQU Y0, 160(SP)
+	VMOVDQU Y0, 192(SP)
+	VMOVDQU Y0, 224(SP)
+	VMOVDQU Y0, 256(SP)
+	VMOVDQU Y0, 288(SP)
+	VMOVDQU Y0, 320(SP)
+	VMOVDQU Y0, 352(SP)
+	VMOVDQU Y0, 384(SP)
+	VMOVDQU Y0, 416(SP)
+	VMOVDQU Y0, 448(SP)
+	VMOVDQU Y0, 480(SP)
+	LEAQ    differing<>+0(SB), BX
+	MOVQ    264(AX), SI
+	MOVQ    272(AX), DI
+	MOVQ    280(AX), R9
+	MOVQ    R9, 552(SP)
+	MOVQ    $0x0000000f, R10
+
+segment:
+	MOVQ (DI), R8
+	ADDQ $0x08, DI
+	MOVQ 288(AX), R9
+	SHLQ $0x01, R9
+	MOVQ R9, 544(SP)
+
+run:
+	MOVQ    544(SP), R9
+	CMPQ    R10, R9
+	CMOVQLT R10, R9
+	SUBQ    R9, 544(SP)
+	SUBQ    R9, R10
+
+pass:
+	VMOVDQU        (SI), Y4
+	VMOVDQU        64(SI), Y5
+	VMOVDQU        32(SI), Y6
+	VMOVDQU        96(SI), Y7
+	MOVBLZX        (CX)(R8*1), R11
+	MOVL           R11, R12
+	SHLL           $0x04, R11
+	ANDL           $0x000000f0, R12
+	ANDL           $0x000000f0, R11
+	VBROADCASTI128 (BX)(R11*1), Y8
+	VPSHUFB        Y4, Y8, Y9
+	VPADDB         Y9, Y0, Y0
+	VPSHUFB        Y6, Y8, Y8
+	VPADDB         Y8, Y1, Y1
+	VBROADCASTI128 (BX)(R12*1), Y8
+	VPSHUFB        Y5, Y8, Y9
+	VPADDB         Y9, Y0, Y0
+	VPSHUFB        Y7, Y8, Y8
+	VPADDB         Y8, Y1, Y1
+	MOVBLZX        (DX)(R8*1), R11
+	MOVL           R11, R12
+	SHLL           $0x04, R11
+	ANDL           $0x000000f0, R12
+	ANDL           $0x000000f0, R11
+	VBROADCASTI128 (BX)(R11*1), Y8
+	VPSHUFB        Y4, Y8, Y4
+	VPADDB         Y4, Y2, Y2
+	VPSHUFB        Y6, Y8, Y4
+	VPADDB         Y4, Y3, Y3
+	VBROADCASTI128 (BX)(R12*1), Y4
+	VPSHUFB        Y5, Y4, Y5
+	VPADDB         Y5, Y2, Y2
+	VPSHUFB        Y7, Y4, Y4
+	VPADDB         Y4, Y3, Y3
+	VMOVDQU        128(SI), Y4
+	VMOVDQU        192(SI), Y5
+	VMOVDQU        160(SI), Y6
+	VMOVDQU        224(SI), Y7
+	MOVBLZX        1(CX)(R8*1), R11
+	MOVL           R11, R12
+	SHLL           $0x04, R11
+	ANDL           $0x000000f0, R12
+	ANDL           $0x000000f0, R11
+	VBROADCASTI128 (BX)(R11*1), Y8
+	VPSHUFB        Y4, Y8, Y9
+	VPADDB         Y9, Y0, Y0
+	VPSHUFB        Y6, Y8, Y8
+	VPADDB         Y8, Y1, Y1
+	VBROADCASTI128 (BX)(R12*1), Y8
+	VPSHUFB        Y5, Y8, Y9
+	VPADDB         Y9, Y0, Y0
+	VPSHUFB        Y7, Y8, Y8
+	VPADDB         Y8, Y1, Y1
+	MOVBLZX        1(DX)(R8*1), R11
+	MOVL           R11, R12
+	SHLL           $0x04, R11
+	ANDL           $0x000000f0, R12
+	ANDL           $0x000000f0, R11
+	VBROADCASTI128 (BX)(R11*1), Y8
+	VPSHUFB        Y4, Y8, Y4
+	VPADDB         Y4, Y2, Y2
+	VPSHUFB        Y6, Y8, Y4
+	VPADDB         Y4, Y3, Y3
+	VBROADCASTI128 (BX)(R12*1), Y4
+	VPSHUFB        Y5, Y4, Y5
+	VPADDB         Y5, Y2, Y2
+	VPSHUFB        Y7, Y4, Y4
+	VPADDB         Y4, Y3, Y3
+	ADDQ           $0x02, R8
+	ADDQ           $0x00000100, SI
+	DECQ           R9
+	JNZ            pass
+	TESTQ          R10, R10
+	JZ             widen
+
+more:
+	CMPQ 544(SP), $0x00
+	JNE  run
+	DECQ 552(SP)
+	JNZ  segment
+
+widen:
+	VMOVDQU   Y0, 512(SP)
+	VPMOVZXBD 512(SP), Y0
+	VMOVDQU   (SP), Y4
+	VPSUBD    Y0, Y4, Y4
+	VMOVDQU   Y4, (SP)
+	VPMOVZXBD 520(SP), Y0
+	VMOVDQU   32(SP), Y4
+	VPSUBD    Y0, Y4, Y4
+	VMOVDQU   Y4, 32(SP)
+	VPMOVZXBD 528(SP), Y0
+	VMOVDQU   64(SP), Y4
+	VPSUBD    Y0, Y4, Y4
+	VMOVDQU   Y4, 64(SP)
+	VPMOVZXBD 536(SP), Y0
+	VMOVDQU   96(SP), Y4
+	VPSUBD    Y0, Y4, Y4
+	VMOVDQU   Y4, 96(SP)
+	VMOVDQU   Y1, 512(SP)
+	VPMOVZXBD 512(SP), Y0
+	VMOVDQU   128(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 128(SP)
+	VPMOVZXBD 520(SP), Y0
+	VMOVDQU   160(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 160(SP)
+	VPMOVZXBD 528(SP), Y0
+	VMOVDQU   192(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 192(SP)
+	VPMOVZXBD 536(SP), Y0
+	VMOVDQU   224(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 224(SP)
+	VMOVDQU   Y2, 512(SP)
+	VPMOVZXBD 512(SP), Y0
+	VMOVDQU   256(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 256(SP)
+	VPMOVZXBD 520(SP), Y0
+	VMOVDQU   288(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 288(SP)
+	VPMOVZXBD 528(SP), Y0
+	VMOVDQU   320(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 320(SP)
+	VPMOVZXBD 536(SP), Y0
+	VMOVDQU   352(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 352(SP)
+	VMOVDQU   Y3, 512(SP)
+	VPMOVZXBD 512(SP), Y0
+	VMOVDQU   384(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 384(SP)
+	VPMOVZXBD 520(SP), Y0
+	VMOVDQU   416(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 416(SP)
+	VPMOVZXBD 528(SP), Y0
+	VMOVDQU   448(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 448(SP)
+	VPMOVZXBD 536(SP), Y0
+	VMOVDQU   480(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 480(SP)
+	VPXOR     Y0, Y0, Y0
+	VPXOR     Y1, Y1, Y1
+	VPXOR     Y2, Y2, Y2
+	VPXOR     Y3, Y3, Y3
+	MOVQ      $0x0000000f, R10
+	CMPQ      552(SP), $0x00
+	JNE       more
+	XORQ      CX, CX
+	MOVQ      $0x00000100, DX
+
+vector:
+	VMOVDQU (SP)(CX*1), Y0
+	VMOVDQU 32(SP)(CX*1), Y1
+	VMOVDQU 256(SP)(CX*1), Y2
+	VMOVDQU 288(SP)(CX*1), Y3
+	MOVQ    256(AX), BX
+	TESTQ   BX, BX
+	JZ      multiplied
+	VMOVDQU (BX)(CX*1), Y4
+	VPMULLD Y4, Y0, Y0
+	VPMULLD Y4, Y2, Y2
+	VMOVDQU 32(BX)(CX*1), Y4
+	VPMULLD Y4, Y1, Y1
+	VPMULLD Y4, Y3, Y3
+
+multiplied:
+	MOVQ      392(AX), BX
+	TESTQ     BX, BX
+	JZ        noShortcuts
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y4
+	VMOVDQU   32(BX), Y5
+	CMPQ      400(AX), $0x00
+	JNE       shortBits
+	MOVQ      CX, BX
+	SHRQ      $0x02, BX
+	ADDQ      328(AX), BX
+	VPMOVZXBD (BX), Y6
+	VPMULLD   Y4, Y6, Y6
+	VPADDD    Y6, Y0, Y0
+	VPMOVZXBD 8(BX), Y6
+	VPMULLD   Y5, Y6, Y6
+	VPADDD    Y6, Y1, Y1
+	MOVQ      CX, BX
+	SHRQ      $0x02, BX
+	ADDQ      336(AX), BX
+	VPMOVZXBD (BX), Y6
+	VPMULLD   Y4, Y6, Y6
+	VPADDD    Y6, Y2, Y2
+	VPMOVZXBD 8(BX), Y4
+	VPMULLD   Y5, Y4, Y4
+	VPADDD    Y4, Y3, Y3
+	JMP       noShortcuts
+
+shortBits:
+	MOVQ         CX, BX
+	SHRQ         $0x05, BX
+	ADDQ         328(AX), BX
+	VPBROADCASTB (BX), Y6
+	VPAND        eachBit<>+0(SB), Y6, Y6
+	VPCMPEQD     eachBit<>+0(SB), Y6, Y6
+	VPAND        Y4, Y6, Y6
+	VPADDD       Y6, Y0, Y0
+	VPBROADCASTB 1(BX), Y6
+	VPAND        eachBit<>+0(SB), Y6, Y6
+	VPCMPEQD     eachBit<>+0(SB), Y6, Y6
+	VPAND        Y5, Y6, Y6
+	VPADDD       Y6, Y1, Y1
+	MOVQ         CX, BX
+	SHRQ         $0x05, BX
+	ADDQ         336(AX), BX
+	VPBROADCASTB (BX), Y6
+	VPAND        eachBit<>+0(SB), Y6, Y6
+	VPCMPEQD     eachBit<>+0(SB), Y6, Y6
+	VPAND        Y4, Y6, Y6
+	VPADDD       Y6, Y2, Y2
+	VPBROADCASTB 1(BX), Y4
+	VPAND        eachBit<>+0(SB), Y4, Y4
+	VPCMPEQD     eachBit<>+0(SB), Y4, Y4
+	VPAND        Y5, Y4, Y4
+	VPADDD       Y4, Y3, Y3
+
+noShortcuts:
+	CMPQ   192(AX), $0x00
+	JE     added
+	MOVQ   192(AX), BX
+	VPADDD (BX)(CX*1), Y0, Y0
+	VPADDD 32(BX)(CX*1), Y1, Y1
+	MOVQ   200(AX), BX
+	VPADDD (BX)(CX*1), Y2, Y2
+	VPADDD 32(BX)(CX*1), Y3, Y3
+
+added:
+	MOVQ    304(AX), BX
+	CMPQ    BX, $0x01
+	JE      levels
+	JA      signs
+	MOVQ    64(AX), BX
+	VMOVDQU Y0, (BX)(CX*1)
+	VMOVDQU Y1, 32(BX)(CX*1)
+	MOVQ    72(AX), BX
+	VMOVDQU Y2, (BX)(CX*1)
+	VMOVDQU Y3, 32(BX)(CX*1)
+	JMP     done
+
+signs:
+	MOVQ      128(AX), BX
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y4
+	VPCMPGTD  Y0, Y4, Y4
+	VMOVMSKPS Y4, SI
+	VMOVDQU   32(BX), Y0
+	VPCMPGTD  Y1, Y0, Y0
+	VMOVMSKPS Y0, BX
+	SHLL      $0x08, BX
+	ORL       BX, SI
+	NOTL      SI
+	MOVQ      CX, BX
+	SHRQ      $0x05, BX
+	ADDQ      64(AX), BX
+	MOVW      SI, (BX)
+	MOVQ      136(AX), BX
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y0
+	VPCMPGTD  Y2, Y0, Y0
+	VMOVMSKPS Y0, SI
+	VMOVDQU   32(BX), Y0
+	VPCMPGTD  Y3, Y0, Y0
+	VMOVMSKPS Y0, BX
+	SHLL      $0x08, BX
+	ORL       BX, SI
+	NOTL      SI
+	MOVQ      CX, BX
+	SHRQ      $0x05, BX
+	ADDQ      72(AX), BX
+	MOVW      SI, (BX)
+	JMP       done
+
+levels:
+	MOVQ         128(AX), BX
+	ADDQ         CX, BX
+	MOVQ         296(AX), SI
+	VPBROADCASTD 296(AX), Y4
+	VPBROADCASTD 296(AX), Y5
+
+step0:
+	VMOVDQU      (BX), Y6
+	VPCMPGTD     Y0, Y6, Y6
+	VPADDD       Y6, Y4, Y4
+	VMOVDQU      32(BX), Y6
+	VPCMPGTD     Y1, Y6, Y6
+	VPADDD       Y6, Y5, Y5
+	ADDQ         DX, BX
+	DECQ         SI
+	JNZ          step0
+	VPBROADCASTD 320(AX), Y0
+	VPBROADCASTD 312(AX), Y1
+	VPMADDWD     Y0, Y4, Y4
+	VPADDD       Y1, Y4, Y4
+	VPMADDWD     Y0, Y5, Y5
+	VPADDD       Y1, Y5, Y5
+	VPACKSSDW    Y5, Y4, Y4
+	VPERMQ       $0xd8, Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X5
+	VPACKUSWB    X5, X4, X4
+	MOVQ         CX, BX
+	SHRQ         $0x02, BX
+	ADDQ         64(AX), BX
+	VMOVDQU      X4, (BX)
+	MOVQ         136(AX), BX
+	ADDQ         CX, BX
+	MOVQ         296(AX), SI
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step1:
+	VMOVDQU      (BX), Y4
+	VPCMPGTD     Y2, Y4, Y4
+	VPADDD       Y4, Y0, Y0
+	VMOVDQU      32(BX), Y4
+	VPCMPGTD     Y3, Y4, Y4
+	VPADDD       Y4, Y1, Y1
+	ADDQ         DX, BX
+	DECQ         SI
+	JNZ          step1
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         CX, BX
+	SHRQ         $0x02, BX
+	ADDQ         72(AX), BX
+	VMOVDQU      X0, (BX)
+
+done:
+	ADDQ $0x40, CX
+	CMPQ CX, DX
+	JNE  vector
+	VZEROUPPER
+	RET
+
+// func bitsAVX2_4x1(t *byte)
+// Requires: AVX, AVX2, CMOV
+TEXT ·bitsAVX2_4x1(SB), $304-8
+	MOVQ    t+0(FP), AX
+	MOVQ    (AX), CX
+	VPXOR   Y0, Y0, Y0
+	VPXOR   Y1, Y1, Y1
+	VMOVDQU Y0, (SP)
+	VMOVDQU Y0, 32(SP)
+	VMOVDQU Y0, 64(SP)
+	VMOVDQU Y0, 96(SP)
+	VMOVDQU Y0, 128(SP)
+	VMOVDQU Y0, 160(SP)
+	VMOVDQU Y0, 192(SP)
+	VMOVDQU Y0, 224(SP)
+	LEAQ    differing<>+0(SB), DX
+	MOVQ    264(AX), BX
+	MOVQ    272(AX), SI
+	MOVQ    280(AX), R8
+	MOVQ    R8, 296(SP)
+	MOVQ    $0x0000000f, R9
+
+segment:
+	MOVQ (SI), DI
+	ADDQ $0x08, SI
+	MOVQ 288(AX), R8
+	SHLQ $0x01, R8
+	MOVQ R8, 288(SP)
+
+run:
+	MOVQ    288(SP), R8
+	CMPQ    R9, R8
+	CMOVQLT R9, R8
+	SUBQ    R8, 288(SP)
+	SUBQ    R8, R9
+
+pass:
+	VMOVDQU        (BX), Y2
+	VMOVDQU        64(BX), Y3
+	VMOVDQU        32(BX), Y4
+	VMOVDQU        96(BX), Y5
+	MOVBLZX        (CX)(DI*1), R10
+	MOVL           R10, R11
+	SHLL           $0x04, R10
+	ANDL           $0x000000f0, R11
+	ANDL           $0x000000f0, R10
+	VBROADCASTI128 (DX)(R10*1), Y6
+	VPSHUFB        Y2, Y6, Y2
+	VPADDB         Y2, Y0, Y0
+	VPSHUFB        Y4, Y6, Y2
+	VPADDB         Y2, Y1, Y1
+	VBROADCASTI128 (DX)(R11*1), Y2
+	VPSHUFB        Y3, Y2, Y3
+	VPADDB         Y3, Y0, Y0
+	VPSHUFB        Y5, Y2, Y2
+	VPADDB         Y2, Y1, Y1
+	VMOVDQU        128(BX), Y2
+	VMOVDQU        192(BX), Y3
+	VMOVDQU        160(BX), Y4
+	VMOVDQU        224(BX), Y5
+	MOVBLZX        1(CX)(DI*1), R10
+	MOVL           R10, R11
+	SHLL           $0x04, R10
+	ANDL           $0x000000f0, R11
+	ANDL           $0x000000f0, R10
+	VBROADCASTI128 (DX)(R10*1), Y6
+	VPSHUFB        Y2, Y6, Y2
+	VPADDB         Y2, Y0, Y0
+	VPSHUFB        Y4, Y6, Y2
+	VPADDB         Y2, Y1, Y1
+	VBROADCASTI128 (DX)(R11*1), Y2
+	VPSHUFB        Y3, Y2, Y3
+	VPADDB         Y3, Y0, Y0
+	VPSHUFB        Y5, Y2, Y2
+	VPADDB         Y2, Y1, Y1
+	ADDQ           $0x02, DI
+	ADDQ           $0x00000100, BX
+	DECQ           R8
+	JNZ            pass
+	TESTQ          R9, R9
+	JZ             widen
+
+more:
+	CMPQ 288(SP), $0x00
+	JNE  run
+	DECQ 296(SP)
+	JNZ  segment
+
+widen:
+	VMOVDQU   Y0, 256(SP)
+	VPMOVZXBD 256(SP), Y0
+	VMOVDQU   (SP), Y2
+	VPSUBD    Y0, Y2, Y2
+	VMOVDQU   Y2, (SP)
+	VPMOVZXBD 264(SP), Y0
+	VMOVDQU   32(SP), Y2
+	VPSUBD    Y0, Y2, Y2
+	VMOVDQU   Y2, 32(SP)
+	VPMOVZXBD 272(SP), Y0
+	VMOVDQU   64(SP), Y2
+	VPSUBD    Y0, Y2, Y2
+	VMOVDQU   Y2, 64(SP)
+	VPMOVZXBD 280(SP), Y0
+	VMOVDQU   96(SP), Y2
+	VPSUBD    Y0, Y2, Y2
+	VMOVDQU   Y2, 96(SP)
+	VMOVDQU   Y1, 256(SP)
+	VPMOVZXBD 256(SP), Y0
+	VMOVDQU   128(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 128(SP)
+	VPMOVZXBD 264(SP), Y0
+	VMOVDQU   160(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 160(SP)
+	VPMOVZXBD 272(SP), Y0
+	VMOVDQU   192(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 192(SP)
+	VPMOVZXBD 280(SP), Y0
+	VMOVDQU   224(SP), Y1
+	VPSUBD    Y0, Y1, Y1
+	VMOVDQU   Y1, 224(SP)
+	VPXOR     Y0, Y0, Y0
+	VPXOR     Y1, Y1, Y1
+	MOVQ      $0x0000000f, R9
+	CMPQ      296(SP), $0x00
+	JNE       more
+	XORQ      CX, CX
+	MOVQ      $0x00000100, DX
+
+vector:
+	VMOVDQU (SP)(CX*1), Y0
+	VMOVDQU 32(SP)(CX*1), Y1
+	MOVQ    256(AX), BX
+	TESTQ   BX, BX
+	JZ      multiplied
+	VMOVDQU (BX)(CX*1), Y2
+	VPMULLD Y2, Y0, Y0
+	VMOVDQU 32(BX)(CX*1), Y2
+	VPMULLD Y2, Y1, Y1
+
+multiplied:
+	MOVQ      392(AX), BX
+	TESTQ     BX, BX
+	JZ        noShortcuts
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y2
+	VMOVDQU   32(BX), Y3
+	CMPQ      400(AX), $0x00
+	JNE       shortBits
+	MOVQ      CX, BX
+	SHRQ      $0x02, BX
+	ADDQ      328(AX), BX
+	VPMOVZXBD (BX), Y4
+	VPMULLD   Y2, Y4, Y4
+	VPADDD    Y4, Y0, Y0
+	VPMOVZXBD 8(BX), Y2
+	VPMULLD   Y3, Y2, Y2
+	VPADDD    Y2, Y1, Y1
+	JMP       noShortcuts
+
+shortBits:
+	MOVQ         CX, BX
+	SHRQ         $0x05, BX
+	ADDQ         328(AX), BX
+	VPBROADCASTB (BX), Y4
+	VPAND        eachBit<>+0(SB), Y4, Y4
+	VPCMPEQD     eachBit<>+0(SB), Y4, Y4
+	VPAND        Y2, Y4, Y4
+	VPADDD       Y4, Y0, Y0
+	VPBROADCASTB 1(BX), Y2
+	VPAND        eachBit<>+0(SB), Y2, Y2
+	VPCMPEQD     eachBit<>+0(SB), Y2, Y2
+	VPAND        Y3, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+
+noShortcuts:
+	CMPQ   192(AX), $0x00
+	JE     added
+	MOVQ   192(AX), BX
+	VPADDD (BX)(CX*1), Y0, Y0
+	VPADDD 32(BX)(CX*1), Y1, Y1
+
+added:
+	MOVQ    304(AX), BX
+	CMPQ    BX, $0x01
+	JE      levels
+	JA      signs
+	MOVQ    64(AX), BX
+	VMOVDQU Y0, (BX)(CX*1)
+	VMOVDQU Y1, 32(BX)(CX*1)
+	JMP     done
+
+signs:
+	MOVQ      128(AX), BX
+	ADDQ      CX, BX
+	VMOVDQU   (BX), Y2
+	VPCMPGTD  Y0, Y2, Y2
+	VMOVMSKPS Y2, SI
+	VMOVDQU   32(BX), Y0
+	VPCMPGTD  Y1, Y0, Y0
+	VMOVMSKPS Y0, BX
+	SHLL      $0x08, BX
+	ORL       BX, SI
+	NOTL      SI
+	MOVQ      CX, BX
+	SHRQ      $0x05, BX
+	ADDQ      64(AX), BX
+	MOVW      SI, (BX)
+	JMP       done
+
+levels:
+	MOVQ         128(AX), BX
+	ADDQ         CX, BX
+	MOVQ         296(AX), SI
+	VPBROADCASTD 296(AX), Y2
+	VPBROADCASTD 296(AX), Y3
+
+step0:
+	VMOVDQU      (BX), Y4
+	VPCMPGTD     Y0, Y4, Y4
+	VPADDD       Y4, Y2, Y2
+	VMOVDQU      32(BX), Y4
+	VPCMPGTD     Y1, Y4, Y4
+	VPADDD       Y4, Y3, Y3
+	ADDQ         DX, BX
+	DECQ         SI
+	JNZ          step0
+	VPBROADCASTD 320(AX), Y0
+	VPBROADCASTD 312(AX), Y1
+	VPMADDWD     Y0, Y2, Y2
+	VPADDD       Y1, Y2, Y2
+	VPMADDWD     Y0, Y3, Y3
+	VPADDD       Y1, Y3, Y3
+	VPACKSSDW    Y3, Y2, Y2
+	VPERMQ       $0xd8, Y2, Y2
+	VEXTRACTI128 $0x01, Y2, X3
+	VPACKUSWB    X3, X2, X2
+	MOVQ         CX, BX
+	SHRQ         $0x02, BX
+	ADDQ         64(AX), BX
+	VMOVDQU      X2, (BX)
+
+done:
+	ADDQ $0x40, CX
+	CMPQ CX, DX
+	JNE  vector
+	VZEROUPPER
+	RET
+
+// func bytesAVXVNNI_6(t *byte, vectors int)
+// Requires: AVX, AVX2, AVXVNNI
+TEXT ·bytesAVXVNNI_6(SB), NOSPLIT, $0-16
+	MOVQ t+0(FP), AX
+	MOVQ vectors+8(FP), CX
+	SHLQ $0x06, CX
+	XORQ DX, DX
+	MOVQ (AX), BX
+	MOVQ 8(AX), SI
+	MOVQ 16(AX), DI
+	MOVQ 24(AX), R8
+	MOVQ 32(AX), R9
+	MOVQ 40(AX), R10
+
+vector:
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
 	VPXOR Y2, Y2, Y2
 	VPXOR Y3, Y3, Y3
 	VPXOR Y4, Y4, Y4
@@ -13457,176 +18352,2292 @@ vector:
 	VPXOR Y7, Y7, Y7
 	VPXOR Y8, Y8, Y8
 	VPXOR Y9, Y9, Y9
-	MOVQ  264(AX), DI
-	ADDQ  DX, DI
-	MOVQ  272(AX), R12
-	MOVQ  280(AX), R13
-	MOVQ  $0x0000001f, R11
+	VPXOR Y10, Y10, Y10
+	VPXOR Y11, Y11, Y11
+	MOVQ  264(AX), R11
+	ADDQ  DX, R11
+	MOVQ  272(AX), R14
+	MOVQ  280(AX), R15
 
 segment:
-	MOVQ (R12), R8
-	ADDQ $0x08, R12
-	MOVQ 288(AX), R9
+	MOVQ (R14), R12
+	ADDQ $0x08, R14
+	MOVQ 288(AX), R13
+	SUBQ $0x02, R13
+	JL   rest
 
-run:
-	MOVQ    R9, R10
-	CMPQ    R11, R10
-	CMOVQLT R11, R10
-	SUBQ    R10, R9
-	SUBQ    R10, R11
+words:
+	VMOVDQU      (R11), Y12
+	VMOVDQU      32(R11), Y13
+	ADDQ         CX, R11
+	VPBROADCASTD (BX)(R12*1), Y14
+	LONG $0x500dc2c4; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	LONG $0x500dc2c4; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	VPBROADCASTD (SI)(R12*1), Y14
+	LONG $0x500dc2c4; BYTE $0xd4 // VPDPBUSD Y12, Y14, Y2
+	LONG $0x500dc2c4; BYTE $0xdd // VPDPBUSD Y13, Y14, Y3
+	VPBROADCASTD (DI)(R12*1), Y14
+	LONG $0x500dc2c4; BYTE $0xe4 // VPDPBUSD Y12, Y14, Y4
+	LONG $0x500dc2c4; BYTE $0xed // VPDPBUSD Y13, Y14, Y5
+	VPBROADCASTD (R8)(R12*1), Y14
+	LONG $0x500dc2c4; BYTE $0xf4 // VPDPBUSD Y12, Y14, Y6
+	LONG $0x500dc2c4; BYTE $0xfd // VPDPBUSD Y13, Y14, Y7
+	VPBROADCASTD (R9)(R12*1), Y14
+	LONG $0x500d42c4; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y8
+	LONG $0x500d42c4; BYTE $0xcd // VPDPBUSD Y13, Y14, Y9
+	VPBROADCASTD (R10)(R12*1), Y14
+	LONG $0x500d42c4; BYTE $0xd4 // VPDPBUSD Y12, Y14, Y10
+	LONG $0x500d42c4; BYTE $0xdd // VPDPBUSD Y13, Y14, Y11
+	VMOVDQU      (R11), Y12
+	VMOVDQU      32(R11), Y13
+	ADDQ         CX, R11
+	VPBROADCASTD 4(BX)(R12*1), Y14
+	LONG $0x500dc2c4; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	LONG $0x500dc2c4; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	VPBROADCASTD 4(SI)(R12*1), Y14
+	LONG $0x500dc2c4; BYTE $0xd4 // VPDPBUSD Y12, Y14, Y2
+	LONG $0x500dc2c4; BYTE $0xdd // VPDPBUSD Y13, Y14, Y3
+	VPBROADCASTD 4(DI)(R12*1), Y14
+	LONG $0x500dc2c4; BYTE $0xe4 // VPDPBUSD Y12, Y14, Y4
+	LONG $0x500dc2c4; BYTE $0xed // VPDPBUSD Y13, Y14, Y5
+	VPBROADCASTD 4(R8)(R12*1), Y14
+	LONG $0x500dc2c4; BYTE $0xf4 // VPDPBUSD Y12, Y14, Y6
+	LONG $0x500dc2c4; BYTE $0xfd // VPDPBUSD Y13, Y14, Y7
+	VPBROADCASTD 4(R9)(R12*1), Y14
+	LONG $0x500d42c4; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y8
+	LONG $0x500d42c4; BYTE $0xcd // VPDPBUSD Y13, Y14, Y9
+	VPBROADCASTD 4(R10)(R12*1), Y14
+	LONG $0x500d42c4; BYTE $0xd4 // VPDPBUSD Y12, Y14, Y10
+	LONG $0x500d42c4; BYTE $0xdd // VPDPBUSD Y13, Y14, Y11
+	ADDQ         $0x08, R12
+	SUBQ         $0x02, R13
+	JGE          words
+
+rest:
+	ADDQ $0x02, R13
+	JZ   next
 
 word:
-	VPBROADCASTD (BX)(R8*1), Y10
-	VPXOR        (DI), Y10, Y11
-	VPSRLW       $0x04, Y11, Y12
-	VPAND        Y1, Y11, Y11
-	VPAND        Y1, Y12, Y12
-	VPSHUFB      Y11, Y0, Y11
-	VPSHUFB      Y12, Y0, Y12
-	VPADDB       Y11, Y2, Y2
-	VPADDB       Y12, Y2, Y2
-	VPXOR        32(DI), Y10, Y10
-	VPSRLW       $0x04, Y10, Y11
-	VPAND        Y1, Y10, Y10
-	VPAND        Y1, Y11, Y11
-	VPSHUFB      Y10, Y0, Y10
-	VPSHUFB      Y11, Y0, Y11
-	VPADDB       Y10, Y3, Y3
-	VPADDB       Y11, Y3, Y3
-	VPBROADCASTD (SI)(R8*1), Y10
-	VPXOR        (DI), Y10, Y11
-	VPSRLW       $0x04, Y11, Y12
-	VPAND        Y1, Y11, Y11
-	VPAND        Y1, Y12, Y12
-	VPSHUFB      Y11, Y0, Y11
-	VPSHUFB      Y12, Y0, Y12
-	VPADDB       Y11, Y4, Y4
-	VPADDB       Y12, Y4, Y4
-	VPXOR        32(DI), Y10, Y10
-	VPSRLW       $0x04, Y10, Y11
-	VPAND        Y1, Y10, Y10
-	VPAND        Y1, Y11, Y11
-	VPSHUFB      Y10, Y0, Y10
-	VPSHUFB      Y11, Y0, Y11
-	VPADDB       Y10, Y5, Y5
-	VPADDB       Y11, Y5, Y5
-	ADDQ         $0x04, R8
-	ADDQ         CX, DI
-	DECQ         R10
+	VMOVDQU      (R11), Y12
+	VMOVDQU      32(R11), Y13
+	ADDQ         CX, R11
+	VPBROADCASTD (BX)(R12*1), Y14
+	LONG $0x500dc2c4; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y0
+	LONG $0x500dc2c4; BYTE $0xcd // VPDPBUSD Y13, Y14, Y1
+	VPBROADCASTD (SI)(R12*1), Y14
+	LONG $0x500dc2c4; BYTE $0xd4 // VPDPBUSD Y12, Y14, Y2
+	LONG $0x500dc2c4; BYTE $0xdd // VPDPBUSD Y13, Y14, Y3
+	VPBROADCASTD (DI)(R12*1), Y14
+	LONG $0x500dc2c4; BYTE $0xe4 // VPDPBUSD Y12, Y14, Y4
+	LONG $0x500dc2c4; BYTE $0xed // VPDPBUSD Y13, Y14, Y5
+	VPBROADCASTD (R8)(R12*1), Y14
+	LONG $0x500dc2c4; BYTE $0xf4 // VPDPBUSD Y12, Y14, Y6
+	LONG $0x500dc2c4; BYTE $0xfd // VPDPBUSD Y13, Y14, Y7
+	VPBROADCASTD (R9)(R12*1), Y14
+	LONG $0x500d42c4; BYTE $0xc4 // VPDPBUSD Y12, Y14, Y8
+	LONG $0x500d42c4; BYTE $0xcd // VPDPBUSD Y13, Y14, Y9
+	VPBROADCASTD (R10)(R12*1), Y14
+	LONG $0x500d42c4; BYTE $0xd4 // VPDPBUSD Y12, Y14, Y10
+	LONG $0x500d42c4; BYTE $0xdd // VPDPBUSD Y13, Y14, Y11
+	ADDQ         $0x04, R12
+	DECQ         R13
 	JNZ          word
-	TESTQ        R11, R11
-	JNZ          fits
-	VPMADDUBSW   byteOnes<>+0(SB), Y2, Y2
-	VPMADDWD     wordOnes<>+0(SB), Y2, Y2
-	VPSUBD       Y2, Y6, Y6
-	VPMADDUBSW   byteOnes<>+0(SB), Y3, Y3
-	VPMADDWD     wordOnes<>+0(SB), Y3, Y3
-	VPSUBD       Y3, Y7, Y7
-	VPMADDUBSW   byteOnes<>+0(SB), Y4, Y4
-	VPMADDWD     wordOnes<>+0(SB), Y4, Y4
-	VPSUBD       Y4, Y8, Y8
-	VPMADDUBSW   byteOnes<>+0(SB), Y5, Y5
-	VPMADDWD     wordOnes<>+0(SB), Y5, Y5
-	VPSUBD       Y5, Y9, Y9
-	VPXOR        Y2, Y2, Y2
-	VPXOR        Y3, Y3, Y3
-	VPXOR        Y4, Y4, Y4
-	VPXOR        Y5, Y5, Y5
-	MOVQ         $0x0000001f, R11
 
-fits:
-	TESTQ      R9, R9
-	JNZ        run
-	DECQ       R13
-	JNZ        segment
-	VPMADDUBSW byteOnes<>+0(SB), Y2, Y2
-	VPMADDWD   wordOnes<>+0(SB), Y2, Y2
-	VPSUBD     Y2, Y6, Y6
-	VPMADDUBSW byteOnes<>+0(SB), Y3, Y3
-	VPMADDWD   wordOnes<>+0(SB), Y3, Y3
-	VPSUBD     Y3, Y7, Y7
-	VPMADDUBSW byteOnes<>+0(SB), Y4, Y4
-	VPMADDWD   wordOnes<>+0(SB), Y4, Y4
-	VPSUBD     Y4, Y8, Y8
-	VPMADDUBSW byteOnes<>+0(SB), Y5, Y5
-	VPMADDWD   wordOnes<>+0(SB), Y5, Y5
-	VPSUBD     Y5, Y9, Y9
-	MOVQ       256(AX), DI
-	TESTQ      DI, DI
-	JZ         multiplied
-	VMOVDQU    (DI)(DX*1), Y2
-	VPMULLD    Y2, Y6, Y6
-	VPMULLD    Y2, Y8, Y8
-	VMOVDQU    32(DI)(DX*1), Y2
-	VPMULLD    Y2, Y7, Y7
-	VPMULLD    Y2, Y9, Y9
+next:
+	DECQ    R15
+	JNZ     segment
+	MOVQ    256(AX), R11
+	TESTQ   R11, R11
+	JZ      multiplied
+	VMOVDQU (R11)(DX*1), Y12
+	VPMULLD Y12, Y0, Y0
+	VPMULLD Y12, Y2, Y2
+	VPMULLD Y12, Y4, Y4
+	VPMULLD Y12, Y6, Y6
+	VPMULLD Y12, Y8, Y8
+	VPMULLD Y12, Y10, Y10
+	VMOVDQU 32(R11)(DX*1), Y12
+	VPMULLD Y12, Y1, Y1
+	VPMULLD Y12, Y3, Y3
+	VPMULLD Y12, Y5, Y5
+	VPMULLD Y12, Y7, Y7
+	VPMULLD Y12, Y9, Y9
+	VPMULLD Y12, Y11, Y11
+
+multiplied:
+	MOVQ      392(AX), R11
+	TESTQ     R11, R11
+	JZ        noShortcuts
+	ADDQ      DX, R11
+	VMOVDQU   (R11), Y12
+	VMOVDQU   32(R11), Y13
+	CMPQ      400(AX), $0x00
+	JNE       shortBits
+	MOVQ      DX, R11
+	SHRQ      $0x02, R11
+	ADDQ      328(AX), R11
+	VPMOVZXBD (R11), Y14
+	VPMULLD   Y12, Y14, Y14
+	VPADDD    Y14, Y0, Y0
+	VPMOVZXBD 8(R11), Y14
+	VPMULLD   Y13, Y14, Y14
+	VPADDD    Y14, Y1, Y1
+	MOVQ      DX, R11
+	SHRQ      $0x02, R11
+	ADDQ      336(AX), R11
+	VPMOVZXBD (R11), Y14
+	VPMULLD   Y12, Y14, Y14
+	VPADDD    Y14, Y2, Y2
+	VPMOVZXBD 8(R11), Y14
+	VPMULLD   Y13, Y14, Y14
+	VPADDD    Y14, Y3, Y3
+	MOVQ      DX, R11
+	SHRQ      $0x02, R11
+	ADDQ      344(AX), R11
+	VPMOVZXBD (R11), Y14
+	VPMULLD   Y12, Y14, Y14
+	VPADDD    Y14, Y4, Y4
+	VPMOVZXBD 8(R11), Y14
+	VPMULLD   Y13, Y14, Y14
+	VPADDD    Y14, Y5, Y5
+	MOVQ      DX, R11
+	SHRQ      $0x02, R11
+	ADDQ      352(AX), R11
+	VPMOVZXBD (R11), Y14
+	VPMULLD   Y12, Y14, Y14
+	VPADDD    Y14, Y6, Y6
+	VPMOVZXBD 8(R11), Y14
+	VPMULLD   Y13, Y14, Y14
+	VPADDD    Y14, Y7, Y7
+	MOVQ      DX, R11
+	SHRQ      $0x02, R11
+	ADDQ      360(AX), R11
+	VPMOVZXBD (R11), Y14
+	VPMULLD   Y12, Y14, Y14
+	VPADDD    Y14, Y8, Y8
+	VPMOVZXBD 8(R11), Y14
+	VPMULLD   Y13, Y14, Y14
+	VPADDD    Y14, Y9, Y9
+	MOVQ      DX, R11
+	SHRQ      $0x02, R11
+	ADDQ      368(AX), R11
+	VPMOVZXBD (R11), Y14
+	VPMULLD   Y12, Y14, Y14
+	VPADDD    Y14, Y10, Y10
+	VPMOVZXBD 8(R11), Y12
+	VPMULLD   Y13, Y12, Y12
+	VPADDD    Y12, Y11, Y11
+	JMP       noShortcuts
+
+shortBits:
+	MOVQ         DX, R11
+	SHRQ         $0x05, R11
+	ADDQ         328(AX), R11
+	VPBROADCASTB (R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y12, Y14, Y14
+	VPADDD       Y14, Y0, Y0
+	VPBROADCASTB 1(R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y13, Y14, Y14
+	VPADDD       Y14, Y1, Y1
+	MOVQ         DX, R11
+	SHRQ         $0x05, R11
+	ADDQ         336(AX), R11
+	VPBROADCASTB (R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y12, Y14, Y14
+	VPADDD       Y14, Y2, Y2
+	VPBROADCASTB 1(R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y13, Y14, Y14
+	VPADDD       Y14, Y3, Y3
+	MOVQ         DX, R11
+	SHRQ         $0x05, R11
+	ADDQ         344(AX), R11
+	VPBROADCASTB (R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y12, Y14, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTB 1(R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y13, Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	MOVQ         DX, R11
+	SHRQ         $0x05, R11
+	ADDQ         352(AX), R11
+	VPBROADCASTB (R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y12, Y14, Y14
+	VPADDD       Y14, Y6, Y6
+	VPBROADCASTB 1(R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y13, Y14, Y14
+	VPADDD       Y14, Y7, Y7
+	MOVQ         DX, R11
+	SHRQ         $0x05, R11
+	ADDQ         360(AX), R11
+	VPBROADCASTB (R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y12, Y14, Y14
+	VPADDD       Y14, Y8, Y8
+	VPBROADCASTB 1(R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y13, Y14, Y14
+	VPADDD       Y14, Y9, Y9
+	MOVQ         DX, R11
+	SHRQ         $0x05, R11
+	ADDQ         368(AX), R11
+	VPBROADCASTB (R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y12, Y14, Y14
+	VPADDD       Y14, Y10, Y10
+	VPBROADCASTB 1(R11), Y12
+	VPAND        eachBit<>+0(SB), Y12, Y12
+	VPCMPEQD     eachBit<>+0(SB), Y12, Y12
+	VPAND        Y13, Y12, Y12
+	VPADDD       Y12, Y11, Y11
+
+noShortcuts:
+	CMPQ   192(AX), $0x00
+	JE     added
+	MOVQ   192(AX), R11
+	VPADDD (R11)(DX*1), Y0, Y0
+	VPADDD 32(R11)(DX*1), Y1, Y1
+	MOVQ   200(AX), R11
+	VPADDD (R11)(DX*1), Y2, Y2
+	VPADDD 32(R11)(DX*1), Y3, Y3
+	MOVQ   208(AX), R11
+	VPADDD (R11)(DX*1), Y4, Y4
+	VPADDD 32(R11)(DX*1), Y5, Y5
+	MOVQ   216(AX), R11
+	VPADDD (R11)(DX*1), Y6, Y6
+	VPADDD 32(R11)(DX*1), Y7, Y7
+	MOVQ   224(AX), R11
+	VPADDD (R11)(DX*1), Y8, Y8
+	VPADDD 32(R11)(DX*1), Y9, Y9
+	MOVQ   232(AX), R11
+	VPADDD (R11)(DX*1), Y10, Y10
+	VPADDD 32(R11)(DX*1), Y11, Y11
+
+added:
+	MOVQ    304(AX), R11
+	CMPQ    R11, $0x01
+	JE      levels
+	JA      signs
+	MOVQ    64(AX), R11
+	VMOVDQU Y0, (R11)(DX*1)
+	VMOVDQU Y1, 32(R11)(DX*1)
+	MOVQ    72(AX), R11
+	VMOVDQU Y2, (R11)(DX*1)
+	VMOVDQU Y3, 32(R11)(DX*1)
+	MOVQ    80(AX), R11
+	VMOVDQU Y4, (R11)(DX*1)
+	VMOVDQU Y5, 32(R11)(DX*1)
+	MOVQ    88(AX), R11
+	VMOVDQU Y6, (R11)(DX*1)
+	VMOVDQU Y7, 32(R11)(DX*1)
+	MOVQ    96(AX), R11
+	VMOVDQU Y8, (R11)(DX*1)
+	VMOVDQU Y9, 32(R11)(DX*1)
+	MOVQ    104(AX), R11
+	VMOVDQU Y10, (R11)(DX*1)
+	VMOVDQU Y11, 32(R11)(DX*1)
+	JMP     done
+
+signs:
+	MOVQ      128(AX), R11
+	ADDQ      DX, R11
+	VMOVDQU   (R11), Y12
+	VPCMPGTD  Y0, Y12, Y12
+	VMOVMSKPS Y12, R12
+	VMOVDQU   32(R11), Y0
+	VPCMPGTD  Y1, Y0, Y0
+	VMOVMSKPS Y0, R11
+	SHLL      $0x08, R11
+	ORL       R11, R12
+	NOTL      R12
+	MOVQ      DX, R11
+	SHRQ      $0x05, R11
+	ADDQ      64(AX), R11
+	MOVW      R12, (R11)
+	MOVQ      136(AX), R11
+	ADDQ      DX, R11
+	VMOVDQU   (R11), Y0
+	VPCMPGTD  Y2, Y0, Y0
+	VMOVMSKPS Y0, R12
+	VMOVDQU   32(R11), Y0
+	VPCMPGTD  Y3, Y0, Y0
+	VMOVMSKPS Y0, R11
+	SHLL      $0x08, R11
+	ORL       R11, R12
+	NOTL      R12
+	MOVQ      DX, R11
+	SHRQ      $0x05, R11
+	ADDQ      72(AX), R11
+	MOVW      R12, (R11)
+	MOVQ      144(AX), R11
+	ADDQ      DX, R11
+	VMOVDQU   (R11), Y0
+	VPCMPGTD  Y4, Y0, Y0
+	VMOVMSKPS Y0, R12
+	VMOVDQU   32(R11), Y0
+	VPCMPGTD  Y5, Y0, Y0
+	VMOVMSKPS Y0, R11
+	SHLL      $0x08, R11
+	ORL       R11, R12
+	NOTL      R12
+	MOVQ      DX, R11
+	SHRQ      $0x05, R11
+	ADDQ      80(AX), R11
+	MOVW      R12, (R11)
+	MOVQ      152(AX), R11
+	ADDQ      DX, R11
+	VMOVDQU   (R11), Y0
+	VPCMPGTD  Y6, Y0, Y0
+	VMOVMSKPS Y0, R12
+	VMOVDQU   32(R11), Y0
+	VPCMPGTD  Y7, Y0, Y0
+	VMOVMSKPS Y0, R11
+	SHLL      $0x08, R11
+	ORL       R11, R12
+	NOTL      R12
+	MOVQ      DX, R11
+	SHRQ      $0x05, R11
+	ADDQ      88(AX), R11
+	MOVW      R12, (R11)
+	MOVQ      160(AX), R11
+	ADDQ      DX, R11
+	VMOVDQU   (R11), Y0
+	VPCMPGTD  Y8, Y0, Y0
+	VMOVMSKPS Y0, R12
+	VMOVDQU   32(R11), Y0
+	VPCMPGTD  Y9, Y0, Y0
+	VMOVMSKPS Y0, R11
+	SHLL      $0x08, R11
+	ORL       R11, R12
+	NOTL      R12
+	MOVQ      DX, R11
+	SHRQ      $0x05, R11
+	ADDQ      96(AX), R11
+	MOVW      R12, (R11)
+	MOVQ      168(AX), R11
+	ADDQ      DX, R11
+	VMOVDQU   (R11), Y0
+	VPCMPGTD  Y10, Y0, Y0
+	VMOVMSKPS Y0, R12
+	VMOVDQU   32(R11), Y0
+	VPCMPGTD  Y11, Y0, Y0
+	VMOVMSKPS Y0, R11
+	SHLL      $0x08, R11
+	ORL       R11, R12
+	NOTL      R12
+	MOVQ      DX, R11
+	SHRQ      $0x05, R11
+	ADDQ      104(AX), R11
+	MOVW      R12, (R11)
+	JMP       done
+
+levels:
+	MOVQ         128(AX), R11
+	ADDQ         DX, R11
+	MOVQ         296(AX), R12
+	VPBROADCASTD 296(AX), Y12
+	VPBROADCASTD 296(AX), Y13
+
+step0:
+	VMOVDQU      (R11), Y14
+	VPCMPGTD     Y0, Y14, Y14
+	VPADDD       Y14, Y12, Y12
+	VMOVDQU      32(R11), Y14
+	VPCMPGTD     Y1, Y14, Y14
+	VPADDD       Y14, Y13, Y13
+	ADDQ         CX, R11
+	DECQ         R12
+	JNZ          step0
+	VPBROADCASTD 320(AX), Y0
+	VPBROADCASTD 312(AX), Y1
+	VPMADDWD     Y0, Y12, Y12
+	VPADDD       Y1, Y12, Y12
+	VPMADDWD     Y0, Y13, Y13
+	VPADDD       Y1, Y13, Y13
+	VPACKSSDW    Y13, Y12, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VPACKUSWB    X13, X12, X12
+	MOVQ         DX, R11
+	SHRQ         $0x02, R11
+	ADDQ         64(AX), R11
+	VMOVDQU      X12, (R11)
+	MOVQ         136(AX), R11
+	ADDQ         DX, R11
+	MOVQ         296(AX), R12
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step1:
+	VMOVDQU      (R11), Y12
+	VPCMPGTD     Y2, Y12, Y12
+	VPADDD       Y12, Y0, Y0
+	VMOVDQU      32(R11), Y12
+	VPCMPGTD     Y3, Y12, Y12
+	VPADDD       Y12, Y1, Y1
+	ADDQ         CX, R11
+	DECQ         R12
+	JNZ          step1
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         DX, R11
+	SHRQ         $0x02, R11
+	ADDQ         72(AX), R11
+	VMOVDQU      X0, (R11)
+	MOVQ         144(AX), R11
+	ADDQ         DX, R11
+	MOVQ         296(AX), R12
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step2:
+	VMOVDQU      (R11), Y2
+	VPCMPGTD     Y4, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVDQU      32(R11), Y2
+	VPCMPGTD     Y5, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	ADDQ         CX, R11
+	DECQ         R12
+	JNZ          step2
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         DX, R11
+	SHRQ         $0x02, R11
+	ADDQ         80(AX), R11
+	VMOVDQU      X0, (R11)
+	MOVQ         152(AX), R11
+	ADDQ         DX, R11
+	MOVQ         296(AX), R12
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step3:
+	VMOVDQU      (R11), Y2
+	VPCMPGTD     Y6, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVDQU      32(R11), Y2
+	VPCMPGTD     Y7, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	ADDQ         CX, R11
+	DECQ         R12
+	JNZ          step3
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         DX, R11
+	SHRQ         $0x02, R11
+	ADDQ         88(AX), R11
+	VMOVDQU      X0, (R11)
+	MOVQ         160(AX), R11
+	ADDQ         DX, R11
+	MOVQ         296(AX), R12
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step4:
+	VMOVDQU      (R11), Y2
+	VPCMPGTD     Y8, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVDQU      32(R11), Y2
+	VPCMPGTD     Y9, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	ADDQ         CX, R11
+	DECQ         R12
+	JNZ          step4
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         DX, R11
+	SHRQ         $0x02, R11
+	ADDQ         96(AX), R11
+	VMOVDQU      X0, (R11)
+	MOVQ         168(AX), R11
+	ADDQ         DX, R11
+	MOVQ         296(AX), R12
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step5:
+	VMOVDQU      (R11), Y2
+	VPCMPGTD     Y10, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVDQU      32(R11), Y2
+	VPCMPGTD     Y11, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	ADDQ         CX, R11
+	DECQ         R12
+	JNZ          step5
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         DX, R11
+	SHRQ         $0x02, R11
+	ADDQ         104(AX), R11
+	VMOVDQU      X0, (R11)
+
+done:
+	ADDQ $0x40, DX
+	CMPQ DX, CX
+	JNE  vector
+	VZEROUPPER
+	RET
+
+// func int16AVX2_6(t *byte, vectors int)
+// Requires: AVX, AVX2
+TEXT ·int16AVX2_6(SB), NOSPLIT, $0-16
+	MOVQ t+0(FP), AX
+	MOVQ vectors+8(FP), CX
+	SHLQ $0x06, CX
+	XORQ DX, DX
+	MOVQ (AX), BX
+	MOVQ 8(AX), SI
+	MOVQ 16(AX), DI
+	MOVQ 24(AX), R8
+	MOVQ 32(AX), R9
+	MOVQ 40(AX), R10
+
+vector:
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	VPXOR Y8, Y8, Y8
+	VPXOR Y9, Y9, Y9
+	VPXOR Y10, Y10, Y10
+	VPXOR Y11, Y11, Y11
+	MOVQ  264(AX), R11
+	ADDQ  DX, R11
+	MOVQ  272(AX), R14
+	MOVQ  280(AX), R15
+
+segment:
+	MOVQ (R14), R12
+	ADDQ $0x08, R14
+	MOVQ 288(AX), R13
+	SUBQ $0x02, R13
+	JL   rest
+
+words:
+	VMOVDQU      (R11), Y12
+	VMOVDQU      32(R11), Y13
+	ADDQ         CX, R11
+	VPBROADCASTD (BX)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y0, Y0
+	VPMADDWD     Y13, Y14, Y14
+	VPADDD       Y14, Y1, Y1
+	VPBROADCASTD (SI)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y2, Y2
+	VPMADDWD     Y13, Y14, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD (DI)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y4, Y4
+	VPMADDWD     Y13, Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VPBROADCASTD (R8)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y6, Y6
+	VPMADDWD     Y13, Y14, Y14
+	VPADDD       Y14, Y7, Y7
+	VPBROADCASTD (R9)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y8, Y8
+	VPMADDWD     Y13, Y14, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD (R10)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y12
+	VPADDD       Y12, Y10, Y10
+	VPMADDWD     Y13, Y14, Y12
+	VPADDD       Y12, Y11, Y11
+	VMOVDQU      (R11), Y12
+	VMOVDQU      32(R11), Y13
+	ADDQ         CX, R11
+	VPBROADCASTD 4(BX)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y0, Y0
+	VPMADDWD     Y13, Y14, Y14
+	VPADDD       Y14, Y1, Y1
+	VPBROADCASTD 4(SI)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y2, Y2
+	VPMADDWD     Y13, Y14, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD 4(DI)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y4, Y4
+	VPMADDWD     Y13, Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VPBROADCASTD 4(R8)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y6, Y6
+	VPMADDWD     Y13, Y14, Y14
+	VPADDD       Y14, Y7, Y7
+	VPBROADCASTD 4(R9)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y8, Y8
+	VPMADDWD     Y13, Y14, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD 4(R10)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y12
+	VPADDD       Y12, Y10, Y10
+	VPMADDWD     Y13, Y14, Y12
+	VPADDD       Y12, Y11, Y11
+	ADDQ         $0x08, R12
+	SUBQ         $0x02, R13
+	JGE          words
+
+rest:
+	ADDQ $0x02, R13
+	JZ   next
+
+word:
+	VMOVDQU      (R11), Y12
+	VMOVDQU      32(R11), Y13
+	ADDQ         CX, R11
+	VPBROADCASTD (BX)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y0, Y0
+	VPMADDWD     Y13, Y14, Y14
+	VPADDD       Y14, Y1, Y1
+	VPBROADCASTD (SI)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y2, Y2
+	VPMADDWD     Y13, Y14, Y14
+	VPADDD       Y14, Y3, Y3
+	VPBROADCASTD (DI)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y4, Y4
+	VPMADDWD     Y13, Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	VPBROADCASTD (R8)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y6, Y6
+	VPMADDWD     Y13, Y14, Y14
+	VPADDD       Y14, Y7, Y7
+	VPBROADCASTD (R9)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y15
+	VPADDD       Y15, Y8, Y8
+	VPMADDWD     Y13, Y14, Y14
+	VPADDD       Y14, Y9, Y9
+	VPBROADCASTD (R10)(R12*1), Y14
+	VPMADDWD     Y12, Y14, Y12
+	VPADDD       Y12, Y10, Y10
+	VPMADDWD     Y13, Y14, Y12
+	VPADDD       Y12, Y11, Y11
+	ADDQ         $0x04, R12
+	DECQ         R13
+	JNZ          word
+
+next:
+	DECQ    R15
+	JNZ     segment
+	MOVQ    256(AX), R11
+	TESTQ   R11, R11
+	JZ      multiplied
+	VMOVDQU (R11)(DX*1), Y12
+	VPMULLD Y12, Y0, Y0
+	VPMULLD Y12, Y2, Y2
+	VPMULLD Y12, Y4, Y4
+	VPMULLD Y12, Y6, Y6
+	VPMULLD Y12, Y8, Y8
+	VPMULLD Y12, Y10, Y10
+	VMOVDQU 32(R11)(DX*1), Y12
+	VPMULLD Y12, Y1, Y1
+	VPMULLD Y12, Y3, Y3
+	VPMULLD Y12, Y5, Y5
+	VPMULLD Y12, Y7, Y7
+	VPMULLD Y12, Y9, Y9
+	VPMULLD Y12, Y11, Y11
+
+multiplied:
+	MOVQ      392(AX), R11
+	TESTQ     R11, R11
+	JZ        noShortcuts
+	ADDQ      DX, R11
+	VMOVDQU   (R11), Y12
+	VMOVDQU   32(R11), Y13
+	CMPQ      400(AX), $0x00
+	JNE       shortBits
+	MOVQ      DX, R11
+	SHRQ      $0x02, R11
+	ADDQ      328(AX), R11
+	VPMOVZXBD (R11), Y14
+	VPMULLD   Y12, Y14, Y14
+	VPADDD    Y14, Y0, Y0
+	VPMOVZXBD 8(R11), Y14
+	VPMULLD   Y13, Y14, Y14
+	VPADDD    Y14, Y1, Y1
+	MOVQ      DX, R11
+	SHRQ      $0x02, R11
+	ADDQ      336(AX), R11
+	VPMOVZXBD (R11), Y14
+	VPMULLD   Y12, Y14, Y14
+	VPADDD    Y14, Y2, Y2
+	VPMOVZXBD 8(R11), Y14
+	VPMULLD   Y13, Y14, Y14
+	VPADDD    Y14, Y3, Y3
+	MOVQ      DX, R11
+	SHRQ      $0x02, R11
+	ADDQ      344(AX), R11
+	VPMOVZXBD (R11), Y14
+	VPMULLD   Y12, Y14, Y14
+	VPADDD    Y14, Y4, Y4
+	VPMOVZXBD 8(R11), Y14
+	VPMULLD   Y13, Y14, Y14
+	VPADDD    Y14, Y5, Y5
+	MOVQ      DX, R11
+	SHRQ      $0x02, R11
+	ADDQ      352(AX), R11
+	VPMOVZXBD (R11), Y14
+	VPMULLD   Y12, Y14, Y14
+	VPADDD    Y14, Y6, Y6
+	VPMOVZXBD 8(R11), Y14
+	VPMULLD   Y13, Y14, Y14
+	VPADDD    Y14, Y7, Y7
+	MOVQ      DX, R11
+	SHRQ      $0x02, R11
+	ADDQ      360(AX), R11
+	VPMOVZXBD (R11), Y14
+	VPMULLD   Y12, Y14, Y14
+	VPADDD    Y14, Y8, Y8
+	VPMOVZXBD 8(R11), Y14
+	VPMULLD   Y13, Y14, Y14
+	VPADDD    Y14, Y9, Y9
+	MOVQ      DX, R11
+	SHRQ      $0x02, R11
+	ADDQ      368(AX), R11
+	VPMOVZXBD (R11), Y14
+	VPMULLD   Y12, Y14, Y14
+	VPADDD    Y14, Y10, Y10
+	VPMOVZXBD 8(R11), Y12
+	VPMULLD   Y13, Y12, Y12
+	VPADDD    Y12, Y11, Y11
+	JMP       noShortcuts
+
+shortBits:
+	MOVQ         DX, R11
+	SHRQ         $0x05, R11
+	ADDQ         328(AX), R11
+	VPBROADCASTB (R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y12, Y14, Y14
+	VPADDD       Y14, Y0, Y0
+	VPBROADCASTB 1(R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y13, Y14, Y14
+	VPADDD       Y14, Y1, Y1
+	MOVQ         DX, R11
+	SHRQ         $0x05, R11
+	ADDQ         336(AX), R11
+	VPBROADCASTB (R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y12, Y14, Y14
+	VPADDD       Y14, Y2, Y2
+	VPBROADCASTB 1(R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y13, Y14, Y14
+	VPADDD       Y14, Y3, Y3
+	MOVQ         DX, R11
+	SHRQ         $0x05, R11
+	ADDQ         344(AX), R11
+	VPBROADCASTB (R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y12, Y14, Y14
+	VPADDD       Y14, Y4, Y4
+	VPBROADCASTB 1(R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y13, Y14, Y14
+	VPADDD       Y14, Y5, Y5
+	MOVQ         DX, R11
+	SHRQ         $0x05, R11
+	ADDQ         352(AX), R11
+	VPBROADCASTB (R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y12, Y14, Y14
+	VPADDD       Y14, Y6, Y6
+	VPBROADCASTB 1(R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y13, Y14, Y14
+	VPADDD       Y14, Y7, Y7
+	MOVQ         DX, R11
+	SHRQ         $0x05, R11
+	ADDQ         360(AX), R11
+	VPBROADCASTB (R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y12, Y14, Y14
+	VPADDD       Y14, Y8, Y8
+	VPBROADCASTB 1(R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y13, Y14, Y14
+	VPADDD       Y14, Y9, Y9
+	MOVQ         DX, R11
+	SHRQ         $0x05, R11
+	ADDQ         368(AX), R11
+	VPBROADCASTB (R11), Y14
+	VPAND        eachBit<>+0(SB), Y14, Y14
+	VPCMPEQD     eachBit<>+0(SB), Y14, Y14
+	VPAND        Y12, Y14, Y14
+	VPADDD       Y14, Y10, Y10
+	VPBROADCASTB 1(R11), Y12
+	VPAND        eachBit<>+0(SB), Y12, Y12
+	VPCMPEQD     eachBit<>+0(SB), Y12, Y12
+	VPAND        Y13, Y12, Y12
+	VPADDD       Y12, Y11, Y11
+
+noShortcuts:
+	CMPQ   192(AX), $0x00
+	JE     added
+	MOVQ   192(AX), R11
+	VPADDD (R11)(DX*1), Y0, Y0
+	VPADDD 32(R11)(DX*1), Y1, Y1
+	MOVQ   200(AX), R11
+	VPADDD (R11)(DX*1), Y2, Y2
+	VPADDD 32(R11)(DX*1), Y3, Y3
+	MOVQ   208(AX), R11
+	VPADDD (R11)(DX*1), Y4, Y4
+	VPADDD 32(R11)(DX*1), Y5, Y5
+	MOVQ   216(AX), R11
+	VPADDD (R11)(DX*1), Y6, Y6
+	VPADDD 32(R11)(DX*1), Y7, Y7
+	MOVQ   224(AX), R11
+	VPADDD (R11)(DX*1), Y8, Y8
+	VPADDD 32(R11)(DX*1), Y9, Y9
+	MOVQ   232(AX), R11
+	VPADDD (R11)(DX*1), Y10, Y10
+	VPADDD 32(R11)(DX*1), Y11, Y11
+
+added:
+	MOVQ    304(AX), R11
+	CMPQ    R11, $0x01
+	JE      levels
+	JA      signs
+	MOVQ    64(AX), R11
+	VMOVDQU Y0, (R11)(DX*1)
+	VMOVDQU Y1, 32(R11)(DX*1)
+	MOVQ    72(AX), R11
+	VMOVDQU Y2, (R11)(DX*1)
+	VMOVDQU Y3, 32(R11)(DX*1)
+	MOVQ    80(AX), R11
+	VMOVDQU Y4, (R11)(DX*1)
+	VMOVDQU Y5, 32(R11)(DX*1)
+	MOVQ    88(AX), R11
+	VMOVDQU Y6, (R11)(DX*1)
+	VMOVDQU Y7, 32(R11)(DX*1)
+	MOVQ    96(AX), R11
+	VMOVDQU Y8, (R11)(DX*1)
+	VMOVDQU Y9, 32(R11)(DX*1)
+	MOVQ    104(AX), R11
+	VMOVDQU Y10, (R11)(DX*1)
+	VMOVDQU Y11, 32(R11)(DX*1)
+	JMP     done
+
+signs:
+	MOVQ      128(AX), R11
+	ADDQ      DX, R11
+	VMOVDQU   (R11), Y12
+	VPCMPGTD  Y0, Y12, Y12
+	VMOVMSKPS Y12, R12
+	VMOVDQU   32(R11), Y0
+	VPCMPGTD  Y1, Y0, Y0
+	VMOVMSKPS Y0, R11
+	SHLL      $0x08, R11
+	ORL       R11, R12
+	NOTL      R12
+	MOVQ      DX, R11
+	SHRQ      $0x05, R11
+	ADDQ      64(AX), R11
+	MOVW      R12, (R11)
+	MOVQ      136(AX), R11
+	ADDQ      DX, R11
+	VMOVDQU   (R11), Y0
+	VPCMPGTD  Y2, Y0, Y0
+	VMOVMSKPS Y0, R12
+	VMOVDQU   32(R11), Y0
+	VPCMPGTD  Y3, Y0, Y0
+	VMOVMSKPS Y0, R11
+	SHLL      $0x08, R11
+	ORL       R11, R12
+	NOTL      R12
+	MOVQ      DX, R11
+	SHRQ      $0x05, R11
+	ADDQ      72(AX), R11
+	MOVW      R12, (R11)
+	MOVQ      144(AX), R11
+	ADDQ      DX, R11
+	VMOVDQU   (R11), Y0
+	VPCMPGTD  Y4, Y0, Y0
+	VMOVMSKPS Y0, R12
+	VMOVDQU   32(R11), Y0
+	VPCMPGTD  Y5, Y0, Y0
+	VMOVMSKPS Y0, R11
+	SHLL      $0x08, R11
+	ORL       R11, R12
+	NOTL      R12
+	MOVQ      DX, R11
+	SHRQ      $0x05, R11
+	ADDQ      80(AX), R11
+	MOVW      R12, (R11)
+	MOVQ      152(AX), R11
+	ADDQ      DX, R11
+	VMOVDQU   (R11), Y0
+	VPCMPGTD  Y6, Y0, Y0
+	VMOVMSKPS Y0, R12
+	VMOVDQU   32(R11), Y0
+	VPCMPGTD  Y7, Y0, Y0
+	VMOVMSKPS Y0, R11
+	SHLL      $0x08, R11
+	ORL       R11, R12
+	NOTL      R12
+	MOVQ      DX, R11
+	SHRQ      $0x05, R11
+	ADDQ      88(AX), R11
+	MOVW      R12, (R11)
+	MOVQ      160(AX), R11
+	ADDQ      DX, R11
+	VMOVDQU   (R11), Y0
+	VPCMPGTD  Y8, Y0, Y0
+	VMOVMSKPS Y0, R12
+	VMOVDQU   32(R11), Y0
+	VPCMPGTD  Y9, Y0, Y0
+	VMOVMSKPS Y0, R11
+	SHLL      $0x08, R11
+	ORL       R11, R12
+	NOTL      R12
+	MOVQ      DX, R11
+	SHRQ      $0x05, R11
+	ADDQ      96(AX), R11
+	MOVW      R12, (R11)
+	MOVQ      168(AX), R11
+	ADDQ      DX, R11
+	VMOVDQU   (R11), Y0
+	VPCMPGTD  Y10, Y0, Y0
+	VMOVMSKPS Y0, R12
+	VMOVDQU   32(R11), Y0
+	VPCMPGTD  Y11, Y0, Y0
+	VMOVMSKPS Y0, R11
+	SHLL      $0x08, R11
+	ORL       R11, R12
+	NOTL      R12
+	MOVQ      DX, R11
+	SHRQ      $0x05, R11
+	ADDQ      104(AX), R11
+	MOVW      R12, (R11)
+	JMP       done
+
+levels:
+	MOVQ         128(AX), R11
+	ADDQ         DX, R11
+	MOVQ         296(AX), R12
+	VPBROADCASTD 296(AX), Y12
+	VPBROADCASTD 296(AX), Y13
+
+step0:
+	VMOVDQU      (R11), Y14
+	VPCMPGTD     Y0, Y14, Y14
+	VPADDD       Y14, Y12, Y12
+	VMOVDQU      32(R11), Y14
+	VPCMPGTD     Y1, Y14, Y14
+	VPADDD       Y14, Y13, Y13
+	ADDQ         CX, R11
+	DECQ         R12
+	JNZ          step0
+	VPBROADCASTD 320(AX), Y0
+	VPBROADCASTD 312(AX), Y1
+	VPMADDWD     Y0, Y12, Y12
+	VPADDD       Y1, Y12, Y12
+	VPMADDWD     Y0, Y13, Y13
+	VPADDD       Y1, Y13, Y13
+	VPACKSSDW    Y13, Y12, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VPACKUSWB    X13, X12, X12
+	MOVQ         DX, R11
+	SHRQ         $0x02, R11
+	ADDQ         64(AX), R11
+	VMOVDQU      X12, (R11)
+	MOVQ         136(AX), R11
+	ADDQ         DX, R11
+	MOVQ         296(AX), R12
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step1:
+	VMOVDQU      (R11), Y12
+	VPCMPGTD     Y2, Y12, Y12
+	VPADDD       Y12, Y0, Y0
+	VMOVDQU      32(R11), Y12
+	VPCMPGTD     Y3, Y12, Y12
+	VPADDD       Y12, Y1, Y1
+	ADDQ         CX, R11
+	DECQ         R12
+	JNZ          step1
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         DX, R11
+	SHRQ         $0x02, R11
+	ADDQ         72(AX), R11
+	VMOVDQU      X0, (R11)
+	MOVQ         144(AX), R11
+	ADDQ         DX, R11
+	MOVQ         296(AX), R12
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step2:
+	VMOVDQU      (R11), Y2
+	VPCMPGTD     Y4, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVDQU      32(R11), Y2
+	VPCMPGTD     Y5, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	ADDQ         CX, R11
+	DECQ         R12
+	JNZ          step2
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         DX, R11
+	SHRQ         $0x02, R11
+	ADDQ         80(AX), R11
+	VMOVDQU      X0, (R11)
+	MOVQ         152(AX), R11
+	ADDQ         DX, R11
+	MOVQ         296(AX), R12
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step3:
+	VMOVDQU      (R11), Y2
+	VPCMPGTD     Y6, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVDQU      32(R11), Y2
+	VPCMPGTD     Y7, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	ADDQ         CX, R11
+	DECQ         R12
+	JNZ          step3
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         DX, R11
+	SHRQ         $0x02, R11
+	ADDQ         88(AX), R11
+	VMOVDQU      X0, (R11)
+	MOVQ         160(AX), R11
+	ADDQ         DX, R11
+	MOVQ         296(AX), R12
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step4:
+	VMOVDQU      (R11), Y2
+	VPCMPGTD     Y8, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVDQU      32(R11), Y2
+	VPCMPGTD     Y9, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	ADDQ         CX, R11
+	DECQ         R12
+	JNZ          step4
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         DX, R11
+	SHRQ         $0x02, R11
+	ADDQ         96(AX), R11
+	VMOVDQU      X0, (R11)
+	MOVQ         168(AX), R11
+	ADDQ         DX, R11
+	MOVQ         296(AX), R12
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step5:
+	VMOVDQU      (R11), Y2
+	VPCMPGTD     Y10, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVDQU      32(R11), Y2
+	VPCMPGTD     Y11, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	ADDQ         CX, R11
+	DECQ         R12
+	JNZ          step5
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         DX, R11
+	SHRQ         $0x02, R11
+	ADDQ         104(AX), R11
+	VMOVDQU      X0, (R11)
+
+done:
+	ADDQ $0x40, DX
+	CMPQ DX, CX
+	JNE  vector
+	VZEROUPPER
+	RET
+
+// func bytesAVXVNNI_4(t *byte, vectors int)
+// Requires: AVX, AVX2, AVXVNNI
+TEXT ·bytesAVXVNNI_4(SB), NOSPLIT, $0-16
+	MOVQ t+0(FP), AX
+	MOVQ vectors+8(FP), CX
+	SHLQ $0x06, CX
+	XORQ DX, DX
+	MOVQ (AX), BX
+	MOVQ 8(AX), SI
+	MOVQ 16(AX), DI
+	MOVQ 24(AX), R8
+
+vector:
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	MOVQ  264(AX), R9
+	ADDQ  DX, R9
+	MOVQ  272(AX), R12
+	MOVQ  280(AX), R13
+
+segment:
+	MOVQ (R12), R10
+	ADDQ $0x08, R12
+	MOVQ 288(AX), R11
+	SUBQ $0x02, R11
+	JL   rest
+
+words:
+	VMOVDQU      (R9), Y8
+	VMOVDQU      32(R9), Y9
+	ADDQ         CX, R9
+	VPBROADCASTD (BX)(R10*1), Y10
+	LONG $0x502dc2c4; BYTE $0xc0 // VPDPBUSD Y8, Y10, Y0
+	LONG $0x502dc2c4; BYTE $0xc9 // VPDPBUSD Y9, Y10, Y1
+	VPBROADCASTD (SI)(R10*1), Y10
+	LONG $0x502dc2c4; BYTE $0xd0 // VPDPBUSD Y8, Y10, Y2
+	LONG $0x502dc2c4; BYTE $0xd9 // VPDPBUSD Y9, Y10, Y3
+	VPBROADCASTD (DI)(R10*1), Y10
+	LONG $0x502dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y10, Y4
+	LONG $0x502dc2c4; BYTE $0xe9 // VPDPBUSD Y9, Y10, Y5
+	VPBROADCASTD (R8)(R10*1), Y10
+	LONG $0x502dc2c4; BYTE $0xf0 // VPDPBUSD Y8, Y10, Y6
+	LONG $0x502dc2c4; BYTE $0xf9 // VPDPBUSD Y9, Y10, Y7
+	VMOVDQU      (R9), Y8
+	VMOVDQU      32(R9), Y9
+	ADDQ         CX, R9
+	VPBROADCASTD 4(BX)(R10*1), Y10
+	LONG $0x502dc2c4; BYTE $0xc0 // VPDPBUSD Y8, Y10, Y0
+	LONG $0x502dc2c4; BYTE $0xc9 // VPDPBUSD Y9, Y10, Y1
+	VPBROADCASTD 4(SI)(R10*1), Y10
+	LONG $0x502dc2c4; BYTE $0xd0 // VPDPBUSD Y8, Y10, Y2
+	LONG $0x502dc2c4; BYTE $0xd9 // VPDPBUSD Y9, Y10, Y3
+	VPBROADCASTD 4(DI)(R10*1), Y10
+	LONG $0x502dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y10, Y4
+	LONG $0x502dc2c4; BYTE $0xe9 // VPDPBUSD Y9, Y10, Y5
+	VPBROADCASTD 4(R8)(R10*1), Y10
+	LONG $0x502dc2c4; BYTE $0xf0 // VPDPBUSD Y8, Y10, Y6
+	LONG $0x502dc2c4; BYTE $0xf9 // VPDPBUSD Y9, Y10, Y7
+	ADDQ         $0x08, R10
+	SUBQ         $0x02, R11
+	JGE          words
+
+rest:
+	ADDQ $0x02, R11
+	JZ   next
+
+word:
+	VMOVDQU      (R9), Y8
+	VMOVDQU      32(R9), Y9
+	ADDQ         CX, R9
+	VPBROADCASTD (BX)(R10*1), Y10
+	LONG $0x502dc2c4; BYTE $0xc0 // VPDPBUSD Y8, Y10, Y0
+	LONG $0x502dc2c4; BYTE $0xc9 // VPDPBUSD Y9, Y10, Y1
+	VPBROADCASTD (SI)(R10*1), Y10
+	LONG $0x502dc2c4; BYTE $0xd0 // VPDPBUSD Y8, Y10, Y2
+	LONG $0x502dc2c4; BYTE $0xd9 // VPDPBUSD Y9, Y10, Y3
+	VPBROADCASTD (DI)(R10*1), Y10
+	LONG $0x502dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y10, Y4
+	LONG $0x502dc2c4; BYTE $0xe9 // VPDPBUSD Y9, Y10, Y5
+	VPBROADCASTD (R8)(R10*1), Y10
+	LONG $0x502dc2c4; BYTE $0xf0 // VPDPBUSD Y8, Y10, Y6
+	LONG $0x502dc2c4; BYTE $0xf9 // VPDPBUSD Y9, Y10, Y7
+	ADDQ         $0x04, R10
+	DECQ         R11
+	JNZ          word
+
+next:
+	DECQ    R13
+	JNZ     segment
+	MOVQ    256(AX), R9
+	TESTQ   R9, R9
+	JZ      multiplied
+	VMOVDQU (R9)(DX*1), Y8
+	VPMULLD Y8, Y0, Y0
+	VPMULLD Y8, Y2, Y2
+	VPMULLD Y8, Y4, Y4
+	VPMULLD Y8, Y6, Y6
+	VMOVDQU 32(R9)(DX*1), Y8
+	VPMULLD Y8, Y1, Y1
+	VPMULLD Y8, Y3, Y3
+	VPMULLD Y8, Y5, Y5
+	VPMULLD Y8, Y7, Y7
+
+multiplied:
+	MOVQ      392(AX), R9
+	TESTQ     R9, R9
+	JZ        noShortcuts
+	ADDQ      DX, R9
+	VMOVDQU   (R9), Y8
+	VMOVDQU   32(R9), Y9
+	CMPQ      400(AX), $0x00
+	JNE       shortBits
+	MOVQ      DX, R9
+	SHRQ      $0x02, R9
+	ADDQ      328(AX), R9
+	VPMOVZXBD (R9), Y10
+	VPMULLD   Y8, Y10, Y10
+	VPADDD    Y10, Y0, Y0
+	VPMOVZXBD 8(R9), Y10
+	VPMULLD   Y9, Y10, Y10
+	VPADDD    Y10, Y1, Y1
+	MOVQ      DX, R9
+	SHRQ      $0x02, R9
+	ADDQ      336(AX), R9
+	VPMOVZXBD (R9), Y10
+	VPMULLD   Y8, Y10, Y10
+	VPADDD    Y10, Y2, Y2
+	VPMOVZXBD 8(R9), Y10
+	VPMULLD   Y9, Y10, Y10
+	VPADDD    Y10, Y3, Y3
+	MOVQ      DX, R9
+	SHRQ      $0x02, R9
+	ADDQ      344(AX), R9
+	VPMOVZXBD (R9), Y10
+	VPMULLD   Y8, Y10, Y10
+	VPADDD    Y10, Y4, Y4
+	VPMOVZXBD 8(R9), Y10
+	VPMULLD   Y9, Y10, Y10
+	VPADDD    Y10, Y5, Y5
+	MOVQ      DX, R9
+	SHRQ      $0x02, R9
+	ADDQ      352(AX), R9
+	VPMOVZXBD (R9), Y10
+	VPMULLD   Y8, Y10, Y10
+	VPADDD    Y10, Y6, Y6
+	VPMOVZXBD 8(R9), Y8
+	VPMULLD   Y9, Y8, Y8
+	VPADDD    Y8, Y7, Y7
+	JMP       noShortcuts
+
+shortBits:
+	MOVQ         DX, R9
+	SHRQ         $0x05, R9
+	ADDQ         328(AX), R9
+	VPBROADCASTB (R9), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y8, Y10, Y10
+	VPADDD       Y10, Y0, Y0
+	VPBROADCASTB 1(R9), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y9, Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	MOVQ         DX, R9
+	SHRQ         $0x05, R9
+	ADDQ         336(AX), R9
+	VPBROADCASTB (R9), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y8, Y10, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTB 1(R9), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y9, Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	MOVQ         DX, R9
+	SHRQ         $0x05, R9
+	ADDQ         344(AX), R9
+	VPBROADCASTB (R9), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y8, Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTB 1(R9), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y9, Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	MOVQ         DX, R9
+	SHRQ         $0x05, R9
+	ADDQ         352(AX), R9
+	VPBROADCASTB (R9), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y8, Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTB 1(R9), Y8
+	VPAND        eachBit<>+0(SB), Y8, Y8
+	VPCMPEQD     eachBit<>+0(SB), Y8, Y8
+	VPAND        Y9, Y8, Y8
+	VPADDD       Y8, Y7, Y7
+
+noShortcuts:
+	CMPQ   192(AX), $0x00
+	JE     added
+	MOVQ   192(AX), R9
+	VPADDD (R9)(DX*1), Y0, Y0
+	VPADDD 32(R9)(DX*1), Y1, Y1
+	MOVQ   200(AX), R9
+	VPADDD (R9)(DX*1), Y2, Y2
+	VPADDD 32(R9)(DX*1), Y3, Y3
+	MOVQ   208(AX), R9
+	VPADDD (R9)(DX*1), Y4, Y4
+	VPADDD 32(R9)(DX*1), Y5, Y5
+	MOVQ   216(AX), R9
+	VPADDD (R9)(DX*1), Y6, Y6
+	VPADDD 32(R9)(DX*1), Y7, Y7
+
+added:
+	MOVQ    304(AX), R9
+	CMPQ    R9, $0x01
+	JE      levels
+	JA      signs
+	MOVQ    64(AX), R9
+	VMOVDQU Y0, (R9)(DX*1)
+	VMOVDQU Y1, 32(R9)(DX*1)
+	MOVQ    72(AX), R9
+	VMOVDQU Y2, (R9)(DX*1)
+	VMOVDQU Y3, 32(R9)(DX*1)
+	MOVQ    80(AX), R9
+	VMOVDQU Y4, (R9)(DX*1)
+	VMOVDQU Y5, 32(R9)(DX*1)
+	MOVQ    88(AX), R9
+	VMOVDQU Y6, (R9)(DX*1)
+	VMOVDQU Y7, 32(R9)(DX*1)
+	JMP     done
+
+signs:
+	MOVQ      128(AX), R9
+	ADDQ      DX, R9
+	VMOVDQU   (R9), Y8
+	VPCMPGTD  Y0, Y8, Y8
+	VMOVMSKPS Y8, R10
+	VMOVDQU   32(R9), Y0
+	VPCMPGTD  Y1, Y0, Y0
+	VMOVMSKPS Y0, R9
+	SHLL      $0x08, R9
+	ORL       R9, R10
+	NOTL      R10
+	MOVQ      DX, R9
+	SHRQ      $0x05, R9
+	ADDQ      64(AX), R9
+	MOVW      R10, (R9)
+	MOVQ      136(AX), R9
+	ADDQ      DX, R9
+	VMOVDQU   (R9), Y0
+	VPCMPGTD  Y2, Y0, Y0
+	VMOVMSKPS Y0, R10
+	VMOVDQU   32(R9), Y0
+	VPCMPGTD  Y3, Y0, Y0
+	VMOVMSKPS Y0, R9
+	SHLL      $0x08, R9
+	ORL       R9, R10
+	NOTL      R10
+	MOVQ      DX, R9
+	SHRQ      $0x05, R9
+	ADDQ      72(AX), R9
+	MOVW      R10, (R9)
+	MOVQ      144(AX), R9
+	ADDQ      DX, R9
+	VMOVDQU   (R9), Y0
+	VPCMPGTD  Y4, Y0, Y0
+	VMOVMSKPS Y0, R10
+	VMOVDQU   32(R9), Y0
+	VPCMPGTD  Y5, Y0, Y0
+	VMOVMSKPS Y0, R9
+	SHLL      $0x08, R9
+	ORL       R9, R10
+	NOTL      R10
+	MOVQ      DX, R9
+	SHRQ      $0x05, R9
+	ADDQ      80(AX), R9
+	MOVW      R10, (R9)
+	MOVQ      152(AX), R9
+	ADDQ      DX, R9
+	VMOVDQU   (R9), Y0
+	VPCMPGTD  Y6, Y0, Y0
+	VMOVMSKPS Y0, R10
+	VMOVDQU   32(R9), Y0
+	VPCMPGTD  Y7, Y0, Y0
+	VMOVMSKPS Y0, R9
+	SHLL      $0x08, R9
+	ORL       R9, R10
+	NOTL      R10
+	MOVQ      DX, R9
+	SHRQ      $0x05, R9
+	ADDQ      88(AX), R9
+	MOVW      R10, (R9)
+	JMP       done
+
+levels:
+	MOVQ         128(AX), R9
+	ADDQ         DX, R9
+	MOVQ         296(AX), R10
+	VPBROADCASTD 296(AX), Y8
+	VPBROADCASTD 296(AX), Y9
+
+step0:
+	VMOVDQU      (R9), Y10
+	VPCMPGTD     Y0, Y10, Y10
+	VPADDD       Y10, Y8, Y8
+	VMOVDQU      32(R9), Y10
+	VPCMPGTD     Y1, Y10, Y10
+	VPADDD       Y10, Y9, Y9
+	ADDQ         CX, R9
+	DECQ         R10
+	JNZ          step0
+	VPBROADCASTD 320(AX), Y0
+	VPBROADCASTD 312(AX), Y1
+	VPMADDWD     Y0, Y8, Y8
+	VPADDD       Y1, Y8, Y8
+	VPMADDWD     Y0, Y9, Y9
+	VPADDD       Y1, Y9, Y9
+	VPACKSSDW    Y9, Y8, Y8
+	VPERMQ       $0xd8, Y8, Y8
+	VEXTRACTI128 $0x01, Y8, X9
+	VPACKUSWB    X9, X8, X8
+	MOVQ         DX, R9
+	SHRQ         $0x02, R9
+	ADDQ         64(AX), R9
+	VMOVDQU      X8, (R9)
+	MOVQ         136(AX), R9
+	ADDQ         DX, R9
+	MOVQ         296(AX), R10
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step1:
+	VMOVDQU      (R9), Y8
+	VPCMPGTD     Y2, Y8, Y8
+	VPADDD       Y8, Y0, Y0
+	VMOVDQU      32(R9), Y8
+	VPCMPGTD     Y3, Y8, Y8
+	VPADDD       Y8, Y1, Y1
+	ADDQ         CX, R9
+	DECQ         R10
+	JNZ          step1
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         DX, R9
+	SHRQ         $0x02, R9
+	ADDQ         72(AX), R9
+	VMOVDQU      X0, (R9)
+	MOVQ         144(AX), R9
+	ADDQ         DX, R9
+	MOVQ         296(AX), R10
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step2:
+	VMOVDQU      (R9), Y2
+	VPCMPGTD     Y4, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVDQU      32(R9), Y2
+	VPCMPGTD     Y5, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	ADDQ         CX, R9
+	DECQ         R10
+	JNZ          step2
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         DX, R9
+	SHRQ         $0x02, R9
+	ADDQ         80(AX), R9
+	VMOVDQU      X0, (R9)
+	MOVQ         152(AX), R9
+	ADDQ         DX, R9
+	MOVQ         296(AX), R10
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step3:
+	VMOVDQU      (R9), Y2
+	VPCMPGTD     Y6, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVDQU      32(R9), Y2
+	VPCMPGTD     Y7, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	ADDQ         CX, R9
+	DECQ         R10
+	JNZ          step3
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         DX, R9
+	SHRQ         $0x02, R9
+	ADDQ         88(AX), R9
+	VMOVDQU      X0, (R9)
+
+done:
+	ADDQ $0x40, DX
+	CMPQ DX, CX
+	JNE  vector
+	VZEROUPPER
+	RET
+
+// func int16AVX2_4(t *byte, vectors int)
+// Requires: AVX, AVX2
+TEXT ·int16AVX2_4(SB), NOSPLIT, $0-16
+	MOVQ t+0(FP), AX
+	MOVQ vectors+8(FP), CX
+	SHLQ $0x06, CX
+	XORQ DX, DX
+	MOVQ (AX), BX
+	MOVQ 8(AX), SI
+	MOVQ 16(AX), DI
+	MOVQ 24(AX), R8
+
+vector:
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	MOVQ  264(AX), R9
+	ADDQ  DX, R9
+	MOVQ  272(AX), R12
+	MOVQ  280(AX), R13
+
+segment:
+	MOVQ (R12), R10
+	ADDQ $0x08, R12
+	MOVQ 288(AX), R11
+	SUBQ $0x02, R11
+	JL   rest
+
+words:
+	VMOVDQU      (R9), Y8
+	VMOVDQU      32(R9), Y9
+	ADDQ         CX, R9
+	VPBROADCASTD (BX)(R10*1), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y0, Y0
+	VPMADDWD     Y9, Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	VPBROADCASTD (SI)(R10*1), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y2, Y2
+	VPMADDWD     Y9, Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VPBROADCASTD (DI)(R10*1), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y4, Y4
+	VPMADDWD     Y9, Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VPBROADCASTD (R8)(R10*1), Y10
+	VPMADDWD     Y8, Y10, Y8
+	VPADDD       Y8, Y6, Y6
+	VPMADDWD     Y9, Y10, Y8
+	VPADDD       Y8, Y7, Y7
+	VMOVDQU      (R9), Y8
+	VMOVDQU      32(R9), Y9
+	ADDQ         CX, R9
+	VPBROADCASTD 4(BX)(R10*1), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y0, Y0
+	VPMADDWD     Y9, Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	VPBROADCASTD 4(SI)(R10*1), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y2, Y2
+	VPMADDWD     Y9, Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VPBROADCASTD 4(DI)(R10*1), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y4, Y4
+	VPMADDWD     Y9, Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VPBROADCASTD 4(R8)(R10*1), Y10
+	VPMADDWD     Y8, Y10, Y8
+	VPADDD       Y8, Y6, Y6
+	VPMADDWD     Y9, Y10, Y8
+	VPADDD       Y8, Y7, Y7
+	ADDQ         $0x08, R10
+	SUBQ         $0x02, R11
+	JGE          words
+
+rest:
+	ADDQ $0x02, R11
+	JZ   next
+
+word:
+	VMOVDQU      (R9), Y8
+	VMOVDQU      32(R9), Y9
+	ADDQ         CX, R9
+	VPBROADCASTD (BX)(R10*1), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y0, Y0
+	VPMADDWD     Y9, Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	VPBROADCASTD (SI)(R10*1), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y2, Y2
+	VPMADDWD     Y9, Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	VPBROADCASTD (DI)(R10*1), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y4, Y4
+	VPMADDWD     Y9, Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VPBROADCASTD (R8)(R10*1), Y10
+	VPMADDWD     Y8, Y10, Y8
+	VPADDD       Y8, Y6, Y6
+	VPMADDWD     Y9, Y10, Y8
+	VPADDD       Y8, Y7, Y7
+	ADDQ         $0x04, R10
+	DECQ         R11
+	JNZ          word
+
+next:
+	DECQ    R13
+	JNZ     segment
+	MOVQ    256(AX), R9
+	TESTQ   R9, R9
+	JZ      multiplied
+	VMOVDQU (R9)(DX*1), Y8
+	VPMULLD Y8, Y0, Y0
+	VPMULLD Y8, Y2, Y2
+	VPMULLD Y8, Y4, Y4
+	VPMULLD Y8, Y6, Y6
+	VMOVDQU 32(R9)(DX*1), Y8
+	VPMULLD Y8, Y1, Y1
+	VPMULLD Y8, Y3, Y3
+	VPMULLD Y8, Y5, Y5
+	VPMULLD Y8, Y7, Y7
+
+multiplied:
+	MOVQ      392(AX), R9
+	TESTQ     R9, R9
+	JZ        noShortcuts
+	ADDQ      DX, R9
+	VMOVDQU   (R9), Y8
+	VMOVDQU   32(R9), Y9
+	CMPQ      400(AX), $0x00
+	JNE       shortBits
+	MOVQ      DX, R9
+	SHRQ      $0x02, R9
+	ADDQ      328(AX), R9
+	VPMOVZXBD (R9), Y10
+	VPMULLD   Y8, Y10, Y10
+	VPADDD    Y10, Y0, Y0
+	VPMOVZXBD 8(R9), Y10
+	VPMULLD   Y9, Y10, Y10
+	VPADDD    Y10, Y1, Y1
+	MOVQ      DX, R9
+	SHRQ      $0x02, R9
+	ADDQ      336(AX), R9
+	VPMOVZXBD (R9), Y10
+	VPMULLD   Y8, Y10, Y10
+	VPADDD    Y10, Y2, Y2
+	VPMOVZXBD 8(R9), Y10
+	VPMULLD   Y9, Y10, Y10
+	VPADDD    Y10, Y3, Y3
+	MOVQ      DX, R9
+	SHRQ      $0x02, R9
+	ADDQ      344(AX), R9
+	VPMOVZXBD (R9), Y10
+	VPMULLD   Y8, Y10, Y10
+	VPADDD    Y10, Y4, Y4
+	VPMOVZXBD 8(R9), Y10
+	VPMULLD   Y9, Y10, Y10
+	VPADDD    Y10, Y5, Y5
+	MOVQ      DX, R9
+	SHRQ      $0x02, R9
+	ADDQ      352(AX), R9
+	VPMOVZXBD (R9), Y10
+	VPMULLD   Y8, Y10, Y10
+	VPADDD    Y10, Y6, Y6
+	VPMOVZXBD 8(R9), Y8
+	VPMULLD   Y9, Y8, Y8
+	VPADDD    Y8, Y7, Y7
+	JMP       noShortcuts
+
+shortBits:
+	MOVQ         DX, R9
+	SHRQ         $0x05, R9
+	ADDQ         328(AX), R9
+	VPBROADCASTB (R9), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y8, Y10, Y10
+	VPADDD       Y10, Y0, Y0
+	VPBROADCASTB 1(R9), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y9, Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	MOVQ         DX, R9
+	SHRQ         $0x05, R9
+	ADDQ         336(AX), R9
+	VPBROADCASTB (R9), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y8, Y10, Y10
+	VPADDD       Y10, Y2, Y2
+	VPBROADCASTB 1(R9), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y9, Y10, Y10
+	VPADDD       Y10, Y3, Y3
+	MOVQ         DX, R9
+	SHRQ         $0x05, R9
+	ADDQ         344(AX), R9
+	VPBROADCASTB (R9), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y8, Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VPBROADCASTB 1(R9), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y9, Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	MOVQ         DX, R9
+	SHRQ         $0x05, R9
+	ADDQ         352(AX), R9
+	VPBROADCASTB (R9), Y10
+	VPAND        eachBit<>+0(SB), Y10, Y10
+	VPCMPEQD     eachBit<>+0(SB), Y10, Y10
+	VPAND        Y8, Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPBROADCASTB 1(R9), Y8
+	VPAND        eachBit<>+0(SB), Y8, Y8
+	VPCMPEQD     eachBit<>+0(SB), Y8, Y8
+	VPAND        Y9, Y8, Y8
+	VPADDD       Y8, Y7, Y7
+
+noShortcuts:
+	CMPQ   192(AX), $0x00
+	JE     added
+	MOVQ   192(AX), R9
+	VPADDD (R9)(DX*1), Y0, Y0
+	VPADDD 32(R9)(DX*1), Y1, Y1
+	MOVQ   200(AX), R9
+	VPADDD (R9)(DX*1), Y2, Y2
+	VPADDD 32(R9)(DX*1), Y3, Y3
+	MOVQ   208(AX), R9
+	VPADDD (R9)(DX*1), Y4, Y4
+	VPADDD 32(R9)(DX*1), Y5, Y5
+	MOVQ   216(AX), R9
+	VPADDD (R9)(DX*1), Y6, Y6
+	VPADDD 32(R9)(DX*1), Y7, Y7
+
+added:
+	MOVQ    304(AX), R9
+	CMPQ    R9, $0x01
+	JE      levels
+	JA      signs
+	MOVQ    64(AX), R9
+	VMOVDQU Y0, (R9)(DX*1)
+	VMOVDQU Y1, 32(R9)(DX*1)
+	MOVQ    72(AX), R9
+	VMOVDQU Y2, (R9)(DX*1)
+	VMOVDQU Y3, 32(R9)(DX*1)
+	MOVQ    80(AX), R9
+	VMOVDQU Y4, (R9)(DX*1)
+	VMOVDQU Y5, 32(R9)(DX*1)
+	MOVQ    88(AX), R9
+	VMOVDQU Y6, (R9)(DX*1)
+	VMOVDQU Y7, 32(R9)(DX*1)
+	JMP     done
+
+signs:
+	MOVQ      128(AX), R9
+	ADDQ      DX, R9
+	VMOVDQU   (R9), Y8
+	VPCMPGTD  Y0, Y8, Y8
+	VMOVMSKPS Y8, R10
+	VMOVDQU   32(R9), Y0
+	VPCMPGTD  Y1, Y0, Y0
+	VMOVMSKPS Y0, R9
+	SHLL      $0x08, R9
+	ORL       R9, R10
+	NOTL      R10
+	MOVQ      DX, R9
+	SHRQ      $0x05, R9
+	ADDQ      64(AX), R9
+	MOVW      R10, (R9)
+	MOVQ      136(AX), R9
+	ADDQ      DX, R9
+	VMOVDQU   (R9), Y0
+	VPCMPGTD  Y2, Y0, Y0
+	VMOVMSKPS Y0, R10
+	VMOVDQU   32(R9), Y0
+	VPCMPGTD  Y3, Y0, Y0
+	VMOVMSKPS Y0, R9
+	SHLL      $0x08, R9
+	ORL       R9, R10
+	NOTL      R10
+	MOVQ      DX, R9
+	SHRQ      $0x05, R9
+	ADDQ      72(AX), R9
+	MOVW      R10, (R9)
+	MOVQ      144(AX), R9
+	ADDQ      DX, R9
+	VMOVDQU   (R9), Y0
+	VPCMPGTD  Y4, Y0, Y0
+	VMOVMSKPS Y0, R10
+	VMOVDQU   32(R9), Y0
+	VPCMPGTD  Y5, Y0, Y0
+	VMOVMSKPS Y0, R9
+	SHLL      $0x08, R9
+	ORL       R9, R10
+	NOTL      R10
+	MOVQ      DX, R9
+	SHRQ      $0x05, R9
+	ADDQ      80(AX), R9
+	MOVW      R10, (R9)
+	MOVQ      152(AX), R9
+	ADDQ      DX, R9
+	VMOVDQU   (R9), Y0
+	VPCMPGTD  Y6, Y0, Y0
+	VMOVMSKPS Y0, R10
+	VMOVDQU   32(R9), Y0
+	VPCMPGTD  Y7, Y0, Y0
+	VMOVMSKPS Y0, R9
+	SHLL      $0x08, R9
+	ORL       R9, R10
+	NOTL      R10
+	MOVQ      DX, R9
+	SHRQ      $0x05, R9
+	ADDQ      88(AX), R9
+	MOVW      R10, (R9)
+	JMP       done
+
+levels:
+	MOVQ         128(AX), R9
+	ADDQ         DX, R9
+	MOVQ         296(AX), R10
+	VPBROADCASTD 296(AX), Y8
+	VPBROADCASTD 296(AX), Y9
+
+step0:
+	VMOVDQU      (R9), Y10
+	VPCMPGTD     Y0, Y10, Y10
+	VPADDD       Y10, Y8, Y8
+	VMOVDQU      32(R9), Y10
+	VPCMPGTD     Y1, Y10, Y10
+	VPADDD       Y10, Y9, Y9
+	ADDQ         CX, R9
+	DECQ         R10
+	JNZ          step0
+	VPBROADCASTD 320(AX), Y0
+	VPBROADCASTD 312(AX), Y1
+	VPMADDWD     Y0, Y8, Y8
+	VPADDD       Y1, Y8, Y8
+	VPMADDWD     Y0, Y9, Y9
+	VPADDD       Y1, Y9, Y9
+	VPACKSSDW    Y9, Y8, Y8
+	VPERMQ       $0xd8, Y8, Y8
+	VEXTRACTI128 $0x01, Y8, X9
+	VPACKUSWB    X9, X8, X8
+	MOVQ         DX, R9
+	SHRQ         $0x02, R9
+	ADDQ         64(AX), R9
+	VMOVDQU      X8, (R9)
+	MOVQ         136(AX), R9
+	ADDQ         DX, R9
+	MOVQ         296(AX), R10
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step1:
+	VMOVDQU      (R9), Y8
+	VPCMPGTD     Y2, Y8, Y8
+	VPADDD       Y8, Y0, Y0
+	VMOVDQU      32(R9), Y8
+	VPCMPGTD     Y3, Y8, Y8
+	VPADDD       Y8, Y1, Y1
+	ADDQ         CX, R9
+	DECQ         R10
+	JNZ          step1
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         DX, R9
+	SHRQ         $0x02, R9
+	ADDQ         72(AX), R9
+	VMOVDQU      X0, (R9)
+	MOVQ         144(AX), R9
+	ADDQ         DX, R9
+	MOVQ         296(AX), R10
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step2:
+	VMOVDQU      (R9), Y2
+	VPCMPGTD     Y4, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVDQU      32(R9), Y2
+	VPCMPGTD     Y5, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	ADDQ         CX, R9
+	DECQ         R10
+	JNZ          step2
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         DX, R9
+	SHRQ         $0x02, R9
+	ADDQ         80(AX), R9
+	VMOVDQU      X0, (R9)
+	MOVQ         152(AX), R9
+	ADDQ         DX, R9
+	MOVQ         296(AX), R10
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step3:
+	VMOVDQU      (R9), Y2
+	VPCMPGTD     Y6, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVDQU      32(R9), Y2
+	VPCMPGTD     Y7, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+	ADDQ         CX, R9
+	DECQ         R10
+	JNZ          step3
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         DX, R9
+	SHRQ         $0x02, R9
+	ADDQ         88(AX), R9
+	VMOVDQU      X0, (R9)
+
+done:
+	ADDQ $0x40, DX
+	CMPQ DX, CX
+	JNE  vector
+	VZEROUPPER
+	RET
+
+// func bytesAVXVNNI_2(t *byte, vectors int)
+// Requires: AVX, AVX2, AVXVNNI
+TEXT ·bytesAVXVNNI_2(SB), NOSPLIT, $0-16
+	MOVQ t+0(FP), AX
+	MOVQ vectors+8(FP), CX
+	SHLQ $0x06, CX
+	XORQ DX, DX
+	MOVQ (AX), BX
+	MOVQ 8(AX), SI
+
+vector:
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	MOVQ  264(AX), DI
+	ADDQ  DX, DI
+	MOVQ  272(AX), R10
+	MOVQ  280(AX), R11
+
+segment:
+	MOVQ (R10), R8
+	ADDQ $0x08, R10
+	MOVQ 288(AX), R9
+	SUBQ $0x02, R9
+	JL   rest
+
+words:
+	VMOVDQU      (DI), Y8
+	VMOVDQU      32(DI), Y9
+	ADDQ         CX, DI
+	VPBROADCASTD (BX)(R8*1), Y10
+	LONG $0x502dc2c4; BYTE $0xc0 // VPDPBUSD Y8, Y10, Y0
+	LONG $0x502dc2c4; BYTE $0xc9 // VPDPBUSD Y9, Y10, Y1
+	VPBROADCASTD (SI)(R8*1), Y10
+	LONG $0x502dc2c4; BYTE $0xd0 // VPDPBUSD Y8, Y10, Y2
+	LONG $0x502dc2c4; BYTE $0xd9 // VPDPBUSD Y9, Y10, Y3
+	VMOVDQU      (DI), Y8
+	VMOVDQU      32(DI), Y9
+	ADDQ         CX, DI
+	VPBROADCASTD 4(BX)(R8*1), Y10
+	LONG $0x502dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y10, Y4
+	LONG $0x502dc2c4; BYTE $0xe9 // VPDPBUSD Y9, Y10, Y5
+	VPBROADCASTD 4(SI)(R8*1), Y10
+	LONG $0x502dc2c4; BYTE $0xf0 // VPDPBUSD Y8, Y10, Y6
+	LONG $0x502dc2c4; BYTE $0xf9 // VPDPBUSD Y9, Y10, Y7
+	ADDQ         $0x08, R8
+	SUBQ         $0x02, R9
+	JGE          words
+
+rest:
+	ADDQ $0x02, R9
+	JZ   next
+
+word:
+	VMOVDQU      (DI), Y8
+	VMOVDQU      32(DI), Y9
+	ADDQ         CX, DI
+	VPBROADCASTD (BX)(R8*1), Y10
+	LONG $0x502dc2c4; BYTE $0xc0 // VPDPBUSD Y8, Y10, Y0
+	LONG $0x502dc2c4; BYTE $0xc9 // VPDPBUSD Y9, Y10, Y1
+	VPBROADCASTD (SI)(R8*1), Y10
+	LONG $0x502dc2c4; BYTE $0xd0 // VPDPBUSD Y8, Y10, Y2
+	LONG $0x502dc2c4; BYTE $0xd9 // VPDPBUSD Y9, Y10, Y3
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNZ          word
+
+next:
+	DECQ    R11
+	JNZ     segment
+	VPADDD  Y4, Y0, Y0
+	VPADDD  Y5, Y1, Y1
+	VPADDD  Y6, Y2, Y2
+	VPADDD  Y7, Y3, Y3
+	MOVQ    256(AX), DI
+	TESTQ   DI, DI
+	JZ      multiplied
+	VMOVDQU (DI)(DX*1), Y4
+	VPMULLD Y4, Y0, Y0
+	VPMULLD Y4, Y2, Y2
+	VMOVDQU 32(DI)(DX*1), Y4
+	VPMULLD Y4, Y1, Y1
+	VPMULLD Y4, Y3, Y3
 
 multiplied:
 	MOVQ      392(AX), DI
 	TESTQ     DI, DI
 	JZ        noShortcuts
 	ADDQ      DX, DI
-	VMOVDQU   (DI), Y2
-	VMOVDQU   32(DI), Y3
+	VMOVDQU   (DI), Y4
+	VMOVDQU   32(DI), Y5
 	CMPQ      400(AX), $0x00
 	JNE       shortBits
 	MOVQ      DX, DI
 	SHRQ      $0x02, DI
 	ADDQ      328(AX), DI
-	VPMOVZXBD (DI), Y4
-	VPMULLD   Y2, Y4, Y4
-	VPADDD    Y4, Y6, Y6
-	VPMOVZXBD 8(DI), Y4
-	VPMULLD   Y3, Y4, Y4
-	VPADDD    Y4, Y7, Y7
+	VPMOVZXBD (DI), Y6
+	VPMULLD   Y4, Y6, Y6
+	VPADDD    Y6, Y0, Y0
+	VPMOVZXBD 8(DI), Y6
+	VPMULLD   Y5, Y6, Y6
+	VPADDD    Y6, Y1, Y1
 	MOVQ      DX, DI
 	SHRQ      $0x02, DI
 	ADDQ      336(AX), DI
-	VPMOVZXBD (DI), Y4
-	VPMULLD   Y2, Y4, Y4
-	VPADDD    Y4, Y8, Y8
-	VPMOVZXBD 8(DI), Y2
-	VPMULLD   Y3, Y2, Y2
-	VPADDD    Y2, Y9, Y9
+	VPMOVZXBD (DI), Y6
+	VPMULLD   Y4, Y6, Y6
+	VPADDD    Y6, Y2, Y2
+	VPMOVZXBD 8(DI), Y4
+	VPMULLD   Y5, Y4, Y4
+	VPADDD    Y4, Y3, Y3
 	JMP       noShortcuts
 
 shortBits:
 	MOVQ         DX, DI
 	SHRQ         $0x05, DI
 	ADDQ         328(AX), DI
-	VPBROADCASTB (DI), Y4
-	VPAND        eachBit<>+0(SB), Y4, Y4
-	VPCMPEQD     eachBit<>+0(SB), Y4, Y4
-	VPAND        Y2, Y4, Y4
-	VPADDD       Y4, Y6, Y6
-	VPBROADCASTB 1(DI), Y4
-	VPAND        eachBit<>+0(SB), Y4, Y4
-	VPCMPEQD     eachBit<>+0(SB), Y4, Y4
-	VPAND        Y3, Y4, Y4
-	VPADDD       Y4, Y7, Y7
+	VPBROADCASTB (DI), Y6
+	VPAND        eachBit<>+0(SB), Y6, Y6
+	VPCMPEQD     eachBit<>+0(SB), Y6, Y6
+	VPAND        Y4, Y6, Y6
+	VPADDD       Y6, Y0, Y0
+	VPBROADCASTB 1(DI), Y6
+	VPAND        eachBit<>+0(SB), Y6, Y6
+	VPCMPEQD     eachBit<>+0(SB), Y6, Y6
+	VPAND        Y5, Y6, Y6
+	VPADDD       Y6, Y1, Y1
 	MOVQ         DX, DI
 	SHRQ         $0x05, DI
 	ADDQ         336(AX), DI
-	VPBROADCASTB (DI), Y4
+	VPBROADCASTB (DI), Y6
+	VPAND        eachBit<>+0(SB), Y6, Y6
+	VPCMPEQD     eachBit<>+0(SB), Y6, Y6
+	VPAND        Y4, Y6, Y6
+	VPADDD       Y6, Y2, Y2
+	VPBROADCASTB 1(DI), Y4
 	VPAND        eachBit<>+0(SB), Y4, Y4
 	VPCMPEQD     eachBit<>+0(SB), Y4, Y4
-	VPAND        Y2, Y4, Y4
-	VPADDD       Y4, Y8, Y8
-	VPBROADCASTB 1(DI), Y2
-	VPAND        eachBit<>+0(SB), Y2, Y2
-	VPCMPEQD     eachBit<>+0(SB), Y2, Y2
-	VPAND        Y3, Y2, Y2
-	VPADDD       Y2, Y9, Y9
+	VPAND        Y5, Y4, Y4
+	VPADDD       Y4, Y3, Y3
 
 noShortcuts:
 	CMPQ   192(AX), $0x00
 	JE     added
 	MOVQ   192(AX), DI
-	VPADDD (DI)(DX*1), Y6, Y6
-	VPADDD 32(DI)(DX*1), Y7, Y7
+	VPADDD (DI)(DX*1), Y0, Y0
+	VPADDD 32(DI)(DX*1), Y1, Y1
 	MOVQ   200(AX), DI
-	VPADDD (DI)(DX*1), Y8, Y8
-	VPADDD 32(DI)(DX*1), Y9, Y9
+	VPADDD (DI)(DX*1), Y2, Y2
+	VPADDD 32(DI)(DX*1), Y3, Y3
 
 added:
 	MOVQ    304(AX), DI
@@ -13634,22 +20645,22 @@ added:
 	JE      levels
 	JA      signs
 	MOVQ    64(AX), DI
-	VMOVDQU Y6, (DI)(DX*1)
-	VMOVDQU Y7, 32(DI)(DX*1)
+	VMOVDQU Y0, (DI)(DX*1)
+	VMOVDQU Y1, 32(DI)(DX*1)
 	MOVQ    72(AX), DI
-	VMOVDQU Y8, (DI)(DX*1)
-	VMOVDQU Y9, 32(DI)(DX*1)
+	VMOVDQU Y2, (DI)(DX*1)
+	VMOVDQU Y3, 32(DI)(DX*1)
 	JMP     done
 
 signs:
 	MOVQ      128(AX), DI
 	ADDQ      DX, DI
-	VMOVDQU   (DI), Y2
-	VPCMPGTD  Y6, Y2, Y2
-	VMOVMSKPS Y2, R8
-	VMOVDQU   32(DI), Y2
-	VPCMPGTD  Y7, Y2, Y2
-	VMOVMSKPS Y2, DI
+	VMOVDQU   (DI), Y4
+	VPCMPGTD  Y0, Y4, Y4
+	VMOVMSKPS Y4, R8
+	VMOVDQU   32(DI), Y0
+	VPCMPGTD  Y1, Y0, Y0
+	VMOVMSKPS Y0, DI
 	SHLL      $0x08, DI
 	ORL       DI, R8
 	NOTL      R8
@@ -13659,12 +20670,12 @@ signs:
 	MOVW      R8, (DI)
 	MOVQ      136(AX), DI
 	ADDQ      DX, DI
-	VMOVDQU   (DI), Y2
-	VPCMPGTD  Y8, Y2, Y2
-	VMOVMSKPS Y2, R8
-	VMOVDQU   32(DI), Y2
-	VPCMPGTD  Y9, Y2, Y2
-	VMOVMSKPS Y2, DI
+	VMOVDQU   (DI), Y0
+	VPCMPGTD  Y2, Y0, Y0
+	VMOVMSKPS Y0, R8
+	VMOVDQU   32(DI), Y0
+	VPCMPGTD  Y3, Y0, Y0
+	VMOVMSKPS Y0, DI
 	SHLL      $0x08, DI
 	ORL       DI, R8
 	NOTL      R8
@@ -13675,31 +20686,28 @@ signs:
 	JMP       done
 
 levels:
-	VPBROADCASTD 296(AX), Y3
-	VPBROADCASTD 320(AX), Y2
-	VPMULLD      Y2, Y3, Y3
-	VPBROADCASTD 312(AX), Y4
-	VPADDD       Y4, Y3, Y3
 	MOVQ         128(AX), DI
 	ADDQ         DX, DI
 	MOVQ         296(AX), R8
-	VPXOR        Y4, Y4, Y4
-	VPXOR        Y5, Y5, Y5
+	VPBROADCASTD 296(AX), Y4
+	VPBROADCASTD 296(AX), Y5
 
 step0:
-	VMOVDQU      (DI), Y10
-	VPCMPGTD     Y6, Y10, Y10
-	VPADDD       Y10, Y4, Y4
-	VMOVDQU      32(DI), Y10
-	VPCMPGTD     Y7, Y10, Y10
-	VPADDD       Y10, Y5, Y5
+	VMOVDQU      (DI), Y6
+	VPCMPGTD     Y0, Y6, Y6
+	VPADDD       Y6, Y4, Y4
+	VMOVDQU      32(DI), Y6
+	VPCMPGTD     Y1, Y6, Y6
+	VPADDD       Y6, Y5, Y5
 	ADDQ         CX, DI
 	DECQ         R8
 	JNZ          step0
-	VPMULLD      Y2, Y4, Y4
-	VPADDD       Y3, Y4, Y4
-	VPMULLD      Y2, Y5, Y5
-	VPADDD       Y3, Y5, Y5
+	VPBROADCASTD 320(AX), Y0
+	VPBROADCASTD 312(AX), Y1
+	VPMADDWD     Y0, Y4, Y4
+	VPADDD       Y1, Y4, Y4
+	VPMADDWD     Y0, Y5, Y5
+	VPADDD       Y1, Y5, Y5
 	VPACKSSDW    Y5, Y4, Y4
 	VPERMQ       $0xd8, Y4, Y4
 	VEXTRACTI128 $0x01, Y4, X5
@@ -13711,31 +20719,33 @@ step0:
 	MOVQ         136(AX), DI
 	ADDQ         DX, DI
 	MOVQ         296(AX), R8
-	VPXOR        Y4, Y4, Y4
-	VPXOR        Y5, Y5, Y5
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
 
 step1:
-	VMOVDQU      (DI), Y6
-	VPCMPGTD     Y8, Y6, Y6
-	VPADDD       Y6, Y4, Y4
-	VMOVDQU      32(DI), Y6
-	VPCMPGTD     Y9, Y6, Y6
-	VPADDD       Y6, Y5, Y5
+	VMOVDQU      (DI), Y4
+	VPCMPGTD     Y2, Y4, Y4
+	VPADDD       Y4, Y0, Y0
+	VMOVDQU      32(DI), Y4
+	VPCMPGTD     Y3, Y4, Y4
+	VPADDD       Y4, Y1, Y1
 	ADDQ         CX, DI
 	DECQ         R8
 	JNZ          step1
-	VPMULLD      Y2, Y4, Y4
-	VPADDD       Y3, Y4, Y4
-	VPMULLD      Y2, Y5, Y5
-	VPADDD       Y3, Y5, Y5
-	VPACKSSDW    Y5, Y4, Y4
-	VPERMQ       $0xd8, Y4, Y4
-	VEXTRACTI128 $0x01, Y4, X5
-	VPACKUSWB    X5, X4, X4
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
 	MOVQ         DX, DI
 	SHRQ         $0x02, DI
 	ADDQ         72(AX), DI
-	VMOVDQU      X4, (DI)
+	VMOVDQU      X0, (DI)
 
 done:
 	ADDQ $0x40, DX
@@ -13744,92 +20754,379 @@ done:
 	VZEROUPPER
 	RET
 
-// func bitsAVX2_1(t *byte, vectors int)
-// Requires: AVX, AVX2, CMOV
-TEXT ·bitsAVX2_1(SB), NOSPLIT, $0-16
-	MOVQ    t+0(FP), AX
-	MOVQ    vectors+8(FP), CX
-	SHLQ    $0x06, CX
-	XORQ    DX, DX
-	MOVQ    (AX), BX
-	VMOVDQU counts<>+0(SB), Y0
-	VMOVDQU nibble<>+0(SB), Y1
+// func int16AVX2_2(t *byte, vectors int)
+// Requires: AVX, AVX2
+TEXT ·int16AVX2_2(SB), NOSPLIT, $0-16
+	MOVQ t+0(FP), AX
+	MOVQ vectors+8(FP), CX
+	SHLQ $0x06, CX
+	XORQ DX, DX
+	MOVQ (AX), BX
+	MOVQ 8(AX), SI
 
 vector:
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
 	VPXOR Y2, Y2, Y2
 	VPXOR Y3, Y3, Y3
 	VPXOR Y4, Y4, Y4
 	VPXOR Y5, Y5, Y5
-	MOVQ  264(AX), SI
-	ADDQ  DX, SI
-	MOVQ  272(AX), R11
-	MOVQ  280(AX), R12
-	MOVQ  $0x0000001f, R10
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	MOVQ  264(AX), DI
+	ADDQ  DX, DI
+	MOVQ  272(AX), R10
+	MOVQ  280(AX), R11
 
 segment:
-	MOVQ (R11), DI
-	ADDQ $0x08, R11
-	MOVQ 288(AX), R8
+	MOVQ (R10), R8
+	ADDQ $0x08, R10
+	MOVQ 288(AX), R9
+	SUBQ $0x02, R9
+	JL   rest
 
-run:
-	MOVQ    R8, R9
-	CMPQ    R10, R9
-	CMOVQLT R10, R9
-	SUBQ    R9, R8
-	SUBQ    R9, R10
+words:
+	VMOVDQU      (DI), Y8
+	VMOVDQU      32(DI), Y9
+	ADDQ         CX, DI
+	VPBROADCASTD (BX)(R8*1), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y0, Y0
+	VPMADDWD     Y9, Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	VPBROADCASTD (SI)(R8*1), Y10
+	VPMADDWD     Y8, Y10, Y8
+	VPADDD       Y8, Y2, Y2
+	VPMADDWD     Y9, Y10, Y8
+	VPADDD       Y8, Y3, Y3
+	VMOVDQU      (DI), Y8
+	VMOVDQU      32(DI), Y9
+	ADDQ         CX, DI
+	VPBROADCASTD 4(BX)(R8*1), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y4, Y4
+	VPMADDWD     Y9, Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VPBROADCASTD 4(SI)(R8*1), Y10
+	VPMADDWD     Y8, Y10, Y8
+	VPADDD       Y8, Y6, Y6
+	VPMADDWD     Y9, Y10, Y8
+	VPADDD       Y8, Y7, Y7
+	ADDQ         $0x08, R8
+	SUBQ         $0x02, R9
+	JGE          words
+
+rest:
+	ADDQ $0x02, R9
+	JZ   next
 
 word:
-	VPBROADCASTD (BX)(DI*1), Y6
-	VPXOR        (SI), Y6, Y7
-	VPSRLW       $0x04, Y7, Y8
-	VPAND        Y1, Y7, Y7
-	VPAND        Y1, Y8, Y8
-	VPSHUFB      Y7, Y0, Y7
-	VPSHUFB      Y8, Y0, Y8
-	VPADDB       Y7, Y2, Y2
-	VPADDB       Y8, Y2, Y2
-	VPXOR        32(SI), Y6, Y6
-	VPSRLW       $0x04, Y6, Y7
-	VPAND        Y1, Y6, Y6
-	VPAND        Y1, Y7, Y7
-	VPSHUFB      Y6, Y0, Y6
-	VPSHUFB      Y7, Y0, Y7
-	VPADDB       Y6, Y3, Y3
-	VPADDB       Y7, Y3, Y3
-	ADDQ         $0x04, DI
-	ADDQ         CX, SI
+	VMOVDQU      (DI), Y8
+	VMOVDQU      32(DI), Y9
+	ADDQ         CX, DI
+	VPBROADCASTD (BX)(R8*1), Y10
+	VPMADDWD     Y8, Y10, Y11
+	VPADDD       Y11, Y0, Y0
+	VPMADDWD     Y9, Y10, Y10
+	VPADDD       Y10, Y1, Y1
+	VPBROADCASTD (SI)(R8*1), Y10
+	VPMADDWD     Y8, Y10, Y8
+	VPADDD       Y8, Y2, Y2
+	VPMADDWD     Y9, Y10, Y8
+	VPADDD       Y8, Y3, Y3
+	ADDQ         $0x04, R8
 	DECQ         R9
 	JNZ          word
-	TESTQ        R10, R10
-	JNZ          fits
-	VPMADDUBSW   byteOnes<>+0(SB), Y2, Y2
-	VPMADDWD     wordOnes<>+0(SB), Y2, Y2
-	VPSUBD       Y2, Y4, Y4
-	VPMADDUBSW   byteOnes<>+0(SB), Y3, Y3
-	VPMADDWD     wordOnes<>+0(SB), Y3, Y3
-	VPSUBD       Y3, Y5, Y5
-	VPXOR        Y2, Y2, Y2
-	VPXOR        Y3, Y3, Y3
-	MOVQ         $0x0000001f, R10
 
-fits:
-	TESTQ      R8, R8
-	JNZ        run
-	DECQ       R12
-	JNZ        segment
-	VPMADDUBSW byteOnes<>+0(SB), Y2, Y2
-	VPMADDWD   wordOnes<>+0(SB), Y2, Y2
-	VPSUBD     Y2, Y4, Y4
-	VPMADDUBSW byteOnes<>+0(SB), Y3, Y3
-	VPMADDWD   wordOnes<>+0(SB), Y3, Y3
-	VPSUBD     Y3, Y5, Y5
-	MOVQ       256(AX), SI
-	TESTQ      SI, SI
-	JZ         multiplied
-	VMOVDQU    (SI)(DX*1), Y2
-	VPMULLD    Y2, Y4, Y4
-	VMOVDQU    32(SI)(DX*1), Y2
-	VPMULLD    Y2, Y5, Y5
+next:
+	DECQ    R11
+	JNZ     segment
+	VPADDD  Y4, Y0, Y0
+	VPADDD  Y5, Y1, Y1
+	VPADDD  Y6, Y2, Y2
+	VPADDD  Y7, Y3, Y3
+	MOVQ    256(AX), DI
+	TESTQ   DI, DI
+	JZ      multiplied
+	VMOVDQU (DI)(DX*1), Y4
+	VPMULLD Y4, Y0, Y0
+	VPMULLD Y4, Y2, Y2
+	VMOVDQU 32(DI)(DX*1), Y4
+	VPMULLD Y4, Y1, Y1
+	VPMULLD Y4, Y3, Y3
+
+multiplied:
+	MOVQ      392(AX), DI
+	TESTQ     DI, DI
+	JZ        noShortcuts
+	ADDQ      DX, DI
+	VMOVDQU   (DI), Y4
+	VMOVDQU   32(DI), Y5
+	CMPQ      400(AX), $0x00
+	JNE       shortBits
+	MOVQ      DX, DI
+	SHRQ      $0x02, DI
+	ADDQ      328(AX), DI
+	VPMOVZXBD (DI), Y6
+	VPMULLD   Y4, Y6, Y6
+	VPADDD    Y6, Y0, Y0
+	VPMOVZXBD 8(DI), Y6
+	VPMULLD   Y5, Y6, Y6
+	VPADDD    Y6, Y1, Y1
+	MOVQ      DX, DI
+	SHRQ      $0x02, DI
+	ADDQ      336(AX), DI
+	VPMOVZXBD (DI), Y6
+	VPMULLD   Y4, Y6, Y6
+	VPADDD    Y6, Y2, Y2
+	VPMOVZXBD 8(DI), Y4
+	VPMULLD   Y5, Y4, Y4
+	VPADDD    Y4, Y3, Y3
+	JMP       noShortcuts
+
+shortBits:
+	MOVQ         DX, DI
+	SHRQ         $0x05, DI
+	ADDQ         328(AX), DI
+	VPBROADCASTB (DI), Y6
+	VPAND        eachBit<>+0(SB), Y6, Y6
+	VPCMPEQD     eachBit<>+0(SB), Y6, Y6
+	VPAND        Y4, Y6, Y6
+	VPADDD       Y6, Y0, Y0
+	VPBROADCASTB 1(DI), Y6
+	VPAND        eachBit<>+0(SB), Y6, Y6
+	VPCMPEQD     eachBit<>+0(SB), Y6, Y6
+	VPAND        Y5, Y6, Y6
+	VPADDD       Y6, Y1, Y1
+	MOVQ         DX, DI
+	SHRQ         $0x05, DI
+	ADDQ         336(AX), DI
+	VPBROADCASTB (DI), Y6
+	VPAND        eachBit<>+0(SB), Y6, Y6
+	VPCMPEQD     eachBit<>+0(SB), Y6, Y6
+	VPAND        Y4, Y6, Y6
+	VPADDD       Y6, Y2, Y2
+	VPBROADCASTB 1(DI), Y4
+	VPAND        eachBit<>+0(SB), Y4, Y4
+	VPCMPEQD     eachBit<>+0(SB), Y4, Y4
+	VPAND        Y5, Y4, Y4
+	VPADDD       Y4, Y3, Y3
+
+noShortcuts:
+	CMPQ   192(AX), $0x00
+	JE     added
+	MOVQ   192(AX), DI
+	VPADDD (DI)(DX*1), Y0, Y0
+	VPADDD 32(DI)(DX*1), Y1, Y1
+	MOVQ   200(AX), DI
+	VPADDD (DI)(DX*1), Y2, Y2
+	VPADDD 32(DI)(DX*1), Y3, Y3
+
+added:
+	MOVQ    304(AX), DI
+	CMPQ    DI, $0x01
+	JE      levels
+	JA      signs
+	MOVQ    64(AX), DI
+	VMOVDQU Y0, (DI)(DX*1)
+	VMOVDQU Y1, 32(DI)(DX*1)
+	MOVQ    72(AX), DI
+	VMOVDQU Y2, (DI)(DX*1)
+	VMOVDQU Y3, 32(DI)(DX*1)
+	JMP     done
+
+signs:
+	MOVQ      128(AX), DI
+	ADDQ      DX, DI
+	VMOVDQU   (DI), Y4
+	VPCMPGTD  Y0, Y4, Y4
+	VMOVMSKPS Y4, R8
+	VMOVDQU   32(DI), Y0
+	VPCMPGTD  Y1, Y0, Y0
+	VMOVMSKPS Y0, DI
+	SHLL      $0x08, DI
+	ORL       DI, R8
+	NOTL      R8
+	MOVQ      DX, DI
+	SHRQ      $0x05, DI
+	ADDQ      64(AX), DI
+	MOVW      R8, (DI)
+	MOVQ      136(AX), DI
+	ADDQ      DX, DI
+	VMOVDQU   (DI), Y0
+	VPCMPGTD  Y2, Y0, Y0
+	VMOVMSKPS Y0, R8
+	VMOVDQU   32(DI), Y0
+	VPCMPGTD  Y3, Y0, Y0
+	VMOVMSKPS Y0, DI
+	SHLL      $0x08, DI
+	ORL       DI, R8
+	NOTL      R8
+	MOVQ      DX, DI
+	SHRQ      $0x05, DI
+	ADDQ      72(AX), DI
+	MOVW      R8, (DI)
+	JMP       done
+
+levels:
+	MOVQ         128(AX), DI
+	ADDQ         DX, DI
+	MOVQ         296(AX), R8
+	VPBROADCASTD 296(AX), Y4
+	VPBROADCASTD 296(AX), Y5
+
+step0:
+	VMOVDQU      (DI), Y6
+	VPCMPGTD     Y0, Y6, Y6
+	VPADDD       Y6, Y4, Y4
+	VMOVDQU      32(DI), Y6
+	VPCMPGTD     Y1, Y6, Y6
+	VPADDD       Y6, Y5, Y5
+	ADDQ         CX, DI
+	DECQ         R8
+	JNZ          step0
+	VPBROADCASTD 320(AX), Y0
+	VPBROADCASTD 312(AX), Y1
+	VPMADDWD     Y0, Y4, Y4
+	VPADDD       Y1, Y4, Y4
+	VPMADDWD     Y0, Y5, Y5
+	VPADDD       Y1, Y5, Y5
+	VPACKSSDW    Y5, Y4, Y4
+	VPERMQ       $0xd8, Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X5
+	VPACKUSWB    X5, X4, X4
+	MOVQ         DX, DI
+	SHRQ         $0x02, DI
+	ADDQ         64(AX), DI
+	VMOVDQU      X4, (DI)
+	MOVQ         136(AX), DI
+	ADDQ         DX, DI
+	MOVQ         296(AX), R8
+	VPBROADCASTD 296(AX), Y0
+	VPBROADCASTD 296(AX), Y1
+
+step1:
+	VMOVDQU      (DI), Y4
+	VPCMPGTD     Y2, Y4, Y4
+	VPADDD       Y4, Y0, Y0
+	VMOVDQU      32(DI), Y4
+	VPCMPGTD     Y3, Y4, Y4
+	VPADDD       Y4, Y1, Y1
+	ADDQ         CX, DI
+	DECQ         R8
+	JNZ          step1
+	VPBROADCASTD 320(AX), Y2
+	VPBROADCASTD 312(AX), Y3
+	VPMADDWD     Y2, Y0, Y0
+	VPADDD       Y3, Y0, Y0
+	VPMADDWD     Y2, Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPACKSSDW    Y1, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X0
+	MOVQ         DX, DI
+	SHRQ         $0x02, DI
+	ADDQ         72(AX), DI
+	VMOVDQU      X0, (DI)
+
+done:
+	ADDQ $0x40, DX
+	CMPQ DX, CX
+	JNE  vector
+	VZEROUPPER
+	RET
+
+// func bytesAVXVNNI_1(t *byte, vectors int)
+// Requires: AVX, AVX2, AVXVNNI
+TEXT ·bytesAVXVNNI_1(SB), NOSPLIT, $0-16
+	MOVQ t+0(FP), AX
+	MOVQ vectors+8(FP), CX
+	SHLQ $0x06, CX
+	XORQ DX, DX
+	MOVQ (AX), BX
+
+vector:
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	MOVQ  264(AX), SI
+	ADDQ  DX, SI
+	MOVQ  272(AX), R9
+	MOVQ  280(AX), R10
+
+segment:
+	MOVQ (R9), DI
+	ADDQ $0x08, R9
+	MOVQ 288(AX), R8
+	SUBQ $0x04, R8
+	JL   rest
+
+words:
+	VMOVDQU      (SI), Y8
+	VMOVDQU      32(SI), Y9
+	ADDQ         CX, SI
+	VPBROADCASTD (BX)(DI*1), Y10
+	LONG $0x502dc2c4; BYTE $0xc0 // VPDPBUSD Y8, Y10, Y0
+	LONG $0x502dc2c4; BYTE $0xc9 // VPDPBUSD Y9, Y10, Y1
+	VMOVDQU      (SI), Y8
+	VMOVDQU      32(SI), Y9
+	ADDQ         CX, SI
+	VPBROADCASTD 4(BX)(DI*1), Y10
+	LONG $0x502dc2c4; BYTE $0xd0 // VPDPBUSD Y8, Y10, Y2
+	LONG $0x502dc2c4; BYTE $0xd9 // VPDPBUSD Y9, Y10, Y3
+	VMOVDQU      (SI), Y8
+	VMOVDQU      32(SI), Y9
+	ADDQ         CX, SI
+	VPBROADCASTD 8(BX)(DI*1), Y10
+	LONG $0x502dc2c4; BYTE $0xe0 // VPDPBUSD Y8, Y10, Y4
+	LONG $0x502dc2c4; BYTE $0xe9 // VPDPBUSD Y9, Y10, Y5
+	VMOVDQU      (SI), Y8
+	VMOVDQU      32(SI), Y9
+	ADDQ         CX, SI
+	VPBROADCASTD 12(BX)(DI*1), Y10
+	LONG $0x502dc2c4; BYTE $0xf0 // VPDPBUSD Y8, Y10, Y6
+	LONG $0x502dc2c4; BYTE $0xf9 // VPDPBUSD Y9, Y10, Y7
+	ADDQ         $0x10, DI
+	SUBQ         $0x04, R8
+	JGE          words
+
+rest:
+	ADDQ $0x04, R8
+	JZ   next
+
+word:
+	VMOVDQU      (SI), Y8
+	VMOVDQU      32(SI), Y9
+	ADDQ         CX, SI
+	VPBROADCASTD (BX)(DI*1), Y10
+	LONG $0x502dc2c4; BYTE $0xc0 // VPDPBUSD Y8, Y10, Y0
+	LONG $0x502dc2c4; BYTE $0xc9 // VPDPBUSD Y9, Y10, Y1
+	ADDQ         $0x04, DI
+	DECQ         R8
+	JNZ          word
+
+next:
+	DECQ    R10
+	JNZ     segment
+	VPADDD  Y4, Y0, Y0
+	VPADDD  Y5, Y1, Y1
+	VPADDD  Y6, Y2, Y2
+	VPADDD  Y7, Y3, Y3
+	VPADDD  Y2, Y0, Y0
+	VPADDD  Y3, Y1, Y1
+	MOVQ    256(AX), SI
+	TESTQ   SI, SI
+	JZ      multiplied
+	VMOVDQU (SI)(DX*1), Y2
+	VPMULLD Y2, Y0, Y0
+	VMOVDQU 32(SI)(DX*1), Y2
+	VPMULLD Y2, Y1, Y1
 
 multiplied:
 	MOVQ      392(AX), SI
@@ -13843,35 +21140,35 @@ multiplied:
 	MOVQ      DX, SI
 	SHRQ      $0x02, SI
 	ADDQ      328(AX), SI
-	VPMOVZXBD (SI), Y6
-	VPMULLD   Y2, Y6, Y6
-	VPADDD    Y6, Y4, Y4
+	VPMOVZXBD (SI), Y4
+	VPMULLD   Y2, Y4, Y4
+	VPADDD    Y4, Y0, Y0
 	VPMOVZXBD 8(SI), Y2
 	VPMULLD   Y3, Y2, Y2
-	VPADDD    Y2, Y5, Y5
+	VPADDD    Y2, Y1, Y1
 	JMP       noShortcuts
 
 shortBits:
 	MOVQ         DX, SI
 	SHRQ         $0x05, SI
 	ADDQ         328(AX), SI
-	VPBROADCASTB (SI), Y6
-	VPAND        eachBit<>+0(SB), Y6, Y6
-	VPCMPEQD     eachBit<>+0(SB), Y6, Y6
-	VPAND        Y2, Y6, Y6
-	VPADDD       Y6, Y4, Y4
+	VPBROADCASTB (SI), Y4
+	VPAND        eachBit<>+0(SB), Y4, Y4
+	VPCMPEQD     eachBit<>+0(SB), Y4, Y4
+	VPAND        Y2, Y4, Y4
+	VPADDD       Y4, Y0, Y0
 	VPBROADCASTB 1(SI), Y2
 	VPAND        eachBit<>+0(SB), Y2, Y2
 	VPCMPEQD     eachBit<>+0(SB), Y2, Y2
 	VPAND        Y3, Y2, Y2
-	VPADDD       Y2, Y5, Y5
+	VPADDD       Y2, Y1, Y1
 
 noShortcuts:
 	CMPQ   192(AX), $0x00
 	JE     added
 	MOVQ   192(AX), SI
-	VPADDD (SI)(DX*1), Y4, Y4
-	VPADDD 32(SI)(DX*1), Y5, Y5
+	VPADDD (SI)(DX*1), Y0, Y0
+	VPADDD 32(SI)(DX*1), Y1, Y1
 
 added:
 	MOVQ    304(AX), SI
@@ -13879,19 +21176,19 @@ added:
 	JE      levels
 	JA      signs
 	MOVQ    64(AX), SI
-	VMOVDQU Y4, (SI)(DX*1)
-	VMOVDQU Y5, 32(SI)(DX*1)
+	VMOVDQU Y0, (SI)(DX*1)
+	VMOVDQU Y1, 32(SI)(DX*1)
 	JMP     done
 
 signs:
 	MOVQ      128(AX), SI
 	ADDQ      DX, SI
 	VMOVDQU   (SI), Y2
-	VPCMPGTD  Y4, Y2, Y2
+	VPCMPGTD  Y0, Y2, Y2
 	VMOVMSKPS Y2, DI
-	VMOVDQU   32(SI), Y2
-	VPCMPGTD  Y5, Y2, Y2
-	VMOVMSKPS Y2, SI
+	VMOVDQU   32(SI), Y0
+	VPCMPGTD  Y1, Y0, Y0
+	VMOVMSKPS Y0, SI
 	SHLL      $0x08, SI
 	ORL       SI, DI
 	NOTL      DI
@@ -13902,39 +21199,246 @@ signs:
 	JMP       done
 
 levels:
-	VPBROADCASTD 296(AX), Y3
-	VPBROADCASTD 320(AX), Y2
-	VPMULLD      Y2, Y3, Y3
-	VPBROADCASTD 312(AX), Y6
-	VPADDD       Y6, Y3, Y3
 	MOVQ         128(AX), SI
 	ADDQ         DX, SI
 	MOVQ         296(AX), DI
-	VPXOR        Y6, Y6, Y6
-	VPXOR        Y7, Y7, Y7
+	VPBROADCASTD 296(AX), Y2
+	VPBROADCASTD 296(AX), Y3
 
 step0:
-	VMOVDQU      (SI), Y8
-	VPCMPGTD     Y4, Y8, Y8
-	VPADDD       Y8, Y6, Y6
-	VMOVDQU      32(SI), Y8
-	VPCMPGTD     Y5, Y8, Y8
-	VPADDD       Y8, Y7, Y7
+	VMOVDQU      (SI), Y4
+	VPCMPGTD     Y0, Y4, Y4
+	VPADDD       Y4, Y2, Y2
+	VMOVDQU      32(SI), Y4
+	VPCMPGTD     Y1, Y4, Y4
+	VPADDD       Y4, Y3, Y3
 	ADDQ         CX, SI
 	DECQ         DI
 	JNZ          step0
-	VPMULLD      Y2, Y6, Y6
-	VPADDD       Y3, Y6, Y6
-	VPMULLD      Y2, Y7, Y7
-	VPADDD       Y3, Y7, Y7
-	VPACKSSDW    Y7, Y6, Y6
-	VPERMQ       $0xd8, Y6, Y6
-	VEXTRACTI128 $0x01, Y6, X7
-	VPACKUSWB    X7, X6, X6
+	VPBROADCASTD 320(AX), Y0
+	VPBROADCASTD 312(AX), Y1
+	VPMADDWD     Y0, Y2, Y2
+	VPADDD       Y1, Y2, Y2
+	VPMADDWD     Y0, Y3, Y3
+	VPADDD       Y1, Y3, Y3
+	VPACKSSDW    Y3, Y2, Y2
+	VPERMQ       $0xd8, Y2, Y2
+	VEXTRACTI128 $0x01, Y2, X3
+	VPACKUSWB    X3, X2, X2
 	MOVQ         DX, SI
 	SHRQ         $0x02, SI
 	ADDQ         64(AX), SI
-	VMOVDQU      X6, (SI)
+	VMOVDQU      X2, (SI)
+
+done:
+	ADDQ $0x40, DX
+	CMPQ DX, CX
+	JNE  vector
+	VZEROUPPER
+	RET
+
+// func int16AVX2_1(t *byte, vectors int)
+// Requires: AVX, AVX2
+TEXT ·int16AVX2_1(SB), NOSPLIT, $0-16
+	MOVQ t+0(FP), AX
+	MOVQ vectors+8(FP), CX
+	SHLQ $0x06, CX
+	XORQ DX, DX
+	MOVQ (AX), BX
+
+vector:
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	MOVQ  264(AX), SI
+	ADDQ  DX, SI
+	MOVQ  272(AX), R9
+	MOVQ  280(AX), R10
+
+segment:
+	MOVQ (R9), DI
+	ADDQ $0x08, R9
+	MOVQ 288(AX), R8
+	SUBQ $0x04, R8
+	JL   rest
+
+words:
+	VMOVDQU      (SI), Y8
+	VMOVDQU      32(SI), Y9
+	ADDQ         CX, SI
+	VPBROADCASTD (BX)(DI*1), Y10
+	VPMADDWD     Y8, Y10, Y8
+	VPADDD       Y8, Y0, Y0
+	VPMADDWD     Y9, Y10, Y8
+	VPADDD       Y8, Y1, Y1
+	VMOVDQU      (SI), Y8
+	VMOVDQU      32(SI), Y9
+	ADDQ         CX, SI
+	VPBROADCASTD 4(BX)(DI*1), Y10
+	VPMADDWD     Y8, Y10, Y8
+	VPADDD       Y8, Y2, Y2
+	VPMADDWD     Y9, Y10, Y8
+	VPADDD       Y8, Y3, Y3
+	VMOVDQU      (SI), Y8
+	VMOVDQU      32(SI), Y9
+	ADDQ         CX, SI
+	VPBROADCASTD 8(BX)(DI*1), Y10
+	VPMADDWD     Y8, Y10, Y8
+	VPADDD       Y8, Y4, Y4
+	VPMADDWD     Y9, Y10, Y8
+	VPADDD       Y8, Y5, Y5
+	VMOVDQU      (SI), Y8
+	VMOVDQU      32(SI), Y9
+	ADDQ         CX, SI
+	VPBROADCASTD 12(BX)(DI*1), Y10
+	VPMADDWD     Y8, Y10, Y8
+	VPADDD       Y8, Y6, Y6
+	VPMADDWD     Y9, Y10, Y8
+	VPADDD       Y8, Y7, Y7
+	ADDQ         $0x10, DI
+	SUBQ         $0x04, R8
+	JGE          words
+
+rest:
+	ADDQ $0x04, R8
+	JZ   next
+
+word:
+	VMOVDQU      (SI), Y8
+	VMOVDQU      32(SI), Y9
+	ADDQ         CX, SI
+	VPBROADCASTD (BX)(DI*1), Y10
+	VPMADDWD     Y8, Y10, Y8
+	VPADDD       Y8, Y0, Y0
+	VPMADDWD     Y9, Y10, Y8
+	VPADDD       Y8, Y1, Y1
+	ADDQ         $0x04, DI
+	DECQ         R8
+	JNZ          word
+
+next:
+	DECQ    R10
+	JNZ     segment
+	VPADDD  Y4, Y0, Y0
+	VPADDD  Y5, Y1, Y1
+	VPADDD  Y6, Y2, Y2
+	VPADDD  Y7, Y3, Y3
+	VPADDD  Y2, Y0, Y0
+	VPADDD  Y3, Y1, Y1
+	MOVQ    256(AX), SI
+	TESTQ   SI, SI
+	JZ      multiplied
+	VMOVDQU (SI)(DX*1), Y2
+	VPMULLD Y2, Y0, Y0
+	VMOVDQU 32(SI)(DX*1), Y2
+	VPMULLD Y2, Y1, Y1
+
+multiplied:
+	MOVQ      392(AX), SI
+	TESTQ     SI, SI
+	JZ        noShortcuts
+	ADDQ      DX, SI
+	VMOVDQU   (SI), Y2
+	VMOVDQU   32(SI), Y3
+	CMPQ      400(AX), $0x00
+	JNE       shortBits
+	MOVQ      DX, SI
+	SHRQ      $0x02, SI
+	ADDQ      328(AX), SI
+	VPMOVZXBD (SI), Y4
+	VPMULLD   Y2, Y4, Y4
+	VPADDD    Y4, Y0, Y0
+	VPMOVZXBD 8(SI), Y2
+	VPMULLD   Y3, Y2, Y2
+	VPADDD    Y2, Y1, Y1
+	JMP       noShortcuts
+
+shortBits:
+	MOVQ         DX, SI
+	SHRQ         $0x05, SI
+	ADDQ         328(AX), SI
+	VPBROADCASTB (SI), Y4
+	VPAND        eachBit<>+0(SB), Y4, Y4
+	VPCMPEQD     eachBit<>+0(SB), Y4, Y4
+	VPAND        Y2, Y4, Y4
+	VPADDD       Y4, Y0, Y0
+	VPBROADCASTB 1(SI), Y2
+	VPAND        eachBit<>+0(SB), Y2, Y2
+	VPCMPEQD     eachBit<>+0(SB), Y2, Y2
+	VPAND        Y3, Y2, Y2
+	VPADDD       Y2, Y1, Y1
+
+noShortcuts:
+	CMPQ   192(AX), $0x00
+	JE     added
+	MOVQ   192(AX), SI
+	VPADDD (SI)(DX*1), Y0, Y0
+	VPADDD 32(SI)(DX*1), Y1, Y1
+
+added:
+	MOVQ    304(AX), SI
+	CMPQ    SI, $0x01
+	JE      levels
+	JA      signs
+	MOVQ    64(AX), SI
+	VMOVDQU Y0, (SI)(DX*1)
+	VMOVDQU Y1, 32(SI)(DX*1)
+	JMP     done
+
+signs:
+	MOVQ      128(AX), SI
+	ADDQ      DX, SI
+	VMOVDQU   (SI), Y2
+	VPCMPGTD  Y0, Y2, Y2
+	VMOVMSKPS Y2, DI
+	VMOVDQU   32(SI), Y0
+	VPCMPGTD  Y1, Y0, Y0
+	VMOVMSKPS Y0, SI
+	SHLL      $0x08, SI
+	ORL       SI, DI
+	NOTL      DI
+	MOVQ      DX, SI
+	SHRQ      $0x05, SI
+	ADDQ      64(AX), SI
+	MOVW      DI, (SI)
+	JMP       done
+
+levels:
+	MOVQ         128(AX), SI
+	ADDQ         DX, SI
+	MOVQ         296(AX), DI
+	VPBROADCASTD 296(AX), Y2
+	VPBROADCASTD 296(AX), Y3
+
+step0:
+	VMOVDQU      (SI), Y4
+	VPCMPGTD     Y0, Y4, Y4
+	VPADDD       Y4, Y2, Y2
+	VMOVDQU      32(SI), Y4
+	VPCMPGTD     Y1, Y4, Y4
+	VPADDD       Y4, Y3, Y3
+	ADDQ         CX, SI
+	DECQ         DI
+	JNZ          step0
+	VPBROADCASTD 320(AX), Y0
+	VPBROADCASTD 312(AX), Y1
+	VPMADDWD     Y0, Y2, Y2
+	VPADDD       Y1, Y2, Y2
+	VPMADDWD     Y0, Y3, Y3
+	VPADDD       Y1, Y3, Y3
+	VPACKSSDW    Y3, Y2, Y2
+	VPERMQ       $0xd8, Y2, Y2
+	VEXTRACTI128 $0x01, Y2, X3
+	VPACKUSWB    X3, X2, X2
+	MOVQ         DX, SI
+	SHRQ         $0x02, SI
+	ADDQ         64(AX), SI
+	VMOVDQU      X2, (SI)
 
 done:
 	ADDQ $0x40, DX

@@ -8,7 +8,7 @@ import (
 // portable is in Go, for processors without kernels of their own, and what kernels are compared with.
 var portable = Set{
 	Name: "portable", Wide: true,
-	pixels: [2][MaxVectors + 1][]int{{nil, {1}, {1}, {1}, {1}}, {nil, {1}, {1}, {1}, {1}}},
+	pixels: [Ops][MaxVectors + 1][]int{each([]int{1}), each([]int{1}), each([]int{1})},
 	kernel: func(op Op, vectors, pixels int) Kernel { return portableKernels[op][vectors][pixels] },
 	pool:   (*Pool).run,
 }
@@ -19,13 +19,21 @@ var portableKernels = kernelTable(func(op Op, vectors, pixels int) Kernel {
 })
 
 // kernelTable returns the kernels by op, vectors and pixels.
-func kernelTable(kernel func(op Op, vectors, pixels int) Kernel) (all [2][MaxVectors + 1][MaxPixels + 1]Kernel) {
+func kernelTable(kernel func(op Op, vectors, pixels int) Kernel) (all [Ops][MaxVectors + 1][MaxPixels + 1]Kernel) {
 	for op := range all {
 		for vectors := 1; vectors <= MaxVectors; vectors++ {
 			for pixels := 1; pixels <= MaxPixels; pixels++ {
 				all[op][vectors][pixels] = kernel(Op(op), vectors, pixels)
 			}
 		}
+	}
+	return all
+}
+
+// each is the same numbers of pixels for all numbers of vectors.
+func each(pixels []int) (all [MaxVectors + 1][]int) {
+	for vectors := 1; vectors <= MaxVectors; vectors++ {
+		all[vectors] = pixels
 	}
 	return all
 }
@@ -50,6 +58,13 @@ func (t *Tile) run(op Op, vectors, pixels int) {
 					}
 					continue
 				}
+				if op == Int16 {
+					a, b := int16Of(x[0], x[1]), int16Of(x[2], x[3])
+					for o, w := range weights {
+						sums[o] += a*int16Of(w[0], w[1]) + b*int16Of(w[2], w[3])
+					}
+					continue
+				}
 				a, b, c, d := int32(x[0]), int32(x[1]), int32(x[2]), int32(x[3])
 				for o, w := range weights {
 					sums[o] += a*int32(int8(w[0])) + b*int32(int8(w[1])) + c*int32(int8(w[2])) + d*int32(int8(w[3]))
@@ -59,6 +74,9 @@ func (t *Tile) run(op Op, vectors, pixels int) {
 		t.finish(p, sums[:n])
 	}
 }
+
+// int16Of is the number of two bytes.
+func int16Of(low, high uint8) int32 { return int32(int16(uint16(low) | uint16(high)<<8)) }
 
 // finish makes results of a pixel's sums.
 func (t *Tile) finish(p int, sums []int32) {

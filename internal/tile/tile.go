@@ -3,10 +3,11 @@
 //
 // A tile is pixels by vectors of 16 outputs. A pixel's inputs are words of 4 bytes in memory, in segments: the rows of a filter's
 // window on a map whose channels lie side by side. So a convolution needs no copies. Weights are packed as they are read: for each word
-// of the inputs, one word for each output. What a word is, is a tile's Op.
+// of the inputs, one word for each output, but for Bits in another order where a set wants one. What a word is, is a tile's Op.
 //
-// There are kernels in assembly for AVX-512 with VNNI and VPOPCNTDQ and for AVX2, chosen at run time, and portable Go elsewhere; asm generates
-// them. With AVX-512 the sums of all pixels and vectors stay in registers. AVX2 passes the inputs once for each vector.
+// There are kernels in assembly for AVX-512 with VNNI and VPOPCNTDQ, for AVX-VNNI without AVX-512 and for AVX2, chosen at run time, and portable
+// Go elsewhere; asm generates them. With AVX-512 the sums of all pixels and vectors stay in registers. The others pass the inputs once for each
+// vector, but for Bits: these they look up in tables, for all outputs of a tile at once.
 package tile
 
 //go:generate sh -c "cd asm && go run . -out ../kernels_amd64.s -pkg tile"
@@ -29,6 +30,11 @@ const (
 	Bytes Op = iota
 	// Bits is -1 for each of 32 bits in which inputs and weights differ.
 	Bits
+	// Int16 is the sum of the products of 2 inputs and 2 weights of int16, lowest byte first. It is for inputs of uint8
+	// that are too large for Bytes of a set that is not Wide; those that are need not have it.
+	Int16
+	// Ops is how many there are.
+	Ops = 3
 )
 
 // MaxInput is the largest input of Bytes for which every set of kernels is exact with all weights: 2 x 128 x -128 is the least number of
@@ -57,7 +63,7 @@ type Tile struct {
 	Add [MaxPixels]unsafe.Pointer
 	// Mul is numbers to multiply the sums by, int32 (vectors*Lanes), or nil.
 	Mul unsafe.Pointer
-	// W is the weights: (Segments*Words, vectors*Lanes) of 4 bytes. Kernels for few pixels are faster where it is a multiple of 64.
+	// W is the weights: (Segments*Words, vectors*Lanes) of 4 bytes, or as WeightBytes and BitAt say for Bits. Kernels for few pixels are faster where it is a multiple of 64.
 	W unsafe.Pointer
 	// Offsets is the distance in bytes of each segment from the start of the window, int64 (Segments).
 	Offsets  unsafe.Pointer
@@ -82,16 +88,39 @@ type Kernel func(t *Tile)
 
 // Set is the kernels of an instruction set. All have the same results.
 type Set struct {
-	Name string
-	Wide bool // Bytes is exact for all inputs and weights, whatever Flush is
+	Name    string
+	Wide    bool // Bytes is exact for all inputs and weights, whatever Flush is
+	nibbles bool // the weights of Bits are four to a byte: see BitAt
 	// pixels says for which numbers of pixels there is a kernel, by op and vectors, the largest first; the last is 1.
-	pixels [2][MaxVectors + 1][]int
+	pixels [Ops][MaxVectors + 1][]int
 	kernel func(op Op, vectors, pixels int) Kernel
 	pool   func(p *Pool)
 }
 
-// Pixels returns the numbers of pixels for which there are kernels, the largest first. The last is 1.
+// Pixels returns the numbers of pixels for which there are kernels, the largest first. The last is 1. There are none for an Op that the set does
+// not have.
 func (s *Set) Pixels(op Op, vectors int) []int { return s.pixels[op][vectors] }
+
+// WeightBytes is the bytes of the weights of a tile, for so many words of inputs.
+func (s *Set) WeightBytes(op Op, words, vectors int) int {
+	n := 4 * words * vectors * Lanes
+	if op == Bits && s.nibbles {
+		n *= 2
+	}
+	return n
+}
+
+// ByteAt is where in the weights lies the byte of output o that byte i of a pixel's inputs meets.
+func ByteAt(vectors, i, o int) int { return (i/4*vectors*Lanes+o)*4 + i%4 }
+
+// BitAt is where in the weights of Bits lies the bit of output o that bit i of a pixel's inputs meets, each byte's lowest first: in which byte, and the
+// bit of that.
+func (s *Set) BitAt(vectors, i, o int) (at int, bit uint8) {
+	if s.nibbles {
+		return i/4*vectors*Lanes + o, 1 << (i % 4)
+	}
+	return ByteAt(vectors, i/8, o), 1 << (i % 8)
+}
 
 // Kernel returns the kernel for a number of vectors, and a number of pixels among Pixels.
 func (s *Set) Kernel(op Op, vectors, pixels int) Kernel { return s.kernel(op, vectors, pixels) }

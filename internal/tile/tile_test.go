@@ -186,6 +186,26 @@ func (j job) thresholdsAtSums(t *Tile) {
 	}
 }
 
+// arrange puts the weights, which are as the portable set's, where a set has them.
+func (j job) arrange(t *Tile, s *Set, mem memory) {
+	outputs, inputs := j.vectors*Lanes, 4*j.segments*j.words
+	if j.op != Bits || !s.nibbles {
+		return
+	}
+	from := list[byte](t.W, inputs*outputs)
+	to := mem(s.WeightBytes(j.op, j.segments*j.words, j.vectors))
+	clear(to)
+	for i := range 2 * inputs { // four bits lie together in all sets
+		for o := range outputs {
+			at, lowest := portable.BitAt(j.vectors, 4*i, o)
+			four := from[at] / lowest & 0xf
+			at, lowest = s.BitAt(j.vectors, 4*i, o)
+			to[at] |= four * lowest
+		}
+	}
+	t.W = unsafe.Pointer(&to[0])
+}
+
 // compare runs the job with a set and with the portable one.
 func (j job) compare(t *testing.T, s *Set, mem memory) {
 	t.Helper()
@@ -198,6 +218,7 @@ func (j job) compare(t *testing.T, s *Set, mem memory) {
 			out[i] ^= 0xff
 		}
 	}
+	j.arrange(tile, s, mem)
 	s.Kernel(j.op, j.vectors, j.pixels)(tile)
 	for p := range outs {
 		if !bytes.Equal(outs[p], want[p]) {
@@ -218,7 +239,7 @@ func (s *Set) inputs() []int {
 func eachKernel(t *testing.T, f func(t *testing.T, s *Set, op Op, vectors, pixels int)) {
 	for _, s := range available() {
 		t.Run(s.Name, func(t *testing.T) {
-			for _, op := range []Op{Bytes, Bits} {
+			for op := range Op(Ops) {
 				for vectors := 1; vectors <= MaxVectors; vectors++ {
 					for _, pixels := range s.Pixels(op, vectors) {
 						f(t, s, op, vectors, pixels)
@@ -292,6 +313,16 @@ func TestResults(t *testing.T) {
 		}
 
 		tile.Mode, tile.Out[0], tile.Mul, tile.Add[0] = Sums, unsafe.Pointer(&sums), nil, nil
+		packed := make([]uint8, s.WeightBytes(Bits, words, 1))
+		for o := range Lanes {
+			for i := range 32 * words {
+				if weights[0][o][i/8]>>(i%8)&1 != 0 {
+					at, bit := s.BitAt(1, i, o)
+					packed[at] |= bit
+				}
+			}
+		}
+		tile.W = unsafe.Pointer(&packed[0])
 		s.Kernel(Bits, 1, 1)(tile)
 		for o := range Lanes {
 			different := 0
@@ -323,7 +354,7 @@ func TestSets(t *testing.T) {
 		t.Errorf("the last set is %s", last.Name)
 	}
 	for _, s := range sets {
-		for _, op := range []Op{Bytes, Bits} {
+		for op := range Op(Ops) {
 			for vectors := 1; vectors <= MaxVectors; vectors++ {
 				pixels := s.Pixels(op, vectors)
 				for i, n := range pixels {
@@ -333,6 +364,12 @@ func TestSets(t *testing.T) {
 					if s.Kernel(op, vectors, n) == nil {
 						t.Errorf("%s has no kernel for op %d, %d vectors, %d pixels", s.Name, op, vectors, n)
 					}
+				}
+				if op == Int16 && s.Wide && s != &portable {
+					if len(pixels) > 0 {
+						t.Errorf("%s: pixels %v of an op that it does not need", s.Name, pixels)
+					}
+					continue
 				}
 				if len(pixels) == 0 || pixels[len(pixels)-1] != 1 {
 					t.Errorf("%s: pixels %v", s.Name, pixels)
@@ -348,11 +385,14 @@ func FuzzTile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed uint64, op, vectors, pixels, mode, segments, words, maxInput, flags, flushBelow uint8) {
 		m := modes[int(mode)%len(modes)]
 		j := job{
-			op: Op(op % 2), mode: m.mode, steps: m.steps, vectors: int(vectors)%MaxVectors + 1, segments: int(segments)%3 + 1, words: int(words)%40 + 1,
+			op: Op(op % Ops), mode: m.mode, steps: m.steps, vectors: int(vectors)%MaxVectors + 1, segments: int(segments)%3 + 1, words: int(words)%40 + 1,
 			mul: flags&1 != 0, add: flags&2 != 0, short: int(flags>>4) % 3, extremes: flags&4 != 0, startsInside: flags&8 != 0, flushBelow: int(flushBelow), seed: seed,
 		}
 		for _, s := range available() {
 			p := s.Pixels(j.op, j.vectors)
+			if len(p) == 0 {
+				continue
+			}
 			j.pixels = p[int(pixels)%len(p)]
 			j.maxInput = int(maxInput)%MaxInput + 1
 			if s.Wide {
@@ -368,21 +408,24 @@ func BenchmarkTile(b *testing.B) {
 	for _, c := range []struct {
 		op                     Op
 		words, vectors, pixels int
-	}{{Bytes, 144, 4, 6}, {Bytes, 19, 2, 8}, {Bytes, 144, 1, 1}, {Bits, 144, 4, 6}, {Bits, 18, 4, 6}} {
+	}{
+		{Bytes, 144, 4, 6}, {Bytes, 19, 2, 8}, {Bytes, 144, 1, 1}, {Bits, 144, 4, 6}, {Bits, 18, 4, 6}, {Bits, 144, 4, 1}, {Int16, 392, 4, 6}, {Int16, 392, 4, 1},
+	} {
 		for _, s := range available() {
+			if len(s.Pixels(c.op, c.vectors)) == 0 {
+				continue
+			}
 			pixels := min(c.pixels, s.Pixels(c.op, c.vectors)[0])
-			name := fmt.Sprintf("%s/%s,words=%d,tile=%dx%d", s.Name, []string{"Bytes", "Bits"}[c.op], c.words, c.vectors, pixels)
+			name := fmt.Sprintf("%s/%s,words=%d,tile=%dx%d", s.Name, []string{"Bytes", "Bits", "Int16"}[c.op], c.words, c.vectors, pixels)
 			b.Run(name, func(b *testing.B) {
 				j := job{op: c.op, mode: Levels, steps: 1, vectors: c.vectors, pixels: pixels, segments: 1, words: c.words, maxInput: 3}
 				t, _ := j.build(heap)
+				j.arrange(t, s, heap)
 				kernel := s.Kernel(c.op, c.vectors, pixels)
 				for b.Loop() {
 					kernel(t)
 				}
-				of := 4.0
-				if c.op == Bits {
-					of = 32
-				}
+				of := []float64{Bytes: 4, Bits: 32, Int16: 2}[c.op]
 				b.ReportMetric(of*float64(c.words*c.vectors*Lanes*pixels*b.N)/float64(b.Elapsed().Nanoseconds()), "GMAC/s")
 			})
 		}

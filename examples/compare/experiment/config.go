@@ -1,152 +1,70 @@
-// Package experiment compares ways of training the same network: threshold activations with several
-// rules, and full-precision baselines. The command examples/compare is a front for it.
+// Package experiment compares ways of training the same network: threshold activations with several rules, weights of several levels, and
+// full-precision baselines. The command examples/compare is a front for it. All training is package train's.
 package experiment
 
 import (
-	"fmt"
-	"math/bits"
-	"strings"
-
-	"github.com/ftprop/ftprop/data"
-	"github.com/ftprop/ftprop/nodes"
-	"github.com/ftprop/ftprop/ops"
+	"github.com/ftprop/ftprop/train"
 	"github.com/pkg/errors"
 )
 
-// Config is what is compared, and how each network is trained: a multi-layer perceptron by Adam with L2
-// weight decay, cross entropy, no augmentation.
+// Config is what is compared.
 type Config struct {
-	Train, Test *data.Set
-	Methods     []Method
-	Hidden      []int // widths of the hidden layers
-	Epochs      int
-	Seeds       int // every method is run with seeds 1 to Seeds
-	Batch       int
-	LearnRate   float64
-	WeightDecay float64
-	Workers     int // how many runs go on at a time
+	Methods  []Method
+	Seeds    int // every method is run with so many seeds
+	First    int // the first of them; 0 means 1
+	Workers  int // how many runs go on at a time; the results do not depend on it
+	Training Training
+	Store    *Store // where runs are kept and taken from; nil means nowhere
+}
+
+// Training says how a method is trained.
+type Training interface {
+	// Config returns what package train is to train: all but Dir. With a Store it has a Setup that tells its training from others. Methods of
+	// one seed are compared in pairs: they begin with the same weights, and see the same images in the same order, augmented alike. One goroutine
+	// at a time calls it.
+	Config(m Method, seed int) (train.Config, error)
 }
 
 // Validate returns an error that says which setting is impossible and what would do.
 func (c *Config) Validate() error {
-	for what, s := range map[string]*data.Set{"training": c.Train, "test": c.Test} {
-		if s == nil {
-			return errors.Errorf("experiment: no %s set", what)
-		}
-		if err := s.Validate(); err != nil {
-			return errors.WithMessagef(err, "experiment: %s set", what)
-		}
-	}
-	if c.Train.Features() != c.Test.Features() || c.Train.Classes != c.Test.Classes {
-		return errors.Errorf("experiment: training images have %d pixels and %d classes, test images %d and %d",
-			c.Train.Features(), c.Train.Classes, c.Test.Features(), c.Test.Classes)
-	}
-	for _, w := range c.Hidden {
-		if w < 1 {
-			return errors.Errorf("experiment: a hidden layer of %d units: want 1 or more", w)
-		}
-	}
 	switch {
 	case len(c.Methods) == 0:
 		return errors.New("experiment: nothing to compare: give at least one activation")
-	case len(c.Hidden) == 0:
-		return errors.New("experiment: no hidden layers: give at least one width")
-	case c.Epochs < 1 || c.Seeds < 1 || c.Workers < 1:
-		return errors.Errorf("experiment: %d epochs, %d seeds, %d workers: want 1 or more of each", c.Epochs, c.Seeds, c.Workers)
-	case c.Batch < 1 || c.Batch > c.Train.N():
-		return errors.Errorf("experiment: batches of %d: want 1 to %d, the number of training images", c.Batch, c.Train.N())
-	case !(c.LearnRate > 0) || c.LearnRate-c.LearnRate != 0:
-		return errors.Errorf("experiment: learning rate %v: want a positive number", c.LearnRate)
-	case !(c.WeightDecay >= 0) || c.WeightDecay-c.WeightDecay != 0:
-		return errors.Errorf("experiment: weight decay %v: want 0 or a positive number", c.WeightDecay)
+	case c.Seeds < 1 || c.Workers < 1:
+		return errors.Errorf("experiment: %d seeds, %d workers: want 1 or more of each", c.Seeds, c.Workers)
+	case c.First < 0:
+		return errors.Errorf("experiment: seeds from %d on, want 1 or more", c.First)
+	case c.Training == nil:
+		return errors.New("experiment: Config needs Training")
+	}
+	for i, m := range c.Methods {
+		for _, other := range c.Methods[:i] {
+			if m.Group == other.Group && m.Name == other.Name || m.Flags != (Flags{}) && m.Flags == other.Flags {
+				return errors.Errorf("experiment: %v is there twice", m)
+			}
+		}
 	}
 	return nil
 }
 
-// Method is one way to train: an activation and, for a threshold activation, a rule.
-type Method struct {
-	Group string // the activation, as in the table's head
-	Name  string // the rule, or the baseline's name
-	Act   nodes.Activation
-	Hard  bool // a threshold activation: it has targets
-}
-
-// String returns group and name.
-func (m Method) String() string {
-	if m.Hard {
-		return m.Group + ", " + m.Name
-	}
-	return m.Name
-}
-
-// baselines is the group of the full-precision activations.
-const baselines = "Baselines"
-
-// Methods combines the names of activations (see nodes.ActivationByName) and of rules: each threshold activation is
-// trained with every rule; the full-precision activations follow.
-func Methods(acts, rules []string) ([]Method, error) {
-	var hard, full []Method
-	for _, a := range acts {
-		op, err := ops.ActivationByName(a)
-		if err != nil { // a baseline, or an unknown name
-			act, err := nodes.ActivationByName(a)
-			if err != nil {
-				return nil, errors.WithMessage(err, "experiment")
-			}
-			full = append(full, Method{Group: baselines, Name: baselineName(a), Act: act})
-			continue
-		}
-		for _, r := range rules {
-			rule, err := ops.RuleByName(strings.TrimSpace(r))
-			if err != nil {
-				return nil, err
-			}
-			units := op.Threshold()
-			units.Rule = rule
-			if err := units.Validate(); err != nil {
-				return nil, err
-			}
-			act, err := units.Activation()
-			if err != nil {
-				return nil, err
-			}
-			name := strings.TrimSpace(r)
-			if rule == (ops.SoftHinge{}) {
-				name = "FTP-SH" // the paper's name for it
-			}
-			hard = append(hard, Method{Group: groupName(a, op), Name: name, Act: nodes.Act(act), Hard: true})
+// list returns all runs that are asked for, seed by seed, so that a comparison cut short compares like with like.
+func (c *Config) list() []*Run {
+	var out []*Run
+	for i := range c.Seeds {
+		for _, m := range c.Methods {
+			out = append(out, &Run{Method: m, Seed: max(c.First, 1) + i})
 		}
 	}
-	if len(hard) == 0 && len(full) == 0 {
-		return nil, errors.New("experiment: nothing to compare: give at least one activation, and a rule for threshold activations")
-	}
-	return append(hard, full...), nil
+	return out
 }
 
-// groupName is the head of the table of a threshold activation that was asked for by a name.
-func groupName(name string, op ops.Activation) string {
-	steps := op.Threshold().Levels.Steps
-	switch op.(type) {
-	case ops.Sign:
-		return "Sign"
-	case ops.Step01:
-		return "Step01"
+// Missing returns how many runs the Store does not have.
+func (c *Config) Missing() int {
+	n := 0
+	for _, r := range c.list() {
+		if c.Store == nil || !c.Store.find(r) {
+			n++
+		}
 	}
-	if strings.HasPrefix(strings.ToLower(strings.TrimSpace(name)), "qrelu") {
-		return fmt.Sprintf("qReLU (%d bits)", bits.Len(uint(steps)))
-	}
-	return fmt.Sprintf("Staircase (%d)", steps)
-}
-
-// baselineName is the name of an activation without thresholds in tables.
-func baselineName(name string) string {
-	switch name = strings.ToLower(strings.TrimSpace(name)); strings.ReplaceAll(name, "-", "") {
-	case "relu":
-		return "ReLU"
-	case "thresholdrelu", "trelu":
-		return "Threshold ReLU"
-	case "hardtanh":
-		return "HardTanh"
-	}
-	return name
+	return n
 }

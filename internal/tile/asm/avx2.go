@@ -8,49 +8,40 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// avx2Pixels is for which numbers of pixels there are kernels: up to as many as 16 registers hold narrow and wide sums for.
-var avx2Pixels = map[op][]int{bytes: {3, 2, 1}, bits: {2, 1}}
+// avx2Pixels is for which numbers of pixels there are kernels for Bytes: up to as many as 16 registers hold narrow and wide sums for.
+var avx2Pixels = []int{3, 2, 1}
 
-func avx2Name(op op, pixels int) string { return fmt.Sprintf("%sAVX2_%d", op.name, pixels) }
-
-// wordsOfBits is how many words' differing bits are counted in 8 bits: 8 of each word.
-const wordsOfBits = 255 / 8
+func avx2Name(pixels int) string { return fmt.Sprintf("bytesAVX2_%d", pixels) }
 
 // constants of 32 bytes.
 var (
-	byteOnes Mem // int8 1
 	wordOnes Mem // int16 1
-	nibble   Mem // 0x0f
-	counts   Mem // of the bits in a nibble, for each of both lanes
 	eachBit  Mem // int32 1, 2, 4, ... 128
 )
 
-func constant(name string, lane [2]uint64) Mem {
+func constant(name string, each uint64) Mem {
 	m := GLOBL(name, RODATA|NOPTR)
 	for i := range 4 {
-		DATA(8*i, U64(lane[i%2]))
+		DATA(8*i, U64(each))
 	}
 	return m
 }
 
 func avx2Constants() {
-	byteOnes = constant("byteOnes", [2]uint64{0x0101010101010101, 0x0101010101010101})
-	wordOnes = constant("wordOnes", [2]uint64{0x0001000100010001, 0x0001000100010001})
-	nibble = constant("nibble", [2]uint64{0x0f0f0f0f0f0f0f0f, 0x0f0f0f0f0f0f0f0f})
+	wordOnes = constant("wordOnes", 0x0001000100010001)
 	eachBit = GLOBL("eachBit", RODATA|NOPTR)
 	for i := range 8 {
 		DATA(4*i, U32(1<<i))
 	}
-	counts = constant("counts", [2]uint64{0x0302020102010100, 0x0403030203020201})
 }
 
 // halves of a vector of outputs are in a register each.
 const halves = 2
 
-// avx2 writes a kernel that passes the inputs once for each vector. It adds up narrow sums, 16 bits for Bytes and 8 for Bits, over as many
-// words as they hold, before it adds them to the wide ones.
-func avx2(op op, pixels int) {
-	TEXT(avx2Name(op, pixels), NOSPLIT, "func(t *byte, vectors int)")
+// avx2 writes a kernel for Bytes that passes the inputs once for each vector. It adds up narrow sums, of 16 bits, over as many words as they
+// hold, before it adds them to the wide ones.
+func avx2(pixels int) {
+	TEXT(avx2Name(pixels), NOSPLIT, "func(t *byte, vectors int)")
 	t := tile{Load(Param("t"), GP64())}
 	row := Load(Param("vectors"), GP64()) // bytes of weights for a word
 	SHLQ(U8(6), row)
@@ -60,12 +51,6 @@ func avx2(op op, pixels int) {
 	x := make([]reg.Register, pixels)
 	for p := range x {
 		x[p] = load(t.of(fieldX, p))
-	}
-	var table, mask reg.VecVirtual
-	if op == bits {
-		table, mask = YMM(), YMM()
-		VMOVDQU(counts, table)
-		VMOVDQU(nibble, mask)
 	}
 	narrow, wide := halfVectorsOf(pixels), halfVectorsOf(pixels)
 	w, i, n, run, room := GP64(), GP64(), GP64(), GP64(), GP64()
@@ -81,18 +66,9 @@ func avx2(op op, pixels int) {
 		ADDQ(U8(8), offsets)
 		MOVQ(t.at(fieldWords), n)
 	}
-	refill := func() {
-		if op == bytes {
-			MOVQ(t.at(fieldFlush), room)
-		} else {
-			MOVQ(U32(wordsOfBits), room)
-		}
-	}
-	refill()
-	if op == bytes {
-		CMPQ(room, U8(2))
-		JLE(LabelRef("direct"))
-	}
+	MOVQ(t.at(fieldFlush), room)
+	CMPQ(room, U8(2))
+	JLE(LabelRef("direct"))
 
 	Label("segment")
 	segment()
@@ -103,26 +79,22 @@ func avx2(op op, pixels int) {
 	SUBQ(run, n)
 	SUBQ(run, room)
 	Label("word")
-	if op == bytes {
-		products(x, w, i, func(p, h int, product reg.VecVirtual) { VPADDW(product, narrow[p][h], narrow[p][h]) })
-	} else {
-		differences(x, w, i, table, mask, narrow)
-	}
+	products(x, w, i, func(p, h int, product reg.VecVirtual) { VPADDW(product, narrow[p][h], narrow[p][h]) })
 	ADDQ(U8(4), i)
 	ADDQ(row, w)
 	DECQ(run)
 	JNZ(LabelRef("word"))
 	TESTQ(room, room)
 	JNZ(LabelRef("fits"))
-	widen(op, narrow, wide)
+	widen(narrow, wide)
 	zero(narrow)
-	refill()
+	MOVQ(t.at(fieldFlush), room)
 	Label("fits")
 	TESTQ(n, n)
 	JNZ(LabelRef("run"))
 	DECQ(segments)
 	JNZ(LabelRef("segment"))
-	widen(op, narrow, wide)
+	widen(narrow, wide)
 
 	Label("finish")
 	finishAVX2(t, at, row, wide)
@@ -132,9 +104,6 @@ func avx2(op op, pixels int) {
 	VZEROUPPER()
 	RET()
 
-	if op != bytes {
-		return
-	}
 	// Where 16 bits hold the products of a word or two, they are added to the wide sums at once.
 	Label("direct")
 	segment()
@@ -170,25 +139,6 @@ func products(x []reg.Register, w, i reg.Register, add func(p, h int, product re
 	}
 }
 
-// differences adds the numbers of bits in which a word of each pixel's inputs and the weights differ to sums of 8 bits.
-func differences(x []reg.Register, w, i reg.Register, table, mask reg.VecVirtual, sums halfVectors) {
-	for p := range x {
-		input := YMM()
-		VPBROADCASTD(Mem{Base: x[p], Index: i, Scale: 1}, input)
-		for h, sum := range sums[p] {
-			low, high := YMM(), YMM()
-			VPXOR(Mem{Base: w, Disp: 32 * h}, input, low)
-			VPSRLW(U8(4), low, high)
-			VPAND(mask, low, low)
-			VPAND(mask, high, high)
-			VPSHUFB(low, table, low)
-			VPSHUFB(high, table, high)
-			VPADDB(low, sum, sum)
-			VPADDB(high, sum, sum)
-		}
-	}
-}
-
 type halfVectors [][halves]reg.VecVirtual // for each pixel
 
 func halfVectorsOf(pixels int) halfVectors {
@@ -209,19 +159,12 @@ func zero(vs halfVectors) {
 	}
 }
 
-// widen adds the narrow sums of 4 bytes of a word to the wide ones, or takes them from these for Bits. Narrow ones are lost.
-func widen(op op, narrow, wide halfVectors) {
+// widen adds the narrow sums of 4 bytes of a word to the wide ones. Narrow ones are lost.
+func widen(narrow, wide halfVectors) {
 	for p := range narrow {
 		for h, sum := range narrow[p] {
-			if op == bits {
-				VPMADDUBSW(byteOnes, sum, sum)
-			}
 			VPMADDWD(wordOnes, sum, sum)
-			if op == bits {
-				VPSUBD(sum, wide[p][h], wide[p][h])
-			} else {
-				VPADDD(sum, wide[p][h], wide[p][h])
-			}
+			VPADDD(sum, wide[p][h], wide[p][h])
 		}
 	}
 }
@@ -299,21 +242,14 @@ func finishAVX2(t tile, at, row reg.Register, sums halfVectors) {
 	}
 	JMP(LabelRef("done"))
 
-	// The level of a sum that reaches all thresholds, less a step for each that it misses.
+	// A step for each threshold of a level, less one for each that the sum misses. All is below 1<<8, so that numbers of 16 bits multiply it.
 	Label("levels")
-	step, top := YMM(), YMM()
-	VPBROADCASTD(t.at(fieldSteps), top)
-	VPBROADCASTD(t.at(fieldStep), step)
-	VPMULLD(step, top, top)
-	base := YMM()
-	VPBROADCASTD(t.at(fieldBase), base)
-	VPADDD(base, top, top)
 	for p := range sums {
 		thresholds, n := thresholdsOf(p), load(t.at(fieldSteps))
 		var levels [halves]reg.VecVirtual
 		for h := range levels {
 			levels[h] = YMM()
-			VPXOR(levels[h], levels[h], levels[h])
+			VPBROADCASTD(t.at(fieldSteps), levels[h])
 		}
 		next := fmt.Sprintf("step%d", p)
 		Label(next)
@@ -323,9 +259,13 @@ func finishAVX2(t tile, at, row reg.Register, sums halfVectors) {
 		ADDQ(row, thresholds)
 		DECQ(n)
 		JNZ(LabelRef(next))
+		// A pixel at a time, from memory: the sums of others leave few registers.
+		step, base := YMM(), YMM()
+		VPBROADCASTD(t.at(fieldStep), step)
+		VPBROADCASTD(t.at(fieldBase), base)
 		for _, level := range levels {
-			VPMULLD(step, level, level)
-			VPADDD(top, level, level)
+			VPMADDWD(step, level, level)
+			VPADDD(base, level, level)
 		}
 		low, high := levels[0], levels[1]
 		VPACKSSDW(high, low, low)           // of each lane's four numbers

@@ -15,11 +15,11 @@ func avx512Name(op op, vectors, pixels int) string {
 	return fmt.Sprintf("%sAVX512_%dx%d", op.name, vectors, pixels)
 }
 
-// copies is how many sums of a pixel and an output are added up next to each other, in turn over the words. A sum waits 4 or 5 cycles
-// for the word before, in which 8 to 10 multiply-adds could start.
-func copies(vectors, pixels int) int {
+// copies is how many sums of a pixel and an output are added up next to each other, in turn over the words, where a tile has a number of
+// registers of sums and there are so many at most. A sum waits 4 or 5 cycles for the word before, in which 8 to 10 multiply-adds could start.
+func copies(sums, most int) int {
 	n := 1
-	for n < 4 && n*vectors*pixels < 10 {
+	for n < 4 && n*sums < 10 && 2*n*sums <= most {
 		n *= 2
 	}
 	return n
@@ -38,7 +38,7 @@ func avx512(op op, vectors, pixels int) {
 	w, offsets, segments := load(t.at(fieldW)), load(t.at(fieldOffsets)), load(t.at(fieldSegments))
 	i, n := GP64(), GP64()
 
-	sums := make([][][]reg.VecVirtual, copies(vectors, pixels)) // (copies, pixels, vectors)
+	sums := make([][][]reg.VecVirtual, copies(vectors*pixels, 24)) // (copies, pixels, vectors)
 	for c := range sums {
 		sums[c] = make([][]reg.VecVirtual, pixels)
 		for p := range sums[c] {

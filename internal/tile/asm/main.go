@@ -4,6 +4,7 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	"go/format"
 	"os"
@@ -81,6 +82,7 @@ func load(m Mem) reg.GPVirtual {
 func main() {
 	ConstraintExpr("amd64")
 	avx2Constants()
+	differingConstant()
 	for _, op := range ops {
 		for vectors := 1; vectors <= maxVectors; vectors++ {
 			for _, pixels := range avx512Pixels[vectors] {
@@ -88,21 +90,31 @@ func main() {
 			}
 		}
 	}
-	for _, op := range ops {
-		for _, pixels := range avx2Pixels[op] {
-			avx2(op, pixels)
+	for _, pixels := range avx2Pixels {
+		avx2(pixels)
+	}
+	for vectors := 1; vectors <= maxVectors; vectors++ {
+		for _, pixels := range bitsPixels {
+			avx2Bits(vectors, pixels)
 		}
+	}
+	for _, pixels := range exactPixels {
+		vnni(pixels)
+		int16AVX2(pixels)
 	}
 	pool()
 	source, err := format.Source([]byte(table()))
 	if err == nil {
 		err = os.WriteFile("../kernels_amd64.go", source, 0o644)
 	}
+	if err == nil {
+		Generate()
+		err = vex(flag.Lookup("out").Value.String())
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	Generate()
 }
 
 // table is the Go file that declares the kernels and lists them.
@@ -126,7 +138,7 @@ func table() string {
 	for vectors := 1; vectors <= maxVectors; vectors++ {
 		p(", {%s}", numbers(avx512Pixels[vectors]))
 	}
-	p("}\n\n// kernelsAVX512 is by op, vectors and pixels.\nvar kernelsAVX512 = [2][MaxVectors + 1][MaxPixels + 1]Kernel{\n")
+	p("}\n\n// kernelsAVX512 is by op, vectors and pixels.\nvar kernelsAVX512 = [Ops][MaxVectors + 1][MaxPixels + 1]Kernel{\n")
 	for _, op := range ops {
 		p("\t%s: {\n", op.title)
 		for vectors := 1; vectors <= maxVectors; vectors++ {
@@ -138,15 +150,23 @@ func table() string {
 		}
 		p("\t},\n")
 	}
-	p("}\n\nvar pixelsAVX2 = [2][]int{")
-	for i, op := range ops {
-		p("%s%s: {%s}", comma(i), op.title, numbers(avx2Pixels[op]))
+	p("}\n\nvar (\n\tbytesPixelsAVX2 = []int{%s}\n\texactPixelsAVX2 = []int{%s}\n\tbitsPixelsAVX2 = []int{%s}\n)\n\n",
+		numbers(avx2Pixels), numbers(exactPixels), numbers(bitsPixels))
+	toldVectors := func(table string, pixels []int, name func(pixels int) string) {
+		p("// %s is by pixels.\nvar %s = [MaxPixels + 1]func(t *Tile, vectors int){", table, table)
+		for i, pixels := range pixels {
+			p("%s%d: %s", comma(i), pixels, name(pixels))
+		}
+		p("}\n\n")
 	}
-	p("}\n\n// kernelsAVX2 is by op and pixels.\nvar kernelsAVX2 = [2][MaxPixels + 1]func(t *Tile, vectors int){\n")
-	for _, op := range ops {
-		p("\t%s: {", op.title)
-		for i, pixels := range avx2Pixels[op] {
-			p("%s%d: %s", comma(i), pixels, avx2Name(op, pixels))
+	toldVectors("bytesAVX2", avx2Pixels, avx2Name)
+	toldVectors("bytes"+vexSet, exactPixels, vnniName)
+	toldVectors("int16AVX2", exactPixels, int16Name)
+	p("// bitsAVX2 is by vectors and pixels.\nvar bitsAVX2 = [MaxVectors + 1][MaxPixels + 1]Kernel{\n")
+	for vectors := 1; vectors <= maxVectors; vectors++ {
+		p("\t%d: {", vectors)
+		for i, pixels := range bitsPixels {
+			p("%s%d: %s", comma(i), pixels, bitsName(vectors, pixels))
 		}
 		p("},\n")
 	}
@@ -158,10 +178,17 @@ func table() string {
 			}
 		}
 	}
-	for _, op := range ops {
-		for _, pixels := range avx2Pixels[op] {
-			p("\n//go:noescape\nfunc %s(t *Tile, vectors int)\n", avx2Name(op, pixels))
+	for _, pixels := range avx2Pixels {
+		p("\n//go:noescape\nfunc %s(t *Tile, vectors int)\n", avx2Name(pixels))
+	}
+	for vectors := 1; vectors <= maxVectors; vectors++ {
+		for _, pixels := range bitsPixels {
+			p("\n//go:noescape\nfunc %s(t *Tile)\n", bitsName(vectors, pixels))
 		}
+	}
+	for _, pixels := range exactPixels {
+		p("\n//go:noescape\nfunc %s(t *Tile, vectors int)\n", vnniName(pixels))
+		p("\n//go:noescape\nfunc %s(t *Tile, vectors int)\n", int16Name(pixels))
 	}
 	p("\n//go:noescape\nfunc poolAVX2(p *Pool)\n")
 	return s.String()

@@ -1,4 +1,4 @@
-package main
+package setup
 
 import (
 	"math"
@@ -8,8 +8,8 @@ import (
 	"github.com/pkg/errors"
 )
 
-// mostEpochs bounds epochs, so that steps stay small numbers.
-const mostEpochs = 1_000_000
+// MostEpochs bounds epochs, so that steps stay small numbers.
+const MostEpochs = 1_000_000
 
 // decaySteps returns the steps at which the learning rate falls, of a training of epochs of steps steps. The list names epochs
 // counted from 1, at whose start it falls, or shares of the training, like 199/300, after which it does.
@@ -20,7 +20,7 @@ func decaySteps(list string, epochs, steps int) ([]int, error) {
 		if s == "" {
 			continue
 		}
-		if n, err := strconv.Atoi(s); err == nil && n > 0 && n <= mostEpochs {
+		if n, err := strconv.Atoi(s); err == nil && n > 0 && n <= MostEpochs {
 			at = append(at, (n-1)*steps)
 			continue
 		}

@@ -1,6 +1,7 @@
-package main
+package setup
 
 import (
+	"flag"
 	"fmt"
 	"io"
 	"strings"
@@ -9,32 +10,32 @@ import (
 	"github.com/pkg/errors"
 )
 
-// setting is a flag and its value.
-type setting struct{ flag, value string }
+// Setting is a flag and its value.
+type Setting struct{ Flag, Value string }
 
-// recipe is a named list of settings.
-type recipe struct {
-	name, about string
-	settings    []setting
+// Recipe is a named list of settings.
+type Recipe struct {
+	Name, About string
+	Settings    []Setting
 }
 
-// settings reads flags and values that alternate.
-func settings(list string) []setting {
+// Settings reads flags and values that alternate.
+func Settings(list string) []Setting {
 	f := strings.Fields(list)
-	var out []setting
+	var out []Setting
 	for i := 0; i+1 < len(f); i += 2 {
-		out = append(out, setting{strings.TrimPrefix(f[i], "-"), f[i+1]})
+		out = append(out, Setting{strings.TrimPrefix(f[i], "-"), f[i+1]})
 	}
 	return out
 }
 
-// recipes are the paper's trainings, as its authors' program has them by default, for each of their activations:
+// Recipes are the paper's trainings, as its authors' program has them by default, for each of their activations:
 // the settings of the network and data set, then those of the activation. Where the authors give none for a data set
 // (Fashion-MNIST), those of its sister do.
 //
 // The learning rate falls at the start of the epochs that the authors list, here as shares of the training, so that a recipe with
 // fewer -epochs is the whole schedule in short. -decay-at= keeps the rate as it is.
-func recipes() []recipe {
+func Recipes() []Recipe {
 	type base struct {
 		name, about, settings string
 		// Weight decay of sign, of quantised ReLU and of the rectifiers; "" leaves what settings say.
@@ -64,8 +65,8 @@ func recipes() []recipe {
 		{"relu", "ReLU, full precision", "-act relu", 2},
 		{"trelu", "threshold ReLU, full precision", "-act trelu", 2},
 	}
-	out := []recipe{
-		{"digits", "embedded digits, for a first look: seconds", settings("-data digits -arch mlp -hidden 64,64 -act sign -rule SoftHinge -opt adam -lr 1e-3 -epochs 20 -batch 32")},
+	out := []Recipe{
+		{"digits", "embedded digits, for a first look: seconds", Settings("-data digits -arch mlp -hidden 64,64 -act sign -rule SoftHinge -opt adam -lr 1e-3 -epochs 20 -batch 32")},
 	}
 	for _, b := range bases {
 		for _, a := range activations {
@@ -73,7 +74,7 @@ func recipes() []recipe {
 			if d := b.decay[a.decay]; d != "" {
 				list += " -wd " + d
 			}
-			out = append(out, recipe{b.name + "-" + a.name, b.about + "; " + a.about, settings(list)})
+			out = append(out, Recipe{b.name + "-" + a.name, b.about + "; " + a.about, Settings(list)})
 		}
 	}
 	return append(out, binaryRecipes()...)
@@ -82,38 +83,52 @@ func recipes() []recipe {
 // binaryRecipes are trainings with sign weights in all layers but the first and the last. Their settings are ours, with parts of others: no
 // weight decay, which draws latent weights to where their signs are decided by chance; Adam, and latent weights in [-1, 1], as Courbariaux et al. (2016),
 // arXiv:1602.02830, have them; for the residual network scales as in XNOR-Net. The rest is of the paper's trainings with sign activations.
-func binaryRecipes() []recipe {
-	return []recipe{
-		{"convnet4-fashion-binary", "4 layers, Fashion-MNIST; sign weights and activations, settings of ours", settings(
+func binaryRecipes() []Recipe {
+	return []Recipe{
+		{"convnet4-fashion-binary", "4 layers, Fashion-MNIST; sign weights and activations, settings of ours", Settings(
 			"-arch convnet4 -bn true -data fashion-mnist -act sign -rule SSTE -weights sign -weight-rule SSTE -opt adam -lr 1e-3 -batch 64 -epochs 300 -decay-at 199/300,249/300")},
-		{"convnet8-cifar10-binary", "8 layers, CIFAR-10; sign weights and activations, settings of ours", settings(
+		{"convnet8-cifar10-binary", "8 layers, CIFAR-10; sign weights and activations, settings of ours", Settings(
 			"-arch convnet8 -bn true -data cifar10 -augment true -act sign -rule SSTE -weights sign -weight-rule SSTE -opt adam -lr 1e-3 -batch 64 -epochs 300 -decay-at 199/300,249/300")},
-		{"resnet18-cifar10-binary", "ResNet-18, CIFAR-10; scaled sign weights, sign activations, settings of ours", settings(
+		{"resnet18-cifar10-binary", "ResNet-18, CIFAR-10; scaled sign weights, sign activations, settings of ours", Settings(
 			"-arch resnet18 -data cifar10 -augment true -act sign -rule SSTE -weights sign-scaled -weight-rule SSTE -opt adam -lr 1e-3 -batch 128 -epochs 300 -decay-at 199/300,249/300")},
 	}
 }
 
-func recipeByName(name string) (recipe, error) {
-	all := recipes()
+// RecipeByName returns the recipe of a name.
+func RecipeByName(name string) (Recipe, error) {
+	all := Recipes()
 	names := make([]string, len(all))
 	for i, r := range all {
-		if r.name == name {
+		if r.Name == name {
 			return r, nil
 		}
-		names[i] = r.name
+		names[i] = r.Name
 	}
-	return recipe{}, errors.Errorf("no recipe %q: want list, or one of %s", name, strings.Join(names, ", "))
+	return Recipe{}, errors.Errorf("no recipe %q: want list, or one of %s", name, strings.Join(names, ", "))
 }
 
-// listRecipes prints every recipe with its settings.
-func listRecipes(w io.Writer) error {
-	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, r := range recipes() {
-		var list strings.Builder
-		for _, s := range r.settings {
-			fmt.Fprintf(&list, " -%s=%s", s.flag, s.value)
+// Apply sets the recipe's flags, but for those that are given.
+func (r Recipe) Apply(f *flag.FlagSet, given map[string]bool) error {
+	for _, s := range r.Settings {
+		if given[s.Flag] {
+			continue
 		}
-		fmt.Fprintf(tab, "%s\t%s\t%s\n", r.name, r.about, strings.TrimSpace(list.String()))
+		if err := f.Set(s.Flag, s.Value); err != nil {
+			return errors.Wrapf(err, "recipe %s: -%s %s", r.Name, s.Flag, s.Value)
+		}
+	}
+	return nil
+}
+
+// ListRecipes prints every recipe with its settings.
+func ListRecipes(w io.Writer) error {
+	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, r := range Recipes() {
+		var list strings.Builder
+		for _, s := range r.Settings {
+			fmt.Fprintf(&list, " -%s=%s", s.Flag, s.Value)
+		}
+		fmt.Fprintf(tab, "%s\t%s\t%s\n", r.Name, r.About, strings.TrimSpace(list.String()))
 	}
 	return tab.Flush()
 }
