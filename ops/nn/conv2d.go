@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/chewxy/hm"
+	"github.com/ftprop/ftprop/internal/conv"
 	"github.com/ftprop/ftprop/internal/gemm"
 	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/internal/par"
@@ -20,11 +21,13 @@ import (
 //	inputs   image (N, C, H, W), filter (O, C, KH, KW), and bias (O) if it has one
 //	output   (N, O, OH, OW), OH = (H + 2 pad[0] - dilation[0] (KH-1) - 1)/stride[0] + 1, OW likewise
 //
-// It is computed as matrix products, filter (O, C KH KW) by columns (C KH KW, outputs), of several samples at a time where their
-// maps are small and of a part of one where they are large; samples are shared out between goroutines. 1x1 convolutions with
-// stride 1 need no columns. In float32, 3x3 convolutions with stride 1 of 16 channels or more take less than half the
-// multiplications: Winograd's algorithm F(2x2, 3x3), whose rounding differs from that of the definition (errors of
-// the same order). The gradient of the image is computed only where gorgonia.Grad needs it, not for a network's input.
+// In float32, on processors with AVX2 or AVX-512, the images are read where they lie (package internal/conv). Gradients of images of few channels, float64 and
+// other processors take columns: matrix
+// products, filter (O, C KH KW) by columns (C KH KW, outputs), of several samples at a time where their maps are small and of a part of one where
+// they are large; 1x1 convolutions with stride 1 need no columns. Samples are shared out between goroutines. In float32, 3x3 convolutions with
+// stride 1 of 16 channels or more take less than half the multiplications where it pays: Winograd's algorithm F(2x2, 3x3), whose rounding
+// differs from that of the definition (errors of the same order). The gradient of the image is computed only where gorgonia.Grad needs it,
+// not for a network's input.
 //
 // A Conv2d keeps its output and its scratch memory from run to run, so it belongs to one node: make it with NewConv2d
 // or nodes.Conv2d. Source: torch.nn.functional.conv2d.
@@ -163,9 +166,16 @@ func gemmSerial[T vec.Float](tA, tB bool, m, n, k int, a []T, lda int, b []T, ld
 }
 
 func convForward[T vec.Float](g *geometry, out, x, f, bias []T) error {
-	if c := winogradFor[T](g); c != nil {
+	if c := winogradFor[T](g, forwardPass); c != nil {
 		return c.Forward(single(out), single(x), single(f), single(bias))
 	}
+	if c := directFor[T](g, forwardPass); c != nil {
+		return c.Forward(single(out), single(x), single(f), conv.Epilogue{Shift: single(bias)})
+	}
+	return columnsForward(g, out, x, f, bias)
+}
+
+func columnsForward[T vec.Float](g *geometry, out, x, f, bias []T) error {
 	r, size, direct := g.rows(), g.c*g.h*g.w, g.direct()
 	return par.Range(g.n, g.sharing(), func(lo, hi int) error {
 		s := convScratch[T](g)
@@ -190,9 +200,16 @@ func convForward[T vec.Float](g *geometry, out, x, f, bias []T) error {
 
 // convInputGrad sets dx to the gradient of the image.
 func convInputGrad[T vec.Float](g *geometry, dx, dy, f []T) error {
-	if c := winogradFor[T](g); c != nil {
+	if c := winogradFor[T](g, inputPass); c != nil {
 		return c.InputGrad(single(dx), single(dy), single(f))
 	}
+	if c := directFor[T](g, inputPass); c != nil {
+		return c.InputGrad(single(dx), single(dy), single(f))
+	}
+	return columnsInputGrad(g, dx, dy, f)
+}
+
+func columnsInputGrad[T vec.Float](g *geometry, dx, dy, f []T) error {
 	r, size, direct := g.rows(), g.c*g.h*g.w, g.direct()
 	return par.Range(g.n, g.sharing(), func(lo, hi int) error {
 		s := convScratch[T](g)
@@ -216,9 +233,16 @@ func convInputGrad[T vec.Float](g *geometry, dx, dy, f []T) error {
 
 // convFilterGrad sets df to the gradient of the filter.
 func convFilterGrad[T vec.Float](g *geometry, df, dy, x []T) error {
-	if c := winogradFor[T](g); c != nil {
+	if c := winogradFor[T](g, filterPass); c != nil {
 		return c.FilterGrad(single(df), single(dy), single(x))
 	}
+	if c := directFor[T](g, filterPass); c != nil {
+		return c.FilterGrad(single(df), single(dy), single(x))
+	}
+	return columnsFilterGrad(g, df, dy, x)
+}
+
+func columnsFilterGrad[T vec.Float](g *geometry, df, dy, x []T) error {
 	parts := partialsFor[T]()
 	defer parts.release()
 	r, size, direct := g.rows(), g.c*g.h*g.w, g.direct()

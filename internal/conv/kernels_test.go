@@ -1,0 +1,157 @@
+package conv
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+	"unsafe"
+)
+
+// eachTile runs every kernel on memory from alloc, which is asked for n elements of a room, and compares the sums with the definition.
+func eachTile(t *testing.T, alloc func(n, room int) []float32) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for _, ks := range available() {
+		for v, tiles := range ks.tiles {
+			for p, kernel := range tiles {
+				for _, terms := range []int{1, 2, 5} {
+					for _, step := range []int{1, 3} {
+						for goOn := range 2 {
+							pixels, width := p+1, (v+1)*ks.lanes
+							image, w, sums := alloc(p*step+2*terms-1, 0), alloc(terms*width, 1), alloc(pixels*width, 2)
+							for _, x := range [][]float32{image, w, sums} {
+								copy(x, random(rng, len(x)))
+							}
+							offsets, want := make([]int, terms), make([]float64, len(sums))
+							for k := range offsets {
+								offsets[k] = 4 * (2*k + 5)
+							}
+							for i := range want {
+								if goOn == 1 {
+									want[i] = float64(sums[i])
+								}
+								for k := range terms {
+									want[i] += float64(image[i/width*step+2*k]) * float64(w[k*width+i%width])
+								}
+							}
+							kernel(&tile{
+								image: at(image, 0), x: -4 * 5, step: 4 * step, offsets: unsafe.Pointer(&offsets[0]), terms: terms, w: at(w, 0), sums: at(sums, 0),
+								sumStep: 4 * width, goOn: goOn,
+							})
+							for i, x := range sums {
+								if math.Abs(float64(x)-want[i]) > 1e-5 {
+									t.Fatalf("%s, %d vectors, %d pixels, %d terms, step %d, goOn %d: sum %d is %v, want %v", ks.name, v+1, pixels, terms, step, goOn, i, x, want[i])
+								}
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// eachTurn does the same for transpositions, eachSpread for every second element.
+func eachTurn(t *testing.T, alloc func(n, room int) []float32) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	for _, ks := range available() {
+		lanes := ks.lanes
+		for _, blocks := range []int{1, 3} {
+			for _, gap := range []int{0, 3} {
+				src, dst := alloc((blocks*lanes-1)*(lanes+gap)+lanes, 0), alloc((lanes-1)*(blocks*lanes+gap)+blocks*lanes, 1)
+				scale, shift := alloc(lanes, 2), alloc(lanes, 3)
+				copy(src, random(rng, len(src)))
+				for i := range lanes {
+					scale[i], shift[i] = float32(1+i%3), float32(i%5-2)
+				}
+				src[lanes+gap] = float32(math.NaN())
+				w := turn{
+					src: at(src, 0), srcStep: 4 * (lanes + gap), dst: at(dst, 0), dstStep: 4 * (blocks*lanes + gap), blocks: blocks,
+					scale: at(scale, 0), shift: at(shift, 0), low: -1.5,
+				}
+				for finish := range 2 {
+					copy(dst, nans(len(dst)))
+					if finish == 1 {
+						ks.finish(&w)
+					} else {
+						ks.turn(&w)
+					}
+					for i := range dst {
+						r, c := i/(blocks*lanes+gap), i%(blocks*lanes+gap)
+						want := float32(math.NaN())
+						if c < blocks*lanes {
+							if want = src[c*(lanes+gap)+r]; finish == 1 {
+								want = max(w.low, float32(float64(want)*float64(scale[r])+float64(shift[r])))
+							}
+						}
+						if dst[i] != want && (want == want || dst[i] == dst[i]) {
+							t.Fatalf("%s, %d blocks, gap %d, finish %d: (%d, %d) is %v, want %v", ks.name, blocks, gap, finish, r, c, dst[i], want)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+func eachSpread(t *testing.T, alloc func(n, room int) []float32) {
+	for _, ks := range available() {
+		for width := 1; width < 40; width++ {
+			for _, step := range []int{1, 2, 3} {
+				for x := range step {
+					for _, after := range []int{0, 1} { // elements of a row behind the last one
+						const rows = 3
+						line := x + (width-1)*step + 1 + after
+						dst, src := alloc(rows*line, 0), alloc(rows*width, 1)
+						for i := range dst {
+							dst[i] = -1
+						}
+						for i := range src {
+							src[i] = float32(i)
+						}
+						ks.scatter(new(spread), dst, line, line, x, step, src, rows, width)
+						for i, v := range dst {
+							want, at := float32(-1), i%line-x
+							if at >= 0 && at%step == 0 && at/step < width {
+								want = float32(i/line*width + at/step)
+							}
+							if v != want {
+								t.Fatalf("%s: rows of %d, step %d from %d, %d after: element %d is %v, want %v", ks.name, width, step, x, after, i, v, want)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestKernels(t *testing.T) {
+	alloc := func(n, _ int) []float32 { return make([]float32, n) }
+	eachTile(t, alloc)
+	eachTurn(t, alloc)
+	eachSpread(t, alloc)
+}
+
+// BenchmarkTile is of every kernel, with all that it reads in the first level cache: the cost that shape reckons with.
+func BenchmarkTile(b *testing.B) {
+	for _, ks := range available() {
+		for v, tiles := range ks.tiles {
+			for p, kernel := range tiles {
+				b.Run(fmt.Sprintf("%s/%dx%d", ks.name, v+1, p+1), func(b *testing.B) {
+					const terms = 96
+					width := (v + 1) * ks.lanes
+					image, weights, sums, offsets := make([]float32, 256), make([]float32, terms*width), make([]float32, (p+1)*width), make([]int, terms)
+					for i := range offsets {
+						offsets[i] = 4 * i
+					}
+					t := tile{image: at(image, 0), step: 4, offsets: unsafe.Pointer(&offsets[0]), terms: terms, w: at(weights, 0), sums: at(sums, 0), sumStep: 4 * width}
+					for b.Loop() {
+						kernel(&t)
+					}
+					b.ReportMetric(float64(terms*width*(p+1))*float64(b.N)/b.Elapsed().Seconds()/1e9, "GMAC/s")
+				})
+			}
+		}
+	}
+}
