@@ -135,6 +135,8 @@ func (w *world) do(f func() error) error {
 }
 
 func (w *world) begin(names []string) (err error) {
+	before := current()
+	defer before.restore()
 	if w.library, err = load(names); err != nil {
 		return err
 	}
