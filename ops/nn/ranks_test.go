@@ -16,10 +16,10 @@ import (
 
 // normed is a batch normalisation with a loss, sum of weights times outputs.
 type normed struct {
-	op           *nn.BatchNorm
-	vm           gorgonia.VM
-	y            *gorgonia.Value
-	x, γ, β, dot *gorgonia.Node
+	op      *nn.BatchNorm
+	vm      gorgonia.VM
+	y       *gorgonia.Value
+	x, γ, β *gorgonia.Node
 }
 
 func newNormed(t *testing.T, dt tensor.Dtype, x, weights []float64, shape ...int) *normed {
