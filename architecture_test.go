@@ -23,7 +23,9 @@ var mayImport = map[string][]string{
 	"ops/nn":       {"internal/...", "ops"},
 	"ops/opstest":  {"internal/...", "ops"},
 	"nodes":        {"internal/...", "ops/..."},
-	"solvers":      {"internal/..."},
+	"comm":         {"internal/..."},
+	"mpi":          {"internal/...", "comm"},
+	"solvers":      {"internal/...", "comm"},
 	"search":       {"internal/..."},
 	"infer":        {"internal/..."},
 	"data":         {"internal/..."},
@@ -31,7 +33,7 @@ var mayImport = map[string][]string{
 	"diagnostics":  {"internal/...", "ops/...", "nodes"},
 	"deploy/...":   {"internal/...", "ops/...", "deploy/..."},
 	"models":       {"internal/...", "ops/...", "deploy/...", "nodes"},
-	"train":        {"internal/...", "ops/...", "deploy/...", "nodes", "models", "solvers", "data", "diagnostics", "tensorboard"},
+	"train":        {"internal/...", "ops/...", "deploy/...", "nodes", "models", "solvers", "data", "diagnostics", "tensorboard", "comm"},
 	"examples/...": {"..."},
 }
 
@@ -49,6 +51,8 @@ var (
 		"internal/tile":      {"gorgonia.org"},
 		"internal/vec":       {"gorgonia.org"},
 		"internal/winograd":  {"gorgonia.org"},
+		"comm":               {"gorgonia.org"},
+		"mpi":                {"gorgonia.org"},
 		"infer":              {"gorgonia.org"},
 		"tensorboard":        {"gorgonia.org"},
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"runtime/debug"
@@ -27,6 +28,14 @@ type LoaderOptions struct {
 	Eval bool
 	// DropLast leaves the last batch of an epoch out if it is short.
 	DropLast bool
+
+	// Ranks is the number of loaders, in as many processes perhaps, that share each
+	// epoch, and Rank is which of them this one is, from 0. A step takes Batch samples
+	// for each, in the order of ranks: together they are the batch of one loader with
+	// Ranks times the Batch, and what is random about a sample is the same. Of a last
+	// short batch the ranks take equal parts, or parts that differ by one sample, and
+	// some may get none; training is to drop it. 0 Ranks means 1.
+	Ranks, Rank int
 
 	// Epoch and Step say where to begin, both counted from 0: where a checkpoint
 	// was taken. A Step equal to the number of steps is the end of the epoch.
@@ -70,6 +79,7 @@ type Loader struct {
 	n            int // of src, when the loader was made
 	features     int
 	classes      int
+	whole        int // samples of a step, those of all ranks
 	steps        int // an epoch
 	chunk        int // samples that a worker takes at a time
 	done         chan struct{}
@@ -129,17 +139,24 @@ func NewLoader(src Source, o LoaderOptions) (*Loader, error) {
 		return nil, errors.Errorf("data: NewLoader: %d workers, %d batches ahead, %d epochs from epoch %d, want none negative",
 			o.Workers, o.Depth, o.Epochs, o.Epoch)
 	}
+	if o.Ranks == 0 {
+		o.Ranks = 1
+	}
+	if o.Ranks < 0 || o.Rank < 0 || o.Rank >= o.Ranks || o.Ranks > math.MaxInt/o.Batch {
+		return nil, errors.Errorf("data: NewLoader: rank %d of %d with batches of %d, want rank 0 to one less than their number", o.Rank, o.Ranks, o.Batch)
+	}
+	whole := o.Batch * o.Ranks
 	l := &Loader{
 		src: src, o: o, n: n, features: c * h * w, classes: src.NumClasses(),
-		steps: (n-1)/o.Batch + 1,
+		whole: whole, steps: (n-1)/whole + 1,
 		epoch: o.Epoch, step: o.Step,
 		done: make(chan struct{}), free: make(chan *loaderSlot, o.Depth+1), ready: make(chan *loaderSlot, o.Depth+1),
 	}
 	if o.DropLast {
-		l.steps = n / o.Batch
+		l.steps = n / whole
 	}
 	if l.steps == 0 {
-		return nil, errors.Errorf("data: NewLoader: %d images are less than a batch of %d, and DropLast drops it", n, o.Batch)
+		return nil, errors.Errorf("data: NewLoader: %d images are less than a batch of %d, and DropLast drops it", n, whole)
 	}
 	if o.Step < 0 || o.Step > l.steps {
 		return nil, errors.Errorf("data: NewLoader: begin at step %d, want 0 to %d, the steps of an epoch", o.Step, l.steps)
@@ -371,8 +388,11 @@ func (l *Loader) fill(s *loaderSlot) {
 	if l.order == nil && !l.o.Eval {
 		l.order = EpochOrder(l.n, l.o.Seed, l.epoch)
 	}
-	first := l.step * l.o.Batch
-	n := min(l.o.Batch, l.n-first)
+	first := l.step * l.whole
+	all := min(l.whole, l.n-first)
+	from := all * l.o.Rank / l.o.Ranks
+	n := all*(l.o.Rank+1)/l.o.Ranks - from
+	first += from
 	s.Batch = Batch{
 		X: s.x[:n*l.features], Y: s.y[:n], Index: s.idx[:n],
 		Epoch: l.epoch, Step: l.step, Last: l.step == l.steps-1,

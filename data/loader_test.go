@@ -350,3 +350,73 @@ func BenchmarkLoader(b *testing.B) {
 		}
 	}
 }
+
+// What ranks get is, put together, what one loader of all their batches gives, to the random part of each sample, and so is a last short batch.
+func TestLoaderRanks(t *testing.T) {
+	src := &testSource{n: 43}
+	for _, ranks := range []int{1, 2, 4, 5} {
+		for _, o := range []LoaderOptions{
+			{Batch: 2, Seed: 7, Epochs: 3, DropLast: true},
+			{Batch: 2, Seed: 7, Epochs: 2},
+			{Batch: 3, Eval: true},
+			{Batch: 2, Seed: 7, Epoch: 1, Step: 2},
+		} {
+			if ranks == 5 && o.Step == 2 {
+				o.Step = 4
+			}
+			one := o
+			one.Batch *= ranks
+			if one.Batch > src.n {
+				continue
+			}
+			l, err := NewLoader(src, one)
+			if err != nil {
+				t.Fatal(err)
+			}
+			share := make([]*Loader, ranks)
+			for r := range share {
+				o.Ranks, o.Rank = ranks, r
+				if share[r], err = NewLoader(src, o); err != nil {
+					t.Fatal(err)
+				}
+				if share[r].Steps() != l.Steps() {
+					t.Fatalf("%d steps, alone %d", share[r].Steps(), l.Steps())
+				}
+			}
+			for {
+				want, err := l.Next(context.Background())
+				var x []float32
+				var y, index []int
+				for r := range share {
+					b, errOf := share[r].Next(context.Background())
+					if (errOf == io.EOF) != (err == io.EOF) {
+						t.Fatalf("rank %d ends with %v, alone %v", r, errOf, err)
+					}
+					if err == io.EOF {
+						continue
+					}
+					if b.Epoch != want.Epoch || b.Step != want.Step || b.Last != want.Last || b.N() > o.Batch {
+						t.Fatalf("rank %d: %+v, alone %+v", r, b, want)
+					}
+					x, y, index = append(x, b.X...), append(y, b.Y...), append(index, b.Index...)
+				}
+				if err == io.EOF {
+					break
+				}
+				if !slices.Equal(x, want.X) || !slices.Equal(y, want.Y) || !slices.Equal(index, want.Index) {
+					t.Fatalf("%d ranks, epoch %d, step %d: %v, alone %v", ranks, want.Epoch, want.Step, index, want.Index)
+				}
+			}
+			l.Close()
+			for r := range share {
+				share[r].Close()
+			}
+		}
+	}
+	for _, o := range []LoaderOptions{{Batch: 2, Ranks: -1}, {Batch: 2, Ranks: 2, Rank: 2}, {Batch: 2, Ranks: 2, Rank: -1}, {Batch: 2, Rank: 1}} {
+		_, err := NewLoader(src, o)
+		gtest.WantError(t, fmt.Sprint(o), err, "data: NewLoader: rank")
+	}
+	_, err := NewLoader(src, LoaderOptions{Batch: 11, Ranks: 4, DropLast: true})
+	gtest.WantError(t, "too few images", err, "43 images are less than a batch of 44")
+}

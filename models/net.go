@@ -100,6 +100,14 @@ func (n *Net) Buffers() []Buffer {
 	return out
 }
 
+// Synchronise makes the network's batch normalisations, if it has any, ones over the batches of all ranks while training: see
+// nn.BatchNorm.Synchronise, which says what is asked of the ranks. A comm.Comm is such ranks. nil makes them ones over each rank's own batch.
+func (n *Net) Synchronise(r nn.Ranks) {
+	for i, b := range n.norms {
+		b.op.Synchronise(r, i)
+	}
+}
+
 // At returns the network for another batch size: a graph of its own on the same memory for weights and running statistics, so
 // that it shows at once what training changes. It is in evaluation mode, whatever machine runs it: batch normalisation uses the
 // running statistics, and there is no dropout. Both have one memory, so only one of them may run at a time: between two steps of

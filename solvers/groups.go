@@ -137,6 +137,8 @@ func takesRate(s gorgonia.Solver) bool {
 		return false
 	case *Clip:
 		return s == nil || takesRate(s.Solver)
+	case *AllReduce:
+		return s == nil || takesRate(s.Solver)
 	case *Groups:
 		return s == nil || slices.ContainsFunc(s.Unwrap(), takesRate)
 	}

@@ -10,7 +10,7 @@ import (
 	"gorgonia.org/tensor"
 )
 
-// Wrapper is a solver that holds others, as Scheduled, Clip and Groups do.
+// Wrapper is a solver that holds others, as Scheduled, Clip, Groups and AllReduce do.
 type Wrapper interface {
 	// Unwrap returns the solvers that it holds.
 	Unwrap() []gorgonia.Solver
@@ -20,6 +20,7 @@ var (
 	_ Wrapper = (*Scheduled)(nil)
 	_ Wrapper = (*Clip)(nil)
 	_ Wrapper = (*Groups)(nil)
+	_ Wrapper = (*AllReduce)(nil)
 )
 
 // inParts is a solver whose step, and whose change of state, can be looked at before it is taken: of several solvers all do their step,
@@ -52,6 +53,8 @@ func ours(s gorgonia.Solver) inParts {
 	case *Clip:
 		return s
 	case *Groups:
+		return s
+	case *AllReduce:
 		return s
 	}
 	return nil
@@ -246,6 +249,8 @@ func heldOnce(s gorgonia.Solver, seen map[gorgonia.Solver]bool) error {
 	case *Scheduled:
 		return inner(s, heldOnce(s.Solver, seen))
 	case *Clip:
+		return inner(s, heldOnce(s.Solver, seen))
+	case *AllReduce:
 		return inner(s, heldOnce(s.Solver, seen))
 	case *Groups:
 		for k := range s.size() {

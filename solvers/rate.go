@@ -19,6 +19,7 @@ var (
 	_ LearnRater = (*Bop)(nil)
 	_ LearnRater = (*Clip)(nil)
 	_ LearnRater = (*Groups)(nil)
+	_ LearnRater = (*AllReduce)(nil)
 )
 
 // setRate sets a solver's LearnRate field, in which 0 means the default, and with it the flag that 0 is meant.

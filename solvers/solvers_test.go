@@ -114,6 +114,7 @@ func others(names ...string) []kind {
 		{name: "Clip", make: func() solver { return &Clip{Solver: &Adam{LearnRate: 0.1}, Limit: 0.5} }},
 		{name: "Clip/names", make: func() solver { return &Clip{Solver: &RMSProp{Momentum: 0.9}, Names: names[:1]} }},
 		{name: "Groups", make: groups},
+		{name: "AllReduce", make: func() solver { return &AllReduce{Solver: &Adam{LearnRate: 0.1}, Comm: alone{}} }},
 		{name: "Groups/scheduled", make: func() solver {
 			steady := Cosine(0.1, 0.01, 7)
 			return &Groups{

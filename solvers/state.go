@@ -15,7 +15,7 @@ type State struct {
 	Solver string              // the type: "Adam", "Scheduled", ...
 	Step   int                 // steps taken
 	Slots  map[string][]Tensor // by PyTorch's name ("exp_avg", ...), one tensor a parameter, in the model's order
-	Inner  *State              // Scheduled and Clip: the state of the solver, nil if that cannot give it
+	Inner  *State              // Scheduled, Clip and AllReduce: the state of the solver, nil if that cannot give it
 	Groups []GroupState        // Groups: one for each group, Default's last
 }
 
@@ -48,6 +48,7 @@ var (
 	_ Stateful = (*Scheduled)(nil)
 	_ Stateful = (*Clip)(nil)
 	_ Stateful = (*Groups)(nil)
+	_ Stateful = (*AllReduce)(nil)
 )
 
 // squares names the slots that are means of squares.

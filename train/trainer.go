@@ -206,6 +206,8 @@ func schedule(solver gorgonia.Solver) solvers.Schedule {
 			return s.Schedule
 		case *solvers.Clip:
 			solver = s.Solver
+		case *solvers.AllReduce:
+			solver = s.Solver
 		default:
 			return nil
 		}

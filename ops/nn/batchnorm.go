@@ -34,6 +34,9 @@ import (
 // network's precision does not hold, are an error that names the channel, and no running statistic changes. Source: Ioffe & Szegedy
 // (2015), arXiv:1502.03167; torch.nn.BatchNorm2d.
 //
+// Where several ranks train one network, each normalises with the statistics of its own batch, as in PyTorch's default, or after
+// Synchronise with those of all.
+//
 // A BatchNorm has state, so it belongs to one node: make it with NewBatchNorm or nodes.BatchNorm.
 type BatchNorm struct {
 	momentum, eps float64
@@ -50,6 +53,7 @@ type BatchNorm struct {
 	center, rest, invStd []float64
 	of                   gorgonia.Value // the input that they are of
 	run                  int
+	all                  *ranks // nil for the statistics of one batch
 }
 
 var _ gorgonia.TrainModeOp = (*BatchNorm)(nil)
@@ -268,7 +272,7 @@ func batchNorm[T vec.Float](op *BatchNorm, in []gorgonia.Value) (gorgonia.Value,
 		return nil, err
 	}
 	count := p.n * p.size
-	if !op.testing && count < 2 {
+	if !op.testing && count < 2 && op.all == nil {
 		return nil, errors.Errorf("input %v has one value a channel: training needs two or more", in[0].Shape())
 	}
 	x, err := slices[T](in...)
@@ -282,11 +286,25 @@ func batchNorm[T vec.Float](op *BatchNorm, in []gorgonia.Value) (gorgonia.Value,
 	}
 	op.of = in[0]
 	op.run++
+	together := op.all != nil && !op.testing
+	if together {
+		if err := momentsOfAll(op, p, x[0]); err != nil {
+			return nil, err
+		}
+	}
 	err = par.Range(p.channels, 1, func(lo, hi int) error {
 		for c := lo; c < hi; c++ {
 			m, variance := T(op.mean[c]), op.variance[c]
 			rest := op.mean[c] - float64(m)
-			if !op.testing {
+			switch {
+			case together:
+				mean := op.all.mean[c]
+				m, variance = T(mean), op.all.variance[c]
+				rest = mean - float64(m)
+				if err := follow[T](op, c, mean, variance, op.all.count); err != nil {
+					return err
+				}
+			case !op.testing:
 				var err error
 				if m, rest, variance, err = moments(op, p, c, x[0]); err != nil {
 					return err
@@ -313,10 +331,18 @@ func batchNorm[T vec.Float](op *BatchNorm, in []gorgonia.Value) (gorgonia.Value,
 
 // moments returns the mean of channel c, as m + rest, and its biased variance, and writes the running statistics that follow from
 // them to op.next.
+func moments[T vec.Float](op *BatchNorm, p planes, c int, x []T) (m T, rest, variance float64, err error) {
+	if m, rest, variance, err = ofBatch(op, p, c, x); err != nil {
+		return m, rest, variance, err
+	}
+	return m, rest, variance, follow[T](op, c, float64(m)+rest, variance, float64(p.n*p.size))
+}
+
+// ofBatch is moments without the running statistics.
 //
 // Sums are of differences from a center: squares/n - (sum/n)^2 cancels as far as that is away from the mean. The first element is
 // near enough, as a rule; where it is more than four standard deviations off, sums are taken again, around the mean.
-func moments[T vec.Float](op *BatchNorm, p planes, c int, x []T) (m T, rest, variance float64, err error) {
+func ofBatch[T vec.Float](op *BatchNorm, p planes, c int, x []T) (m T, rest, variance float64, err error) {
 	center, count := x[c*p.size], float64(p.n*p.size)
 	for range 2 {
 		sum, squares := 0.0, 0.0
@@ -334,19 +360,23 @@ func moments[T vec.Float](op *BatchNorm, p planes, c int, x []T) (m T, rest, var
 		}
 		center = m
 	}
-	mean := float64(m) + rest
-	if mean-mean != 0 || variance-variance != 0 {
+	if mean := float64(m) + rest; mean-mean != 0 || variance-variance != 0 {
 		return m, rest, variance, nonFinite(op, p, c, x, variance)
 	}
+	return m, rest, variance, nil
+}
+
+// follow writes to op.next the running statistics of channel c after a batch of count elements a channel, in all.
+func follow[T vec.Float](op *BatchNorm, c int, mean, variance, count float64) error {
 	for i, r := range [2]float64{op.mean[c] + op.momentum*(mean-op.mean[c]), op.variance[c] + op.momentum*(variance*count/(count-1)-op.variance[c])} {
 		// Rounded as PyTorch keeps them, so that a file in the network's precision holds them exactly.
 		t := T(r)
 		if t-t != 0 {
-			return m, rest, variance, errors.Errorf("the running %s of channel %d would become %v, more than %T holds: the batch has mean %v and variance %v", [2]string{"mean", "variance"}[i], c, r, t, mean, variance)
+			return errors.Errorf("the running %s of channel %d would become %v, more than %T holds: the batch has mean %v and variance %v", [2]string{"mean", "variance"}[i], c, r, t, mean, variance)
 		}
 		op.next[i][c] = float64(t)
 	}
-	return m, rest, variance, nil
+	return nil
 }
 
 // nonFinite is the error for a channel whose mean or variance is not finite.
@@ -405,6 +435,7 @@ type normGrad struct {
 	norm        *BatchNorm
 	run         int
 	sum, sumHat []float64
+	all, allHat []float64 // over all ranks, or the same ones
 }
 
 func normSums[T vec.Float](g *normGrad, p planes, x, dy []T) error {
@@ -415,7 +446,7 @@ func normSums[T vec.Float](g *normGrad, p planes, x, dy []T) error {
 	if len(g.sum) != p.channels {
 		g.sum, g.sumHat = make([]float64, p.channels), make([]float64, p.channels)
 	}
-	return par.Range(p.channels, 1, func(lo, hi int) error {
+	err := par.Range(p.channels, 1, func(lo, hi int) error {
 		for c := lo; c < hi; c++ {
 			m := T(g.norm.center[c])
 			sum, dot := 0.0, 0.0
@@ -428,6 +459,11 @@ func normSums[T vec.Float](g *normGrad, p planes, x, dy []T) error {
 		}
 		return nil
 	})
+	g.all, g.allHat = g.sum, g.sumHat
+	if err == nil && g.norm.all != nil && !g.norm.testing {
+		g.all, g.allHat, err = g.norm.all.gradients(g.sum, g.sumHat)
+	}
+	return err
 }
 
 // normInputGrad is the gradient of one input: (x, scale, y, dy) to that input's shape.
@@ -501,6 +537,9 @@ func normBackward[T vec.Float](d *normInputGrad, in []gorgonia.Value) (gorgonia.
 		return v, nil
 	}
 	count := float64(p.n * p.size)
+	if d.norm.all != nil && !d.norm.testing {
+		count = d.norm.all.count
+	}
 	return v, par.Range(p.channels, 1, func(lo, hi int) error {
 		for c := lo; c < hi; c++ {
 			inv := d.norm.invStd[c]
@@ -509,10 +548,10 @@ func normBackward[T vec.Float](d *normInputGrad, in []gorgonia.Value) (gorgonia.
 				p.each(c, func(from, to int) { vec.Scale(out[from:to], x[2][from:to], T(k)) })
 				continue
 			}
-			// dx = k (dy - sum/count - xhat sumHat/count), differences first.
+			// dx = k (dy - sum/count - xhat sumHat/count), differences first; sums and count are those of all ranks.
 			m := T(d.norm.center[c])
-			b := inv * d.sumHat[c] / count
-			e := d.sum[c]/count - b*d.norm.rest[c]
+			b := inv * d.allHat[c] / count
+			e := d.all[c]/count - b*d.norm.rest[c]
 			p.each(c, func(from, to int) { vec.AffineRest(out[from:to], x[0][from:to], x[2][from:to], T(k), T(b), m, T(e)) })
 		}
 		return nil

@@ -1,0 +1,65 @@
+package gtest
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// rankOf is the environment variable that names the test which a process is a rank of.
+const rankOf = "FTPROP_TEST_RANK"
+
+// IsRank says that this process is a rank of the test: one of those that Mpirun has started.
+func IsRank(t *testing.T) bool { return os.Getenv(rankOf) == t.Name() }
+
+// Mpirun returns a command that runs the test in n ranks of this test program, in which IsRank is true. Where mpirun is not installed it
+// skips the test, and says so.
+func Mpirun(t *testing.T, n int) *exec.Cmd {
+	t.Helper()
+	mpirun, err := exec.LookPath("mpirun")
+	if err != nil {
+		t.Skip("SKIPPED: no mpirun (on Debian: apt-get install openmpi-bin libopenmpi-dev)")
+	}
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	version, err := exec.Command(mpirun, "--version").CombinedOutput()
+	if err != nil {
+		t.Skipf("SKIPPED: %s --version: %v", mpirun, err)
+	}
+	args := []string{"-n", strconv.Itoa(n)}
+	if strings.Contains(string(version), "Open MPI") || strings.Contains(string(version), "OpenRTE") {
+		args = append(args, "--oversubscribe")
+		if os.Getuid() == 0 {
+			args = append(args, "--allow-run-as-root")
+		}
+	}
+	var name []string
+	for _, part := range strings.Split(t.Name(), "/") {
+		name = append(name, "^"+part+"$")
+	}
+	args = append(args, program, "-test.run", strings.Join(name, "/"), "-test.count=1", "-test.v")
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, mpirun, args...)
+	cmd.Env = append(os.Environ(), rankOf+"="+t.Name())
+	return cmd
+}
+
+// RunRanks runs f as n ranks of the test under mpirun, and fails the test if one fails. It calls f in processes of their own.
+func RunRanks(t *testing.T, n int, f func(t *testing.T)) {
+	t.Helper()
+	if IsRank(t) {
+		f(t)
+		return
+	}
+	out, err := Mpirun(t, n).CombinedOutput()
+	if ran := strings.Count(string(out), "--- PASS: "+t.Name()+" "); err != nil || ran != n {
+		t.Fatalf("%d of %d ranks pass, mpirun: %v\n%s", ran, n, err, out)
+	}
+}

@@ -1,0 +1,193 @@
+package train_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/ftprop/ftprop/comm"
+	"github.com/ftprop/ftprop/data"
+	"github.com/ftprop/ftprop/internal/gtest"
+	"github.com/ftprop/ftprop/models"
+	"github.com/ftprop/ftprop/mpi"
+	"github.com/ftprop/ftprop/nodes"
+	"github.com/ftprop/ftprop/solvers"
+	"github.com/ftprop/ftprop/train"
+	"github.com/pkg/errors"
+	"gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
+)
+
+// Together all ranks have this many images a step, and take so many steps.
+const allImages, rankSteps = 64, 20
+
+// noise are random images of a side.
+func noise(side int) *data.Set {
+	const n = 3*allImages + 5
+	s := &data.Set{Channels: 3, Height: side, Width: side, Classes: 10}
+	r := rand.New(rand.NewPCG(1, 2))
+	for range n {
+		s.Y = append(s.Y, r.IntN(10))
+		for range 3 * side * side {
+			s.X = append(s.X, float32(r.NormFloat64()))
+		}
+	}
+	return s
+}
+
+// ranked is a network in training, one of several ranks'.
+type ranked struct {
+	net     *models.Net
+	stepper *train.Stepper
+	reduce  *solvers.AllReduce
+}
+
+func newRanked(t *testing.T, arch string, dt tensor.Dtype, batch int) *ranked {
+	t.Helper()
+	side := 8
+	cfg := models.Config{Seed: 3, BatchNorm: true, Widths: []int{4, 6, 8}}
+	build := models.ConvNet4
+	switch arch {
+	case "MLP":
+		cfg.BatchNorm, cfg.Widths, build = false, []int{20, 15}, models.MLP
+	case "ConvNet8":
+		side, cfg.Widths, build = 32, []int{4, 4, 4, 6, 6, 6, 8}, models.ConvNet8
+	}
+	if arch == "ConvNet4" {
+		cfg.BatchNorm = false
+	}
+	if dt == tensor.Float32 { // rounding must not decide about a sign
+		cfg.Act = nodes.HardTanh
+	}
+	x := gorgonia.NewTensor(gorgonia.NewGraph(), dt, 4, gorgonia.WithName("x"), gorgonia.WithShape(batch, 3, side, side))
+	net, err := build(x, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &ranked{net: net, reduce: &solvers.AllReduce{Solver: &solvers.SGD{LearnRate: 0.01, Momentum: 0.9}, Bucket: 4096, Check: true}}
+	var solver gorgonia.Solver = r.reduce
+	if batch == allImages {
+		solver = r.reduce.Solver
+	}
+	if r.stepper, err = train.NewStepper(train.StepperConfig{Input: net.Input, Logits: net.Logits, Params: net.Params(), Solver: solver}); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// steps trains, on the share of c unless that is nil.
+func (r *ranked) steps(c comm.Comm) error {
+	shape := r.net.Input.Shape()
+	o := data.LoaderOptions{Batch: shape[0], Seed: 5, DropLast: true, Epochs: rankSteps}
+	if c != nil {
+		o.Ranks, o.Rank = c.Size(), c.Rank()
+		r.reduce.Comm = c
+		r.net.Synchronise(c)
+	}
+	l, err := data.NewLoader(noise(shape[2]), o)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	for range rankSteps {
+		b, err := l.Next(context.Background())
+		if err != nil {
+			return err
+		}
+		switch x := r.stepper.X.Data().(type) {
+		case []float32:
+			copy(x, b.X)
+		case []float64:
+			for i, v := range b.X {
+				x[i] = float64(v)
+			}
+		}
+		if err := r.stepper.SetLabels(b.Y); err != nil {
+			return err
+		}
+		if _, err := r.stepper.Step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// differs returns an error where weights differ by more than a tolerance.
+func (r *ranked) differs(t *testing.T, from *ranked, tolerance float64) error {
+	want := from.net.Params()
+	for i, p := range r.net.Params() {
+		w := gtest.Floats(t, want[i].Value())
+		for j, v := range gtest.Floats(t, p.Value()) {
+			if d := math.Abs(v - w[j]); !(d <= tolerance) {
+				return errors.Errorf("%s: element %d differs by %.1e, want at most %.0e", p.Name(), j, d, tolerance)
+			}
+		}
+	}
+	return nil
+}
+
+// forRanked calls f for networks and dtypes, with what one rank has come to with all images.
+func forRanked(t *testing.T, f func(t *testing.T, arch string, dt tensor.Dtype, one *ranked, tolerance float64)) {
+	for _, arch := range []string{"MLP", "ConvNet4", "ConvNet8"} {
+		for _, dt := range gtest.Dtypes() {
+			t.Run(fmt.Sprintf("%s/%v", arch, dt), func(t *testing.T) {
+				one := newRanked(t, arch, dt, allImages)
+				if err := one.steps(nil); err != nil {
+					t.Fatal(err)
+				}
+				tolerance := 1e-10
+				if dt == tensor.Float32 {
+					tolerance = 1e-5
+				}
+				f(t, arch, dt, one, tolerance)
+			})
+		}
+	}
+}
+
+// Four ranks with a quarter of the images each come to the weights of one that has them all, and hold the same bits.
+func TestRanksTrainAsOne(t *testing.T) {
+	forRanked(t, func(t *testing.T, arch string, dt tensor.Dtype, one *ranked, tolerance float64) {
+		all := make([]*ranked, 4)
+		for i := range all {
+			all[i] = newRanked(t, arch, dt, allImages/len(all))
+		}
+		err := comm.Local(len(all), func(c comm.Comm) error {
+			if err := all[c.Rank()].steps(c); err != nil {
+				return err
+			}
+			return all[c.Rank()].differs(t, one, tolerance)
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// The same in processes of their own.
+func TestRanksTrainAsOneMPI(t *testing.T) {
+	for _, n := range []int{2, 4} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			gtest.RunRanks(t, n, func(t *testing.T) {
+				w, err := mpi.Init()
+				if err != nil {
+					t.Fatal(err)
+				}
+				forRanked(t, func(t *testing.T, arch string, dt tensor.Dtype, one *ranked, tolerance float64) {
+					mine := newRanked(t, arch, dt, allImages/n)
+					if err := mine.steps(w); err != nil {
+						t.Fatal(err)
+					}
+					if err := mine.differs(t, one, tolerance); err != nil {
+						t.Error(err)
+					}
+				})
+				if err := w.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
