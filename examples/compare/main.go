@@ -186,23 +186,38 @@ func (o *options) report(out io.Writer, c *experiment.Config, runs []*experiment
 	return nil
 }
 
-// progress shows a bar with rate and time left on a terminal, and elsewhere a line for every run.
+// progress shows a bar with rate and time left on a terminal, and elsewhere a line for every run and every 10 seconds.
 type progress struct {
 	bar   *progressbar.ProgressBar
-	mu    sync.Mutex // runs end on several goroutines
 	lines io.Writer
+
+	mu          sync.Mutex // runs go on on several goroutines
+	done, steps int
+	last        time.Time
+	since       int // steps since last
 }
 
 func newProgress(log io.Writer, steps int) *progress {
 	if bar := command.Bar(log, "training", steps); bar != nil {
 		return &progress{bar: bar}
 	}
-	return &progress{lines: log}
+	return &progress{lines: log, steps: steps, last: time.Now()}
 }
 
 func (p *progress) Step() {
 	if p.bar != nil {
 		_ = p.bar.Add(1) // a bar that cannot be drawn is no reason to stop
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.done++
+	p.since++
+	if d := time.Since(p.last); d > 10*time.Second {
+		rate := float64(p.since) / d.Seconds()
+		left := time.Duration(float64(p.steps-p.done) / rate * float64(time.Second))
+		fmt.Fprintf(p.lines, "step %d of %d, %.1f steps/s, %v left\n", p.done, p.steps, rate, left.Round(time.Second))
+		p.last, p.since = time.Now(), 0
 	}
 }
 

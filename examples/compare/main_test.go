@@ -30,7 +30,7 @@ func TestRun(t *testing.T) {
 			t.Errorf("output does not say %q:\n%s", want, &out)
 		}
 	}
-	if n := strings.Count(log.String(), "\n"); n != 12 {
+	if n := strings.Count(log.String(), "test accuracy"); n != 12 {
 		t.Errorf("%d lines of progress, want one for each of 12 runs:\n%s", n, &log)
 	}
 	f, err := os.Open(filepath.Join(dir, "compare.png"))
