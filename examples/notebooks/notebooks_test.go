@@ -12,7 +12,7 @@ import (
 // The notebooks in the repository have the code of the tests, and have been run: after a change, run.sh.
 func TestNotebooksAreCurrent(t *testing.T) {
 	files, err := filepath.Glob("[0-9]_*_test.go")
-	if err != nil || len(files) != 6 {
+	if err != nil || len(files) != 8 {
 		t.Fatal(files, err)
 	}
 	for _, f := range files {
