@@ -97,6 +97,9 @@ func TestInferFiles(t *testing.T) {
 
 // Units of networks to be timed are not all on one level, and sign weights are signs.
 func TestCalibrated(t *testing.T) {
+	if gtest.Race {
+		t.Skip("SKIPPED: numbers, not goroutines, are what this is about")
+	}
 	for name, widths := range map[string][]int{"convnet4": {16, 16, 32}, "convnet8": {16, 16, 16, 16, 16, 16, 32}, "resnet18": {16, 16, 32, 32}, "mlp": {32, 32}} {
 		for _, act := range []nodes.Activation{nodes.Sign, nodes.Step01} {
 			m, err := modelByName(name)

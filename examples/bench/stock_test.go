@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/ftprop/ftprop/internal/gtest"
 	"github.com/ftprop/ftprop/solvers"
 	"github.com/ftprop/ftprop/train"
 	"gorgonia.org/gorgonia"
@@ -12,6 +13,9 @@ import (
 
 // Gorgonia's layers compute the losses that ours do, and gradients that lead to the same ones.
 func TestStock(t *testing.T) {
+	if gtest.Race {
+		t.Skip("SKIPPED: numbers, not goroutines, are what this is about")
+	}
 	for name, widths := range map[string][]int{
 		"mlp": {8, 8}, "convnet4": {3, 4, 8}, "convnet8": {3, 4, 4, 4, 4, 4, 8}, "resnet18": {4, 4, 8, 8},
 	} {

@@ -188,6 +188,9 @@ func TestDivergence(t *testing.T) {
 
 // Columns of weights: signs reach nearly what full precision does, with the settings as they are.
 func TestWeights(t *testing.T) {
+	if gtest.Race {
+		t.Skip("SKIPPED: numbers, not goroutines, are what this is about")
+	}
 	dir := t.TempDir()
 	var out, log bytes.Buffer
 	if err := run(context.Background(), []string{"-act", "sign", "-weights", "none,sign,ternary,4", "-epochs", "12", "-seeds", "1", "-out", dir}, &out, &log); err != nil {

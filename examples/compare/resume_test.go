@@ -76,6 +76,9 @@ func wantSame(t *testing.T, whole, dir string) {
 
 // However often a comparison is interrupted or killed, and wherever, it ends with the files of one that was not.
 func TestInterruptedIsUninterrupted(t *testing.T) {
+	if gtest.Race {
+		t.Skip("SKIPPED: numbers, not goroutines, are what this is about")
+	}
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
@@ -302,6 +305,9 @@ func TestTwoAtOnce(t *testing.T) {
 
 // Runs of one seed are pairs: whatever is compared, they begin with the same weights and see the same images, augmented alike.
 func TestPairs(t *testing.T) {
+	if gtest.Race {
+		t.Skip("SKIPPED: numbers, not goroutines, are what this is about")
+	}
 	for _, args := range []string{"", "-arch convnet8 -size 32 -channels 3 -hidden 2,2,2,2,2,2,4 -bn -dropout 0.5 -limit 100"} {
 		o := new(options)
 		if err := parse(o.flags(), o, append(strings.Fields(args), "-augment", "-validation", "0.2", "-act", "sign,qrelu,relu", "-weights", "none,sign,ternary,3", "-weight-rules", "SSTE,SoftHinge", "-opt", "adam,sgd")); err != nil {
