@@ -65,7 +65,11 @@ func newRanked(t *testing.T, arch string, dt tensor.Dtype, batch int) *ranked {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &ranked{net: net, reduce: &solvers.AllReduce{Solver: &solvers.SGD{LearnRate: 0.01, Momentum: 0.9}, Bucket: 4096, Check: true}}
+	rate := 0.01
+	if dt == tensor.Float32 { // what rounding differs by grows with it
+		rate = 0.002
+	}
+	r := &ranked{net: net, reduce: &solvers.AllReduce{Solver: &solvers.SGD{LearnRate: rate, Momentum: 0.9}, Bucket: 4096, Check: true}}
 	var solver gorgonia.Solver = r.reduce
 	if batch == allImages {
 		solver = r.reduce.Solver
@@ -167,9 +171,6 @@ func TestRanksTrainAsOne(t *testing.T) {
 
 // The same in processes of their own.
 func TestRanksTrainAsOneMPI(t *testing.T) {
-	if gtest.Race {
-		t.Skip("SKIPPED: numbers, not goroutines, are what this is about")
-	}
 	for _, n := range []int{2, 4} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			gtest.RunRanks(t, n, func(t *testing.T) {
