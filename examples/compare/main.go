@@ -93,6 +93,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 		return o.explain(err)
 	}
 	defer c.Store.Close()
+	atomicfile.RemoveLeftovers(filepath.Join(o.out, pictureFile)) // of a comparison that was killed: the folder is ours now
 	return o.compare(ctx, c, shape, out, log)
 }
 
