@@ -215,7 +215,9 @@ func (s *Store) add(r *Run) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.keep {
-		err := atomicfile.Write(filepath.Join(s.dir, WeightsFolder, name(r)+".safetensors"), func(w io.Writer) error {
+		path := filepath.Join(s.dir, WeightsFolder, name(r)+".safetensors")
+		atomicfile.RemoveLeftovers(path) // of this run, when it was killed here
+		err := atomicfile.Write(path, func(w io.Writer) error {
 			f, err := os.Open(filepath.Join(s.folder(r), train.BestFile))
 			if err != nil {
 				return err
