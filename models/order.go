@@ -44,26 +44,26 @@ const (
 	XNOR
 )
 
-var orderNames = [...]string{"PaperOrder", "BiReal", "XNOR"}
+func orderNames() []string { return []string{"PaperOrder", "BiReal", "XNOR"} }
 
 // String returns the name of the constant.
 func (o Order) String() string {
 	if o.check() != nil {
 		return fmt.Sprintf("Order(%d)", int(o))
 	}
-	return orderNames[o]
+	return orderNames()[o]
 }
 
 func (o Order) check() error {
-	if o < 0 || int(o) >= len(orderNames) {
-		return errors.Errorf("Order %d: want one of %s", int(o), strings.Join(orderNames[:], ", "))
+	if o < 0 || o > XNOR {
+		return errors.Errorf("Order %d: want one of %s", int(o), strings.Join(orderNames(), ", "))
 	}
 	return nil
 }
 
 // orderByName returns the order that String names, and whether there is one.
 func orderByName(name string) (Order, bool) {
-	i := slices.Index(orderNames[:], name)
+	i := slices.Index(orderNames(), name)
 	return Order(i), i >= 0
 }
 

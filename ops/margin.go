@@ -321,3 +321,6 @@ func (l logarithm) derivatives(m float64) (d1, d2, d3 float64) {
 func (l logarithm) gradients(s vec.Steps) gradients { return s.Reciprocal(l.height) }
 
 func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
+
+// log1pExp is log(1 + exp x).
+func log1pExp(x float64) float64 { return math.Max(x, 0) + math.Log1p(math.Exp(-math.Abs(x))) }

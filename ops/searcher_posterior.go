@@ -48,7 +48,7 @@ func (op Posterior) Search(s *Sample, d []float64) error {
 	units := s.Units()
 	p := make([]float64, units)
 	for u, z := range s.z {
-		p[u] = 1 / (1 + math.Exp(-z))
+		p[u] = sigmoid(z)
 	}
 	all, ok := s.Assignments()
 	if ok && all-1 <= s.left {
@@ -103,9 +103,6 @@ func (op Posterior) all(s *Sample, d, p []float64, n int) error {
 	conditioned(d, s.loss, losses, logs, p, func(i, u int) bool { return i>>u&1 == 1 })
 	return nil
 }
-
-// log1pExp is log(1 + exp x).
-func log1pExp(x float64) float64 { return math.Max(x, 0) + math.Log1p(math.Exp(-math.Abs(x))) }
 
 // conditioned sets d to R (p - q), for assignments with losses and logarithms of probabilities.
 func conditioned(d []float64, now float64, losses, logs, p []float64, bit func(i, u int) bool) {
