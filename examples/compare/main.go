@@ -194,15 +194,14 @@ type progress struct {
 
 	mu          sync.Mutex // runs go on on several goroutines
 	done, steps int
-	last        time.Time
-	since       int // steps since last
+	pace        command.Pace
 }
 
 func newProgress(log io.Writer, steps int) *progress {
 	if bar := command.Bar(log, "training", steps); bar != nil {
 		return &progress{bar: bar}
 	}
-	return &progress{lines: log, steps: steps, last: time.Now()}
+	return &progress{lines: log, steps: steps, pace: command.NewPace()}
 }
 
 func (p *progress) Step() {
@@ -213,12 +212,8 @@ func (p *progress) Step() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.done++
-	p.since++
-	if d := time.Since(p.last); d > 10*time.Second {
-		rate := float64(p.since) / d.Seconds()
-		left := time.Duration(float64(p.steps-p.done) / rate * float64(time.Second))
-		fmt.Fprintf(p.lines, "step %d of %d, %.1f steps/s, %v left\n", p.done, p.steps, rate, left.Round(time.Second))
-		p.last, p.since = time.Now(), 0
+	if words, due := p.pace.Step(p.steps - p.done); due {
+		fmt.Fprintf(p.lines, "step %d of %d, %s\n", p.done, p.steps, words)
 	}
 }
 

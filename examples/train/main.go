@@ -27,7 +27,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/ftprop/ftprop/data"
 	"github.com/ftprop/ftprop/examples/command"
@@ -287,16 +286,14 @@ type progress struct {
 	tty   bool
 	steps int
 	bar   *progressbar.ProgressBar
-	last  time.Time
-	since int // steps since last
+	pace  command.Pace
 }
 
 func newProgress(log io.Writer, steps int) *progress {
-	return &progress{log: log, tty: command.IsTerminal(log), steps: steps, last: time.Now()}
+	return &progress{log: log, tty: command.IsTerminal(log), steps: steps, pace: command.NewPace()}
 }
 
 func (p *progress) step(s train.Step) {
-	p.since++
 	if p.tty {
 		if p.bar == nil {
 			p.bar = command.Bar(p.log, "epoch "+strconv.Itoa(s.Epoch+1), s.Steps)
@@ -304,11 +301,8 @@ func (p *progress) step(s train.Step) {
 		_ = p.bar.Set(s.Step + 1) // a bar that cannot be drawn is no reason to stop
 		return
 	}
-	if d := time.Since(p.last); d > 10*time.Second {
-		rate := float64(p.since) / d.Seconds()
-		left := time.Duration(float64(s.Steps-s.Step-1) / rate * float64(time.Second))
-		fmt.Fprintf(p.log, "epoch %d, step %d of %d, loss %.4f, %.1f steps/s, %v left\n", s.Epoch+1, s.Step+1, s.Steps, s.Loss, rate, left.Round(time.Second))
-		p.last, p.since = time.Now(), 0
+	if words, due := p.pace.Step(s.Steps - s.Step - 1); due {
+		fmt.Fprintf(p.log, "epoch %d, step %d of %d, loss %.4f, %s\n", s.Epoch+1, s.Step+1, s.Steps, s.Loss, words)
 	}
 }
 
@@ -323,7 +317,7 @@ func (p *progress) epoch(e *train.Epoch, epochs int) {
 	}
 	fmt.Fprintf(p.log, "epoch %d of %d: loss %.4f, training %.2f %%%s, %.1f s, %.0f images/s\n",
 		e.Epoch+1, epochs, e.Train.Loss, e.Train.Top1, test, e.Seconds, e.ImagesPerS)
-	p.last, p.since = time.Now(), 0
+	p.pace = command.NewPace()
 }
 
 // close removes the bar.
