@@ -100,6 +100,14 @@ func (t *tensor) at(c, y, x int) (uint8, bool) {
 	return t.x[(c*t.H+y)*t.W+x], true
 }
 
+// row returns a row, which is empty outside the map.
+func (t *tensor) row(c, y int) []uint8 {
+	if y < 0 || y >= t.H {
+		return nil
+	}
+	return t.x[(c*t.H+y)*t.W:][:t.W]
+}
+
 // run returns the sums of one image.
 func (s *Sum) run(in []tensor) []int32 {
 	var total []int32
@@ -134,22 +142,22 @@ func (p *Product) run(in *tensor) []int32 {
 	if err != nil {
 		return nil // Values has seen it
 	}
-	var out []int32
+	out := make([]int32, shape.Size())
 	for o := range p.Out {
-		for y := range shape.H {
-			for x := range shape.W {
-				sum := int32(0)
-				for c := range in.C {
-					for ky := range p.Kernel[0] {
-						for kx := range p.Kernel[1] {
-							w := p.Weights[((o*in.C+c)*p.Kernel[0]+ky)*p.Kernel[1]+kx]
-							if v, ok := in.at(c, y*p.Stride[0]+ky*p.Dilation[0]-p.Pad[0], x*p.Stride[1]+kx*p.Dilation[1]-p.Pad[1]); ok {
-								sum += int32(w) * (int32(v) - int32(in.Zero))
+		for c := range in.C {
+			for ky := range p.Kernel[0] {
+				for kx := range p.Kernel[1] {
+					w := int32(p.Weights[((o*in.C+c)*p.Kernel[0]+ky)*p.Kernel[1]+kx])
+					for y := range shape.H {
+						row, at := in.row(c, y*p.Stride[0]+ky*p.Dilation[0]-p.Pad[0]), kx*p.Dilation[1]-p.Pad[1]
+						sums := out[(o*shape.H+y)*shape.W:][:shape.W]
+						for x := range sums {
+							if i := x*p.Stride[1] + at; i >= 0 && i < len(row) {
+								sums[x] += w * (int32(row[i]) - int32(in.Zero))
 							}
 						}
 					}
 				}
-				out = append(out, sum)
 			}
 		}
 	}
