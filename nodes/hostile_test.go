@@ -2,9 +2,14 @@ package nodes_test
 
 import (
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"go/types"
 	"math"
 	"math/big"
 	"math/rand/v2"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -131,12 +136,97 @@ var constructors = map[string]func(s sizes, g *gorgonia.ExprGraph) (y *gorgonia.
 		y, err := nodes.QReLU(x, s.one())
 		return y, gorgonia.Nodes{x}, err
 	},
+	"Component": component,
+	"ComponentLoss": func(s sizes, g *gorgonia.ExprGraph) (*gorgonia.Node, gorgonia.Nodes, error) {
+		y, in, err := component(s, g)
+		if err != nil {
+			return nil, in, err
+		}
+		label := s.node(g, 2)
+		loss, err := nodes.ComponentLoss(y, label)
+		return loss, append(in, label), err
+	},
+	"SignWeights":    unary(nodes.SignWeights),
+	"TernaryWeights": unary(nodes.TernaryWeights),
+	"Weights":        unary(nodes.Weights(ops.SignWeights{Scaled: true, Rule: ops.SoftHinge{}})),
+	"QuantWeights": func(s sizes, g *gorgonia.ExprGraph) (*gorgonia.Node, gorgonia.Nodes, error) {
+		w := s.node(g, 2)
+		y, err := nodes.QuantWeights(w, s.one())
+		return y, gorgonia.Nodes{w}, err
+	},
+	"LSQWeights": func(s sizes, g *gorgonia.ExprGraph) (*gorgonia.Node, gorgonia.Nodes, error) {
+		w, step := s.node(g, 2), s.node(g, 1)
+		y, err := nodes.LSQWeights(w, step, ops.LSQWeights{Bits: s.one()})
+		return y, gorgonia.Nodes{w, step}, err
+	},
 	"CrossEntropy":      binary(nodes.CrossEntropy),
 	"Hinge":             binary(nodes.Hinge),
 	"SquaredHinge":      binary(nodes.SquaredHinge),
 	"TruncHinge":        binary(nodes.TruncHinge),
 	"HingeSoftmax":      binary(nodes.HingeSoftmax),
 	"TruncHingeSoftmax": binary(nodes.TruncHingeSoftmax),
+}
+
+// component is a component of one or two threshold activations, and at times of data.
+func component(s sizes, g *gorgonia.ExprGraph) (*gorgonia.Node, gorgonia.Nodes, error) {
+	var in gorgonia.Nodes
+	for range 1 + s.IntN(2) {
+		u, err := nodes.Step01(s.node(g, 2)) // zeros are levels
+		if err != nil {
+			return nil, nil, err
+		}
+		in = append(in, u)
+	}
+	units := len(in)
+	if s.IntN(2) == 0 {
+		in = append(in, s.node(g, 2))
+	}
+	outputs := s.one()
+	c, err := ops.NewComponent(ops.ComponentConfig{
+		Name: "f", Outputs: outputs, Budget: s.one() * 64,
+		Call: func(units, _ [][]float64) ([]float64, error) { return make([]float64, outputs), nil },
+		Loss: func(_, _ []float64) float64 { return 0 },
+	})
+	if err != nil {
+		return nil, in, err
+	}
+	y, err := nodes.Component(c, in[:units], in[units:]...)
+	return y, in, err
+}
+
+// The table has every exported function that makes a node; those that look at a backward pass (inspect.go) want one.
+func TestHostileSizesOfAllConstructors(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") || name == "inspect.go" {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range f.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok || fn.Recv != nil || !fn.Name.IsExported() || fn.Type.Results == nil {
+				continue
+			}
+			first := types.ExprString(fn.Type.Results.List[0].Type)
+			if first != "*gorgonia.Node" && first != "Activation" || fn.Name.Name == "ActivationByName" {
+				continue
+			}
+			found++
+			if constructors[fn.Name.Name] == nil {
+				t.Errorf("%s is not in the table of constructors", fn.Name.Name)
+			}
+		}
+	}
+	if found != len(constructors) {
+		t.Errorf("%d constructors in the package, %d in the table", found, len(constructors))
+	}
 }
 
 func unary(f nodes.Activation) func(s sizes, g *gorgonia.ExprGraph) (*gorgonia.Node, gorgonia.Nodes, error) {

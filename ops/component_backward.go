@@ -78,7 +78,11 @@ func (d componentGrad) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error)
 			if z := in[d.z()+k]; !z.Eq(in[k]) {
 				return nil, errors.Errorf("units %d have shape %v and their pre-activations %v: they must be the same", k, in[k], z)
 			}
-			units = append(units, slices.Repeat([]Levels{lv}, in[k].TotalSize()/n)...)
+			count := in[k].TotalSize() / n
+			if count > mostUnits-len(units) {
+				return nil, errors.Errorf("more than %d units a sample: no search goes through so many", mostUnits)
+			}
+			units = append(units, slices.Repeat([]Levels{lv}, count)...)
 		}
 		if g := in[len(in)-1]; !g.Eq(y) {
 			return nil, errors.Errorf("a gradient of shape %v, want that of y, %v", g, y)
@@ -96,6 +100,9 @@ func (d componentGrad) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error)
 		return tensor.Shape{n, len(units)}, nil
 	})
 }
+
+// mostUnits are the units of a sample that a searcher is asked about. Each takes memory when the graph is built.
+const mostUnits = 1 << 20
 
 func (d componentGrad) check(units []Levels, calls int) (err error) {
 	defer recovered("the searcher", &err)
