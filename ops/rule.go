@@ -21,7 +21,7 @@ import (
 //	func (Cubic) Loss(ops.Levels) (ops.Loss, error) { return cubicLoss{}, nil }
 //
 // and pass it as the Rule of an activation. opstest.Rule checks it: that Value and Grad are 0 for t = 0, that Grad is the derivative of
-// Value, and what becomes of them on Gorgonia's machines.
+// Value, and what becomes of them on Gorgonia's machines. A rule that changes while training has an At, too: see Annealed.
 type Rule interface {
 	Loss(Levels) (Loss, error)
 }
@@ -33,7 +33,7 @@ type namedRule struct {
 }
 
 // namedRules lists every rule: those of the reference under its names, then the
-// estimators of other papers. It is a function so that nobody can change the list.
+// estimators of other papers, the annealed ones last. It is a function so that nobody can change the list.
 func namedRules() []namedRule {
 	return []namedRule{
 		{"SoftHinge", SoftHinge{}},
@@ -65,6 +65,9 @@ func namedRules() []namedRule {
 		{"SwishSign", SwishSign{}},
 		{"EWGS", EWGS{}},
 		{"ReSTE", ReSTE{}},
+		{"EDE", EDE{}},
+		{"AnnealedReSTE", AnnealedReSTE{}},
+		{"AnnealedSoftHinge", AnnealedSoftHinge{}},
 	}
 }
 

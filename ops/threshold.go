@@ -96,8 +96,16 @@ func (t Threshold) Validate() error {
 	if err := checkIdentity("target setter", t.Targets); err != nil {
 		return err
 	}
-	_, err := t.loss(tensor.Float64) // the dtype is not known yet
-	return opkit.In("ops", err)
+	for _, progress := range []float64{0, 1} {
+		at, err := t.At(progress)
+		if err == nil {
+			_, err = at.loss(tensor.Float64) // the dtype is not known yet
+		}
+		if err != nil || !t.annealed() {
+			return opkit.In("ops", err)
+		}
+	}
+	return nil
 }
 
 // loss returns the rule's loss for the levels, which must be those of an activation of the dtype.
