@@ -343,7 +343,12 @@ func TestAnnealedLayerLoss(t *testing.T) {
 			gtest.Compare(t, fmt.Sprintf("%v at %v", rule, p), gtest.Floats(t, loss), []float64{want})
 		}
 	}
-	_, err := gorgonia.ApplyOp(ops.LayerGrad{Threshold: ops.Sign{}.Threshold(), Anneal: true},
-		gtest.Input(gorgonia.NewGraph(), "z", tensor.Float64, []float64{1}, 1))
+	graph := gorgonia.NewGraph()
+	x := gtest.Input(graph, "z", tensor.Float64, []float64{1}, 1)
+	progress, err := ops.Progress(graph)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = gorgonia.ApplyOp(ops.LayerGrad{Threshold: ops.Sign{}.Threshold(), Anneal: true}, x, x, x, progress)
 	gtest.WantError(t, "Anneal of a plain rule", err, "not annealed")
 }
