@@ -77,13 +77,17 @@ func layerGrad[T vec.Float](l Threshold, dz, z, h, g []T, batch int) error {
 	if err != nil {
 		return err
 	}
+	layer, err := see(l, z, h, g, batch)
+	if err != nil {
+		return err
+	}
 	return par.Range(len(z), grain, func(from, to int) error {
-		return unitGrad(l, loss, dz[from:to], z[from:to], h[from:to], g[from:to], from, batch)
+		return unitGrad(l, loss, layer, dz[from:to], z[from:to], h[from:to], g[from:to], from, batch)
 	})
 }
 
 // unitGrad is layerGrad for a slice of units, a part of a tensor that starts at the given offset, on one goroutine.
-func unitGrad[T vec.Float](l Threshold, loss Loss, dz, z, h, g []T, offset, batch int) error {
+func unitGrad[T vec.Float](l Threshold, loss Loss, layer *seen[T], dz, z, h, g []T, offset, batch int) error {
 	slopes, direct := loss.(slopeLoss)
 	direct = direct && !l.Unweighted && (l.Targets == nil || l.Targets == (GradSign{}))
 	var tbuf []T
@@ -98,7 +102,7 @@ func unitGrad[T vec.Float](l Threshold, loss Loss, dz, z, h, g []T, offset, batc
 			finite = mulSlope(slopes, d, z[lo:hi], g[lo:hi])
 		} else {
 			t := tbuf[:hi-lo]
-			if err := setTargets(l, t, z[lo:hi], h[lo:hi], g[lo:hi], offset+lo); err != nil {
+			if err := setTargets(l, layer, t, z[lo:hi], h[lo:hi], g[lo:hi], offset+lo); err != nil {
 				return err
 			}
 			gradSlice(loss, d, z[lo:hi], t)
@@ -106,6 +110,9 @@ func unitGrad[T vec.Float](l Threshold, loss Loss, dz, z, h, g []T, offset, batc
 				vec.Scale(d, d, T(l.unweighted(batch)))
 			} else {
 				vec.MulAbs(d, d, g[lo:hi])
+			}
+			if layer != nil && !layer.plain {
+				vec.Mul(d, d, layer.w[offset+lo:offset+hi])
 			}
 			finite = vec.Finite(d)
 		}
@@ -122,7 +129,11 @@ func unitGrad[T vec.Float](l Threshold, loss Loss, dz, z, h, g []T, offset, batc
 }
 
 // setTargets sets t for a slice of units, a part of a tensor that starts at the given offset. NaN or infinity in g is an error.
-func setTargets[T vec.Float](l Threshold, t, z, h, g []T, offset int) error {
+func setTargets[T vec.Float](l Threshold, layer *seen[T], t, z, h, g []T, offset int) error {
+	if layer != nil {
+		copy(t, layer.t[offset:])
+		return nil
+	}
 	if err := checkFinite(upstream, g, offset); err != nil {
 		return err
 	}
@@ -132,8 +143,8 @@ func setTargets[T vec.Float](l Threshold, t, z, h, g []T, offset int) error {
 	}
 	for i := range t {
 		v := l.Targets.Target(l.Levels, float64(g[i]), float64(z[i]), float64(h[i]))
-		if v != 0 && v != 1 && v != -1 {
-			return errors.Errorf("target setter %s returned %v, but a target is -1, 0 or +1", printed(l.Targets), v)
+		if err := checkTarget(l.Targets, v); err != nil {
+			return err
 		}
 		t[i] = T(v)
 	}

@@ -139,8 +139,12 @@ func layerTargetsDo[T vec.Float](l Threshold, prealloc gorgonia.Value, in []gorg
 		return nil, err
 	}
 	return opkit.Elementwise(prealloc, in, func(t []T, x [][]T) error {
+		layer, err := see(l, x[0], x[1], x[2], opkit.BatchOf(in[0]))
+		if err != nil {
+			return err
+		}
 		return par.Range(len(t), grain, func(lo, hi int) error {
-			return setTargets(l, t[lo:hi], x[0][lo:hi], x[1][lo:hi], x[2][lo:hi], lo)
+			return setTargets(l, layer, t[lo:hi], x[0][lo:hi], x[1][lo:hi], x[2][lo:hi], lo)
 		})
 	})
 }
@@ -152,19 +156,27 @@ func layerLoss[T vec.Float](l Threshold, z, h, g []T, batch int) (float64, error
 	if err != nil {
 		return 0, err
 	}
+	layer, err := see(l, z, h, g, batch)
+	if err != nil {
+		return 0, err
+	}
 	// terms sets terms to w l(z, t) for the units from lo on, t being scratch. A unit of weight 0 costs nothing, whatever its loss.
 	terms := func(terms []float64, t []T, lo int) error {
 		hi, w := lo+len(terms), l.unweighted(batch)
-		if err := setTargets(l, t, z[lo:hi], h[lo:hi], g[lo:hi], lo); err != nil {
+		if err := setTargets(l, layer, t, z[lo:hi], h[lo:hi], g[lo:hi], lo); err != nil {
 			return err
 		}
 		for i, ti := range t {
 			if !l.Unweighted {
 				w = math.Abs(float64(g[lo+i]))
 			}
+			f := 1.0
+			if layer != nil {
+				f = float64(layer.w[lo+i])
+			}
 			terms[i] = 0
-			if w != 0 {
-				terms[i] = w * loss.Value(float64(z[lo+i]), float64(ti))
+			if w != 0 && f != 0 {
+				terms[i] = f * w * loss.Value(float64(z[lo+i]), float64(ti))
 			}
 		}
 		return nil
@@ -217,18 +229,22 @@ func layerLoss[T vec.Float](l Threshold, z, h, g []T, batch int) (float64, error
 
 // layerAgreement returns the share of units, among those with a target, whose sign(z) is the
 // target, sign(0) being -1 as in the activation; 1 where no unit has a target.
-func layerAgreement[T vec.Float](l Threshold, z, h, g []T, _ int) (float64, error) {
+func layerAgreement[T vec.Float](l Threshold, z, h, g []T, batch int) (float64, error) {
 	if err := l.Levels.ValidateIn(dtypeOf[T]()); err != nil {
 		return 0, err
 	}
+	layer, err := see(l, z, h, g, batch)
+	if err != nil {
+		return 0, err
+	}
 	var agree, all atomic.Int64
-	err := par.Range(len(z), grain, func(from, to int) error {
+	err = par.Range(len(z), grain, func(from, to int) error {
 		tbuf := make([]T, min(block, to-from))
 		var a, n int64
 		for lo := from; lo < to; lo += block {
 			hi := min(lo+block, to)
 			t := tbuf[:hi-lo]
-			if err := setTargets(l, t, z[lo:hi], h[lo:hi], g[lo:hi], lo); err != nil {
+			if err := setTargets(l, layer, t, z[lo:hi], h[lo:hi], g[lo:hi], lo); err != nil {
 				return err
 			}
 			for i, ti := range t {

@@ -16,7 +16,7 @@ import (
 //
 //	output      h  = the level of z: Levels.Quantize
 //	target      t  = Targets(g, z, h), by default -sign(g)
-//	weight      w  = |g|, or 1/B if Unweighted, B the first dimension of the tensor
+//	weight      w  = |g|, or 1/B if Unweighted, B the first dimension of the tensor; times what a LayerSetter gives
 //	layer loss  L  = sum w l(z, t), l the rule's loss
 //	derivative  dz = w dl/dz(z, t)
 //
@@ -101,11 +101,14 @@ func (t Threshold) Validate() error {
 		if err == nil {
 			_, err = at.loss(tensor.Float64) // the dtype is not known yet
 		}
-		if err != nil || !t.annealed() {
+		if err != nil {
 			return opkit.In("ops", err)
 		}
+		if !t.annealed() {
+			break
+		}
 	}
-	return nil
+	return opkit.In("ops", t.try())
 }
 
 // loss returns the rule's loss for the levels, which must be those of an activation of the dtype.

@@ -26,9 +26,9 @@ type options struct {
 	net   setup.Network // but for what is compared
 	train setup.Training
 
-	acts, rules, weights, weightRules string
-	reference                         string
-	seeds, first, workers             int
+	acts, rules, targets, weights, weightRules string
+	reference                                  string
+	seeds, first, workers                      int
 
 	out       string
 	overwrite bool
@@ -45,6 +45,7 @@ func (o *options) flags() *flag.FlagSet {
 	f := flag.NewFlagSet("compare", flag.ContinueOnError)
 	f.StringVar(&o.acts, "act", "sign,qrelu,relu,threshold-relu", "comma separated `activations`: "+strings.Join(nodes.ActivationNames(), ", "))
 	f.StringVar(&o.rules, "rules", "SSTE,SoftHinge", "comma separated `rules` of threshold activations: "+strings.Join(ops.RuleNames(), ", "))
+	f.StringVar(&o.targets, "targets", "", "comma separated target `setters` of threshold activations: "+strings.Join(ops.TargetNames(), ", ")+" (X: a number; default grad-sign); or behind a rule of -rules, as in SoftHinge+top-share0.25")
 	f.StringVar(&o.weights, "weights", experiment.NoWeights, "comma separated `levels` of the weights of all layers but the first and the last: none (full precision), "+strings.Join(ops.WeightNames(), ", ")+" (N: 2 to 8 bits)")
 	f.StringVar(&o.weightRules, "weight-rules", "SSTE", "comma separated `rules` of -weights, of those of -rules")
 	f.StringVar(&o.reference, "reference", "", "`rule` that others are compared with, pair by pair (default SSTE, or else the first of -rules)")
@@ -90,7 +91,7 @@ func parse(f *flag.FlagSet, o *options, args []string) error {
 	case o.net.Arch == "mlp":
 		defaults.Settings = setup.Settings(imagesSettings)
 	}
-	compared := map[string]bool{"act": true, "rule": true, "weights": true, "weight-rule": true}
+	compared := map[string]bool{"act": true, "rule": true, "weights": true, "weight-rule": true, "targets": true}
 	defaults.Settings = slices.DeleteFunc(defaults.Settings, func(s setup.Setting) bool { return compared[s.Flag] })
 	if err := defaults.Apply(f, o.given); err != nil {
 		return err
@@ -137,7 +138,7 @@ func (o *options) check() error {
 // methods combines what is compared.
 func (o *options) methods() ([]experiment.Method, error) {
 	ms, err := experiment.Choices{
-		Acts: command.Fields(o.acts), Rules: command.Fields(o.rules), Weights: command.Fields(o.weights),
+		Acts: command.Fields(o.acts), Rules: command.Fields(o.rules), Targets: command.Fields(o.targets), Weights: command.Fields(o.weights),
 		WeightRules: command.Fields(o.weightRules), Opts: command.Fields(o.train.Opt),
 	}.Methods()
 	if err != nil {
@@ -178,7 +179,8 @@ var _ experiment.Training = training{}
 // of returns network and training of a method.
 func (t training) of(m experiment.Method) (setup.Network, setup.Training) {
 	n, tr := t.o.net, t.o.train
-	n.Act, n.Rule = m.Flags.Act, cmp.Or(m.Flags.Rule, "SoftHinge")
+	n.Act = m.Flags.Act
+	n.Rule, n.Targets = experiment.SplitRule(cmp.Or(m.Flags.Rule, "SoftHinge"))
 	n.Weights, n.WeightRule = m.Flags.Weights, cmp.Or(m.Flags.WeightRule, "SSTE")
 	if n.Weights == experiment.NoWeights {
 		n.Weights, n.AllWeights = "", false

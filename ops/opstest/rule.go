@@ -194,8 +194,18 @@ func activationAt(t TB, act ops.Activation, progress float64) {
 	shape := []int{2, 3, 4, 5}
 	z, g := gtest.Units(2 * 3 * 4 * 5)
 	h, dz := make([]float64, len(z)), make([]float64, len(z))
+	targets, factors := make([]float64, len(z)), make([]float64, len(z))
 	for i := range z {
 		h[i] = units.Levels.Quantize(z[i])
+		targets[i], factors[i] = units.Targets.Target(units.Levels, g[i], z[i], h[i]), 1
+	}
+	if s, ok := units.Targets.(ops.LayerSetter); ok {
+		if err := s.SetLayer64(units.Levels, shape[0], targets, factors, g, z, h); err != nil {
+			t.Errorf("%v: %v", act, err)
+			return
+		}
+	}
+	for i := range z {
 		w := math.Abs(g[i])
 		if units.Unweighted {
 			w = 1 / float64(shape[0])
@@ -203,7 +213,7 @@ func activationAt(t TB, act ops.Activation, progress float64) {
 				w /= units.Levels.Hi - units.Levels.Lo
 			}
 		}
-		dz[i] = w * loss.Grad(z[i], units.Targets.Target(units.Levels, g[i], z[i], h[i]))
+		dz[i] = factors[i] * w * loss.Grad(z[i], targets[i])
 	}
 	for _, m := range gtest.Machines() {
 		for _, dt := range gtest.Dtypes() {
