@@ -29,6 +29,9 @@ type options struct {
 	acts, rules, targets, weights, weightRules string
 	reference                                  string
 	seeds, first, workers                      int
+	search, searchEpochs                       int
+
+	set *flag.FlagSet
 
 	out       string
 	overwrite bool
@@ -52,6 +55,10 @@ func (o *options) flags() *flag.FlagSet {
 	f.IntVar(&o.seeds, "seeds", 4, "`number` of seeds of each method")
 	f.IntVar(&o.first, "seed", 1, "the first `seed`: it decides weights, order, augmentation and dropout, and which images -validation sets apart")
 	f.StringVar(&o.recipe, "recipe", "", "`name` of a recipe of examples/train, whose settings are the defaults of the flags below; what it says of -act, -rule and -weights is left out")
+
+	f.IntVar(&o.search, "search", 0, "look for the best `methods` of those that the flags above list, so many, by successive halving on the images of -validation (default 0: compare them all)")
+	f.IntVar(&o.searchEpochs, "search-epochs", 0, "`epochs` of the first rung of -search; each of the next has twice as many, the last -epochs (default a quarter of -epochs)")
+	o.set = f
 
 	o.net.FrameFlags(f)
 	o.data.Flags(f)
@@ -120,6 +127,11 @@ func (o *options) check() error {
 	if o.weights == experiment.NoWeights {
 		frame.Weights = ""
 	}
+	for i, act := range command.Fields(o.acts) {
+		if _, err := ops.ActivationByName(act); err == nil || i == 0 {
+			frame.Act = act // one with thresholds, if there is any
+		}
+	}
 	if err := frame.Check(o.given); err != nil {
 		return err
 	}
@@ -129,7 +141,11 @@ func (o *options) check() error {
 	if err := o.train.Check(); err != nil {
 		return err
 	}
+	if err := o.checkSearch(); err != nil {
+		return err
+	}
 	return command.Check(
+		command.Count{Flag: "search", N: o.search, Least: 0, Most: 10_000}, command.Count{Flag: "search-epochs", N: o.searchEpochs, Least: 0, Most: setup.MostEpochs},
 		command.Count{Flag: "seeds", N: o.seeds, Least: 1, Most: 10_000}, command.Count{Flag: "seed", N: o.first, Least: 1, Most: 1_000_000},
 		command.Count{Flag: "workers", N: o.workers, Least: 1, Most: 1024},
 	)
@@ -199,6 +215,9 @@ func (t training) Config(m experiment.Method, seed int) (c train.Config, err err
 	if c, err = tr.Config(&n, p, uint64(seed)); err != nil {
 		return c, err
 	}
+	if t.o.search > 0 {
+		c.Test = c.Validation // test images are for what confirms the best
+	}
 	c.Setup = tr.Words(&t.o.data, t.images, &n, uint64(seed)) + t.more()
 	if n.Arch == "mlp" {
 		c.Workers = 1 // goroutines that read images: there are several runs at a time
@@ -211,7 +230,11 @@ func (t training) Config(m experiment.Method, seed int) (c train.Config, err err
 
 // more is what lines of the table depend on besides what weights do.
 func (t training) more() string {
-	return fmt.Sprintf(" -epochs %d -inspect %d", t.o.train.Epochs, t.o.train.Inspect)
+	s := fmt.Sprintf(" -epochs %d -inspect %d", t.o.train.Epochs, t.o.train.Inspect)
+	if t.o.search > 0 {
+		s += " -search (tested on the images of -validation)"
+	}
+	return s
 }
 
 // settings says what all runs have in common.

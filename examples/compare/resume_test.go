@@ -132,10 +132,16 @@ func interrupt(t *testing.T, after time.Duration, dir string) (ended bool) {
 	return err == nil
 }
 
-// kill runs the program in a process of its own, and ends that.
+// kill runs a small comparison in a process of its own, and ends that.
 func kill(t *testing.T, after time.Duration, dir string) (ended bool) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], small(dir)...)
+	return killed(t, after, small(dir))
+}
+
+// killed runs the program in a process of its own, and ends that.
+func killed(t *testing.T, after time.Duration, args []string) (ended bool) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], args...)
 	cmd.Env = append(os.Environ(), asProgram+"=1")
 	var log bytes.Buffer
 	cmd.Stderr = &log
