@@ -92,13 +92,14 @@ func findProgress(g *gorgonia.ExprGraph) (*gorgonia.Node, error) {
 	if g == nil {
 		return nil, opkit.Errorf("ops", "progress of a nil graph")
 	}
-	for _, n := range g.ByName(progressName) {
-		if n.Op() != nil || !n.IsScalar() || n.Dtype() != tensor.Float64 {
-			return nil, opkit.Errorf("ops", "the graph's node %q is no variable of a float64 number: that name is for annealed rules", progressName)
-		}
-		return n, nil
+	named := g.ByName(progressName)
+	if len(named) == 0 {
+		return nil, nil
 	}
-	return nil, nil
+	if n := named[0]; n.Op() != nil || !n.IsScalar() || n.Dtype() != tensor.Float64 {
+		return nil, opkit.Errorf("ops", "the graph's node %q is no variable of a float64 number: that name is for annealed rules", progressName)
+	}
+	return named[0], nil
 }
 
 // SetProgress says how far the training of a graph has come, from 0, before its first step, to 1: from the next run on all annealed rules

@@ -146,7 +146,6 @@ func TestSchedulesThatCannotBe(t *testing.T) {
 type annealedGraph struct {
 	g          *gorgonia.ExprGraph
 	x, w, cost *gorgonia.Node
-	loss       gorgonia.Value // of the first layer
 }
 
 func newAnnealedGraph(t *testing.T, dt tensor.Dtype, rule ops.Rule) *annealedGraph {
@@ -162,7 +161,7 @@ func newAnnealedGraph(t *testing.T, dt tensor.Dtype, rule ops.Rule) *annealedGra
 	return a
 }
 
-// gradients returns dx and dw, by the tape machine.
+// machine differentiates the graph, and returns what runs it.
 func (a *annealedGraph) machine(t *testing.T) gorgonia.VM {
 	t.Helper()
 	if _, err := gorgonia.Grad(a.cost, a.x, a.w); err != nil {

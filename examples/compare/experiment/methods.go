@@ -96,12 +96,11 @@ func (c Choices) Methods() ([]Method, error) {
 				}
 				err = c.byWeights(w, opts, func(f Flags, more string) {
 					f.Act, f.Rule = a, name
-					label := name
-					if rule, targets := SplitRule(name); rule == "SoftHinge" {
-						label = join("FTP-SH", targets) // the paper's name for it
-					} else {
-						label = join(rule, targets)
+					rule, targets := SplitRule(name)
+					if rule == "SoftHinge" {
+						rule = "FTP-SH" // the paper's name for it
 					}
+					label := join(rule, targets)
 					rules = append(rules, Method{Group: join(groupName(a, op), weightsName(f.Weights)), Name: join(label, more), Act: act, Hard: true, Flags: f})
 				})
 				if err != nil {
