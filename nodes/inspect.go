@@ -30,7 +30,10 @@ func Target(h *gorgonia.Node) (*gorgonia.Node, error) {
 // LayerLoss returns the layer loss sum w l(z, t) of the threshold activation h: a scalar. Call it after
 // gorgonia.Grad; errors as for Target.
 func LayerLoss(h *gorgonia.Node) (*gorgonia.Node, error) {
-	return inspect(h, func(t ops.Threshold) gorgonia.SDOp { return ops.LayerLoss{Threshold: t, Dims: h.Dims()} })
+	return inspect(h, func(t ops.Threshold) gorgonia.SDOp {
+		_, annealed := t.Rule.(ops.Annealed)
+		return ops.LayerLoss{Threshold: t, Dims: h.Dims(), Anneal: annealed}
+	})
 }
 
 // Agreement returns the share of units of the threshold activation h, among those with a target, with
@@ -39,7 +42,7 @@ func Agreement(h *gorgonia.Node) (*gorgonia.Node, error) {
 	return inspect(h, func(t ops.Threshold) gorgonia.SDOp { return ops.Agreement{Threshold: t, Dims: h.Dims()} })
 }
 
-// inspect puts an operation on (z, h, g) of the activation h.
+// inspect puts an operation on (z, h, g) of the activation h, and the progress of its rule where the operation takes one.
 func inspect(h *gorgonia.Node, op func(t ops.Threshold) gorgonia.SDOp) (*gorgonia.Node, error) {
 	if h == nil {
 		return nil, opkit.In("nodes", errors.WithMessage(ErrNotActivation, "nil node"))
@@ -56,7 +59,16 @@ func inspect(h *gorgonia.Node, op func(t ops.Threshold) gorgonia.SDOp) (*gorgoni
 	if err != nil || len(in) != 1 {
 		return nil, opkit.Errorf("nodes", "node %q has %d inputs, want one", h.Name(), len(in))
 	}
-	return apply(inspection{op(act.Threshold()), in[0]}, in[0], h, g)
+	i := inspection{op(act.Threshold()), in[0]}
+	in = gorgonia.Nodes{in[0], h, g}
+	if i.Arity() > len(in) {
+		progress, err := ops.Progress(h.Graph())
+		if err != nil {
+			return nil, opkit.In("nodes", err)
+		}
+		in = append(in, progress)
+	}
+	return apply(i, in...)
 }
 
 // inspection is an operation on (z, h, g) whose errors name the node of z.

@@ -116,7 +116,11 @@ func (op thresholdOp) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorg
 	if err := opkit.CheckInputs(op, 1, in, out, grad); err != nil {
 		return nil, err
 	}
-	dz, err := opkit.Apply(&bufferedGrad{LayerGrad: LayerGrad{Threshold: op.units}}, in[0], out, grad)
+	inputs, err := withProgress(op.units.Rule, in[0], out, grad)
+	if err != nil {
+		return nil, opkit.Differentiating(op, err)
+	}
+	dz, err := opkit.Apply(&bufferedGrad{LayerGrad: LayerGrad{Threshold: op.units, Anneal: op.units.annealed()}}, inputs...)
 	if err != nil {
 		return nil, opkit.Differentiating(op, err)
 	}
@@ -129,7 +133,11 @@ func (op thresholdOp) DoDiff(_ gorgonia.ExecutionContext, in gorgonia.Nodes, out
 		return err
 	}
 	return opkit.Accumulate(op, in, out, func(g gorgonia.Value) (gorgonia.Value, error) {
-		v, err := LayerGrad{Threshold: op.units}.Do(in[0].Value(), out.Value(), g)
+		l, err := op.units.of(in[0].Graph())
+		if err != nil {
+			return nil, err
+		}
+		v, err := LayerGrad{Threshold: l}.Do(in[0].Value(), out.Value(), g)
 		return v, opkit.OnNode(in[0], err)
 	})
 }

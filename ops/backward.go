@@ -15,8 +15,11 @@ import (
 
 // LayerGrad is the backward pass of a threshold activation as an operation on its pre-activation z, its output h and the gradient g
 // that reaches it, all of one shape: dz = w dl/dz(z, t), of that shape. Activations put it in the graph; it has no derivative of its own.
+//
+// With Anneal its last input is the progress of the rule, as Progress has it, and the rule is Annealed; without it such a rule is as at progress 0.
 type LayerGrad struct {
 	Threshold Threshold
+	Anneal    bool
 	onUnits
 }
 
@@ -28,12 +31,20 @@ var (
 // String returns the operation as its constructor.
 func (op LayerGrad) String() string { return fmt.Sprintf("LayerGrad{%v}", op.Threshold) }
 
-// Type is a -> a -> a -> a.
-func (op LayerGrad) Type() hm.Type { return opkit.ElementwiseType(3) }
+// Arity is 3: z, h and g; with Anneal 4.
+func (op LayerGrad) Arity() int { return unitArity(op.Anneal) }
 
-// InferShape returns the common shape of the inputs.
+// Type is a -> a -> a -> a, with Anneal a -> a -> a -> c -> a.
+func (op LayerGrad) Type() hm.Type {
+	if a := hm.TypeVariable('a'); op.Anneal {
+		return hm.NewFnType(a, a, a, progressType, a)
+	}
+	return opkit.ElementwiseType(3)
+}
+
+// InferShape returns the common shape of z, h and g.
 func (op LayerGrad) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
-	return unitShape(op, op.Threshold, in)
+	return unitShape(op, op.Threshold, op.Anneal, in)
 }
 
 // Do returns the derivative. NaN or infinity in g is an error, and so is a derivative that is beyond the dtype; the message names
@@ -44,9 +55,13 @@ func (op LayerGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 
 // UsePreallocDo is Do with the result written to prealloc.
 func (op LayerGrad) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Value) (gorgonia.Value, error) {
+	l, in, err := op.Threshold.moved(op.Anneal, in)
+	if err != nil {
+		return nil, opkit.OfOp(op, err)
+	}
 	return opkit.Dispatch(op, in, 3,
-		func() (gorgonia.Value, error) { return layerGradDo[float32](op.Threshold, prealloc, in) },
-		func() (gorgonia.Value, error) { return layerGradDo[float64](op.Threshold, prealloc, in) })
+		func() (gorgonia.Value, error) { return layerGradDo[float32](l, prealloc, in) },
+		func() (gorgonia.Value, error) { return layerGradDo[float64](l, prealloc, in) })
 }
 
 func layerGradDo[T vec.Float](l Threshold, prealloc gorgonia.Value, in []gorgonia.Value) (gorgonia.Value, error) {
@@ -62,13 +77,17 @@ func layerGrad[T vec.Float](l Threshold, dz, z, h, g []T, batch int) error {
 	if err != nil {
 		return err
 	}
+	layer, err := see(l, z, h, g, batch)
+	if err != nil {
+		return err
+	}
 	return par.Range(len(z), grain, func(from, to int) error {
-		return unitGrad(l, loss, dz[from:to], z[from:to], h[from:to], g[from:to], from, batch)
+		return unitGrad(l, loss, layer, dz[from:to], z[from:to], h[from:to], g[from:to], from, batch)
 	})
 }
 
 // unitGrad is layerGrad for a slice of units, a part of a tensor that starts at the given offset, on one goroutine.
-func unitGrad[T vec.Float](l Threshold, loss Loss, dz, z, h, g []T, offset, batch int) error {
+func unitGrad[T vec.Float](l Threshold, loss Loss, layer *seen[T], dz, z, h, g []T, offset, batch int) error {
 	slopes, direct := loss.(slopeLoss)
 	direct = direct && !l.Unweighted && (l.Targets == nil || l.Targets == (GradSign{}))
 	var tbuf []T
@@ -83,7 +102,7 @@ func unitGrad[T vec.Float](l Threshold, loss Loss, dz, z, h, g []T, offset, batc
 			finite = mulSlope(slopes, d, z[lo:hi], g[lo:hi])
 		} else {
 			t := tbuf[:hi-lo]
-			if err := setTargets(l, t, z[lo:hi], h[lo:hi], g[lo:hi], offset+lo); err != nil {
+			if err := setTargets(l, layer, t, z[lo:hi], h[lo:hi], g[lo:hi], offset+lo); err != nil {
 				return err
 			}
 			gradSlice(loss, d, z[lo:hi], t)
@@ -91,6 +110,9 @@ func unitGrad[T vec.Float](l Threshold, loss Loss, dz, z, h, g []T, offset, batc
 				vec.Scale(d, d, T(l.unweighted(batch)))
 			} else {
 				vec.MulAbs(d, d, g[lo:hi])
+			}
+			if layer != nil && !layer.plain {
+				vec.Mul(d, d, layer.w[offset+lo:offset+hi])
 			}
 			finite = vec.Finite(d)
 		}
@@ -107,7 +129,11 @@ func unitGrad[T vec.Float](l Threshold, loss Loss, dz, z, h, g []T, offset, batc
 }
 
 // setTargets sets t for a slice of units, a part of a tensor that starts at the given offset. NaN or infinity in g is an error.
-func setTargets[T vec.Float](l Threshold, t, z, h, g []T, offset int) error {
+func setTargets[T vec.Float](l Threshold, layer *seen[T], t, z, h, g []T, offset int) error {
+	if layer != nil {
+		copy(t, layer.t[offset:])
+		return nil
+	}
 	if err := checkFinite(upstream, g, offset); err != nil {
 		return err
 	}
@@ -117,8 +143,8 @@ func setTargets[T vec.Float](l Threshold, t, z, h, g []T, offset int) error {
 	}
 	for i := range t {
 		v := l.Targets.Target(l.Levels, float64(g[i]), float64(z[i]), float64(h[i]))
-		if v != 0 && v != 1 && v != -1 {
-			return errors.Errorf("target setter %s returned %v, but a target is -1, 0 or +1", printed(l.Targets), v)
+		if err := checkTarget(l.Targets, v); err != nil {
+			return err
 		}
 		t[i] = T(v)
 	}
@@ -166,7 +192,9 @@ func (op LayerGrad) WriteHash(h hash.Hash) { fmt.Fprint(h, op.identity()) }
 // Hashcode is the hash of what WriteHash writes.
 func (op LayerGrad) Hashcode() uint32 { return opkit.Hashcode(op.identity()) }
 
-func (op LayerGrad) identity() string { return "ftprop LayerGrad " + op.Threshold.hash() }
+func (op LayerGrad) identity() string {
+	return "ftprop LayerGrad " + unitIdentity(op.Threshold, op.Anneal)
+}
 
 // onUnits is what the operations on (z, h, g) have in common as Gorgonia sees them.
 type onUnits struct{ pure }
@@ -182,12 +210,37 @@ func (onUnits) SymDiff(gorgonia.Nodes, *gorgonia.Node, *gorgonia.Node) (gorgonia
 	return nil, opkit.Errorf("ops", "targets, layer losses and their derivatives cannot be differentiated")
 }
 
-func unitShape(op fmt.Stringer, l Threshold, in []gorgonia.DimSizer) (s tensor.Shape, err error) {
+// unitShape infers the shape of (z, h, g), and checks that what follows with anneal is a number.
+func unitShape(op fmt.Stringer, l Threshold, anneal bool, in []gorgonia.DimSizer) (s tensor.Shape, err error) {
 	defer opkit.Guard(op, &err)
 	if err := l.Validate(); err != nil {
 		return nil, opkit.OfOp(op, err)
 	}
-	return opkit.SameShape(op, in, 3)
+	if anneal && !l.annealed() {
+		return nil, opkit.OfOp(op, errors.Errorf("rule %s is not annealed, and has no progress", printed(l.withDefaults().Rule)))
+	}
+	return opkit.Infer(op, in, unitArity(anneal), func(in []tensor.Shape) (tensor.Shape, error) {
+		for i, s := range in[:3] {
+			if !s.Eq(in[0]) {
+				return nil, errors.Errorf("input %d has shape %v, input 0 has %v: they must be the same", i, s, in[0])
+			}
+		}
+		return in[0], checkProgressShape(in[3:])
+	})
+}
+
+func unitArity(anneal bool) int {
+	if anneal {
+		return 4
+	}
+	return 3
+}
+
+func unitIdentity(l Threshold, anneal bool) string {
+	if anneal {
+		return "annealed " + l.hash()
+	}
+	return l.hash()
 }
 
 // bufferedGrad is the LayerGrad of a buffered activation: it keeps its memory, too, and its errors name the node of z.

@@ -18,6 +18,15 @@ func TestRuleByName(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	for name, want := range map[string]ops.Rule{
+		"SoftHinge0.5": ops.SoftHinge{Slope: 0.5}, "softhinge2": ops.SoftHinge{Slope: 2}, "TruncWtHinge2": ops.TruncWtHinge{Scale: 2, Threshold: 1},
+		"EDE20": ops.EDE{To: 20}, "AnnealedSoftHinge8": ops.AnnealedSoftHinge{To: 8}, "AnnealedReSTE2": ops.AnnealedReSTE{To: 2}, "ReSTE1.5": ops.ReSTE{Power: 1.5},
+		"SSTE2": nil, "SoftHinge0": nil, "SoftHinge-1": nil, "SoftHinge1.1.1": nil, "2": nil,
+	} {
+		if got, err := ops.RuleByName(name); got != want || (err == nil) != (want != nil) {
+			t.Errorf("%s: %v, %v, want %v", name, got, err, want)
+		}
+	}
 	_, err := ops.RuleByName("Hinge9")
 	gtest.WantError(t, "unknown rule", err, "Hinge9", "SoftHinge", "SSTE", "ReSTE")
 }

@@ -3,7 +3,10 @@ package ops_test
 import (
 	"fmt"
 
+	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/ops"
+	"gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
 )
 
 func ExampleRuleByName() {
@@ -25,6 +28,40 @@ func ExampleRuleByName() {
 	// z = -0.5, target +1: loss 1.5, derivative -1
 	// z =  0.5, target +1: loss 0.5, derivative -1
 	// z =  3.0, target +1: loss 0.0, derivative 0
+}
+
+func ExampleSetProgress() {
+	g := gorgonia.NewGraph()
+	z := gorgonia.NewVector(g, tensor.Float64, gorgonia.WithName("z"), gorgonia.WithShape(2), gorgonia.WithValue(
+		tensor.New(tensor.WithBacking([]float64{0, 1}))))
+	h := gorgonia.Must(nodes.Act(ops.Sign{Rule: ops.AnnealedSoftHinge{From: 1, To: 4}})(z))
+	grads, err := gorgonia.Grad(gorgonia.Must(gorgonia.Sum(h)), z)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	var dz gorgonia.Value
+	gorgonia.Read(grads[0], &dz)
+	vm := gorgonia.NewTapeMachine(g)
+	defer vm.Close()
+	const steps = 4
+	for k := range steps {
+		if err := ops.SetProgress(g, float64(k)/steps); err != nil {
+			fmt.Println(err)
+			return
+		}
+		if err := vm.RunAll(); err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Printf("%.3f\n", dz.Data())
+		vm.Reset()
+	}
+	// Output:
+	// [1.000 0.420]
+	// [1.414 0.298]
+	// [2.000 0.141]
+	// [2.828 0.039]
 }
 
 func ExampleRuleNames() {

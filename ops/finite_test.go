@@ -55,6 +55,13 @@ func extremeRules(t *testing.T, steps int) map[string]ops.Rule {
 			t.Fatal(err)
 		}
 		rules[name] = r
+		if a, ok := r.(ops.Annealed); ok {
+			for _, p := range []float64{0.5, 1} {
+				if rules[fmt.Sprintf("%s at %v", name, p)], err = a.At(p); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
 	}
 	if steps > 1 {
 		return rules
@@ -63,6 +70,7 @@ func extremeRules(t *testing.T, steps int) map[string]ops.Rule {
 		for _, r := range []ops.Rule{
 			ops.SoftHinge{Slope: p}, ops.Sigmoid{Slope: p, Height: p}, ops.TruncWtHinge{Scale: p, Margin: p, Threshold: 1e15},
 			ops.SwishSign{Beta: p}, ops.EWGS{Delta: p}, ops.ReSTE{Power: max(1, p), Clip: max(1, p)},
+			ops.EDE{From: p, To: p},
 		} {
 			rules[fmt.Sprint(r)] = r
 		}

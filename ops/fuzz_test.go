@@ -198,7 +198,11 @@ func FuzzWeights(f *testing.F) {
 					}
 				}
 			}
-			v, err = d[0].Op().Do(append([]gorgonia.Value{values[0], gtest.Dense(dt, []float64{up, up, up}, 1, 3)}, values[1:]...)...)
+			values = append([]gorgonia.Value{values[0], gtest.Dense(dt, []float64{up, up, up}, 1, 3)}, values[1:]...)
+			if _, ok := r.(ops.Annealed); ok {
+				values = append(values, gorgonia.NewF64(1))
+			}
+			v, err = d[0].Op().Do(values...)
 			if err != nil {
 				gtest.WantError(t, "derivative", err, "diverged")
 				continue

@@ -22,10 +22,12 @@ type Target struct {
 	onUnits
 }
 
-// LayerLoss is the layer loss L = sum w l(z, t), a scalar. Dims is the inputs' number of dimensions.
+// LayerLoss is the layer loss L = sum w l(z, t), a scalar. Dims is the inputs' number of dimensions. With Anneal it has the progress of its rule as
+// another input, as a LayerGrad has.
 type LayerLoss struct {
 	Threshold Threshold
 	Dims      int
+	Anneal    bool
 	onUnits
 }
 
@@ -56,26 +58,36 @@ func (op Agreement) String() string { return fmt.Sprintf("Agreement{%v}", op.Thr
 // Type is a -> a -> a -> a.
 func (op Target) Type() hm.Type { return opkit.ElementwiseType(3) }
 
-// Type is a -> a -> a -> the scalar kind of a.
-func (op LayerLoss) Type() hm.Type { return opkit.ScalarType(op.Dims, 3) }
+// Arity is 3: z, h and g; with Anneal 4.
+func (op LayerLoss) Arity() int { return unitArity(op.Anneal) }
+
+// Type is a -> a -> a -> the scalar kind of a, with Anneal a -> a -> a -> c -> the scalar kind of a.
+func (op LayerLoss) Type() hm.Type {
+	t := opkit.ScalarType(op.Dims, 3)
+	if op.Anneal {
+		flat := t.(*hm.FunctionType).FlatTypes()
+		t = hm.NewFnType(flat[0], flat[1], flat[2], progressType, flat[3])
+	}
+	return t
+}
 
 // Type is a -> a -> a -> the scalar kind of a.
 func (op Agreement) Type() hm.Type { return opkit.ScalarType(op.Dims, 3) }
 
 // InferShape returns the common shape of the inputs.
 func (op Target) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
-	return unitShape(op, op.Threshold, in)
+	return unitShape(op, op.Threshold, false, in)
 }
 
 // InferShape checks the inputs and returns the shape of a scalar.
 func (op LayerLoss) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
-	_, err := unitShape(op, op.Threshold, in)
+	_, err := unitShape(op, op.Threshold, op.Anneal, in)
 	return tensor.ScalarShape(), err
 }
 
 // InferShape checks the inputs and returns the shape of a scalar.
 func (op Agreement) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
-	_, err := unitShape(op, op.Threshold, in)
+	_, err := unitShape(op, op.Threshold, false, in)
 	return tensor.ScalarShape(), err
 }
 
@@ -93,9 +105,13 @@ func (op Target) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Value) (g
 
 // Do returns the layer loss. NaN or infinity in g is an error, and so is a loss that is beyond the dtype.
 func (op LayerLoss) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
+	l, in, err := op.Threshold.moved(op.Anneal, in)
+	if err != nil {
+		return nil, opkit.OfOp(op, err)
+	}
 	return opkit.Dispatch(op, in, 3,
-		func() (gorgonia.Value, error) { return reduce(op.Threshold, in, layerLoss[float32]) },
-		func() (gorgonia.Value, error) { return reduce(op.Threshold, in, layerLoss[float64]) })
+		func() (gorgonia.Value, error) { return reduce(l, in, layerLoss[float32]) },
+		func() (gorgonia.Value, error) { return reduce(l, in, layerLoss[float64]) })
 }
 
 // Do returns the agreement. NaN or infinity in g is an error.
@@ -123,8 +139,12 @@ func layerTargetsDo[T vec.Float](l Threshold, prealloc gorgonia.Value, in []gorg
 		return nil, err
 	}
 	return opkit.Elementwise(prealloc, in, func(t []T, x [][]T) error {
+		layer, err := see(l, x[0], x[1], x[2], opkit.BatchOf(in[0]))
+		if err != nil {
+			return err
+		}
 		return par.Range(len(t), grain, func(lo, hi int) error {
-			return setTargets(l, t[lo:hi], x[0][lo:hi], x[1][lo:hi], x[2][lo:hi], lo)
+			return setTargets(l, layer, t[lo:hi], x[0][lo:hi], x[1][lo:hi], x[2][lo:hi], lo)
 		})
 	})
 }
@@ -136,19 +156,27 @@ func layerLoss[T vec.Float](l Threshold, z, h, g []T, batch int) (float64, error
 	if err != nil {
 		return 0, err
 	}
+	layer, err := see(l, z, h, g, batch)
+	if err != nil {
+		return 0, err
+	}
 	// terms sets terms to w l(z, t) for the units from lo on, t being scratch. A unit of weight 0 costs nothing, whatever its loss.
 	terms := func(terms []float64, t []T, lo int) error {
 		hi, w := lo+len(terms), l.unweighted(batch)
-		if err := setTargets(l, t, z[lo:hi], h[lo:hi], g[lo:hi], lo); err != nil {
+		if err := setTargets(l, layer, t, z[lo:hi], h[lo:hi], g[lo:hi], lo); err != nil {
 			return err
 		}
 		for i, ti := range t {
 			if !l.Unweighted {
 				w = math.Abs(float64(g[lo+i]))
 			}
+			f := 1.0
+			if layer != nil {
+				f = float64(layer.w[lo+i])
+			}
 			terms[i] = 0
-			if w != 0 {
-				terms[i] = w * loss.Value(float64(z[lo+i]), float64(ti))
+			if w != 0 && f != 0 {
+				terms[i] = f * w * loss.Value(float64(z[lo+i]), float64(ti))
 			}
 		}
 		return nil
@@ -201,18 +229,22 @@ func layerLoss[T vec.Float](l Threshold, z, h, g []T, batch int) (float64, error
 
 // layerAgreement returns the share of units, among those with a target, whose sign(z) is the
 // target, sign(0) being -1 as in the activation; 1 where no unit has a target.
-func layerAgreement[T vec.Float](l Threshold, z, h, g []T, _ int) (float64, error) {
+func layerAgreement[T vec.Float](l Threshold, z, h, g []T, batch int) (float64, error) {
 	if err := l.Levels.ValidateIn(dtypeOf[T]()); err != nil {
 		return 0, err
 	}
+	layer, err := see(l, z, h, g, batch)
+	if err != nil {
+		return 0, err
+	}
 	var agree, all atomic.Int64
-	err := par.Range(len(z), grain, func(from, to int) error {
+	err = par.Range(len(z), grain, func(from, to int) error {
 		tbuf := make([]T, min(block, to-from))
 		var a, n int64
 		for lo := from; lo < to; lo += block {
 			hi := min(lo+block, to)
 			t := tbuf[:hi-lo]
-			if err := setTargets(l, t, z[lo:hi], h[lo:hi], g[lo:hi], lo); err != nil {
+			if err := setTargets(l, layer, t, z[lo:hi], h[lo:hi], g[lo:hi], lo); err != nil {
 				return err
 			}
 			for i, ti := range t {
@@ -252,6 +284,8 @@ func (op LayerLoss) Hashcode() uint32 { return opkit.Hashcode(op.identity()) }
 // Hashcode is the hash of what WriteHash writes.
 func (op Agreement) Hashcode() uint32 { return opkit.Hashcode(op.identity()) }
 
-func (op Target) identity() string    { return "ftprop Target " + op.Threshold.hash() }
-func (op LayerLoss) identity() string { return "ftprop LayerLoss " + op.Threshold.hash() }
+func (op Target) identity() string { return "ftprop Target " + op.Threshold.hash() }
+func (op LayerLoss) identity() string {
+	return "ftprop LayerLoss " + unitIdentity(op.Threshold, op.Anneal)
+}
 func (op Agreement) identity() string { return "ftprop Agreement " + op.Threshold.hash() }

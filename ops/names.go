@@ -81,6 +81,53 @@ func WeightsByName(name string, rule Rule) (WeightQuantiser, error) {
 // WeightNames returns the names WeightsByName knows, N standing for a number.
 func WeightNames() []string { return []string{"sign", "sign-scaled", "ternary", "N", "dorefaN"} }
 
+// TargetsByName returns the target setter of a name:
+//
+//	grad-sign        GradSign{}
+//	keep-outputX     KeepOutput{Below: X}
+//	top-shareX       TopShare{Share: X}
+//	top-share-keepX  TopShare{Share: X, Keep: true}
+//	within-reachX    WithinReach{Reach: X}
+//	feasibleX        Feasible{Least: X}
+//
+// X is a number, as in top-share0.25; without one the field is 0, which the setters' documentation explains. Case and hyphens do not matter. An unknown
+// name is an error that lists the names.
+func TargetsByName(name string) (TargetSetter, error) {
+	n := strings.ReplaceAll(strings.ToLower(strings.TrimSpace(name)), "-", "")
+	at := strings.IndexAny(n, "0123456789.")
+	if at < 0 {
+		at = len(n)
+	}
+	x, err := 0.0, error(nil)
+	if at < len(n) {
+		x, err = strconv.ParseFloat(n[at:], 64)
+	}
+	if err == nil {
+		switch n[:at] {
+		case "gradsign":
+			if at == len(n) {
+				return GradSign{}, nil
+			}
+		case "keepoutput":
+			return KeepOutput{Below: x}, nil
+		case "topshare":
+			return TopShare{Share: x}, nil
+		case "topsharekeep":
+			return TopShare{Share: x, Keep: true}, nil
+		case "withinreach":
+			return WithinReach{Reach: x}, nil
+		case "feasible":
+			return Feasible{Least: x}, nil
+		}
+	}
+	return nil, opkit.Errorf("ops", "no target setter %.100q; the target setters are %s (X: a number)", name, strings.Join(TargetNames(), ", "))
+}
+
+// TargetNames returns the names TargetsByName knows, the default first, X standing for a number.
+func TargetNames() []string {
+	return []string{"grad-sign", "keep-outputX", "top-shareX", "top-share-keepX", "within-reachX", "feasibleX"}
+}
+
 // Activation returns the activation with these units: it is the inverse of Activation.Threshold, so that one can be had with another
 // rule, target setter or weighting. Levels that no activation has are an error.
 func (t Threshold) Activation() (Activation, error) {

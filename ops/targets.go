@@ -28,6 +28,8 @@ import (
 //	}
 //
 //	act := ops.Sign{Rule: ops.SSTE{}, Targets: Stubborn{Reach: 2}}
+//
+// A setter that decides by the whole layer is a LayerSetter.
 type TargetSetter interface {
 	Target(lv Levels, g, z, h float64) float64
 }

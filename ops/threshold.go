@@ -16,7 +16,7 @@ import (
 //
 //	output      h  = the level of z: Levels.Quantize
 //	target      t  = Targets(g, z, h), by default -sign(g)
-//	weight      w  = |g|, or 1/B if Unweighted, B the first dimension of the tensor
+//	weight      w  = |g|, or 1/B if Unweighted, B the first dimension of the tensor; times what a LayerSetter gives
 //	layer loss  L  = sum w l(z, t), l the rule's loss
 //	derivative  dz = w dl/dz(z, t)
 //
@@ -96,8 +96,19 @@ func (t Threshold) Validate() error {
 	if err := checkIdentity("target setter", t.Targets); err != nil {
 		return err
 	}
-	_, err := t.loss(tensor.Float64) // the dtype is not known yet
-	return opkit.In("ops", err)
+	for _, progress := range []float64{0, 1} {
+		at, err := t.At(progress)
+		if err == nil {
+			_, err = at.loss(tensor.Float64) // the dtype is not known yet
+		}
+		if err != nil {
+			return opkit.In("ops", err)
+		}
+		if !t.annealed() {
+			break
+		}
+	}
+	return opkit.In("ops", t.try())
 }
 
 // loss returns the rule's loss for the levels, which must be those of an activation of the dtype.

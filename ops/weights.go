@@ -310,7 +310,11 @@ func (op weightOp) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgoni
 	if err := opkit.CheckInputs(op, op.Arity(), in, out, grad); err != nil {
 		return nil, err
 	}
-	dw, err := opkit.Apply(&bufferedWeightGrad{weightGrad: weightGrad{units: op.units}}, append(gorgonia.Nodes{in[0], grad}, in[1:]...)...)
+	inputs, err := withProgress(op.units.rule, append(gorgonia.Nodes{in[0], grad}, in[1:]...)...)
+	if err != nil {
+		return nil, opkit.Differentiating(op, err)
+	}
+	dw, err := opkit.Apply(&bufferedWeightGrad{weightGrad: weightGrad{units: op.units, anneal: isAnnealed(op.units.rule)}}, inputs...)
 	if err != nil {
 		return nil, opkit.Differentiating(op, err)
 	}
@@ -335,7 +339,13 @@ func (op weightOp) DoDiff(_ gorgonia.ExecutionContext, in gorgonia.Nodes, out *g
 		values[i] = n.Value()
 	}
 	err := opkit.Accumulate(op, in, out, func(g gorgonia.Value) (gorgonia.Value, error) {
-		v, err := weightGrad{units: op.units}.Do(append([]gorgonia.Value{values[0], g}, values[1:]...)...)
+		l, err := op.units.threshold().of(in[0].Graph())
+		if err != nil {
+			return nil, err
+		}
+		u := op.units
+		u.rule = l.Rule
+		v, err := weightGrad{units: u}.Do(append([]gorgonia.Value{values[0], g}, values[1:]...)...)
 		return v, opkit.OnNode(in[0], err)
 	})
 	if err != nil || len(in) == 1 {
@@ -381,15 +391,26 @@ func (b *bufferedWeights) UsePreallocDo(_ gorgonia.Value, in ...gorgonia.Value) 
 	return b.Do(in...)
 }
 
-// weightGrad is the backward pass of a quantiser on (w, g), with a learned step (w, g, step): dw.
+// weightGrad is the backward pass of a quantiser on (w, g), with a learned step (w, g, step): dw. With anneal the progress of the rule is one more
+// input, the last.
 type weightGrad struct {
-	units weightUnits
+	units  weightUnits
+	anneal bool
 	opkit.Gradient
 }
 
 func (op weightGrad) String() string { return fmt.Sprintf("derivative of %v", op.units) }
 
 func (op weightGrad) Arity() int {
+	n := op.tensors()
+	if op.anneal {
+		n++
+	}
+	return n
+}
+
+// tensors is the number of inputs but for the progress.
+func (op weightGrad) tensors() int {
 	if op.units.kind == learnedKind {
 		return 3
 	}
@@ -397,10 +418,15 @@ func (op weightGrad) Arity() int {
 }
 
 func (op weightGrad) Type() hm.Type {
-	if a := hm.TypeVariable('a'); op.units.kind == learnedKind {
-		return hm.NewFnType(a, a, stepType, a)
+	a := hm.TypeVariable('a')
+	types := []hm.Type{a, a}
+	if op.units.kind == learnedKind {
+		types = append(types, stepType)
 	}
-	return opkit.ElementwiseType(2)
+	if op.anneal {
+		types = append(types, hm.TypeVariable('d')) // c is stepType
+	}
+	return hm.NewFnType(append(types, a)...)
 }
 
 func (op weightGrad) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
@@ -408,7 +434,10 @@ func (op weightGrad) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 		if err := checkGradient(in[0], in[1]); err != nil {
 			return nil, err
 		}
-		return in[0], op.units.checkShapes(in[0], in[2:])
+		if err := checkProgressShape(in[op.tensors():]); err != nil {
+			return nil, err
+		}
+		return in[0], op.units.checkShapes(in[0], in[2:op.tensors()])
 	})
 }
 
@@ -417,9 +446,15 @@ func (op weightGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 }
 
 func (op weightGrad) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Value) (gorgonia.Value, error) {
-	return opkit.Dispatch(op, in, op.Arity(),
-		func() (gorgonia.Value, error) { return weightGradDo[float32](op.units, prealloc, in) },
-		func() (gorgonia.Value, error) { return weightGradDo[float64](op.units, prealloc, in) })
+	u := op.units
+	l, in, err := u.threshold().moved(op.anneal, in)
+	if err != nil {
+		return nil, opkit.OfOp(op, err)
+	}
+	u.rule = l.Rule
+	return opkit.Dispatch(op, in, op.tensors(),
+		func() (gorgonia.Value, error) { return weightGradDo[float32](u, prealloc, in) },
+		func() (gorgonia.Value, error) { return weightGradDo[float64](u, prealloc, in) })
 }
 
 func weightGradDo[T vec.Float](u weightUnits, prealloc gorgonia.Value, in []gorgonia.Value) (gorgonia.Value, error) {
@@ -432,13 +467,12 @@ func weightGradDo[T vec.Float](u weightUnits, prealloc gorgonia.Value, in []gorg
 	})
 }
 
-func (op weightGrad) WriteHash(h hash.Hash) {
-	fmt.Fprint(h, "ftprop weights' derivative ", op.units.identity())
-}
+func (op weightGrad) WriteHash(h hash.Hash) { fmt.Fprint(h, op.identity()) }
 
-func (op weightGrad) Hashcode() uint32 {
-	return opkit.Hashcode("ftprop weights' derivative " + op.units.identity())
-}
+func (op weightGrad) Hashcode() uint32 { return opkit.Hashcode(op.identity()) }
+
+// identity needs no anneal: it follows from the rule, and the progress is an input.
+func (op weightGrad) identity() string { return "ftprop weights' derivative " + op.units.identity() }
 
 // bufferedWeightGrad is the weightGrad of a node: it keeps its memory, and its errors name the node of w.
 type bufferedWeightGrad struct {

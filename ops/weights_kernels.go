@@ -117,7 +117,7 @@ func gradWeights[T vec.Float](u weightUnits, lay channels, scales []channelScale
 				lay.segments(lo, hi, func(c, i, j int) { coordinates(u, lv, scales[c:], lay.stride(), z[i-lo:j-lo], w[i:j]) })
 			}
 			d := dw[lo:hi]
-			if err := unitGrad(l, loss, d, z, z, g[lo:hi], lo, 1); err != nil {
+			if err := unitGrad(l, loss, nil, d, z, z, g[lo:hi], lo, 1); err != nil {
 				return err
 			}
 			if !u.scaled && u.kind != ternaryKind && u.kind != doReFaKind {

@@ -32,6 +32,7 @@ import (
 type checkpoint struct {
 	Setup   string // what training on must have in common: see Config.Setup
 	Network string // name of the network
+	Anneal  int    // epochs of which annealed rules take their schedule; 0 if there are none, and in files of before there were such rules
 	Weights []byte // safetensors
 	Layers  []layerState
 	Solver  []solverState // each before those that it holds: nested, a file could nest them until the stack is full
@@ -463,6 +464,9 @@ func (t *Trainer) suits(c *checkpoint) error {
 		return errors.Errorf("it is of a %s, the network is a %s", printable(c.Network), t.c.Net.Name())
 	case c.Setup != t.c.Setup:
 		return errors.Errorf("it was written for\n  %s\nand this is\n  %s", printable(c.Setup), t.c.Setup)
+	case c.Anneal != t.annealed():
+		return errors.Errorf("its annealed rules have a schedule of %d epochs, these of %d (0: there are none): go on with the same Epochs, or begin anew",
+			c.Anneal, t.annealed())
 	case c.Epoch < 0 || c.Epoch != len(c.History):
 		return errors.Errorf("it stands at epoch %d and has a record of %d", c.Epoch, len(c.History))
 	case c.Step < 0 || c.Step > steps:
@@ -523,7 +527,7 @@ func (t *Trainer) state() (*checkpoint, error) {
 		return nil, err
 	}
 	return &checkpoint{
-		Setup: t.c.Setup, Network: t.c.Net.Name(), Weights: weights.Bytes(), Layers: layerStates(t.c.Net), Solver: flatten(t.stateful.State()),
+		Setup: t.c.Setup, Network: t.c.Net.Name(), Anneal: t.annealed(), Weights: weights.Bytes(), Layers: layerStates(t.c.Net), Solver: flatten(t.stateful.State()),
 		Epoch: t.epoch, Step: t.step, Sum: t.sum, Seconds: t.seconds, GradNorm: t.gradNorm, History: t.history,
 	}, nil
 }

@@ -129,6 +129,8 @@ type StepperConfig struct {
 // Stepper takes training steps with any Gorgonia graph, one batch at a time: forward, backward, and the solver's step. It is what a
 // Trainer is built on, for loops that a Trainer does not cover: what a batch is, when to stop and what to write is the caller's.
 //
+// Annealed rules stay as they begin, unless the caller moves them: ops.SetProgress(input.Graph(), k/n) before step k of n.
+//
 // Steppers whose graphs share nothing may run at the same time, each on one goroutine, but are to be made one after the other: see
 // package models.
 type Stepper struct {

@@ -12,6 +12,7 @@ import (
 	"github.com/ftprop/ftprop/internal/atomicfile"
 	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/models"
+	"github.com/ftprop/ftprop/ops"
 	"github.com/ftprop/ftprop/solvers"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
@@ -27,7 +28,7 @@ type Config struct {
 	Validation data.Source // decides which weights are the best; nil means none, then the last are
 	Test       data.Source // nil means none
 
-	Epochs int    // 1 or more
+	Epochs int    // 1 or more; it is of these that ops.Annealed rules take their schedule: before step k of n in all they are as at progress k/n
 	Seed   uint64 // of the order of the images and of their augmentation
 
 	EvalBatch int // images a batch in evaluation; 0 means DefaultEvalBatch
@@ -89,6 +90,7 @@ type Trainer struct {
 	stateful solvers.Stateful // Config.Solver, nil if that cannot save its state
 	eval     *Evaluator
 	probe    *probe
+	anneals  bool                     // the network has annealed rules
 	weights  *diagnostics.WeightProbe // nil for a network without quantised weights
 
 	// What a checkpoint holds.
@@ -154,6 +156,7 @@ func (t *Trainer) build() (err error) {
 	if err != nil {
 		return errors.WithMessagef(err, "train: %s", c.Net.Name())
 	}
+	t.anneals = ops.Anneals(c.Net.Input.Graph())
 	if t.eval, err = NewEvaluator(c.Net, c.Loss, c.EvalBatch); err != nil {
 		return err
 	}
@@ -321,6 +324,9 @@ func (t *Trainer) one(b *data.Batch, last bool) (loss float64, err error) {
 	if err := t.stepper.graph.load(b.X, b.Y); err != nil {
 		return 0, at(err)
 	}
+	if err := t.anneal(t.c.Net.Input.Graph()); err != nil {
+		return 0, at(err)
+	}
 	if loss, err = t.stepper.run(); err != nil {
 		return 0, at(err)
 	}
@@ -333,6 +339,24 @@ func (t *Trainer) one(b *data.Batch, last bool) (loss float64, err error) {
 		}
 	}
 	return loss, at(t.stepper.update())
+}
+
+// anneal tells the annealed rules of a graph how far training has come. It follows from where training stands, and Epochs, so that it needs no
+// place in a checkpoint.
+func (t *Trainer) anneal(g *gorgonia.ExprGraph) error {
+	if !t.anneals {
+		return nil
+	}
+	steps := t.c.Train.N() / t.c.Net.Input.Shape()[0]
+	return ops.SetProgress(g, float64(t.epoch*steps+t.step)/float64(t.c.Epochs*steps))
+}
+
+// annealed returns the number of epochs of which annealed rules take their schedule; 0 if there are none.
+func (t *Trainer) annealed() int {
+	if t.anneals {
+		return t.c.Epochs
+	}
+	return 0
 }
 
 // failed adds to an error what is left to go on from.
@@ -371,6 +395,9 @@ func (t *Trainer) finish(ctx context.Context) error {
 		*s.to = &m
 	}
 	if t.probe != nil {
+		if err := t.anneal(t.probe.input.Graph()); err != nil {
+			return err
+		}
 		var err error
 		if e.Layers, err = t.probe.look(t.c.Workers); err != nil {
 			return err
@@ -442,7 +469,8 @@ func (t *Trainer) checkpoint() error {
 	return nil
 }
 
-// Resume goes on from a checkpoint that a trainer with the same configuration has written; Epochs may differ. An error changes nothing.
+// Resume goes on from a checkpoint that a trainer with the same configuration has written; Epochs may differ, unless the network has
+// annealed rules, whose schedule they are. An error changes nothing.
 func (t *Trainer) Resume(path string) error {
 	if t.stateful == nil {
 		_, err := stateful(t.c.Solver)
@@ -462,6 +490,7 @@ func (t *Trainer) Resume(path string) error {
 // probe looks at the layers on a graph of its own, in evaluation mode.
 type probe struct {
 	graph  *graph
+	input  *gorgonia.Node
 	batch  int
 	vm     gorgonia.VM
 	layers *diagnostics.Probe
@@ -497,7 +526,7 @@ func newProbe(c *Config) (*probe, error) {
 	if _, err := gorgonia.Grad(g.cost, first); err != nil {
 		return nil, errors.Wrap(err, "train: look at the layers: gradients")
 	}
-	p := &probe{graph: g, batch: net.Input.Shape()[0]}
+	p := &probe{graph: g, input: net.Input, batch: net.Input.Shape()[0]}
 	if p.layers, err = diagnostics.Watch(net.Hidden, net.HiddenNames()); err != nil {
 		return nil, err
 	}

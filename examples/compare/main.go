@@ -10,6 +10,10 @@
 //
 // compares on any network and any images that examples/train knows, with the settings of its recipes. The same command goes on where a
 // comparison was interrupted, and does no run twice; with more -seeds, -rules or other columns it adds to what is there.
+//
+//	go run ./examples/compare -act sign -rules SSTE,SoftHinge,EDE -validation 0.1 -search 2
+//
+// looks for the best of many methods by successive halving, and prints the command that confirms them.
 package main
 
 import (
@@ -83,6 +87,9 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 			return errors.WithMessage(err, m.String())
 		}
 		shape = trained{images: c.Train.N(), tests: c.Test.N(), steps: c.Epochs * (c.Train.N() / o.train.Batch), name: o.network(c)}
+	}
+	if o.search > 0 {
+		return o.runSearch(ctx, t, methods, out, log)
 	}
 	c := &experiment.Config{Methods: methods, Seeds: o.seeds, First: o.first, Workers: o.workers, Training: t}
 	if err := c.Validate(); err != nil {

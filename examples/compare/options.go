@@ -26,9 +26,12 @@ type options struct {
 	net   setup.Network // but for what is compared
 	train setup.Training
 
-	acts, rules, weights, weightRules string
-	reference                         string
-	seeds, first, workers             int
+	acts, rules, targets, weights, weightRules string
+	reference                                  string
+	seeds, first, workers                      int
+	search, searchEpochs                       int
+
+	set *flag.FlagSet
 
 	out       string
 	overwrite bool
@@ -45,12 +48,17 @@ func (o *options) flags() *flag.FlagSet {
 	f := flag.NewFlagSet("compare", flag.ContinueOnError)
 	f.StringVar(&o.acts, "act", "sign,qrelu,relu,threshold-relu", "comma separated `activations`: "+strings.Join(nodes.ActivationNames(), ", "))
 	f.StringVar(&o.rules, "rules", "SSTE,SoftHinge", "comma separated `rules` of threshold activations: "+strings.Join(ops.RuleNames(), ", "))
+	f.StringVar(&o.targets, "targets", "", "comma separated target `setters` of threshold activations: "+strings.Join(ops.TargetNames(), ", ")+" (X: a number; default grad-sign); or behind a rule of -rules, as in SoftHinge+top-share0.25")
 	f.StringVar(&o.weights, "weights", experiment.NoWeights, "comma separated `levels` of the weights of all layers but the first and the last: none (full precision), "+strings.Join(ops.WeightNames(), ", ")+" (N: 2 to 8 bits)")
 	f.StringVar(&o.weightRules, "weight-rules", "SSTE", "comma separated `rules` of -weights, of those of -rules")
 	f.StringVar(&o.reference, "reference", "", "`rule` that others are compared with, pair by pair (default SSTE, or else the first of -rules)")
 	f.IntVar(&o.seeds, "seeds", 4, "`number` of seeds of each method")
 	f.IntVar(&o.first, "seed", 1, "the first `seed`: it decides weights, order, augmentation and dropout, and which images -validation sets apart")
 	f.StringVar(&o.recipe, "recipe", "", "`name` of a recipe of examples/train, whose settings are the defaults of the flags below; what it says of -act, -rule and -weights is left out")
+
+	f.IntVar(&o.search, "search", 0, "look for the best `methods` of those that the flags above list, so many, by successive halving on the images of -validation (default 0: compare them all)")
+	f.IntVar(&o.searchEpochs, "search-epochs", 0, "`epochs` of the first rung of -search; each of the next has twice as many, the last -epochs (default a quarter of -epochs)")
+	o.set = f
 
 	o.net.FrameFlags(f)
 	o.data.Flags(f)
@@ -90,7 +98,7 @@ func parse(f *flag.FlagSet, o *options, args []string) error {
 	case o.net.Arch == "mlp":
 		defaults.Settings = setup.Settings(imagesSettings)
 	}
-	compared := map[string]bool{"act": true, "rule": true, "weights": true, "weight-rule": true}
+	compared := map[string]bool{"act": true, "rule": true, "weights": true, "weight-rule": true, "targets": true}
 	defaults.Settings = slices.DeleteFunc(defaults.Settings, func(s setup.Setting) bool { return compared[s.Flag] })
 	if err := defaults.Apply(f, o.given); err != nil {
 		return err
@@ -119,6 +127,11 @@ func (o *options) check() error {
 	if o.weights == experiment.NoWeights {
 		frame.Weights = ""
 	}
+	for i, act := range command.Fields(o.acts) {
+		if _, err := ops.ActivationByName(act); err == nil || i == 0 {
+			frame.Act = act // one with thresholds, if there is any
+		}
+	}
 	if err := frame.Check(o.given); err != nil {
 		return err
 	}
@@ -128,7 +141,11 @@ func (o *options) check() error {
 	if err := o.train.Check(); err != nil {
 		return err
 	}
+	if err := o.checkSearch(); err != nil {
+		return err
+	}
 	return command.Check(
+		command.Count{Flag: "search", N: o.search, Least: 0, Most: 10_000}, command.Count{Flag: "search-epochs", N: o.searchEpochs, Least: 0, Most: setup.MostEpochs},
 		command.Count{Flag: "seeds", N: o.seeds, Least: 1, Most: 10_000}, command.Count{Flag: "seed", N: o.first, Least: 1, Most: 1_000_000},
 		command.Count{Flag: "workers", N: o.workers, Least: 1, Most: 1024},
 	)
@@ -137,7 +154,7 @@ func (o *options) check() error {
 // methods combines what is compared.
 func (o *options) methods() ([]experiment.Method, error) {
 	ms, err := experiment.Choices{
-		Acts: command.Fields(o.acts), Rules: command.Fields(o.rules), Weights: command.Fields(o.weights),
+		Acts: command.Fields(o.acts), Rules: command.Fields(o.rules), Targets: command.Fields(o.targets), Weights: command.Fields(o.weights),
 		WeightRules: command.Fields(o.weightRules), Opts: command.Fields(o.train.Opt),
 	}.Methods()
 	if err != nil {
@@ -178,7 +195,8 @@ var _ experiment.Training = training{}
 // of returns network and training of a method.
 func (t training) of(m experiment.Method) (setup.Network, setup.Training) {
 	n, tr := t.o.net, t.o.train
-	n.Act, n.Rule = m.Flags.Act, cmp.Or(m.Flags.Rule, "SoftHinge")
+	n.Act = m.Flags.Act
+	n.Rule, n.Targets = experiment.SplitRule(cmp.Or(m.Flags.Rule, "SoftHinge"))
 	n.Weights, n.WeightRule = m.Flags.Weights, cmp.Or(m.Flags.WeightRule, "SSTE")
 	if n.Weights == experiment.NoWeights {
 		n.Weights, n.AllWeights = "", false
@@ -197,6 +215,9 @@ func (t training) Config(m experiment.Method, seed int) (c train.Config, err err
 	if c, err = tr.Config(&n, p, uint64(seed)); err != nil {
 		return c, err
 	}
+	if t.o.search > 0 {
+		c.Test = c.Validation // test images are for what confirms the best
+	}
 	c.Setup = tr.Words(&t.o.data, t.images, &n, uint64(seed)) + t.more()
 	if n.Arch == "mlp" {
 		c.Workers = 1 // goroutines that read images: there are several runs at a time
@@ -209,7 +230,11 @@ func (t training) Config(m experiment.Method, seed int) (c train.Config, err err
 
 // more is what lines of the table depend on besides what weights do.
 func (t training) more() string {
-	return fmt.Sprintf(" -epochs %d -inspect %d", t.o.train.Epochs, t.o.train.Inspect)
+	s := fmt.Sprintf(" -epochs %d -inspect %d", t.o.train.Epochs, t.o.train.Inspect)
+	if t.o.search > 0 {
+		s += " -search (tested on the images of -validation)"
+	}
+	return s
 }
 
 // settings says what all runs have in common.

@@ -132,10 +132,16 @@ func interrupt(t *testing.T, after time.Duration, dir string) (ended bool) {
 	return err == nil
 }
 
-// kill runs the program in a process of its own, and ends that.
+// kill runs a small comparison in a process of its own, and ends that.
 func kill(t *testing.T, after time.Duration, dir string) (ended bool) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], small(dir)...)
+	return killed(t, after, small(dir))
+}
+
+// killed runs the program in a process of its own, and ends that.
+func killed(t *testing.T, after time.Duration, args []string) (ended bool) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], args...)
 	cmd.Env = append(os.Environ(), asProgram+"=1")
 	var log bytes.Buffer
 	cmd.Stderr = &log
@@ -358,12 +364,12 @@ func TestPairs(t *testing.T) {
 // All that lines depend on is in what they say of their settings, or in columns of their own. Each flag is in one of the lists: who adds one
 // decides what it is.
 func TestSettings(t *testing.T) {
-	columns := []string{"act", "rules", "weights", "weight-rules", "opt", "seed", "seeds"}
-	same := []string{"dir", "download", "max-pixels", "workers", "eval-batch", "out", "overwrite", "keep-weights", "checkpoint-every", "reference", "recipe"}
+	columns := []string{"act", "rules", "targets", "weights", "weight-rules", "opt", "seed", "seeds"}
+	same := []string{"dir", "download", "max-pixels", "workers", "eval-batch", "out", "overwrite", "keep-weights", "checkpoint-every", "reference", "recipe", "search-epochs"}
 	differs := map[string]string{
 		"data": "mnist", "size": "16", "channels": "3", "augment": "true", "validation": "0.1", "crop": "32", "arch": "convnet4", "unweighted": "true", "bn": "true",
 		"dropout": "0.5", "hidden": "8,8", "loss": "hinge", "lr": "0.5", "wd": "0.5", "momentum": "0.5", "nesterov": "true", "decay-at": "2", "decay": "0.5", "batch": "8",
-		"limit": "99", "epochs": "7", "inspect": "9", "all-weights": "true", "order": "bireal", "bop-threshold": "1e-6", "bop-gamma": "1e-3",
+		"limit": "99", "epochs": "7", "inspect": "9", "all-weights": "true", "order": "bireal", "bop-threshold": "1e-6", "bop-gamma": "1e-3", "search": "2",
 	}
 	settings := func(args ...string) string {
 		o := new(options)

@@ -18,6 +18,7 @@ import (
 type Network struct {
 	Arch       string // of Architectures
 	Act, Rule  string
+	Targets    string // of ops.TargetNames; "" for GradSign
 	BatchNorm  bool
 	Unweighted bool
 	Dropout    float64
@@ -39,11 +40,12 @@ func (n *Network) FrameFlags(f *flag.FlagSet) {
 	f.StringVar(&n.Order, "order", "paper", "`order` of the layers: paper; of a resnet bireal, with a shortcut around every convolution, which carries real numbers; of convnet4 with -bn xnor, with norms before the activations")
 }
 
-// Flags defines the flags of FrameFlags, and -act, -rule, -weights and -weight-rule.
+// Flags defines the flags of FrameFlags, and -act, -rule, -targets, -weights and -weight-rule.
 func (n *Network) Flags(f *flag.FlagSet) {
 	n.FrameFlags(f)
 	f.StringVar(&n.Act, "act", "sign", "`activation`: "+strings.Join(nodes.ActivationNames(), ", ")+" (N bits or steps; qrelu has 2 bits)")
 	f.StringVar(&n.Rule, "rule", "SoftHinge", "`rule` of a threshold activation: "+strings.Join(ops.RuleNames(), ", "))
+	f.StringVar(&n.Targets, "targets", "", "`setter` of the targets of a threshold activation: "+strings.Join(ops.TargetNames(), ", ")+" (X: a number, as in top-share0.25; default grad-sign)")
 	f.StringVar(&n.Weights, "weights", "", "`levels` of the weights of all layers but the first and the last: "+strings.Join(ops.WeightNames(), ", ")+" (N: 2 to 8 bits; default full precision)")
 	f.StringVar(&n.WeightRule, "weight-rule", "SSTE", "`rule` of -weights, one of those of -rule")
 }
@@ -132,6 +134,14 @@ func (n *Network) Activation() (nodes.Activation, error) {
 	}
 	units := act.Threshold()
 	units.Rule, units.Unweighted = rule, n.Unweighted
+	if n.Targets != "" {
+		if units.Targets, err = ops.TargetsByName(n.Targets); err != nil {
+			return nil, errors.WithMessage(err, "-targets")
+		}
+	}
+	if err := units.Validate(); err != nil {
+		return nil, err
+	}
 	if act, err = units.Activation(); err != nil {
 		return nil, err
 	}

@@ -235,6 +235,9 @@ func (t *Training) Words(d *Data, images string, n *Network, seed uint64, but ..
 	if n.Weights != "" || n.WeightRule != "SSTE" { // checkpoints of before there were these flags stay what they are
 		words = append(words, word{"weights", fmt.Sprintf("-weights %s -weight-rule %s", n.Weights, n.WeightRule)})
 	}
+	if n.Targets != "" && n.Targets != "grad-sign" { // as for weights
+		words = append(words, word{"targets", "-targets " + n.Targets})
+	}
 	if n.AllWeights {
 		words = append(words, word{"all-weights", "-all-weights"})
 	}

@@ -41,7 +41,7 @@ func (n *Network) Check(given map[string]bool) error {
 		return errors.Errorf("-order %s: want bireal with a resnet, xnor with convnet4 and -bn, not %s", n.Order, n.Arch)
 	}
 	if _, err := ops.ActivationByName(n.Act); err != nil {
-		for _, f := range []string{"rule", "unweighted"} {
+		for _, f := range []string{"rule", "unweighted", "targets"} {
 			if given[f] {
 				return errors.Errorf("-%s is for threshold activations, and -act %s is none", f, n.Act)
 			}

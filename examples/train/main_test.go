@@ -338,7 +338,7 @@ func TestSetupHasAllThatWeightsDependOn(t *testing.T) {
 		"data": "mnist", "size": "16", "channels": "3", "augment": "true", "validation": "0.1", "crop": "32", "arch": "convnet4", "act": "qrelu", "rule": "SSTE",
 		"unweighted": "true", "bn": "true", "dropout": "0.5", "hidden": "8,8", "loss": "hinge", "opt": "adamw", "lr": "0.5", "wd": "0.5", "momentum": "0.5",
 		"nesterov": "true", "decay-at": "2", "decay": "0.5", "batch": "8", "limit": "99", "seed": "2",
-		"weights": "ternary", "weight-rule": "STE", "all-weights": "true", "order": "bireal", "bop-threshold": "1e-6", "bop-gamma": "1e-3",
+		"targets": "top-share0.5", "weights": "ternary", "weight-rule": "STE", "all-weights": "true", "order": "bireal", "bop-threshold": "1e-6", "bop-gamma": "1e-3",
 	}
 	setupOf := func(args ...string) string {
 		o := new(options)
@@ -492,6 +492,10 @@ func TestBadInput(t *testing.T) {
 		{"empty", damaged("d", nil), []string{"not a checkpoint"}},
 		{"no checkpoint", tiny(t.TempDir(), "-resume"), []string{"no such file"}},
 		{"other activation", tiny(dir, "-resume", "-act", "qrelu"), []string{"it was written for", "-act sign", "-act qrelu"}},
+		{"other targets", tiny(dir, "-resume", "-targets", "feasible"), []string{"it was written for", "-targets feasible"}},
+		{"unknown targets", tiny(out, "-targets", "best"), []string{"-targets", "best", "top-shareX"}},
+		{"too large a share", tiny(out, "-targets", "top-share2"), []string{"Share is 2"}},
+		{"targets of a baseline", tiny(out, "-act", "relu", "-targets", "feasible"), []string{"-targets is for threshold activations"}},
 		{"other network", tiny(dir, "-resume", "-hidden", "16"), []string{"-hidden"}},
 		{"recipe", []string{"-recipe", "nosuch"}, []string{"no recipe \"nosuch\"", "convnet4-fashion-sign"}},
 		{"learning rate 0", tiny(out, "-lr", "0"), []string{"-lr 0: want a positive number"}},

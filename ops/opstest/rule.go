@@ -17,7 +17,8 @@ import (
 //   - have the derivative of Value as its Grad; at a kink Grad lies between the derivatives to the left and to the right
 //   - have in GradSlice32 and GradSlice64, if it is a SliceLoss, what Grad returns
 //
-// and the activation with it must pass Activation.
+// and the activation with it must pass Activation. An ops.Annealed rule must keep all that at several progresses, with the loss of progress 0 as its
+// own, and must refuse a progress that is NaN or outside of [0, 1].
 func Rule(t TB, r ops.Rule, acts ...ops.Activation) {
 	t.Helper()
 	given := len(acts) > 0
@@ -41,6 +42,9 @@ func Rule(t TB, r ops.Rule, acts ...ops.Activation) {
 			continue
 		}
 		checkLoss(t, units.String(), loss)
+		if annealed, ok := r.(ops.Annealed); ok {
+			checkAnnealed(t, annealed, units, loss)
+		}
 		act, err := units.Activation()
 		if err != nil {
 			t.Errorf("%v: %v", units, err)
@@ -50,6 +54,52 @@ func Rule(t TB, r ops.Rule, acts ...ops.Activation) {
 	}
 	if served == 0 {
 		t.Errorf("%+v refuses the levels of all activations", r)
+	}
+}
+
+// progresses are those at which annealed rules are checked.
+func progresses(r ops.Rule) []float64 {
+	if _, ok := r.(ops.Annealed); ok {
+		return []float64{0, 0.3, 1}
+	}
+	return []float64{0}
+}
+
+func checkAnnealed(t TB, r ops.Annealed, units ops.Threshold, begin ops.Loss) {
+	t.Helper()
+	for _, p := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), -1e-9, 1 + 1e-9} {
+		if at, err := r.At(p); err == nil {
+			t.Errorf("%v: At(%v) is %v, want an error", units, p, at)
+		}
+	}
+	for _, p := range progresses(r) {
+		at, err := units.At(p)
+		if err != nil {
+			t.Errorf("%v: %v", units, err)
+			continue
+		}
+		loss, err := at.Rule.Loss(at.Levels)
+		if err == nil {
+			err = at.Validate()
+		}
+		if err != nil {
+			t.Errorf("%v, progress %v: %v", units, p, err)
+			continue
+		}
+		checkLoss(t, fmt.Sprintf("%v, progress %v", units, p), loss)
+		if again, err := units.At(p); err != nil || again != at {
+			t.Errorf("%v: At(%v) is %v, and then %v (%v): a rule is a function of the progress alone", units, p, at, again, err)
+		}
+		if p != 0 {
+			continue
+		}
+		for _, z := range []float64{-2, -0.3, 0, 0.4, 3} {
+			for _, target := range []float64{-1, 0, 1} {
+				if loss.Value(z, target) != begin.Value(z, target) || loss.Grad(z, target) != begin.Grad(z, target) {
+					t.Errorf("%v: at z = %v, t = %v Loss differs from that of At(0)", units, z, target)
+				}
+			}
+		}
 	}
 }
 
@@ -120,10 +170,22 @@ func checkSlices(t TB, what string, loss ops.SliceLoss) {
 }
 
 // Activation checks that a threshold activation, with its rule, target setter and weighting, computes what its Threshold says, on both
-// machines and in both dtypes: forward the level of each unit, backward w dl/dz(z, t), with weight and target as documented there.
+// machines and in both dtypes: forward the level of each unit, backward w dl/dz(z, t), with weight and target as documented there. With an
+// ops.Annealed rule it must do so at several progresses.
 func Activation(t TB, act ops.Activation) {
 	t.Helper()
-	units := act.Threshold()
+	for _, p := range progresses(act.Threshold().Rule) {
+		activationAt(t, act, p)
+	}
+}
+
+func activationAt(t TB, act ops.Activation, progress float64) {
+	t.Helper()
+	units, err := act.Threshold().At(progress)
+	if err != nil {
+		t.Errorf("%v: %v", act, err)
+		return
+	}
 	loss, err := units.Rule.Loss(units.Levels)
 	if err != nil {
 		t.Errorf("%v: %v", act, err)
@@ -132,8 +194,18 @@ func Activation(t TB, act ops.Activation) {
 	shape := []int{2, 3, 4, 5}
 	z, g := gtest.Units(2 * 3 * 4 * 5)
 	h, dz := make([]float64, len(z)), make([]float64, len(z))
+	targets, factors := make([]float64, len(z)), make([]float64, len(z))
 	for i := range z {
 		h[i] = units.Levels.Quantize(z[i])
+		targets[i], factors[i] = units.Targets.Target(units.Levels, g[i], z[i], h[i]), 1
+	}
+	if s, ok := units.Targets.(ops.LayerSetter); ok {
+		if err := s.SetLayer64(units.Levels, shape[0], targets, factors, g, z, h); err != nil {
+			t.Errorf("%v: %v", act, err)
+			return
+		}
+	}
+	for i := range z {
 		w := math.Abs(g[i])
 		if units.Unweighted {
 			w = 1 / float64(shape[0])
@@ -141,13 +213,22 @@ func Activation(t TB, act ops.Activation) {
 				w /= units.Levels.Hi - units.Levels.Lo
 			}
 		}
-		dz[i] = w * loss.Grad(z[i], units.Targets.Target(units.Levels, g[i], z[i], h[i]))
+		dz[i] = factors[i] * w * loss.Grad(z[i], targets[i])
 	}
 	for _, m := range gtest.Machines() {
 		for _, dt := range gtest.Dtypes() {
 			for _, op := range []ops.Activation{act, ops.Buffered(act)} {
 				what := fmt.Sprintf("%v, %s, %v", act, m, dt)
-				gotH, gotDz, err := gtest.Backward(t, m, dt, func(x *gorgonia.Node) (*gorgonia.Node, error) { return gorgonia.ApplyOp(op, x) }, z, g, shape...)
+				if progress > 0 {
+					what += fmt.Sprintf(", progress %v", progress)
+				}
+				gotH, gotDz, err := gtest.Backward(t, m, dt, func(x *gorgonia.Node) (*gorgonia.Node, error) {
+					h, err := gorgonia.ApplyOp(op, x)
+					if err == nil {
+						err = ops.SetProgress(x.Graph(), progress)
+					}
+					return h, err
+				}, z, g, shape...)
 				if err != nil {
 					t.Errorf("%s: %v", what, err)
 					return

@@ -25,7 +25,7 @@ type Method struct {
 // Flags is a method in the words of command-line flags, and of the CSV.
 type Flags struct {
 	Act        string
-	Rule       string // "" of an activation without thresholds
+	Rule       string // "" of an activation without thresholds; with targets that are not GradSign's "rule+targets": see SplitRule
 	Weights    string // NoWeights for full precision
 	WeightRule string // "" of full-precision weights
 	Opt        string // the solver; "" is the training's
@@ -45,9 +45,16 @@ func (m Method) String() string {
 // baselines is the group of the full-precision activations.
 const baselines = "Baselines"
 
-// Choices is what methods are combined of, by name: activations (see nodes.ActivationByName), rules of threshold activations, weights (see
+// SplitRule returns the rule and the targets of Flags.Rule, "" for those of GradSign.
+func SplitRule(s string) (rule, targets string) {
+	rule, targets, _ = strings.Cut(s, "+")
+	return rule, targets
+}
+
+// Choices is what methods are combined of, by name: activations (see nodes.ActivationByName), rules of threshold activations, each of which may have
+// its targets behind it (SoftHinge+top-share0.25; see ops.TargetsByName), and stands otherwise for one with each of Targets, nil for GradSign's; weights (see
 // ops.WeightsByName, and NoWeights), rules of the weights, and solvers, of which bop is for sign weights only. Weights nil means NoWeights, WeightRules nil SSTE, and Opts nil the training's.
-type Choices struct{ Acts, Rules, Weights, WeightRules, Opts []string }
+type Choices struct{ Acts, Rules, Targets, Weights, WeightRules, Opts []string }
 
 // Methods combines them: each threshold activation has a group for each of the weights, and in it a method for every rule; the full-precision
 // activations follow.
@@ -82,17 +89,18 @@ func (c Choices) Methods() ([]Method, error) {
 		a = plain(a)
 		for _, w := range weights {
 			var rules []Method // of this group
-			for _, r := range c.Rules {
+			for _, r := range c.rules() {
 				act, name, err := threshold(op, r)
 				if err != nil {
 					return nil, err
 				}
 				err = c.byWeights(w, opts, func(f Flags, more string) {
 					f.Act, f.Rule = a, name
-					label := name
-					if name == "SoftHinge" {
-						label = "FTP-SH" // the paper's name for it
+					rule, targets := SplitRule(name)
+					if rule == "SoftHinge" {
+						rule = "FTP-SH" // the paper's name for it
 					}
+					label := join(rule, targets)
 					rules = append(rules, Method{Group: join(groupName(a, op), weightsName(f.Weights)), Name: join(label, more), Act: act, Hard: true, Flags: f})
 				})
 				if err != nil {
@@ -108,14 +116,38 @@ func (c Choices) Methods() ([]Method, error) {
 	return append(hard, full...), nil
 }
 
-// threshold returns an activation with a rule, and the rule's name as package ops writes it.
+// rules crosses rules and targets.
+func (c Choices) rules() []string {
+	var out []string
+	for _, r := range c.Rules {
+		if c.Targets == nil || strings.Contains(r, "+") {
+			out = append(out, r)
+			continue
+		}
+		for _, t := range c.Targets {
+			out = append(out, r+"+"+t)
+		}
+	}
+	return out
+}
+
+// threshold returns an activation with a rule, and perhaps targets, and the names of these as package ops writes them.
 func threshold(op ops.Activation, rule string) (nodes.Activation, string, error) {
+	rule, targets := SplitRule(rule)
 	name, r, err := ruleByName(rule)
 	if err != nil {
 		return nil, "", err
 	}
 	units := op.Threshold()
 	units.Rule = r
+	if targets = plain(targets); targets != "" {
+		if units.Targets, err = ops.TargetsByName(targets); err != nil {
+			return nil, "", err
+		}
+		if units.Targets != (ops.GradSign{}) {
+			name += "+" + targets
+		}
+	}
 	if err := units.Validate(); err != nil {
 		return nil, "", err
 	}

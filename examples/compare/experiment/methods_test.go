@@ -23,6 +23,9 @@ func TestMethods(t *testing.T) {
 			"Sign, ternary weights, FTP-SH, weights by SoftHinge, adam: sign SoftHinge ternary SoftHinge adam", "Sign, ternary weights, FTP-SH, weights by SoftHinge, sgd: sign SoftHinge ternary SoftHinge sgd"}},
 		{Choices{Acts: []string{"sign"}, Rules: []string{"SSTE"}, Weights: []string{"none", "sign"}, Opts: []string{"adam", "bop"}}, []string{
 			"Sign, SSTE, adam: sign SSTE none  adam", "Sign, sign weights, SSTE, adam: sign SSTE sign SSTE adam", "Sign, sign weights, SSTE, bop: sign SSTE sign SSTE bop"}},
+		{Choices{Acts: []string{"sign", "relu"}, Rules: []string{"SoftHinge0.5", "SoftHinge+Feasible", "ede+grad-sign"}, Targets: []string{"grad-sign", "top-share0.25"}}, []string{
+			"Sign, SoftHinge0.5: sign SoftHinge0.5 none  ", "Sign, SoftHinge0.5, top-share0.25: sign SoftHinge0.5+top-share0.25 none  ",
+			"Sign, FTP-SH, feasible: sign SoftHinge+feasible none  ", "Sign, EDE: sign EDE none  ", "ReLU: relu  none  "}},
 	} {
 		ms, err := c.choices.Methods()
 		if err != nil {

@@ -1,0 +1,287 @@
+package ops
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/ftprop/ftprop/internal/opkit"
+	"github.com/ftprop/ftprop/internal/vec"
+	"github.com/pkg/errors"
+)
+
+// LayerSetter is a TargetSetter that sees its whole layer and batch before it decides: which gradients are large is a matter of the others.
+// An activation asks for it, and then calls SetLayer32 or SetLayer64, by the dtype, in place of Target. Target is what is set for a layer of
+// that unit alone.
+//
+// Both set t[i], -1, 0 or +1 as of Target, and may change w[i], which is 1: a factor of the unit's weight, at least 0. g, z and h are the layer's
+// upstream gradients, pre-activations and outputs, in row-major order and not to be changed; all of z and g are finite. batch is the first
+// dimension, so that unit u of image i is at i*len(t)/batch + u. The slices have equal length, and belong to the caller.
+//
+// Whoever computes layer losses, targets or agreement of the layer (see LayerLoss) gets the same from the same tensors, so a setter must depend on
+// nothing else. An error ends the run. When a graph is built, the setter is tried on a layer of one unit, so that it can refuse its parameters.
+type LayerSetter interface {
+	TargetSetter
+	SetLayer32(lv Levels, batch int, t, w, g, z, h []float32) error
+	SetLayer64(lv Levels, batch int, t, w, g, z, h []float64) error
+}
+
+// TopShare sets targets only for the units of a layer and batch whose |g| is among the largest Share of them. The others are ignored, or with Keep held
+// where they are, as KeepOutput does.
+//
+// Why: a layer has many units whose gradients are small and all but noise; each still pulls its weights about. Hard thresholds change few outputs
+// in a step, so let those be the ones that matter most. KeepOutput has a bound in units of the gradient, which shrinks as training goes on and differs
+// from layer to layer; a share fits all layers at all times. It is weighted dropout of targets: with weights |g| the small ones are muted already, so
+// that it changes Unweighted activations most.
+//
+// Of n units the largest are ceil(Share n), and all that have as much as the smallest of these: ties are in. A unit with g = 0 has no target. The
+// zero Share means 0.5; 1 with all in is GradSign. A Share outside of (0, 1] is an error.
+type TopShare struct {
+	Share float64
+	Keep  bool
+}
+
+// WithinReach sets targets only for the units of a layer and batch with |z - c| at most Reach times the root mean square of that over the layer;
+// c is the middle of the thresholds, 0 for Sign and Step01. The others are ignored.
+//
+// Why: a unit far from its threshold does not flip in one step, nor in ten; until then its target asks for what cannot be, and its weights move
+// for nothing. Rules with a window do the same with a width that is fixed, in units of z; here it follows the layer, however large its
+// pre-activations have grown.
+//
+// Where all |z - c| are equal, as in a layer of one unit, Reach decides for all: they are within it if it is 1 or more. The zero Reach means 1. A
+// negative or non-finite Reach is an error.
+type WithinReach struct{ Reach float64 }
+
+// Feasible sets the targets of GradSign, and weights each with its unit's feasibility: the share of the batch's images, among those that ask something
+// of the unit, on which it does already what they ask, as Agreement counts it. Weight 1 is for a unit that every image agrees with, Least for one
+// that none does; between, it is a straight line.
+//
+// Why: what the images of a batch ask of a unit is feasible only as far as its weights can serve them together. A unit that has what most ask keeps
+// what it has and mends the rest; one that fails nearly all is asked for something that the weights below are not near, and its targets are
+// the least to be trusted. A unit is a place in the layer's output: a channel's pixel in a convolution.
+//
+// A batch of one image knows of each unit only whether it agrees: weight 1 or Least. Least from 0 to 1; 0 gives such units nothing.
+type Feasible struct{ Least float64 }
+
+var (
+	_ LayerSetter = TopShare{}
+	_ LayerSetter = WithinReach{}
+	_ LayerSetter = Feasible{}
+)
+
+// String returns the setter as its constructor.
+func (s TopShare) String() string {
+	if s.Keep {
+		return fmt.Sprintf("TopShare{Share: %v, Keep: true}", or(s.Share, 0.5))
+	}
+	return fmt.Sprintf("TopShare{Share: %v}", or(s.Share, 0.5))
+}
+
+// String returns the setter as its constructor.
+func (s WithinReach) String() string { return fmt.Sprintf("WithinReach{Reach: %v}", or(s.Reach, 1)) }
+
+// String returns the setter as its constructor.
+func (s Feasible) String() string { return fmt.Sprintf("Feasible{Least: %v}", s.Least) }
+
+// Target implements TargetSetter: a unit alone is the largest.
+func (s TopShare) Target(_ Levels, g, _, _ float64) float64 { return -vec.Sign(g) }
+
+// Target implements TargetSetter.
+func (s WithinReach) Target(lv Levels, g, z, _ float64) float64 {
+	if or(s.Reach, 1) >= 1 || z == middle(lv) {
+		return -vec.Sign(g)
+	}
+	return 0
+}
+
+// Target implements TargetSetter.
+func (s Feasible) Target(_ Levels, g, _, _ float64) float64 { return -vec.Sign(g) }
+
+// SetLayer32 implements LayerSetter.
+func (s TopShare) SetLayer32(lv Levels, _ int, t, _, g, z, h []float32) error {
+	return topShare(s, lv, t, g, z, h)
+}
+
+// SetLayer64 implements LayerSetter.
+func (s TopShare) SetLayer64(lv Levels, _ int, t, _, g, z, h []float64) error {
+	return topShare(s, lv, t, g, z, h)
+}
+
+// SetLayer32 implements LayerSetter.
+func (s WithinReach) SetLayer32(lv Levels, _ int, t, _, g, z, _ []float32) error {
+	return withinReach(s, lv, t, g, z)
+}
+
+// SetLayer64 implements LayerSetter.
+func (s WithinReach) SetLayer64(lv Levels, _ int, t, _, g, z, _ []float64) error {
+	return withinReach(s, lv, t, g, z)
+}
+
+// SetLayer32 implements LayerSetter.
+func (s Feasible) SetLayer32(_ Levels, batch int, t, w, g, z, _ []float32) error {
+	return feasible(s, batch, t, w, g, z)
+}
+
+// SetLayer64 implements LayerSetter.
+func (s Feasible) SetLayer64(_ Levels, batch int, t, w, g, z, _ []float64) error {
+	return feasible(s, batch, t, w, g, z)
+}
+
+// seen is what a LayerSetter has set for a layer. nil: the targets are set unit by unit.
+type seen[T vec.Float] struct {
+	t, w  []T
+	plain bool // all of w is 1
+}
+
+// see lets the layer's setter see it, if it is one that does.
+func see[T vec.Float](l Threshold, z, h, g []T, batch int) (*seen[T], error) {
+	setter, ok := l.Targets.(LayerSetter)
+	if !ok || len(z) == 0 {
+		return nil, nil
+	}
+	if err := checkFinite(upstream, g, 0); err != nil {
+		return nil, err
+	}
+	s := &seen[T]{t: make([]T, len(z)), w: make([]T, len(z)), plain: true}
+	for i := range s.w {
+		s.w[i] = 1
+	}
+	var err error
+	switch t := any(s.t).(type) {
+	case []float32:
+		err = setter.SetLayer32(l.Levels, batch, t, any(s.w).([]float32), any(g).([]float32), any(z).([]float32), any(h).([]float32))
+	case []float64:
+		err = setter.SetLayer64(l.Levels, batch, t, any(s.w).([]float64), any(g).([]float64), any(z).([]float64), any(h).([]float64))
+	}
+	if err != nil {
+		return nil, errors.WithMessage(err, "target setter")
+	}
+	for i, t := range s.t {
+		if err := checkTarget(setter, float64(t)); err != nil {
+			return nil, err
+		}
+		w := s.w[i]
+		if !(w >= 0) || w-w != 0 {
+			return nil, errors.Errorf("target setter %s gave element %d the weight %v, but a weight is a finite number of at least 0", printed(setter), i, w)
+		}
+		s.plain = s.plain && w == 1
+	}
+	return s, nil
+}
+
+// checkTarget returns an error unless t is a target.
+func checkTarget(setter TargetSetter, t float64) error {
+	if t != 0 && t != 1 && t != -1 {
+		return errors.Errorf("target setter %s returned %v, but a target is -1, 0 or +1", printed(setter), t)
+	}
+	return nil
+}
+
+// try returns the error that a layer's setter has for its parameters, if it is one that sees the layer.
+func (t Threshold) try() (err error) {
+	defer opkit.Guard(t, &err)
+	_, err = see(t, []float64{t.Levels.Lo}, []float64{t.Levels.Quantize(t.Levels.Lo)}, []float64{1}, 1)
+	return err
+}
+
+func topShare[T vec.Float](s TopShare, lv Levels, t, g, z, h []T) error {
+	share := or(s.Share, 0.5)
+	if !(share > 0 && share <= 1) {
+		return errors.Errorf("%v: Share is %v, but must be more than 0 and at most 1", s, share)
+	}
+	least := kthLargest(g, int(math.Ceil(share*float64(len(g)))))
+	keep := KeepOutput{Below: math.Inf(1)}
+	for i, v := range g {
+		switch {
+		case math.Abs(float64(v)) >= least:
+			t[i] = T(-vec.Sign(float64(v)))
+		case s.Keep:
+			t[i] = T(keep.Target(lv, float64(v), float64(z[i]), float64(h[i])))
+		default:
+			t[i] = 0
+		}
+	}
+	return nil
+}
+
+// kthLargest returns the k-th largest |x|, k from 1. Non-negative numbers are in the order of their bits, so 16 of them after 16 are found by
+// counting, in four passes whatever the numbers are.
+func kthLargest[T vec.Float](x []T, k int) float64 {
+	var found, mask uint64
+	counts := make([]int, 1<<16)
+	for shift := 48; shift >= 0; shift -= 16 {
+		clear(counts)
+		for _, v := range x {
+			if b := math.Float64bits(math.Abs(float64(v))); b&mask == found {
+				counts[b>>shift&0xffff]++
+			}
+		}
+		digit := len(counts) - 1
+		for ; digit > 0 && counts[digit] < k; digit-- {
+			k -= counts[digit]
+		}
+		found |= uint64(digit) << shift
+		mask |= 0xffff << shift
+	}
+	return math.Float64frombits(found)
+}
+
+// middle is the middle of the thresholds.
+func middle(lv Levels) float64 {
+	if lv.Steps == 1 {
+		return 0
+	}
+	return lv.Lo/2 + lv.Hi/2
+}
+
+func withinReach[T vec.Float](s WithinReach, lv Levels, t, g, z []T) error {
+	reach := or(s.Reach, 1)
+	if err := positive(s, "Reach", reach); err != nil {
+		return err
+	}
+	half := middle(lv) / 2
+	distance := func(v T) float64 { return math.Abs(float64(v)/2 - half) } // half of it, which is finite
+	largest, sum := 0.0, 0.0
+	for _, v := range z {
+		largest = math.Max(largest, distance(v))
+	}
+	if largest > 0 {
+		for _, v := range z {
+			d := distance(v) / largest // its square is finite, too
+			sum += d * d
+		}
+	}
+	// In units of the largest distance. Rounding must not leave out what is at the bound where all are equal.
+	bound := reach * math.Sqrt(sum/float64(len(z))) * (1 + 1e-12)
+	for i, v := range z {
+		t[i] = 0
+		if largest == 0 || distance(v)/largest <= bound {
+			t[i] = T(-vec.Sign(float64(g[i])))
+		}
+	}
+	return nil
+}
+
+func feasible[T vec.Float](s Feasible, batch int, t, w, g, z []T) error {
+	if !(s.Least >= 0 && s.Least <= 1) {
+		return errors.Errorf("%v: Least is %v, but must be from 0 to 1", s, s.Least)
+	}
+	units := len(t) / max(batch, 1)
+	agree, asked := make([]int, units), make([]int, units)
+	for i := range t {
+		t[i] = T(-vec.Sign(float64(g[i])))
+		if t[i] == 0 {
+			continue
+		}
+		u := i % units
+		asked[u]++
+		if (z[i] > 0) == (t[i] > 0) {
+			agree[u]++
+		}
+	}
+	for i := range w {
+		if u := i % units; asked[u] > 0 {
+			w[i] = T(s.Least + (1-s.Least)*(float64(agree[u])/float64(asked[u])))
+		}
+	}
+	return nil
+}
