@@ -102,8 +102,11 @@ type world struct {
 	rank, size int
 	calls      chan func() error
 	results    chan error
-	close      sync.Once
+	closed     bool // of serve: MPI_Finalize has been called
 }
+
+// errClosed is the error of a call after Close: MPI would end the process.
+var errClosed = errors.New("the connection is closed")
 
 // initialised says that this process has called MPI_Init_thread, which it may do once.
 var initialised sync.Mutex
@@ -121,11 +124,18 @@ func start() (*world, error) {
 	return w, w.do(func() error { return w.begin(names) })
 }
 
-// serve runs the calls.
+// serve runs the calls, for as long as there is the process. The thread must not end, as it would with the goroutine that is locked to it:
+// MPI_Finalize unloads plug-ins, whose destructors the end of a thread might call. And on amd64 purego, up to v0.10, wrote the address of a
+// call's arguments above its own frame, over the address to which a thread's first function returns: a segmentation fault when the
+// thread ended, unless it was the initial one.
 func (w *world) serve() {
-	runtime.LockOSThread() // for good: the thread ends with the goroutine
+	runtime.LockOSThread()
 	for f := range w.calls {
-		w.results <- f()
+		err := errClosed
+		if !w.closed {
+			err = f()
+		}
+		w.results <- err
 	}
 }
 
@@ -243,10 +253,13 @@ func (w *world) Abort(err error) {
 	os.Exit(1) // of a rank that leaves so the launcher ends the others
 }
 
-func (w *world) finish() (err error) {
-	w.close.Do(func() {
-		err = w.do(func() error { return w.failure("MPI_Finalize", w.finalize()) })
-		close(w.calls)
+func (w *world) finish() error {
+	err := w.do(func() error {
+		w.closed = true
+		return w.failure("MPI_Finalize", w.finalize())
 	})
+	if err == errClosed {
+		return nil // a second time
+	}
 	return err
 }

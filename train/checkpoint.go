@@ -348,14 +348,22 @@ func (t *Trainer) mostBytes() int64 {
 	return n
 }
 
-// readCheckpoint reads a file of at most most bytes.
-func readCheckpoint(path string, most int64) (*checkpoint, error) {
-	f, size, err := regular.Open(path, most)
-	if err != nil {
-		return nil, errors.Wrap(err, "train: checkpoint")
+// readCheckpoint reads a file of at most most bytes, which is the first rank's.
+func (r *ranks) readCheckpoint(path string, most int64) (c *checkpoint, err error) {
+	if r.Comm == nil {
+		f, size, err := regular.Open(path, most)
+		if err != nil {
+			return nil, errors.Wrap(err, "train: checkpoint")
+		}
+		defer f.Close()
+		c, err = decodeCheckpoint(f, size)
+		return c, errors.WithMessagef(err, "train: checkpoint %s", path)
 	}
-	defer f.Close()
-	c, err := decodeCheckpoint(f, size)
+	b, err := r.bytes(func() ([]byte, error) { return regular.Read(path, most) })
+	if err != nil {
+		return nil, errors.WithMessage(err, "train: checkpoint")
+	}
+	c, err = decodeCheckpoint(bytes.NewReader(b), int64(len(b)))
 	return c, errors.WithMessagef(err, "train: checkpoint %s", path)
 }
 
@@ -457,7 +465,7 @@ func decodePayload(r io.Reader, left uint64) (*checkpoint, error) {
 
 // suits returns an error unless training can go on from the checkpoint: a file may say anything.
 func (t *Trainer) suits(c *checkpoint) error {
-	batch := t.c.Net.Input.Shape()[0]
+	batch := t.c.Net.Input.Shape()[0] * t.size()
 	steps := t.c.Train.N() / batch
 	switch {
 	case c.Network != t.c.Net.Name():

@@ -77,26 +77,33 @@ func (e *Evaluator) at(batch int) (*Stepper, error) {
 // Evaluate returns the metrics of the network as it is now on all images of src, without augmentation. A cancelled context
 // ends it with the context's error. workers is the number of goroutines that read images; 0 means the loader's default.
 func (e *Evaluator) Evaluate(ctx context.Context, src data.Source, workers int) (Metrics, error) {
-	loader, err := data.NewLoader(src, data.LoaderOptions{Batch: min(e.batch, src.N()), Eval: true, Workers: workers})
+	sum, err := e.evaluate(ctx, src, workers)
 	if err != nil {
 		return Metrics{}, err
 	}
+	return sum.metrics(), nil
+}
+
+func (e *Evaluator) evaluate(ctx context.Context, src data.Source, workers int) (sum tally, err error) {
+	loader, err := data.NewLoader(src, data.LoaderOptions{Batch: min(e.batch, src.N()), Eval: true, Workers: workers})
+	if err != nil {
+		return sum, err
+	}
 	defer loader.Close()
-	var sum tally
 	for {
 		b, err := loader.Next(ctx)
 		if err == io.EOF {
-			return sum.metrics(), nil
+			return sum, nil
 		}
 		if err != nil {
-			return Metrics{}, err
+			return sum, err
 		}
 		s, err := e.at(b.N())
 		if err != nil {
-			return Metrics{}, err
+			return sum, err
 		}
 		if err := s.evaluate(&sum, b); err != nil {
-			return Metrics{}, errors.WithMessage(err, "train: evaluation")
+			return sum, errors.WithMessage(err, "train: evaluation")
 		}
 	}
 }

@@ -62,9 +62,9 @@ func (t *Trainer) ours(path string) bool {
 	return errA == nil && errB == nil && os.SameFile(a, b)
 }
 
-// begin takes possession of Config.Dir, at the first call.
+// begin takes possession of Config.Dir, at the first call. Of several ranks the first does.
 func (t *Trainer) begin() error {
-	if t.c.Dir == "" || t.began {
+	if t.c.Dir == "" || t.began || !t.first() {
 		return nil
 	}
 	if left := Left(t.c.Dir); len(left) > 0 && !t.resumed {

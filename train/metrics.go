@@ -46,6 +46,14 @@ func add[T vec.Float](t *tally, loss float64, logits []T, classes int, labels []
 	t.Images += len(labels)
 }
 
+// addAll counts what another sum has.
+func (t *tally) addAll(o tally) {
+	t.Loss += o.Loss
+	t.Top1 += o.Top1
+	t.Top5 += o.Top5
+	t.Images += o.Images
+}
+
 func (t *tally) metrics() Metrics {
 	n := float64(max(t.Images, 1))
 	return Metrics{Loss: t.Loss / n, Top1: 100 * float64(t.Top1) / n, Top5: 100 * float64(t.Top5) / n, Images: t.Images}

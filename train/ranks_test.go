@@ -22,6 +22,12 @@ import (
 // Together all ranks have this many images a step, and take so many steps.
 const allImages, rankSteps = 64, 20
 
+// rankOrder is the seed of the order of images. Max pooling has a kink wherever two elements of a window are equal: in float32 the order of
+// sums may decide which of them is the larger, and whose gradient it gets. With the seed 5 and two ranks that happens to ConvNet8 in step 17:
+// its weights differ by 6e-8 before, by 2e-6 after that one step, and by 2e-5 in the end. In float64 they never differ by more than 3e-16,
+// with that seed either, and in float32 by at most 8e-8 with the seeds 6 to 8.
+const rankOrder = 6
+
 // noise are random images of a side.
 func noise(side int) *data.Set {
 	const n = 3*allImages + 5
@@ -83,7 +89,7 @@ func newRanked(t *testing.T, arch string, dt tensor.Dtype, batch int) *ranked {
 // steps trains, on the share of c unless that is nil.
 func (r *ranked) steps(c comm.Comm) error {
 	shape := r.net.Input.Shape()
-	o := data.LoaderOptions{Batch: shape[0], Seed: 5, DropLast: true, Epochs: rankSteps}
+	o := data.LoaderOptions{Batch: shape[0], Seed: rankOrder, DropLast: true, Epochs: rankSteps}
 	if c != nil {
 		o.Ranks, o.Rank = c.Size(), c.Rank()
 		r.reduce.Comm = c

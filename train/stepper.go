@@ -1,6 +1,7 @@
 package train
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/ftprop/ftprop/internal/opkit"
@@ -210,7 +211,7 @@ func (s *Stepper) run() (loss float64, err error) {
 		loss, err = s.graph.mean()
 	}
 	if err == nil && s.solver != nil && (math.IsNaN(loss) || math.IsInf(loss, 0)) {
-		err = errors.Errorf("the loss is %v: try a lower learning rate", loss)
+		err = notFinite(loss)
 	}
 	if err != nil {
 		s.vm.Reset()
@@ -218,6 +219,13 @@ func (s *Stepper) run() (loss float64, err error) {
 	}
 	s.last = loss
 	return loss, nil
+}
+
+// notFinite is the error for a loss that is not.
+type notFinite float64
+
+func (l notFinite) Error() string {
+	return fmt.Sprintf("the loss is %v: try a lower learning rate", float64(l))
 }
 
 // update is the rest of a step.

@@ -2,11 +2,13 @@ package train
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/ftprop/ftprop/comm"
 	"github.com/ftprop/ftprop/data"
 	"github.com/ftprop/ftprop/diagnostics"
 	"github.com/ftprop/ftprop/internal/atomicfile"
@@ -52,6 +54,17 @@ type Config struct {
 
 	OnStep  func(Step)   // after each step; nil means nothing
 	OnEpoch func(*Epoch) // after each epoch; nil means nothing
+
+	// Comm connects the ranks that train one network together, each with a Trainer of the same Config; nil means that there is one. The batch of
+	// Net is that of a rank: n ranks take n times the images a step, of which each sees its share, and average their gradients, by a
+	// solvers.AllReduce that is put around Solver. Metrics are those of all ranks' images, in evaluation too. A cancelled context, a loss that is
+	// not finite, or another error of any rank ends Run on all of them, as a *comm.Failed that says which. Setup, network, data and
+	// seed must be the same: Run and Resume compare them. The first rank writes and reads the files in Dir; on others only
+	// whether Dir is empty counts. A checkpoint is for as many ranks as have written it, for which the bits of the weights are the same.
+	//
+	// Batch normalisations over all ranks are Net.Synchronise's. Without it each rank normalises by its own batches, and the running statistics
+	// are those of the first. An error of New is of this rank alone: comm.Check tells the others.
+	Comm comm.Comm
 }
 
 // Names of the files in Config.Dir.
@@ -85,7 +98,8 @@ type Epoch struct {
 
 // Trainer trains one network.
 type Trainer struct {
-	c        Config
+	c Config
+	ranks
 	stepper  *Stepper
 	stateful solvers.Stateful // Config.Solver, nil if that cannot save its state
 	eval     *Evaluator
@@ -135,7 +149,11 @@ func New(c Config) (*Trainer, error) {
 			return nil, errors.Errorf("train: %s has %d classes, the network %d", s.name, s.src.NumClasses(), classes)
 		}
 	}
-	t := &Trainer{c: c}
+	t := &Trainer{c: c, ranks: newRanks(c.Comm, c.Net)}
+	t.c.Solver = t.around(c.Solver)
+	if n := t.size(); n > 1 {
+		t.c.Setup += fmt.Sprintf(" on %d ranks", n)
+	}
 	if err := t.build(); err != nil {
 		t.Close()
 		return nil, err
@@ -162,12 +180,16 @@ func (t *Trainer) build() (err error) {
 	}
 	for _, src := range []data.Source{c.Validation, c.Test} {
 		if src != nil {
-			if err := t.eval.prepare(src.N()); err != nil {
+			part, err := t.share(src)
+			if err != nil {
+				return err
+			}
+			if err := t.eval.prepare(part.N()); err != nil {
 				return err
 			}
 		}
 	}
-	if c.Inspect > 0 {
+	if c.Inspect > 0 && t.first() {
 		if t.probe, err = newProbe(c); err != nil {
 			return err
 		}
@@ -177,7 +199,7 @@ func (t *Trainer) build() (err error) {
 			}
 		}
 	}
-	if c.Dir != "" && !c.Locked {
+	if c.Dir != "" && !c.Locked && t.first() {
 		if t.lock, err = LockFolder(c.Dir); err != nil {
 			return err
 		}
@@ -247,7 +269,10 @@ func (t *Trainer) Position() (epoch, step int) { return t.epoch, t.step }
 // Run trains until all epochs are complete. When ctx ends, it stops after the step in progress, writes a checkpoint and returns
 // the context's error. When the loss is not finite it stops with an error that names the last checkpoint.
 func (t *Trainer) Run(ctx context.Context) error {
-	if err := t.begin(); err != nil {
+	if err := t.agree(); err != nil {
+		return err
+	}
+	if err := t.check(t.begin()); err != nil {
 		return err
 	}
 	t.since = time.Now()
@@ -256,23 +281,23 @@ func (t *Trainer) Run(ctx context.Context) error {
 	}
 	loader, err := data.NewLoader(t.c.Train, data.LoaderOptions{
 		Batch: t.c.Net.Input.Shape()[0], Seed: t.c.Seed, DropLast: true,
-		Epoch: t.epoch, Step: t.step, Epochs: t.c.Epochs - t.epoch, Workers: t.c.Workers,
+		Epoch: t.epoch, Step: t.step, Epochs: t.c.Epochs - t.epoch, Workers: t.c.Workers, Ranks: t.size(), Rank: t.rank(),
 	})
-	if err != nil {
+	if err := t.check(err); err != nil {
 		return err
 	}
 	defer loader.Close()
 	for t.epoch < t.c.Epochs {
 		if err := t.steps(ctx, loader); err != nil {
-			if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			if errors.As(err, new(stopped)) {
 				if saveErr := t.checkpoint(); saveErr != nil {
 					return saveErr
 				}
 			}
-			return err
+			return reason(err)
 		}
 		if err := t.finish(ctx); err != nil {
-			return err
+			return reason(err)
 		}
 	}
 	return t.saveLast()
@@ -283,7 +308,16 @@ func (t *Trainer) saveLast() error {
 	if t.c.Dir == "" {
 		return nil
 	}
-	return t.failed(atomicfile.Write(t.file(LastFile), t.c.Net.Save))
+	return t.failed(t.write(LastFile))
+}
+
+// write writes the weights to a file, which the first rank does.
+func (t *Trainer) write(name string) error {
+	var err error
+	if t.first() {
+		err = atomicfile.Write(t.file(name), t.c.Net.Save)
+	}
+	return t.check(err)
 }
 
 // steps does the rest of the epoch's steps.
@@ -292,7 +326,7 @@ func (t *Trainer) steps(ctx context.Context, loader *data.Loader) error {
 	defer func() { t.seconds = before + time.Since(start).Seconds() }()
 	for t.step < loader.Steps() {
 		b, err := loader.Next(ctx)
-		if err != nil {
+		if err := t.proceed(ctx, err); err != nil {
 			return err
 		}
 		if b.Epoch != t.epoch || b.Step != t.step {
@@ -306,7 +340,13 @@ func (t *Trainer) steps(ctx context.Context, loader *data.Loader) error {
 		if t.c.OnStep != nil {
 			t.c.OnStep(Step{Epoch: t.epoch, Step: t.step - 1, Steps: loader.Steps(), Loss: loss})
 		}
-		if (t.c.Every > 0 && t.step%t.c.Every == 0 || t.c.Interval > 0 && t.due()) && t.step < loader.Steps() {
+		due := t.c.Every > 0 && t.step%t.c.Every == 0
+		if t.c.Interval > 0 && !due {
+			if due, err = t.decides(t.due()); err != nil {
+				return err
+			}
+		}
+		if due && t.step < loader.Steps() {
 			t.seconds = before + time.Since(start).Seconds()
 			if err := t.checkpoint(); err != nil {
 				return err
@@ -321,24 +361,45 @@ func (t *Trainer) one(b *data.Batch, last bool) (loss float64, err error) {
 	at := func(err error) error {
 		return t.failed(errors.WithMessagef(err, "train: epoch %d, step %d", t.epoch+1, t.step+1))
 	}
-	if err := t.stepper.graph.load(b.X, b.Y); err != nil {
+	var sum tally
+	loss, err = t.forward(b, &sum)
+	if err := t.check(err); err != nil {
 		return 0, at(err)
 	}
-	if err := t.anneal(t.c.Net.Input.Graph()); err != nil {
+	if err := t.total(&sum); err != nil {
 		return 0, at(err)
 	}
-	if loss, err = t.stepper.run(); err != nil {
-		return 0, at(err)
-	}
-	if err := t.stepper.graph.tally(&t.sum, loss, b.Y); err != nil {
-		return 0, at(err)
-	}
+	t.sum.addAll(sum)
 	if last {
-		if t.gradNorm, err = norm(t.stepper.model, gorgonia.ValueGrad.Grad); err != nil {
+		if t.gradNorm, err = t.gradNormOfAll(); err != nil {
 			return 0, err
 		}
 	}
-	return loss, at(t.stepper.update())
+	if err := t.stepper.update(); err != nil {
+		return 0, at(err)
+	}
+	if t.Comm != nil {
+		loss = sum.Loss / float64(sum.Images)
+	}
+	return loss, at(t.statistics())
+}
+
+// forward is the rank's own part of a step: loss, gradients and metrics.
+func (t *Trainer) forward(b *data.Batch, sum *tally) (loss float64, err error) {
+	err = t.stepper.graph.load(b.X, b.Y)
+	if err == nil {
+		err = t.anneal(t.c.Net.Input.Graph())
+	}
+	if err == nil {
+		loss, err = t.stepper.run()
+		if err != nil && !errors.As(err, new(notFinite)) {
+			t.lost(err)
+		}
+	}
+	if err == nil {
+		err = t.stepper.graph.tally(sum, loss, b.Y)
+	}
+	return loss, err
 }
 
 // anneal tells the annealed rules of a graph how far training has come. It follows from where training stands, and Epochs, so that it needs no
@@ -347,7 +408,7 @@ func (t *Trainer) anneal(g *gorgonia.ExprGraph) error {
 	if !t.anneals {
 		return nil
 	}
-	steps := t.c.Train.N() / t.c.Net.Input.Shape()[0]
+	steps := t.c.Train.N() / (t.c.Net.Input.Shape()[0] * t.size())
 	return ops.SetProgress(g, float64(t.epoch*steps+t.step)/float64(t.c.Epochs*steps))
 }
 
@@ -383,9 +444,9 @@ func (t *Trainer) finish(ctx context.Context) error {
 		if s.src == nil {
 			continue
 		}
-		m, err := t.eval.Evaluate(ctx, s.src, t.c.Workers)
+		m, err := t.evaluate(ctx, s.src)
 		if err != nil {
-			if ctx.Err() != nil { // the epoch's steps are kept; its evaluation is done again
+			if errors.As(err, new(stopped)) { // the epoch's steps are kept; its evaluation is done again
 				if saveErr := t.checkpoint(); saveErr != nil {
 					return saveErr
 				}
@@ -394,17 +455,16 @@ func (t *Trainer) finish(ctx context.Context) error {
 		}
 		*s.to = &m
 	}
+	var err error
 	if t.probe != nil {
-		if err := t.anneal(t.probe.input.Graph()); err != nil {
-			return err
-		}
-		var err error
-		if e.Layers, err = t.probe.look(t.c.Workers); err != nil {
-			return err
+		if err = t.anneal(t.probe.input.Graph()); err == nil {
+			e.Layers, err = t.probe.look(t.c.Workers)
 		}
 	}
+	if err := t.check(err); err != nil {
+		return err
+	}
 	if t.weights != nil {
-		var err error
 		if e.Weights, err = t.weights.Read(); err != nil {
 			return err
 		}
@@ -413,16 +473,19 @@ func (t *Trainer) finish(ctx context.Context) error {
 		e.LearnRate = rate((t.epoch+1)*t.step - 1)
 	}
 	e.GradNorm = t.gradNorm
-	var err error
 	if e.ParamNorm, err = norm(t.stepper.model, func(p gorgonia.ValueGrad) (gorgonia.Value, error) { return p.Value(), nil }); err != nil {
 		return err
 	}
 	e.Best = t.c.Validation == nil || !t.beaten(e.Validation)
 	t.history = append(t.history, e)
 	t.epoch, t.step, t.sum, t.seconds = t.epoch+1, 0, tally{}, 0
-	if due := t.due() || t.epoch == t.c.Epochs; t.c.Dir != "" {
+	if t.c.Dir != "" {
+		due, err := t.decides(t.due() || t.epoch == t.c.Epochs)
+		if err != nil {
+			return err
+		}
 		if e.Best && (due || t.c.Validation != nil) { // without validation the next epoch is better, and this one found again by training
-			if err := atomicfile.Write(t.file(BestFile), t.c.Net.Save); err != nil {
+			if err := t.write(BestFile); err != nil {
 				return t.failed(err)
 			}
 		}
@@ -436,6 +499,24 @@ func (t *Trainer) finish(ctx context.Context) error {
 		t.c.OnEpoch(&t.history[len(t.history)-1])
 	}
 	return nil
+}
+
+// evaluate returns the metrics on the images of a source, of which each rank has a share.
+func (t *Trainer) evaluate(ctx context.Context, src data.Source) (m Metrics, err error) {
+	var sum tally
+	part, err := t.share(src)
+	if err == nil {
+		sum, err = t.eval.evaluate(ctx, part, t.c.Workers)
+	}
+	if err := t.proceed(ctx, err); err != nil {
+		return m, err
+	}
+	if part.N() < src.N() || t.Comm == nil {
+		if err := t.total(&sum); err != nil {
+			return m, err
+		}
+	}
+	return sum.metrics(), nil
 }
 
 // due reports whether it is time for a checkpoint.
@@ -462,7 +543,10 @@ func (t *Trainer) checkpoint() error {
 	if err != nil {
 		return err
 	}
-	if err := c.write(t.file(CheckpointFile)); err != nil {
+	if t.first() {
+		err = c.write(t.file(CheckpointFile))
+	}
+	if err := t.check(err); err != nil {
 		return t.failed(err)
 	}
 	t.saved, t.since = t.file(CheckpointFile), time.Now()
@@ -476,11 +560,15 @@ func (t *Trainer) Resume(path string) error {
 		_, err := stateful(t.c.Solver)
 		return errors.WithMessage(err, "train: checkpoint "+path)
 	}
-	c, err := readCheckpoint(path, t.mostBytes())
+	if err := t.agree(); err != nil {
+		return err
+	}
+	t.agreed = false // on where they stand after this
+	c, err := t.readCheckpoint(path, t.mostBytes())
 	if err != nil {
 		return err
 	}
-	if err := t.restore(c); err != nil {
+	if err := t.check(t.restore(c)); err != nil {
 		return errors.WithMessagef(err, "train: checkpoint %s", path)
 	}
 	t.saved, t.resumed = path, t.ours(path)

@@ -169,7 +169,7 @@ func TestLossNotFinite(t *testing.T) {
 	c.Solver = solver
 	tr := trained(t, c)
 	gtest.WantError(t, "loss", tr.Run(context.Background()), "epoch 2", "last good checkpoint", CheckpointFile)
-	if _, err := readCheckpoint(filepath.Join(c.Dir, CheckpointFile), tr.mostBytes()); err != nil {
+	if _, err := tr.readCheckpoint(filepath.Join(c.Dir, CheckpointFile), tr.mostBytes()); err != nil {
 		t.Error(err)
 	}
 }

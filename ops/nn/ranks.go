@@ -32,6 +32,9 @@ func (op *BatchNorm) Synchronise(r Ranks, place int) {
 	}
 }
 
+// Synchronised reports whether the normalisation is one over the batches of several ranks.
+func (op *BatchNorm) Synchronised() bool { return op.all != nil }
+
 // ranks is what a normalisation over several batches knows of them.
 type ranks struct {
 	Ranks
