@@ -27,39 +27,66 @@ func Each(n, grain int, f func(lo, hi int) error) error {
 	if parts <= 1 {
 		return call(f, 0, n)
 	}
-	cursors := make([]cursor, parts)
-	for w := range cursors {
-		cursors[w].next.Store(int64(w * blocks / parts))
+	s, ok := idle.Get().(*sharing)
+	if !ok {
+		s = new(sharing)
 	}
-	var failed struct {
-		sync.Mutex
-		block int
-		err   error
+	s.n, s.grain, s.blocks, s.parts, s.f = n, grain, blocks, parts, f
+	for len(s.cursors) < parts {
+		s.cursors = append(s.cursors, new(cursor))
+		w := len(s.tasks)
+		s.tasks = append(s.tasks, func() {
+			s.part(w)
+			s.others.finished()
+		})
 	}
-	part := func(w int) {
-		for i := range parts {
-			v := (w + i) % parts
-			end := (v + 1) * blocks / parts
-			for {
-				b := int(cursors[v].next.Add(1)) - 1
-				if b >= end {
-					break
+	for w := range parts {
+		s.cursors[w].next.Store(int64(w * blocks / parts))
+	}
+	for w := range parts - 1 {
+		s.others.begin(&s.tasks[w])
+	}
+	s.part(parts - 1)
+	s.others.wait()
+	err := s.err
+	s.f, s.err = nil, nil
+	idle.Put(s)
+	return err
+}
+
+// idle keeps what Each needs, so that it allocates nothing.
+var idle sync.Pool // of *sharing
+
+// sharing is a call of Each.
+type sharing struct {
+	n, grain, blocks, parts int
+	f                       func(lo, hi int) error
+	cursors                 []*cursor
+	tasks                   []func() // parts on other goroutines
+	others                  group
+
+	mu    sync.Mutex
+	block int // the lowest that failed
+	err   error
+}
+
+// part does share w, and then what is left of the others.
+func (s *sharing) part(w int) {
+	for i := range s.parts {
+		v := (w + i) % s.parts
+		end := (v + 1) * s.blocks / s.parts
+		for {
+			b := int(s.cursors[v].next.Add(1)) - 1
+			if b >= end {
+				break
+			}
+			if err := call(s.f, b*s.grain, min((b+1)*s.grain, s.n)); err != nil {
+				s.mu.Lock()
+				if s.err == nil || b < s.block {
+					s.block, s.err = b, err
 				}
-				if err := call(f, b*grain, min((b+1)*grain, n)); err != nil {
-					failed.Lock()
-					if failed.err == nil || b < failed.block {
-						failed.block, failed.err = b, err
-					}
-					failed.Unlock()
-				}
+				s.mu.Unlock()
 			}
 		}
 	}
-	var others group
-	for w := range parts - 1 {
-		others.start(func() { part(w) })
-	}
-	part(parts - 1)
-	others.wait()
-	return failed.err
 }
