@@ -2,7 +2,7 @@ package vec
 
 // MaxPool2x2 sets dst (rows, cols) to the maxima of the windows of 2x2 elements, with stride 2, of a map x whose rows are w elements long,
 // and arg to their places in x: of equal elements the first in row-major order. It reports false if there is a NaN in a window, which it may pass
-// over; then dst and arg hold anything.
+// over, and may report false where there are infinities of both signs; then dst and arg hold anything.
 func MaxPool2x2[T Float](dst []T, arg []int32, x []T, w, rows, cols int) (ordered bool) {
 	dst, arg, x = dst[:rows*cols], arg[:rows*cols], x[:holds2x2(w, rows, cols)]
 	if dst, ok := any(dst).([]float32); ok && best.pool != nil && best.pools(rows, cols) {

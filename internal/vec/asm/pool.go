@@ -31,7 +31,7 @@ func (s isa) loaded(m Mem) reg.VecVirtual {
 // pooling is what both kernels have in common: the walk over windows.
 type pooling struct {
 	*gen
-	// Tops of columns: of each row of windows, x is where its elements lie, and at the place of the first in the plane.
+	// at is the place in the map of a row of windows' first element, i the window in that row, and width the elements of the map's rows.
 	at, i, width reg.GPVirtual
 	twice        reg.VecVirtual // 0, 2, 4, ...
 	one          reg.VecVirtual
