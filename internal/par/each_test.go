@@ -121,7 +121,7 @@ func TestEachAllocates(t *testing.T) {
 		_ = Each(8, 1, f)
 	}
 	runtime.ReadMemStats(&after)
-	if n := after.Mallocs - before.Mallocs; n > 3*runs { // without what is kept about 7 a run; a collection, and the race detector, let some of it go
+	if n := after.Mallocs - before.Mallocs; n > 5*runs { // without what is kept about 9 a run; a collection, and the race detector, let some of it go
 		t.Errorf("%d allocations in %d runs", n, runs)
 	}
 }
