@@ -173,6 +173,8 @@ func TestCommandsInDocuments(t *testing.T) {
 		"go run ./examples/train -eval integer.onnx -integer":                                                   "examples/train TestEvalInteger",
 		"go run ./examples/component":                                                                           "examples/component TestRun",
 		"go run ./examples/fullbatch":                                                                           "examples/fullbatch TestRun",
+		"go run ./examples/bench -forward -model convnet4 -act relu -batch 64":                                  "examples/bench TestForward",
+		"go run ./examples/bench -forward -model resnet18 -act relu -batch 1":                                   "examples/bench TestForward",
 		"go run ./examples/bench -infer -model convnet4 -act sign -batch 64 -threads 2":                         "examples/bench TestInfer",
 		"go run ./examples/bench -infer -model resnet18 -act sign -weights sign -batch 1 -threads 2":            "examples/bench TestInfer",
 		"go run ./examples/bench -model convnet4 -act sign -write-float float.onnx -write-integer integer.onnx": "examples/bench TestInferFiles",

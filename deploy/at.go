@@ -275,7 +275,9 @@ func (r *rebuilder) step(s *step) (*gorgonia.Node, error) {
 		if other := r.acts[s.node]; other != nil {
 			op = other
 		}
-		return opkit.Apply(op, in...)
+		return opkit.Apply(ops.Buffered(op), in...)
+	case nn.Rectifier:
+		return opkit.Apply(nn.Buffered(op), in...)
 	case stockOp:
 		return op.rebuild(r, s, in)
 	case gorgonia.Op:

@@ -86,9 +86,9 @@ func Add(a, b *gorgonia.Node) (*gorgonia.Node, error) {
 }
 
 // ReLU returns max(x, 0), with the derivative 0 at 0. See nn.ReLU.
-func ReLU(x *gorgonia.Node) (*gorgonia.Node, error) { return pointwise(nn.ReLU(), x) }
+func ReLU(x *gorgonia.Node) (*gorgonia.Node, error) { return pointwise(nn.Buffered(nn.ReLU()), x) }
 
 // LeakyReLU returns x where x > 0 and slope x elsewhere. slope must be finite. See nn.LeakyReLU.
 func LeakyReLU(x *gorgonia.Node, slope float64) (*gorgonia.Node, error) {
-	return pointwise(nn.LeakyReLU(slope), x)
+	return pointwise(nn.Buffered(nn.LeakyReLU(slope)), x)
 }

@@ -96,7 +96,7 @@ func forward[T vec.Float](lv Levels, prealloc gorgonia.Value, in []gorgonia.Valu
 	}
 	return opkit.Elementwise(prealloc, in, func(hs []T, x [][]T) error {
 		zs := x[0]
-		return par.Range(len(zs), grain, func(from, to int) error {
+		return par.Each(len(zs), grain, func(from, to int) error {
 			var finite bool
 			if lv.Steps == 1 {
 				finite = vec.Threshold(hs[from:to], zs[from:to], lo, hi)

@@ -81,7 +81,7 @@ func layerGrad[T vec.Float](l Threshold, dz, z, h, g []T, batch int) error {
 	if err != nil {
 		return err
 	}
-	return par.Range(len(z), grain, func(from, to int) error {
+	return par.Each(len(z), grain, func(from, to int) error {
 		return unitGrad(l, loss, layer, dz[from:to], z[from:to], h[from:to], g[from:to], from, batch)
 	})
 }

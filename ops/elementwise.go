@@ -37,12 +37,12 @@ func elementwiseDo(op elementwise, prealloc gorgonia.Value, in []gorgonia.Value)
 	return opkit.Dispatch(op, in, 1,
 		func() (gorgonia.Value, error) {
 			return opkit.Elementwise(prealloc, in, func(h []float32, x [][]float32) error {
-				return par.Range(len(h), grain, func(lo, hi int) error { return op.forward32(h[lo:hi], x[0][lo:hi]) })
+				return par.Each(len(h), grain, func(lo, hi int) error { return op.forward32(h[lo:hi], x[0][lo:hi]) })
 			})
 		},
 		func() (gorgonia.Value, error) {
 			return opkit.Elementwise(prealloc, in, func(h []float64, x [][]float64) error {
-				return par.Range(len(h), grain, func(lo, hi int) error { return op.forward64(h[lo:hi], x[0][lo:hi]) })
+				return par.Each(len(h), grain, func(lo, hi int) error { return op.forward64(h[lo:hi], x[0][lo:hi]) })
 			})
 		})
 }
@@ -91,7 +91,7 @@ func (d elementwiseGrad) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.V
 	return opkit.Dispatch(d, in, 2,
 		func() (gorgonia.Value, error) {
 			return opkit.Elementwise(prealloc, in, func(dz []float32, x [][]float32) error {
-				return par.Range(len(dz), grain, func(lo, hi int) error {
+				return par.Each(len(dz), grain, func(lo, hi int) error {
 					d.op.backward32(dz[lo:hi], x[0][lo:hi], x[1][lo:hi])
 					return nil
 				})
@@ -99,7 +99,7 @@ func (d elementwiseGrad) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.V
 		},
 		func() (gorgonia.Value, error) {
 			return opkit.Elementwise(prealloc, in, func(dz []float64, x [][]float64) error {
-				return par.Range(len(dz), grain, func(lo, hi int) error {
+				return par.Each(len(dz), grain, func(lo, hi int) error {
 					d.op.backward64(dz[lo:hi], x[0][lo:hi], x[1][lo:hi])
 					return nil
 				})

@@ -231,7 +231,7 @@ func (m *memory) overflow(model []gorgonia.ValueGrad) error {
 
 // ranges calls f on ranges of parameters that together cover all of their elements: on all of them, and then returns the first error.
 func ranges(params []param, size int, f func(p *param, lo, hi int) error) error {
-	return par.Range(size, grain, func(lo, hi int) (first error) {
+	return par.Each(size, grain, func(lo, hi int) (first error) {
 		i, found := slices.BinarySearchFunc(params, lo, func(p param, lo int) int { return p.start - lo })
 		if !found {
 			i--

@@ -170,9 +170,31 @@ func newStepper(c StepperConfig) (*Stepper, error) {
 	if _, err := gorgonia.Grad(g.cost, c.Params...); err != nil {
 		return nil, errors.Wrap(err, "gradients")
 	}
-	s.vm = gorgonia.NewTapeMachine(c.Input.Graph(), gorgonia.BindDualValues(c.Params...))
+	var opts []gorgonia.VMOpt
+	if copied := copiedGradients(c.Params); len(copied) > 0 {
+		opts = append(opts, gorgonia.BindDualValues(copied...))
+	}
+	s.vm = gorgonia.NewTapeMachine(c.Input.Graph(), opts...)
 	s.model = gorgonia.NodesToValueGrads(c.Params)
 	return s, nil
+}
+
+// copiedGradients returns those of the parameters whose gradients the machine is to add up elsewhere (gorgonia.BindDualValues), as the solver will
+// overwrite them. A gradient that nothing but the solver reads, and whose operation writes it to memory of its own in each run, needs no copy,
+// which takes a pass over all weights on one core.
+func copiedGradients(params gorgonia.Nodes) (copied gorgonia.Nodes) {
+	users := map[*gorgonia.Node]int{}
+	for _, p := range params {
+		users[p.Deriv()]++
+	}
+	for _, p := range params {
+		d := p.Deriv()
+		bound, err := p.Grad() // by another machine: then Grad is not the node's value
+		if d == nil || users[d] > 1 || !opkit.KeepsGradient(d) || d.Graph().To(d.ID()).Len() > 0 || err == nil && bound != nil {
+			copied = append(copied, p)
+		}
+	}
+	return copied
 }
 
 // Close ends the machine.
@@ -185,7 +207,8 @@ func (s *Stepper) SetLabels(labels []int) error {
 }
 
 // Step runs the graph on the batch and lets the solver step. The loss that it returns is of the weights before the step. A loss that is
-// not finite is an error, and the weights stay as they are.
+// not finite is an error, and the weights stay as they are. The solver has used the gradients of the parameters up: their nodes' values
+// are zero afterwards.
 func (s *Stepper) Step() (loss float64, err error) {
 	if loss, err = s.run(); err == nil {
 		err = s.update()

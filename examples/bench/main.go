@@ -5,6 +5,10 @@
 // The engine is ftprop (the drop-in layers and solver) or stock (Gorgonia's own layers and solver; only the activation
 // is ours). Time what is compared in turns: machines are noisy.
 //
+// With -forward it times evaluation in place of training, as Net.At evaluates:
+//
+//	go run ./examples/bench -forward -model resnet18 -act relu -batch 1
+//
 // With -infer it times the network in integers, as package infer runs it, on random images:
 //
 //	go run ./examples/bench -infer -model convnet4 -act sign -weights 8 -batch 64 -threads 2
@@ -84,6 +88,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 		batch  = flags.Int("batch", 0, "`images` a step (default 64, training resnet18 16)")
 		steps  = flags.Int("steps", 30, "timed `steps`, after 3 to warm up")
 		engine = flags.String("engine", "ftprop", "`layers`: ftprop or stock")
+		eval   = flags.Bool("forward", false, "time evaluation, as Net.At has it, in place of training; -act relu is then the library's own")
 		prof   = flags.String("cpuprofile", "", "`file` for a CPU profile, to be read by go tool pprof")
 	)
 	var o inference
@@ -94,12 +99,17 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	o.given = setup.Given(flags)
 	if ok, err := o.wanted(); err != nil {
 		return err
+	} else if ok && *eval {
+		return errors.New("-forward times a network in floating point: want it without -infer, -load, -write-float and -write-integer")
 	} else if ok {
 		o.name, o.act, o.batch, o.steps, o.profile = *name, *act, *batch, *steps, *prof
 		if !o.given["batch"] {
 			o.batch = 64
 		}
 		return o.run(ctx, out)
+	}
+	if *eval {
+		return timeForward(ctx, out, o.given, *name, *act, *batch, *steps, *prof)
 	}
 	m, err := modelByName(*name)
 	if err != nil {

@@ -63,7 +63,7 @@ func (c *Conv) Forward(y, x, f []float32, e Epilogue) error {
 func (c *Conv) InputGrad(dx, dy, f []float32) error {
 	d := c.whole()
 	if d.Stride[0] > d.KH || d.Stride[1] > d.KW || d.Dilation != [2]int{1, 1} { // inputs may lie between all windows
-		err := par.Range(len(dx), 1<<16, func(lo, hi int) error { clear(dx[lo:hi]); return nil })
+		err := par.Each(len(dx), 1<<16, func(lo, hi int) error { clear(dx[lo:hi]); return nil })
 		if err != nil {
 			return err
 		}

@@ -32,7 +32,7 @@ func (c *Conv) FilterGrad(df, dy, x []float32) error {
 		return err
 	}
 	const grain = 1 << 14
-	err = par.Range(size, grain, func(lo, hi int) error {
+	err = par.Each(size, grain, func(lo, hi int) error {
 		for i := 1; i < parts; i++ {
 			vec.Add(memory.x[lo:hi], memory.x[i*size+lo:i*size+hi])
 		}
@@ -42,7 +42,7 @@ func (c *Conv) FilterGrad(df, dy, x []float32) error {
 		return err
 	}
 	lanes := s.ks.lanes
-	return par.Range((s.O+lanes-1)/lanes, max(1, grain/(lanes*s.elements)), func(lo, hi int) error {
+	return par.Each((s.O+lanes-1)/lanes, max(1, grain/(lanes*s.elements)), func(lo, hi int) error {
 		for o := lo * lanes; o < min(hi*lanes, s.O); o += lanes {
 			s.store(df, memory.x, o)
 		}

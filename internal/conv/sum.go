@@ -179,7 +179,7 @@ func run(out, image []float32, sums []*sum) error {
 		floats, offsets = floats[s.slots(p)*s.width()*s.terms()+2*s.panels*s.width():], offsets[s.terms():]
 	}
 	if !sums[0].atOnce {
-		err := par.Range(sums[0].panels, max(1, (1<<16)/(sums[0].width()*terms)), func(lo, hi int) error {
+		err := par.Each(sums[0].panels, max(1, (1<<16)/(sums[0].width()*terms)), func(lo, hi int) error {
 			for p := lo; p < hi; p++ {
 				pack(sums, p, p)
 			}
@@ -193,7 +193,7 @@ func run(out, image []float32, sums []*sum) error {
 	if p.procs == 1 {
 		grain = parts
 	}
-	return par.Range(parts, grain, func(lo, hi int) error {
+	return par.Each(parts, grain, func(lo, hi int) error {
 		w := newWorker(p, sums)
 		defer w.release()
 		for i := lo; i < hi; i++ {

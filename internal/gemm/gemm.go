@@ -27,6 +27,7 @@ type kernels[T vec.Float] struct {
 	lanes  int
 	tile   [][]kernel[T]
 	masked bool
+	dot    dotKernel[T] // nil if there is none
 }
 
 func (s *kernels[T]) rows() int { return len(s.tile) }
@@ -97,6 +98,10 @@ func mul[T vec.Float](ks *kernels[T], transA, transB bool, m, n, k int, alpha T,
 	}
 	if beta != 0 && beta != 1 {
 		scale(c, m, n, ldc, beta)
+	}
+	if !transA && transB && alpha == 1 && beta == 0 && ks.dots(m, k) {
+		ks.rowsByRows(m, n, k, a, lda, b, ldb, c, ldc, parallel)
+		return
 	}
 	if transB && m*(k+n) < n*k {
 		// Cheaper than transposing B: the transpose of C is B op(A)^T with B as it lies.

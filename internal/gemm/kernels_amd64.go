@@ -363,3 +363,13 @@ func dgemmAVX2_4x2(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *
 //
 //go:noescape
 func dgemmAVX2_4x3(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+
+// sdotAVX512 sets sums to the products of 4 rows with x, of k elements, a positive multiple of 16.
+//
+//go:noescape
+func sdotAVX512(k int, a *float32, lda int, x *float32, sums *float32)
+
+// sdotAVX2 sets sums to the products of 4 rows with x, of k elements, a positive multiple of 16.
+//
+//go:noescape
+func sdotAVX2(k int, a *float32, lda int, x *float32, sums *float32)

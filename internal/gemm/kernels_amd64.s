@@ -5439,3 +5439,104 @@ dAVX2_4x3_store:
 	VMOVUPD Y11, 64(AX)(DX*1)
 	VZEROUPPER
 	RET
+
+// func sdotAVX512(k int, a *float32, lda int, x *float32, sums *float32)
+// Requires: AVX, AVX512F
+TEXT ·sdotAVX512(SB), NOSPLIT, $0-40
+	MOVQ   k+0(FP), AX
+	MOVQ   a+8(FP), CX
+	MOVQ   lda+16(FP), DX
+	MOVQ   x+24(FP), BX
+	MOVQ   sums+32(FP), SI
+	SHLQ   $0x02, DX
+	LEAQ   (DX)(DX*2), DI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+
+loop:
+	VMOVUPS       (BX), Z4
+	VFMADD231PS   (CX), Z4, Z0
+	VFMADD231PS   (CX)(DX*1), Z4, Z1
+	VFMADD231PS   (CX)(DX*2), Z4, Z2
+	VFMADD231PS   (CX)(DI*1), Z4, Z3
+	ADDQ          $0x40, BX
+	ADDQ          $0x40, CX
+	SUBQ          $0x10, AX
+	JNZ           loop
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VADDPS        Y4, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X4
+	VADDPS        X4, X0, X0
+	VEXTRACTF64X4 $0x01, Z1, Y4
+	VADDPS        Y4, Y1, Y1
+	VEXTRACTF128  $0x01, Y1, X4
+	VADDPS        X4, X1, X1
+	VEXTRACTF64X4 $0x01, Z2, Y4
+	VADDPS        Y4, Y2, Y2
+	VEXTRACTF128  $0x01, Y2, X4
+	VADDPS        X4, X2, X2
+	VEXTRACTF64X4 $0x01, Z3, Y4
+	VADDPS        Y4, Y3, Y3
+	VEXTRACTF128  $0x01, Y3, X4
+	VADDPS        X4, X3, X3
+	VHADDPS       X1, X0, X0
+	VHADDPS       X3, X2, X2
+	VHADDPS       X2, X0, X0
+	VMOVUPS       X0, (SI)
+	VZEROUPPER
+	RET
+
+// func sdotAVX2(k int, a *float32, lda int, x *float32, sums *float32)
+// Requires: AVX, FMA3
+TEXT ·sdotAVX2(SB), NOSPLIT, $0-40
+	MOVQ   k+0(FP), AX
+	MOVQ   a+8(FP), CX
+	MOVQ   lda+16(FP), DX
+	MOVQ   x+24(FP), BX
+	MOVQ   sums+32(FP), SI
+	SHLQ   $0x02, DX
+	LEAQ   (DX)(DX*2), DI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+loop:
+	VMOVUPS      (BX), Y8
+	VFMADD231PS  (CX), Y8, Y0
+	VFMADD231PS  (CX)(DX*1), Y8, Y2
+	VFMADD231PS  (CX)(DX*2), Y8, Y4
+	VFMADD231PS  (CX)(DI*1), Y8, Y6
+	VMOVUPS      32(BX), Y8
+	VFMADD231PS  32(CX), Y8, Y1
+	VFMADD231PS  32(CX)(DX*1), Y8, Y3
+	VFMADD231PS  32(CX)(DX*2), Y8, Y5
+	VFMADD231PS  32(CX)(DI*1), Y8, Y7
+	ADDQ         $0x40, BX
+	ADDQ         $0x40, CX
+	SUBQ         $0x10, AX
+	JNZ          loop
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VADDPS       Y3, Y2, Y1
+	VEXTRACTF128 $0x01, Y1, X2
+	VADDPS       X2, X1, X1
+	VADDPS       Y5, Y4, Y2
+	VEXTRACTF128 $0x01, Y2, X3
+	VADDPS       X3, X2, X2
+	VADDPS       Y7, Y6, Y3
+	VEXTRACTF128 $0x01, Y3, X4
+	VADDPS       X4, X3, X3
+	VHADDPS      X1, X0, X0
+	VHADDPS      X3, X2, X2
+	VHADDPS      X2, X0, X0
+	VMOVUPS      X0, (SI)
+	VZEROUPPER
+	RET

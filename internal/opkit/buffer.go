@@ -40,12 +40,15 @@ type Buffer struct {
 // Its methods are unexported, and what other packages need is functions, so that operations that embed a Buffer have no methods of
 // its kind to show.
 
-// bind makes the memory that of a node and its inputs. The first call counts.
+// bind makes the memory that of a node and its inputs. The first call counts. An operation without memory has none.
 func (b *Buffer) bind(in gorgonia.Nodes, out *gorgonia.Node) {
-	if b.out == nil {
+	if b != nil && b.out == nil {
 		b.in, b.out = slices.Clone(in), out
 	}
 }
+
+// belongsTo says whether the memory is that of a node.
+func (b *Buffer) belongsTo(n *gorgonia.Node) bool { return b.out == n }
 
 // Bind gives an operation that embeds a Buffer to the node on the inputs. The first call counts; other operations are left alone.
 func Bind(op any, in gorgonia.Nodes, out *gorgonia.Node) {

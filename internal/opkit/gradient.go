@@ -24,3 +24,12 @@ func (Gradient) SymDiff(gorgonia.Nodes, *gorgonia.Node, *gorgonia.Node) (gorgoni
 }
 
 func (Gradient) isGradient() {}
+
+// KeepsGradient reports whether a node is a gradient whose operation writes it to memory of its own, so that nothing else in the graph does.
+func KeepsGradient(n *gorgonia.Node) bool {
+	op, ok := n.Op().(interface {
+		isGradient()
+		belongsTo(n *gorgonia.Node) bool
+	})
+	return ok && op.belongsTo(n)
+}

@@ -15,11 +15,13 @@ type kernels struct {
 
 	oneLinear, meanLinear, oneReciprocal, fewReciprocal, meanReciprocal, meanLogistic, meanTruncLogistic, gradientScaling coefKernel
 	threshold, tent, swish, power, window, mulWindow, sech2, mulSech2, exp, sigmoid, tanh, staircaseFew, staircase, finite,
-	negSign, mulAbs, mul, negMul, add, scale, affine, affineRest kernel
+	negSign, mulAbs, mul, negMul, add, scale, rectify, gate, affine, affineRest kernel
 
 	adam     func(w, grad, m, v *float32, n int, c *float32) (left int)
 	copyRows func(dst *float32, dstStride int, src *float32, srcStride, rows, left, width, total int)
 	addRows  func(dst *float32, dstStride int, src *float32, srcStride, rows, width int)
+	pool     func(dst *float32, arg *int32, x *float32, w, rows, cols int) (ordered bool)
+	unpool   func(dst *float32, arg *int32, grad *float32, w, rows, cols int)
 }
 
 var portable = kernels{name: "portable"}

@@ -204,6 +204,26 @@ func scaleAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float
 //go:noescape
 func scaleAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
 
+// rectifyAVX512 sets dst = x where x > 0 or NaN, and 0 elsewhere.
+//
+//go:noescape
+func rectifyAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+
+// rectifyAVX2 sets dst = x where x > 0 or NaN, and 0 elsewhere.
+//
+//go:noescape
+func rectifyAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+
+// gateAVX512 sets dst = y where x > 0 or NaN, and 0 elsewhere.
+//
+//go:noescape
+func gateAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+
+// gateAVX2 sets dst = y where x > 0 or NaN, and 0 elsewhere.
+//
+//go:noescape
+func gateAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+
 // affineAVX512 sets dst = a*(x-c) + b, rounded three times.
 //
 //go:noescape
@@ -329,6 +349,16 @@ func copyRowsAVX512(dst *float32, dstStride int, src *float32, srcStride int, ro
 //go:noescape
 func addRowsAVX512(dst *float32, dstStride int, src *float32, srcStride int, rows int, width int)
 
+// poolAVX512 is MaxPool2x2 of as many columns as there are lanes, or more; AVX-512 of any number.
+//
+//go:noescape
+func poolAVX512(dst *float32, arg *int32, x *float32, w int, rows int, cols int) (ordered bool)
+
+// unpoolAVX512 is MaxPool2x2Grad of as many columns as there are lanes, or more; AVX-512 of any number.
+//
+//go:noescape
+func unpoolAVX512(dst *float32, arg *int32, grad *float32, w int, rows int, cols int)
+
 // adamAVX2 takes a step of Adam with the nine coefficients of AdamStep at c, and zeroes grad.
 //
 //go:noescape
@@ -353,3 +383,13 @@ func copyRowsAVX2(dst *float32, dstStride int, src *float32, srcStride int, rows
 //
 //go:noescape
 func addRowsAVX2(dst *float32, dstStride int, src *float32, srcStride int, rows int, width int)
+
+// poolAVX2 is MaxPool2x2 of as many columns as there are lanes, or more; AVX-512 of any number.
+//
+//go:noescape
+func poolAVX2(dst *float32, arg *int32, x *float32, w int, rows int, cols int) (ordered bool)
+
+// unpoolAVX2 is MaxPool2x2Grad of as many columns as there are lanes, or more; AVX-512 of any number.
+//
+//go:noescape
+func unpoolAVX2(dst *float32, arg *int32, grad *float32, w int, rows int, cols int)

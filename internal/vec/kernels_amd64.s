@@ -3883,6 +3883,272 @@ done:
 	VZEROUPPER
 	RET
 
+// func rectifyAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·rectifyAVX512(SB), NOSPLIT, $0-49
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   n+24(FP), DX
+	VPXORD Z0, Z0, Z0
+
+loop4:
+	CMPQ      DX, $0x00000040
+	JL        end4
+	VMOVUPS   (CX), Z1
+	VCMPPS    $0x16, Z0, Z1, K1
+	VMOVAPS.Z Z1, K1, Z1
+	VMOVUPS   Z1, (AX)
+	VMOVUPS   64(CX), Z1
+	VCMPPS    $0x16, Z0, Z1, K1
+	VMOVAPS.Z Z1, K1, Z1
+	VMOVUPS   Z1, 64(AX)
+	VMOVUPS   128(CX), Z1
+	VCMPPS    $0x16, Z0, Z1, K1
+	VMOVAPS.Z Z1, K1, Z1
+	VMOVUPS   Z1, 128(AX)
+	VMOVUPS   192(CX), Z1
+	VCMPPS    $0x16, Z0, Z1, K1
+	VMOVAPS.Z Z1, K1, Z1
+	VMOVUPS   Z1, 192(AX)
+	ADDQ      $0x00000100, AX
+	ADDQ      $0x00000100, CX
+	SUBQ      $0x00000040, DX
+	JMP       loop4
+
+end4:
+loop1:
+	CMPQ      DX, $0x00000010
+	JL        end1
+	VMOVUPS   (CX), Z1
+	VCMPPS    $0x16, Z0, Z1, K1
+	VMOVAPS.Z Z1, K1, Z1
+	VMOVUPS   Z1, (AX)
+	ADDQ      $0x00000040, AX
+	ADDQ      $0x00000040, CX
+	SUBQ      $0x00000010, DX
+	JMP       loop1
+
+end1:
+	TESTQ     DX, DX
+	JZ        done
+	MOVQ      $-1, BX
+	BZHIQ     DX, BX, BX
+	KMOVW     BX, K1
+	VMOVUPS.Z (CX), K1, Z1
+	VCMPPS    $0x16, Z0, Z1, K2
+	VMOVAPS.Z Z1, K2, Z0
+	VMOVUPS   Z0, K1, (AX)
+
+done:
+	MOVB $0x01, AL
+	MOVB AL, finite+48(FP)
+	VZEROUPPER
+	RET
+
+// func rectifyAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+// Requires: AVX, AVX2, SSE2
+TEXT ·rectifyAVX2(SB), NOSPLIT, $0-49
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   n+24(FP), DX
+	VXORPS Y0, Y0, Y0
+
+loop4:
+	CMPQ    DX, $0x00000020
+	JL      end4
+	VMOVUPS (CX), Y1
+	VCMPPS  $0x16, Y0, Y1, Y2
+	VANDPS  Y1, Y2, Y1
+	VMOVUPS Y1, (AX)
+	VMOVUPS 32(CX), Y1
+	VCMPPS  $0x16, Y0, Y1, Y2
+	VANDPS  Y1, Y2, Y1
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS 64(CX), Y1
+	VCMPPS  $0x16, Y0, Y1, Y2
+	VANDPS  Y1, Y2, Y1
+	VMOVUPS Y1, 64(AX)
+	VMOVUPS 96(CX), Y1
+	VCMPPS  $0x16, Y0, Y1, Y2
+	VANDPS  Y1, Y2, Y1
+	VMOVUPS Y1, 96(AX)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, CX
+	SUBQ    $0x00000020, DX
+	JMP     loop4
+
+end4:
+loop1:
+	CMPQ    DX, $0x00000008
+	JL      end1
+	VMOVUPS (CX), Y1
+	VCMPPS  $0x16, Y0, Y1, Y2
+	VANDPS  Y1, Y2, Y1
+	VMOVUPS Y1, (AX)
+	ADDQ    $0x00000020, AX
+	ADDQ    $0x00000020, CX
+	SUBQ    $0x00000008, DX
+	JMP     loop1
+
+end1:
+	TESTQ        DX, DX
+	JZ           done
+	MOVQ         DX, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     iota<>+0(SB), Y1, Y1
+	VMASKMOVPS   (CX), Y1, Y2
+	VCMPPS       $0x16, Y0, Y2, Y0
+	VANDPS       Y2, Y0, Y0
+	VMASKMOVPS   Y0, Y1, (AX)
+
+done:
+	MOVB $0x01, AL
+	MOVB AL, finite+48(FP)
+	VZEROUPPER
+	RET
+
+// func gateAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·gateAVX512(SB), NOSPLIT, $0-49
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	VPXORD Z0, Z0, Z0
+
+loop4:
+	CMPQ      BX, $0x00000040
+	JL        end4
+	VMOVUPS   (CX), Z1
+	VMOVUPS   (DX), Z2
+	VCMPPS    $0x16, Z0, Z1, K1
+	VMOVAPS.Z Z2, K1, Z1
+	VMOVUPS   Z1, (AX)
+	VMOVUPS   64(CX), Z1
+	VMOVUPS   64(DX), Z2
+	VCMPPS    $0x16, Z0, Z1, K1
+	VMOVAPS.Z Z2, K1, Z1
+	VMOVUPS   Z1, 64(AX)
+	VMOVUPS   128(CX), Z1
+	VMOVUPS   128(DX), Z2
+	VCMPPS    $0x16, Z0, Z1, K1
+	VMOVAPS.Z Z2, K1, Z1
+	VMOVUPS   Z1, 128(AX)
+	VMOVUPS   192(CX), Z1
+	VMOVUPS   192(DX), Z2
+	VCMPPS    $0x16, Z0, Z1, K1
+	VMOVAPS.Z Z2, K1, Z1
+	VMOVUPS   Z1, 192(AX)
+	ADDQ      $0x00000100, AX
+	ADDQ      $0x00000100, CX
+	ADDQ      $0x00000100, DX
+	SUBQ      $0x00000040, BX
+	JMP       loop4
+
+end4:
+loop1:
+	CMPQ      BX, $0x00000010
+	JL        end1
+	VMOVUPS   (CX), Z1
+	VMOVUPS   (DX), Z2
+	VCMPPS    $0x16, Z0, Z1, K1
+	VMOVAPS.Z Z2, K1, Z1
+	VMOVUPS   Z1, (AX)
+	ADDQ      $0x00000040, AX
+	ADDQ      $0x00000040, CX
+	ADDQ      $0x00000040, DX
+	SUBQ      $0x00000010, BX
+	JMP       loop1
+
+end1:
+	TESTQ     BX, BX
+	JZ        done
+	MOVQ      $-1, SI
+	BZHIQ     BX, SI, SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (CX), K1, Z1
+	VMOVUPS.Z (DX), K1, Z2
+	VCMPPS    $0x16, Z0, Z1, K2
+	VMOVAPS.Z Z2, K2, Z0
+	VMOVUPS   Z0, K1, (AX)
+
+done:
+	MOVB $0x01, AL
+	MOVB AL, finite+48(FP)
+	VZEROUPPER
+	RET
+
+// func gateAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+// Requires: AVX, AVX2, SSE2
+TEXT ·gateAVX2(SB), NOSPLIT, $0-49
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	VXORPS Y0, Y0, Y0
+
+loop4:
+	CMPQ    BX, $0x00000020
+	JL      end4
+	VMOVUPS (CX), Y1
+	VMOVUPS (DX), Y2
+	VCMPPS  $0x16, Y0, Y1, Y1
+	VANDPS  Y2, Y1, Y1
+	VMOVUPS Y1, (AX)
+	VMOVUPS 32(CX), Y1
+	VMOVUPS 32(DX), Y2
+	VCMPPS  $0x16, Y0, Y1, Y1
+	VANDPS  Y2, Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS 64(CX), Y1
+	VMOVUPS 64(DX), Y2
+	VCMPPS  $0x16, Y0, Y1, Y1
+	VANDPS  Y2, Y1, Y1
+	VMOVUPS Y1, 64(AX)
+	VMOVUPS 96(CX), Y1
+	VMOVUPS 96(DX), Y2
+	VCMPPS  $0x16, Y0, Y1, Y1
+	VANDPS  Y2, Y1, Y1
+	VMOVUPS Y1, 96(AX)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, CX
+	ADDQ    $0x00000080, DX
+	SUBQ    $0x00000020, BX
+	JMP     loop4
+
+end4:
+loop1:
+	CMPQ    BX, $0x00000008
+	JL      end1
+	VMOVUPS (CX), Y1
+	VMOVUPS (DX), Y2
+	VCMPPS  $0x16, Y0, Y1, Y1
+	VANDPS  Y2, Y1, Y1
+	VMOVUPS Y1, (AX)
+	ADDQ    $0x00000020, AX
+	ADDQ    $0x00000020, CX
+	ADDQ    $0x00000020, DX
+	SUBQ    $0x00000008, BX
+	JMP     loop1
+
+end1:
+	TESTQ        BX, BX
+	JZ           done
+	MOVQ         BX, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     iota<>+0(SB), Y1, Y1
+	VMASKMOVPS   (CX), Y1, Y2
+	VMASKMOVPS   (DX), Y1, Y3
+	VCMPPS       $0x16, Y0, Y2, Y0
+	VANDPS       Y3, Y0, Y0
+	VMASKMOVPS   Y0, Y1, (AX)
+
+done:
+	MOVB $0x01, AL
+	MOVB AL, finite+48(FP)
+	VZEROUPPER
+	RET
+
 // func affineAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·affineAVX512(SB), NOSPLIT, $0-49
@@ -7828,6 +8094,333 @@ eachrows4:
 	VZEROUPPER
 	RET
 
+// func poolAVX512(dst *float32, arg *int32, x *float32, w int, rows int, cols int) (ordered bool)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·poolAVX512(SB), NOSPLIT, $0-49
+	MOVQ         dst+0(FP), AX
+	MOVQ         arg+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         w+24(FP), BX
+	MOVQ         rows+32(FP), SI
+	MOVQ         cols+40(FP), DI
+	VMOVUPS      twice<>+0(SB), Z0
+	VBROADCASTSS vec00000001<>+0(SB), Z1
+	XORQ         R8, R8
+	MOVQ         DI, R9
+	ANDQ         $0x0f, R9
+	MOVQ         $-1, R10
+	BZHIQ        R9, R10, R10
+	KMOVW        R10, K1
+	ADDQ         R9, R9
+	MOVQ         $-1, R10
+	BZHIQ        R9, R10, R10
+	KMOVW        R10, K2
+	SHRQ         $0x10, R10
+	KMOVW        R10, K3
+	SHRQ         $0x10, R10
+	KXORW        K4, K4, K4
+
+row:
+	XORQ R9, R9
+	MOVQ DI, R11
+
+windows:
+	CMPQ         R11, $0x00000010
+	JL           last
+	LEAQ         (DX)(BX*4), R10
+	VMOVUPS      (DX)(R9*8), Z2
+	VMOVUPS      64(DX)(R9*8), Z3
+	VMOVUPS      twice<>+0(SB), Z4
+	VMOVUPS      twicePlus<>+0(SB), Z5
+	VPERMI2PS    Z3, Z2, Z4
+	VPERMI2PS    Z3, Z2, Z5
+	VMOVUPS      (R10)(R9*8), Z2
+	VMOVUPS      64(R10)(R9*8), Z3
+	VMOVUPS      twice<>+0(SB), Z14
+	VMOVUPS      twicePlus<>+0(SB), Z15
+	VPERMI2PS    Z3, Z2, Z14
+	VPERMI2PS    Z3, Z2, Z15
+	VCMPPS       $0x03, Z5, Z4, K5
+	KORW         K5, K4, K4
+	VCMPPS       $0x03, Z15, Z14, K5
+	KORW         K5, K4, K4
+	LEAQ         (R8)(R9*2), R10
+	VPBROADCASTD R10, Z2
+	VPADDD       Z0, Z2, Z2
+	VPBROADCASTD BX, Z3
+	VPADDD       Z2, Z3, Z3
+	VCMPPS       $0x1e, Z4, Z5, K5
+	VBLENDMPS    Z5, Z4, K5, Z6
+	VMOVDQA32    Z2, Z4
+	VPADDD       Z1, Z2, K5, Z4
+	VCMPPS       $0x1e, Z14, Z15, K5
+	VBLENDMPS    Z15, Z14, K5, Z7
+	VMOVDQA32    Z3, Z2
+	VPADDD       Z1, Z3, K5, Z2
+	VCMPPS       $0x1e, Z6, Z7, K5
+	VBLENDMPS    Z7, Z6, K5, Z8
+	VBLENDMPS    Z2, Z4, K5, Z9
+	VMOVUPS      Z8, (AX)(R9*4)
+	VMOVUPS      Z9, (CX)(R9*4)
+	ADDQ         $0x00000010, R9
+	SUBQ         $0x00000010, R11
+	JMP          windows
+
+last:
+	TESTQ        R11, R11
+	JZ           next
+	LEAQ         (DX)(BX*4), R10
+	VMOVUPS.Z    (DX)(R9*8), K2, Z2
+	VMOVUPS.Z    64(DX)(R9*8), K3, Z3
+	VMOVUPS      twice<>+0(SB), Z4
+	VMOVUPS      twicePlus<>+0(SB), Z5
+	VPERMI2PS    Z3, Z2, Z4
+	VPERMI2PS    Z3, Z2, Z5
+	VMOVUPS.Z    (R10)(R9*8), K2, Z2
+	VMOVUPS.Z    64(R10)(R9*8), K3, Z3
+	VMOVUPS      twice<>+0(SB), Z14
+	VMOVUPS      twicePlus<>+0(SB), Z15
+	VPERMI2PS    Z3, Z2, Z14
+	VPERMI2PS    Z3, Z2, Z15
+	VCMPPS       $0x03, Z5, Z4, K5
+	KORW         K5, K4, K4
+	VCMPPS       $0x03, Z15, Z14, K5
+	KORW         K5, K4, K4
+	LEAQ         (R8)(R9*2), R10
+	VPBROADCASTD R10, Z2
+	VPADDD       Z0, Z2, Z2
+	VPBROADCASTD BX, Z3
+	VPADDD       Z2, Z3, Z3
+	VCMPPS       $0x1e, Z4, Z5, K5
+	VBLENDMPS    Z5, Z4, K5, Z10
+	VMOVDQA32    Z2, Z4
+	VPADDD       Z1, Z2, K5, Z4
+	VCMPPS       $0x1e, Z14, Z15, K5
+	VBLENDMPS    Z15, Z14, K5, Z11
+	VMOVDQA32    Z3, Z2
+	VPADDD       Z1, Z3, K5, Z2
+	VCMPPS       $0x1e, Z10, Z11, K5
+	VBLENDMPS    Z11, Z10, K5, Z12
+	VBLENDMPS    Z2, Z4, K5, Z13
+	VMOVUPS      Z12, K1, (AX)(R9*4)
+	VMOVUPS      Z13, K1, (CX)(R9*4)
+
+next:
+	LEAQ     (DX)(BX*8), DX
+	LEAQ     (AX)(DI*4), AX
+	LEAQ     (CX)(DI*4), CX
+	LEAQ     (R8)(BX*2), R8
+	DECQ     SI
+	JNZ      row
+	KORTESTW K4, K4
+	SETEQ    AL
+	MOVB     AL, ordered+48(FP)
+	VZEROUPPER
+	RET
+
+DATA twice<>+0(SB)/4, $0x00000000
+DATA twice<>+4(SB)/4, $0x00000002
+DATA twice<>+8(SB)/4, $0x00000004
+DATA twice<>+12(SB)/4, $0x00000006
+DATA twice<>+16(SB)/4, $0x00000008
+DATA twice<>+20(SB)/4, $0x0000000a
+DATA twice<>+24(SB)/4, $0x0000000c
+DATA twice<>+28(SB)/4, $0x0000000e
+DATA twice<>+32(SB)/4, $0x00000010
+DATA twice<>+36(SB)/4, $0x00000012
+DATA twice<>+40(SB)/4, $0x00000014
+DATA twice<>+44(SB)/4, $0x00000016
+DATA twice<>+48(SB)/4, $0x00000018
+DATA twice<>+52(SB)/4, $0x0000001a
+DATA twice<>+56(SB)/4, $0x0000001c
+DATA twice<>+60(SB)/4, $0x0000001e
+GLOBL twice<>(SB), RODATA|NOPTR, $64
+
+DATA vec00000001<>+0(SB)/4, $0x00000001
+DATA vec00000001<>+4(SB)/4, $0x00000001
+DATA vec00000001<>+8(SB)/4, $0x00000001
+DATA vec00000001<>+12(SB)/4, $0x00000001
+DATA vec00000001<>+16(SB)/4, $0x00000001
+DATA vec00000001<>+20(SB)/4, $0x00000001
+DATA vec00000001<>+24(SB)/4, $0x00000001
+DATA vec00000001<>+28(SB)/4, $0x00000001
+DATA vec00000001<>+32(SB)/4, $0x00000001
+DATA vec00000001<>+36(SB)/4, $0x00000001
+DATA vec00000001<>+40(SB)/4, $0x00000001
+DATA vec00000001<>+44(SB)/4, $0x00000001
+DATA vec00000001<>+48(SB)/4, $0x00000001
+DATA vec00000001<>+52(SB)/4, $0x00000001
+DATA vec00000001<>+56(SB)/4, $0x00000001
+DATA vec00000001<>+60(SB)/4, $0x00000001
+GLOBL vec00000001<>(SB), RODATA|NOPTR, $64
+
+DATA twicePlus<>+0(SB)/4, $0x00000001
+DATA twicePlus<>+4(SB)/4, $0x00000003
+DATA twicePlus<>+8(SB)/4, $0x00000005
+DATA twicePlus<>+12(SB)/4, $0x00000007
+DATA twicePlus<>+16(SB)/4, $0x00000009
+DATA twicePlus<>+20(SB)/4, $0x0000000b
+DATA twicePlus<>+24(SB)/4, $0x0000000d
+DATA twicePlus<>+28(SB)/4, $0x0000000f
+DATA twicePlus<>+32(SB)/4, $0x00000011
+DATA twicePlus<>+36(SB)/4, $0x00000013
+DATA twicePlus<>+40(SB)/4, $0x00000015
+DATA twicePlus<>+44(SB)/4, $0x00000017
+DATA twicePlus<>+48(SB)/4, $0x00000019
+DATA twicePlus<>+52(SB)/4, $0x0000001b
+DATA twicePlus<>+56(SB)/4, $0x0000001d
+DATA twicePlus<>+60(SB)/4, $0x0000001f
+GLOBL twicePlus<>(SB), RODATA|NOPTR, $64
+
+// func unpoolAVX512(dst *float32, arg *int32, grad *float32, w int, rows int, cols int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·unpoolAVX512(SB), NOSPLIT, $0-48
+	MOVQ         dst+0(FP), AX
+	MOVQ         arg+8(FP), CX
+	MOVQ         grad+16(FP), DX
+	MOVQ         w+24(FP), BX
+	MOVQ         rows+32(FP), SI
+	MOVQ         cols+40(FP), DI
+	VMOVUPS      twice<>+0(SB), Z0
+	VBROADCASTSS vec00000001<>+0(SB), Z1
+	XORQ         R8, R8
+	MOVQ         DI, R9
+	ANDQ         $0x0f, R9
+	MOVQ         $-1, R10
+	BZHIQ        R9, R10, R10
+	KMOVW        R10, K1
+	ADDQ         R9, R9
+	MOVQ         $-1, R10
+	BZHIQ        R9, R10, R10
+	KMOVW        R10, K2
+	SHRQ         $0x10, R10
+	KMOVW        R10, K3
+	SHRQ         $0x10, R10
+	VPXORD       Z2, Z2, Z2
+
+row:
+	XORQ R9, R9
+	MOVQ DI, R11
+
+windows:
+	CMPQ         R11, $0x00000010
+	JL           last
+	LEAQ         (AX)(BX*4), R10
+	VMOVUPS      (DX)(R9*4), Z4
+	VMOVUPS      (CX)(R9*4), Z3
+	VADDPS       Z2, Z4, Z4
+	LEAQ         (R8)(R9*2), R12
+	VPBROADCASTD R12, Z5
+	VPADDD       Z0, Z5, Z5
+	VPCMPEQD     Z5, Z3, K4
+	VMOVAPS.Z    Z4, K4, Z6
+	VPADDD       Z1, Z5, Z7
+	VPCMPEQD     Z7, Z3, K4
+	VMOVAPS.Z    Z4, K4, Z7
+	VMOVUPS      zipLow<>+0(SB), Z8
+	VPERMI2PS    Z7, Z6, Z8
+	VMOVUPS      zipHigh<>+0(SB), Z9
+	VPERMI2PS    Z7, Z6, Z9
+	VMOVUPS      Z8, (AX)(R9*8)
+	VMOVUPS      Z9, 64(AX)(R9*8)
+	VPBROADCASTD BX, Z6
+	VPADDD       Z6, Z5, Z5
+	VPCMPEQD     Z5, Z3, K4
+	VMOVAPS.Z    Z4, K4, Z6
+	VPADDD       Z1, Z5, Z5
+	VPCMPEQD     Z5, Z3, K4
+	VMOVAPS.Z    Z4, K4, Z3
+	VMOVUPS      zipLow<>+0(SB), Z4
+	VPERMI2PS    Z3, Z6, Z4
+	VMOVUPS      zipHigh<>+0(SB), Z5
+	VPERMI2PS    Z3, Z6, Z5
+	VMOVUPS      Z4, (R10)(R9*8)
+	VMOVUPS      Z5, 64(R10)(R9*8)
+	ADDQ         $0x00000010, R9
+	SUBQ         $0x00000010, R11
+	JMP          windows
+
+last:
+	TESTQ        R11, R11
+	JZ           next
+	LEAQ         (AX)(BX*4), R10
+	VMOVUPS.Z    (DX)(R9*4), K1, Z4
+	VMOVUPS.Z    (CX)(R9*4), K1, Z3
+	VADDPS       Z2, Z4, Z4
+	LEAQ         (R8)(R9*2), R11
+	VPBROADCASTD R11, Z5
+	VPADDD       Z0, Z5, Z5
+	VPCMPEQD     Z5, Z3, K4
+	VMOVAPS.Z    Z4, K4, Z6
+	VPADDD       Z1, Z5, Z7
+	VPCMPEQD     Z7, Z3, K4
+	VMOVAPS.Z    Z4, K4, Z7
+	VMOVUPS      zipLow<>+0(SB), Z8
+	VPERMI2PS    Z7, Z6, Z8
+	VMOVUPS      zipHigh<>+0(SB), Z9
+	VPERMI2PS    Z7, Z6, Z9
+	VMOVUPS      Z8, K2, (AX)(R9*8)
+	VMOVUPS      Z9, K3, 64(AX)(R9*8)
+	VPBROADCASTD BX, Z6
+	VPADDD       Z6, Z5, Z5
+	VPCMPEQD     Z5, Z3, K4
+	VMOVAPS.Z    Z4, K4, Z6
+	VPADDD       Z1, Z5, Z5
+	VPCMPEQD     Z5, Z3, K4
+	VMOVAPS.Z    Z4, K4, Z3
+	VMOVUPS      zipLow<>+0(SB), Z4
+	VPERMI2PS    Z3, Z6, Z4
+	VMOVUPS      zipHigh<>+0(SB), Z5
+	VPERMI2PS    Z3, Z6, Z5
+	VMOVUPS      Z4, K2, (R10)(R9*8)
+	VMOVUPS      Z5, K3, 64(R10)(R9*8)
+
+next:
+	LEAQ (AX)(BX*8), AX
+	LEAQ (DX)(DI*4), DX
+	LEAQ (CX)(DI*4), CX
+	LEAQ (R8)(BX*2), R8
+	DECQ SI
+	JNZ  row
+	VZEROUPPER
+	RET
+
+DATA zipLow<>+0(SB)/4, $0x00000000
+DATA zipLow<>+4(SB)/4, $0x00000010
+DATA zipLow<>+8(SB)/4, $0x00000001
+DATA zipLow<>+12(SB)/4, $0x00000011
+DATA zipLow<>+16(SB)/4, $0x00000002
+DATA zipLow<>+20(SB)/4, $0x00000012
+DATA zipLow<>+24(SB)/4, $0x00000003
+DATA zipLow<>+28(SB)/4, $0x00000013
+DATA zipLow<>+32(SB)/4, $0x00000004
+DATA zipLow<>+36(SB)/4, $0x00000014
+DATA zipLow<>+40(SB)/4, $0x00000005
+DATA zipLow<>+44(SB)/4, $0x00000015
+DATA zipLow<>+48(SB)/4, $0x00000006
+DATA zipLow<>+52(SB)/4, $0x00000016
+DATA zipLow<>+56(SB)/4, $0x00000007
+DATA zipLow<>+60(SB)/4, $0x00000017
+GLOBL zipLow<>(SB), RODATA|NOPTR, $64
+
+DATA zipHigh<>+0(SB)/4, $0x00000008
+DATA zipHigh<>+4(SB)/4, $0x00000018
+DATA zipHigh<>+8(SB)/4, $0x00000009
+DATA zipHigh<>+12(SB)/4, $0x00000019
+DATA zipHigh<>+16(SB)/4, $0x0000000a
+DATA zipHigh<>+20(SB)/4, $0x0000001a
+DATA zipHigh<>+24(SB)/4, $0x0000000b
+DATA zipHigh<>+28(SB)/4, $0x0000001b
+DATA zipHigh<>+32(SB)/4, $0x0000000c
+DATA zipHigh<>+36(SB)/4, $0x0000001c
+DATA zipHigh<>+40(SB)/4, $0x0000000d
+DATA zipHigh<>+44(SB)/4, $0x0000001d
+DATA zipHigh<>+48(SB)/4, $0x0000000e
+DATA zipHigh<>+52(SB)/4, $0x0000001e
+DATA zipHigh<>+56(SB)/4, $0x0000000f
+DATA zipHigh<>+60(SB)/4, $0x0000001f
+GLOBL zipHigh<>(SB), RODATA|NOPTR, $64
+
 // func adamAVX2(w *float32, grad *float32, m *float32, v *float32, n int, c *float32) (left int)
 // Requires: AVX, AVX2
 TEXT ·adamAVX2(SB), NOSPLIT, $0-56
@@ -8313,5 +8906,160 @@ eachrows4:
 	LEAQ    (DX)(BX*4), DX
 	DECQ    SI
 	JNZ     eachrows4
+	VZEROUPPER
+	RET
+
+// func poolAVX2(dst *float32, arg *int32, x *float32, w int, rows int, cols int) (ordered bool)
+// Requires: AVX, AVX2, SSE2
+TEXT ·poolAVX2(SB), NOSPLIT, $0-49
+	MOVQ         dst+0(FP), AX
+	MOVQ         arg+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         w+24(FP), BX
+	MOVQ         rows+32(FP), SI
+	MOVQ         cols+40(FP), DI
+	VMOVUPS      twice<>+0(SB), Y0
+	VBROADCASTSS vec00000001<>+0(SB), Y1
+	XORQ         R8, R8
+	VXORPS       Y1, Y1, Y1
+
+row:
+	XORQ R9, R9
+	MOVQ DI, R11
+
+windows:
+	CMPQ         R11, $0x00000008
+	JL           last
+	LEAQ         (DX)(BX*4), R10
+	VMOVUPS      (DX)(R9*8), Y2
+	VMOVUPS      32(DX)(R9*8), Y3
+	VSHUFPS      $0x88, Y3, Y2, Y4
+	VPERMPD      $0xd8, Y4, Y4
+	VSHUFPS      $0xdd, Y3, Y2, Y2
+	VPERMPD      $0xd8, Y2, Y2
+	VMOVUPS      (R10)(R9*8), Y3
+	VMOVUPS      32(R10)(R9*8), Y5
+	VSHUFPS      $0x88, Y5, Y3, Y6
+	VPERMPD      $0xd8, Y6, Y6
+	VSHUFPS      $0xdd, Y5, Y3, Y3
+	VPERMPD      $0xd8, Y3, Y3
+	VCMPPS       $0x03, Y2, Y4, Y5
+	VORPS        Y5, Y1, Y1
+	VCMPPS       $0x03, Y3, Y6, Y5
+	VORPS        Y5, Y1, Y1
+	LEAQ         (R8)(R9*2), R10
+	MOVQ         R10, X5
+	VPBROADCASTD X5, Y5
+	VPADDD       Y0, Y5, Y5
+	MOVQ         BX, X7
+	VPBROADCASTD X7, Y7
+	VPADDD       Y5, Y7, Y7
+	VCMPPS       $0x1e, Y4, Y2, Y8
+	VBLENDVPS    Y8, Y2, Y4, Y2
+	VPSUBD       Y8, Y5, Y4
+	VCMPPS       $0x1e, Y6, Y3, Y5
+	VBLENDVPS    Y5, Y3, Y6, Y3
+	VPSUBD       Y5, Y7, Y5
+	VCMPPS       $0x1e, Y2, Y3, Y6
+	VBLENDVPS    Y6, Y3, Y2, Y2
+	VBLENDVPS    Y6, Y5, Y4, Y3
+	VMOVUPS      Y2, (AX)(R9*4)
+	VMOVUPS      Y3, (CX)(R9*4)
+	ADDQ         $0x00000008, R9
+	SUBQ         $0x00000008, R11
+	JMP          windows
+
+last:
+	TESTQ R11, R11
+	JZ    next
+	LEAQ  -8(DI), R9
+	MOVQ  $0x00000008, R11
+	JMP   windows
+
+next:
+	LEAQ    (DX)(BX*8), DX
+	LEAQ    (AX)(DI*4), AX
+	LEAQ    (CX)(DI*4), CX
+	LEAQ    (R8)(BX*2), R8
+	DECQ    SI
+	JNZ     row
+	VTESTPS Y1, Y1
+	SETEQ   AL
+	MOVB    AL, ordered+48(FP)
+	VZEROUPPER
+	RET
+
+// func unpoolAVX2(dst *float32, arg *int32, grad *float32, w int, rows int, cols int)
+// Requires: AVX, AVX2, SSE2
+TEXT ·unpoolAVX2(SB), NOSPLIT, $0-48
+	MOVQ         dst+0(FP), AX
+	MOVQ         arg+8(FP), CX
+	MOVQ         grad+16(FP), DX
+	MOVQ         w+24(FP), BX
+	MOVQ         rows+32(FP), SI
+	MOVQ         cols+40(FP), DI
+	VMOVUPS      twice<>+0(SB), Y0
+	VBROADCASTSS vec00000001<>+0(SB), Y1
+	XORQ         R8, R8
+	VXORPS       Y2, Y2, Y2
+
+row:
+	XORQ R9, R9
+	MOVQ DI, R11
+
+windows:
+	CMPQ         R11, $0x00000008
+	JL           last
+	LEAQ         (AX)(BX*4), R10
+	VMOVUPS      (DX)(R9*4), Y4
+	VMOVUPS      (CX)(R9*4), Y3
+	VADDPS       Y2, Y4, Y4
+	LEAQ         (R8)(R9*2), R12
+	MOVQ         R12, X5
+	VPBROADCASTD X5, Y5
+	VPADDD       Y0, Y5, Y5
+	VPCMPEQD     Y5, Y3, Y6
+	VANDPS       Y4, Y6, Y6
+	VPADDD       Y1, Y5, Y7
+	VPCMPEQD     Y7, Y3, Y7
+	VANDPS       Y4, Y7, Y7
+	VUNPCKLPS    Y7, Y6, Y8
+	VUNPCKHPS    Y7, Y6, Y6
+	VPERM2F128   $0x20, Y6, Y8, Y7
+	VPERM2F128   $0x31, Y6, Y8, Y6
+	VMOVUPS      Y7, (AX)(R9*8)
+	VMOVUPS      Y6, 32(AX)(R9*8)
+	MOVQ         BX, X6
+	VPBROADCASTD X6, Y6
+	VPADDD       Y6, Y5, Y5
+	VPCMPEQD     Y5, Y3, Y6
+	VANDPS       Y4, Y6, Y6
+	VPADDD       Y1, Y5, Y5
+	VPCMPEQD     Y5, Y3, Y3
+	VANDPS       Y4, Y3, Y3
+	VUNPCKLPS    Y3, Y6, Y4
+	VUNPCKHPS    Y3, Y6, Y3
+	VPERM2F128   $0x20, Y3, Y4, Y5
+	VPERM2F128   $0x31, Y3, Y4, Y3
+	VMOVUPS      Y5, (R10)(R9*8)
+	VMOVUPS      Y3, 32(R10)(R9*8)
+	ADDQ         $0x00000008, R9
+	SUBQ         $0x00000008, R11
+	JMP          windows
+
+last:
+	TESTQ R11, R11
+	JZ    next
+	LEAQ  -8(DI), R9
+	MOVQ  $0x00000008, R11
+	JMP   windows
+
+next:
+	LEAQ (AX)(BX*8), AX
+	LEAQ (DX)(DI*4), DX
+	LEAQ (CX)(DI*4), CX
+	LEAQ (R8)(BX*2), R8
+	DECQ SI
+	JNZ  row
 	VZEROUPPER
 	RET

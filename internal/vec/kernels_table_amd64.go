@@ -27,6 +27,8 @@ var kernelsAVX512 = kernels{
 	negMul:            negMulAVX512,
 	add:               addAVX512,
 	scale:             scaleAVX512,
+	rectify:           rectifyAVX512,
+	gate:              gateAVX512,
 	affine:            affineAVX512,
 	affineRest:        affineRestAVX512,
 	meanLinear:        meanLinearAVX512,
@@ -40,6 +42,8 @@ var kernelsAVX512 = kernels{
 	adam:              adamAVX512,
 	copyRows:          copyRowsAVX512,
 	addRows:           addRowsAVX512,
+	pool:              poolAVX512,
+	unpool:            unpoolAVX512,
 }
 
 var kernelsAVX2 = kernels{
@@ -65,6 +69,8 @@ var kernelsAVX2 = kernels{
 	negMul:            negMulAVX2,
 	add:               addAVX2,
 	scale:             scaleAVX2,
+	rectify:           rectifyAVX2,
+	gate:              gateAVX2,
 	affine:            affineAVX2,
 	affineRest:        affineRestAVX2,
 	meanLinear:        meanLinearAVX2,
@@ -78,4 +84,6 @@ var kernelsAVX2 = kernels{
 	adam:              adamAVX2,
 	copyRows:          copyRowsAVX2,
 	addRows:           addRowsAVX2,
+	pool:              poolAVX2,
+	unpool:            unpoolAVX2,
 }

@@ -43,6 +43,8 @@ var ops = []op{
 	{"Mul", true, func(dst, x, y []float32, a, b, c float32) bool { Mul(dst, x, y); return true }},
 	{"NegMul", true, func(dst, x, y []float32, a, b, c float32) bool { NegMul(dst, x, y); return true }},
 	{"Scale", true, func(dst, x, y []float32, a, b, c float32) bool { Scale(dst, x, a); return true }},
+	{"Rectify", true, func(dst, x, y []float32, a, b, c float32) bool { Rectify(dst, x); return true }},
+	{"Gate", true, func(dst, x, y []float32, a, b, c float32) bool { Gate(dst, x, y); return true }},
 	{"Affine", true, func(dst, x, y []float32, a, b, c float32) bool { Affine(dst, x, a, b); return true }},
 	{"AffineAround", true, func(dst, x, y []float32, a, b, c float32) bool { AffineAround(dst, x, a, b, c); return true }},
 	{"AffineRest", true, func(dst, x, y []float32, a, b, c float32) bool { AffineRest(dst, x, y, a, b, c, a-b); return true }},

@@ -224,7 +224,7 @@ func (c *Conv) filters(f []float32) *scratch {
 func each(n int, f func(lo, hi int), rest func(lo int, buf []float32)) {
 	whole := n / lanes * lanes
 	// The kernels do not fail.
-	_ = par.Range(whole, 64*lanes, func(lo, hi int) error { f(lo, hi); return nil })
+	_ = par.Each(whole, 64*lanes, func(lo, hi int) error { f(lo, hi); return nil })
 	if whole < n {
 		rest(whole, make([]float32, 16*lanes))
 	}
@@ -264,7 +264,7 @@ func (c *Conv) convolve(y, x, bias, u []float32, turn bool) error {
 		}
 	}
 	if !c.together() {
-		return par.Range(len(chunks), 1, func(lo, hi int) error {
+		return par.Each(len(chunks), 1, func(lo, hi int) error {
 			s := take(&tilePool, 16*(vp.plane+mp.plane))
 			defer s.release()
 			v, m := s.x[:16*vp.plane], s.x[16*vp.plane:]

@@ -51,7 +51,7 @@ func addDo[T vec.Float](op *Add, in []gorgonia.Value) (gorgonia.Value, error) {
 	}
 	v, _ := opkit.Tensor[T](&op.memory, in[0].Shape(), in)
 	return opkit.Elementwise(v, in, func(y []T, x [][]T) error {
-		return par.Range(len(y), grainElems, func(lo, hi int) error {
+		return par.Each(len(y), grainElems, func(lo, hi int) error {
 			vec.Sum(y[lo:hi], x[0][lo:hi], x[1][lo:hi])
 			return nil
 		})

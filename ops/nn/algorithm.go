@@ -62,5 +62,20 @@ func directFor[T vec.Float](g *geometry, p convPass) *conv.Conv {
 	}
 }
 
+// fewPixels reports whether there are so few outputs a channel that bringing the filters in order, for either package, takes longer than their products:
+// then they are read where they lie, once. One window over the whole image, as of one sample each, is a linear layer.
+func fewPixels[T vec.Float](g *geometry) bool {
+	var x T
+	if _, ok := any(x).(float32); !ok || conv.Lanes() == 0 || g.o*g.rows() < 1<<15 {
+		return false
+	}
+	return g.linear() && g.n <= 8 || g.n*g.cols() <= 32
+}
+
+// linear reports whether each image has one window, which is all of it.
+func (g *geometry) linear() bool {
+	return g.kh == g.h && g.kw == g.w && g.pad == [2]int{} && g.dilation == [2]int{1, 1}
+}
+
 // single is x, which is of float32.
 func single[T vec.Float](x []T) []float32 { return any(x).([]float32) }

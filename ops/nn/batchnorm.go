@@ -292,7 +292,7 @@ func batchNorm[T vec.Float](op *BatchNorm, in []gorgonia.Value) (gorgonia.Value,
 			return nil, err
 		}
 	}
-	err = par.Range(p.channels, 1, func(lo, hi int) error {
+	err = par.Each(p.channels, 1, func(lo, hi int) error {
 		for c := lo; c < hi; c++ {
 			m, variance := T(op.mean[c]), op.variance[c]
 			rest := op.mean[c] - float64(m)
@@ -446,7 +446,7 @@ func normSums[T vec.Float](g *normGrad, p planes, x, dy []T) error {
 	if len(g.sum) != p.channels {
 		g.sum, g.sumHat = make([]float64, p.channels), make([]float64, p.channels)
 	}
-	err := par.Range(p.channels, 1, func(lo, hi int) error {
+	err := par.Each(p.channels, 1, func(lo, hi int) error {
 		for c := lo; c < hi; c++ {
 			m := T(g.norm.center[c])
 			sum, dot := 0.0, 0.0
@@ -540,7 +540,7 @@ func normBackward[T vec.Float](d *normInputGrad, in []gorgonia.Value) (gorgonia.
 	if d.norm.all != nil && !d.norm.testing {
 		count = d.norm.all.count
 	}
-	return v, par.Range(p.channels, 1, func(lo, hi int) error {
+	return v, par.Each(p.channels, 1, func(lo, hi int) error {
 		for c := lo; c < hi; c++ {
 			inv := d.norm.invStd[c]
 			k := float64(x[1][c]) * inv

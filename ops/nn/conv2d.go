@@ -26,7 +26,8 @@ import (
 // products, filter (O, C KH KW) by columns (C KH KW, outputs), of several samples at a time where their maps are small and of a part of one where
 // they are large; 1x1 convolutions with stride 1 need no columns. Samples are shared out between goroutines. In float32, 3x3 convolutions with
 // stride 1 of 16 channels or more take less than half the multiplications where it pays: Winograd's algorithm F(2x2, 3x3), whose rounding
-// differs from that of the definition (errors of the same order). The gradient of the image is computed only where gorgonia.Grad needs it,
+// differs from that of the definition (errors of the same order). Where there are a few outputs a channel, as of one small image, sums are in another
+// order than in larger batches. The gradient of the image is computed only where gorgonia.Grad needs it,
 // not for a network's input.
 //
 // A Conv2d keeps its output and its scratch memory from run to run, so it belongs to one node: make it with NewConv2d
@@ -166,6 +167,10 @@ func gemmSerial[T vec.Float](tA, tB bool, m, n, k int, a []T, lda int, b []T, ld
 }
 
 func convForward[T vec.Float](g *geometry, out, x, f, bias []T) error {
+	if fewPixels[T](g) {
+		fewForward(g, out, x, f, bias)
+		return nil
+	}
 	if c := winogradFor[T](g, forwardPass); c != nil {
 		return c.Forward(single(out), single(x), single(f), single(bias))
 	}
@@ -173,6 +178,31 @@ func convForward[T vec.Float](g *geometry, out, x, f, bias []T) error {
 		return c.Forward(single(out), single(x), single(f), conv.Epilogue{Shift: single(bias)})
 	}
 	return columnsForward(g, out, x, f, bias)
+}
+
+// fewForward is one product of the columns of all samples, of which cores share out the filters.
+func fewForward[T vec.Float](g *geometry, out, x, f, bias []T) {
+	r, q := g.rows(), g.n*g.cols()
+	if g.linear() {
+		product(false, true, g.n, g.o, r, x, r, f, r, out, g.o)
+		if bias != nil {
+			for n := range g.n {
+				vec.Add(out[n*g.o:(n+1)*g.o], bias)
+			}
+		}
+		return
+	}
+	s := convScratch[T](g)
+	defer s.release()
+	s.col, s.rows = grow(s.col, r*q), grow(s.rows, g.o*q)
+	all := chunk{0, g.n, 0, g.oh}
+	im2col(g, all, s.col, x)
+	rows := s.rows
+	if all.whole(g) {
+		rows = out
+	}
+	product(false, false, g.o, q, r, f, r, s.col, q, rows, q)
+	scatter(g, all, out, rows, bias)
 }
 
 func columnsForward[T vec.Float](g *geometry, out, x, f, bias []T) error {

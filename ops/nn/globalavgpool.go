@@ -55,7 +55,7 @@ func globalAvgDo[T vec.Float](op GlobalAveragePool2D, prealloc, x gorgonia.Value
 	}
 	size := x.Shape()[2] * x.Shape()[3]
 	return into(prealloc, shape, x, func(y, x []T) error {
-		return par.Range(len(y), planeGrain(size), func(lo, hi int) error {
+		return par.Each(len(y), planeGrain(size), func(lo, hi int) error {
 			for c := lo; c < hi; c++ {
 				sum := 0.0 // in float64: a map may have 10^4 elements
 				for _, v := range x[c*size : (c+1)*size] {
@@ -120,7 +120,7 @@ func globalAvgGradDo[T vec.Float](d *globalAvgGrad, prealloc, g gorgonia.Value) 
 	}
 	size := d.shape[2] * d.shape[3]
 	return into(prealloc, d.shape, g, func(dx, dy []T) error {
-		return par.Range(len(dy), planeGrain(size), func(lo, hi int) error {
+		return par.Each(len(dy), planeGrain(size), func(lo, hi int) error {
 			for c := lo; c < hi; c++ {
 				v := dy[c] / T(size)
 				plane := dx[c*size : (c+1)*size]

@@ -144,11 +144,11 @@ func maxPool[T vec.Float](op *MaxPool2D, in []gorgonia.Value) (gorgonia.Value, e
 		op.argmax = make([]int32, len(out))
 	}
 	h, w, oh, ow := s[2], s[3], shape[2], shape[3]
-	halves := op.kernel == [2]int{2, 2} && op.stride == [2]int{2, 2} && op.pad == [2]int{} && op.padEnd == [2]int{}
-	return v, par.Range(s[0]*s[1], 1, func(lo, hi int) error {
+	halves := op.halves()
+	return v, par.Each(s[0]*s[1], planeGrain(h*w), func(lo, hi int) error {
 		for p := lo; p < hi; p++ {
 			plane, dst, arg := x[p*h*w:(p+1)*h*w], out[p*oh*ow:(p+1)*oh*ow], op.argmax[p*oh*ow:(p+1)*oh*ow]
-			if halves && maxPool2x2(dst, arg, plane, w, oh, ow) {
+			if halves && vec.MaxPool2x2(dst, arg, plane, w, oh, ow) {
 				continue
 			}
 			op.plane(arg, h, w, oh, ow, func(i int) bool { return plane[i] != plane[i] }, func(i, j int) bool { return plane[i] > plane[j] })
@@ -160,34 +160,9 @@ func maxPool[T vec.Float](op *MaxPool2D, in []gorgonia.Value) (gorgonia.Value, e
 	})
 }
 
-// maxPool2x2 is the common case: it picks by arithmetic on indices, since branches that the data decide are mispredicted half
-// the time. It reports false where it met a NaN (or infinities of both signs), which comparisons would pass over.
-func maxPool2x2[T vec.Float](dst []T, arg []int32, x []T, w, oh, ow int) bool {
-	var check T
-	for y := range oh {
-		top := 2 * y * w
-		a, b := x[top:top+2*ow], x[top+w:top+w+2*ow]
-		d, g := dst[y*ow:(y+1)*ow], arg[y*ow:(y+1)*ow]
-		for i := range d {
-			a0, a1, b0, b1 := a[2*i], a[2*i+1], b[2*i], b[2*i+1]
-			check += (a0 + a1) + (b0 + b1)
-			i0 := 2*i + greater(a1, a0)
-			i1 := 2*i + greater(b1, b0)
-			i1 += w
-			k := i0 + (i1-i0)*greater(x[top+i1], x[top+i0])
-			d[i], g[i] = x[top+k], int32(top+k)
-		}
-	}
-	return check == check
-}
-
-// greater is 1 where a > b, else 0: a flag moved to a register, not a branch.
-func greater[T vec.Float](a, b T) int {
-	var i int
-	if a > b {
-		i = 1
-	}
-	return i
+// halves reports whether windows are 2x2 and side by side: the common case.
+func (op *MaxPool2D) halves() bool {
+	return op.kernel == [2]int{2, 2} && op.stride == [2]int{2, 2} && op.pad == [2]int{} && op.padEnd == [2]int{}
 }
 
 // plane finds the first maximum of every window.
@@ -278,13 +253,24 @@ func maxPoolBackward[T vec.Float](d *maxPoolGrad, in []gorgonia.Value) (gorgonia
 	}
 	s := in[0].Shape()
 	v, dx := opkit.Tensor[T](&d.memory, s, in)
-	planes, size, outs := s[0]*s[1], s[2]*s[3], len(g)/(s[0]*s[1])
-	return v, par.Range(planes, 1, func(lo, hi int) error {
-		clear(dx[lo*size : hi*size])
+	planes, h, w := s[0]*s[1], s[2], s[3]
+	size, outs := h*w, len(g)/planes
+	rows, cols, halves := h/2, w/2, pool.halves()
+	return v, par.Each(planes, planeGrain(size), func(lo, hi int) error {
 		for p := lo; p < hi; p++ {
-			plane := dx[p*size : (p+1)*size]
-			arg := pool.argmax[p*outs : (p+1)*outs]
-			for i, v := range g[p*outs : (p+1)*outs] {
+			plane, arg, from := dx[p*size:(p+1)*size], pool.argmax[p*outs:(p+1)*outs], g[p*outs:(p+1)*outs]
+			if halves {
+				vec.MaxPool2x2Grad(plane, arg, from, w, rows, cols)
+				if 2*cols < w { // the last column is in no window
+					for y := range 2 * rows {
+						plane[y*w+2*cols] = 0
+					}
+				}
+				clear(plane[2*rows*w:])
+				continue
+			}
+			clear(plane)
+			for i, v := range from {
 				plane[arg[i]] += v
 			}
 		}

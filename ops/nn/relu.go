@@ -3,7 +3,6 @@ package nn
 import (
 	"fmt"
 	"hash"
-	"math"
 
 	"github.com/chewxy/hm"
 	"github.com/ftprop/ftprop/internal/opkit"
@@ -20,6 +19,7 @@ type Rectifier struct {
 	slope float64
 
 	oneToOne
+	*memory // nil unless made by Buffered
 }
 
 var (
@@ -35,6 +35,13 @@ func ReLU() Rectifier { return Rectifier{} }
 // is not finite is an error when the graph is built. Source: torch.nn.LeakyReLU.
 func LeakyReLU(slope float64) Rectifier { return Rectifier{leaky: true, slope: slope} }
 
+// Buffered returns a rectifier that keeps memory for its output from run to run, where a plain one allocates a new tensor: package nodes
+// makes its rectifiers so. It belongs to one node.
+func Buffered(op Rectifier) Rectifier {
+	op.memory = new(memory)
+	return op
+}
+
 // Slope returns dy/dx for x < 0: 0 for a ReLU.
 func (op Rectifier) Slope() float64 { return op.slope }
 
@@ -48,9 +55,7 @@ func (op Rectifier) String() string {
 
 func rectify[T vec.Float](op Rectifier, y, x []T) {
 	if !op.leaky {
-		for i, v := range x {
-			y[i] = max(v, 0)
-		}
+		vec.Rectify(y, x)
 		return
 	}
 	slope := T(op.slope)
@@ -61,32 +66,17 @@ func rectify[T vec.Float](op Rectifier, y, x []T) {
 
 // rectifyGrad sets dx. Signs of x are as good as random, so the loops choose without branches, which would be mispredicted.
 func rectifyGrad[T vec.Float](op Rectifier, dx, x, g []T) {
-	if op.leaky {
-		by := [2]T{T(op.slope), 1}
-		for i, v := range x {
-			k := 0
-			if v > 0 { // compiled to a SETcc
-				k = 1
-			}
-			dx[i] = g[i] * by[k]
-		}
+	if !op.leaky {
+		vec.Gate(dx, x, g)
 		return
 	}
-	switch x := any(x).(type) {
-	case []float32:
-		dx, g := any(dx).([]float32)[:len(x)], any(g).([]float32)[:len(x)]
-		for i, v := range x {
-			u := int32(math.Float32bits(v))
-			keep := (-u&^u | (0x7f800000 - u&0x7fffffff)) >> 31 // all ones where u > 0 or v is NaN
-			dx[i] = math.Float32frombits(math.Float32bits(g[i]) & uint32(keep))
+	by := [2]T{T(op.slope), 1}
+	for i, v := range x {
+		k := 0
+		if v > 0 { // compiled to a SETcc
+			k = 1
 		}
-	case []float64:
-		dx, g := any(dx).([]float64)[:len(x)], any(g).([]float64)[:len(x)]
-		for i, v := range x {
-			u := int64(math.Float64bits(v))
-			keep := (-u&^u | (0x7ff0000000000000 - u&math.MaxInt64)) >> 63
-			dx[i] = math.Float64frombits(math.Float64bits(g[i]) & uint64(keep))
-		}
+		dx[i] = g[i] * by[k]
 	}
 }
 
@@ -103,8 +93,12 @@ func (op Rectifier) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 	return op.UsePreallocDo(nil, in...)
 }
 
-// UsePreallocDo is Do with the result written to prealloc.
+// UsePreallocDo is Do with the result written to prealloc, unless the rectifier has memory of its own.
 func (op Rectifier) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Value) (gorgonia.Value, error) {
+	if kept := op.memory; kept != nil {
+		op.memory = nil
+		return opkit.DoInto(kept, op, in)
+	}
 	return opkit.Dispatch(op, in, 1,
 		func() (gorgonia.Value, error) { return rectifyDo[float32](op, prealloc, in) },
 		func() (gorgonia.Value, error) { return rectifyDo[float64](op, prealloc, in) })
@@ -112,7 +106,7 @@ func (op Rectifier) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Value)
 
 func rectifyDo[T vec.Float](op Rectifier, prealloc gorgonia.Value, in []gorgonia.Value) (gorgonia.Value, error) {
 	return opkit.Elementwise(prealloc, in, func(y []T, x [][]T) error {
-		return par.Range(len(y), grainElems, func(lo, hi int) error { rectify(op, y[lo:hi], x[0][lo:hi]); return nil })
+		return par.Each(len(y), grainElems, func(lo, hi int) error { rectify(op, y[lo:hi], x[0][lo:hi]); return nil })
 	})
 }
 
@@ -123,8 +117,9 @@ func (op Rectifier) WriteHash(h hash.Hash) { fmt.Fprintf(h, "ftprop %v", op) }
 func (op Rectifier) Hashcode() uint32 { return opkit.Hashcode("ftprop " + op.String()) }
 
 // SymDiff returns the derivative's node; gorgonia.Grad calls it.
-func (op Rectifier) SymDiff(in gorgonia.Nodes, _, grad *gorgonia.Node) (gorgonia.Nodes, error) {
-	dx, err := gorgonia.ApplyOp(rectifierGrad{op: op}, in[0], grad)
+func (op Rectifier) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
+	opkit.Bind(op, in, out)
+	dx, err := opkit.Apply(&bufferedRectifierGrad{rectifierGrad: rectifierGrad{op: op}}, in[0], grad)
 	return gorgonia.Nodes{dx}, opkit.Differentiating(op, err)
 }
 
@@ -163,9 +158,23 @@ func (d rectifierGrad) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Val
 
 func rectifyGradDo[T vec.Float](d rectifierGrad, prealloc gorgonia.Value, in []gorgonia.Value) (gorgonia.Value, error) {
 	return opkit.Elementwise(prealloc, in, func(dx []T, x [][]T) error {
-		return par.Range(len(dx), grainElems, func(lo, hi int) error {
+		return par.Each(len(dx), grainElems, func(lo, hi int) error {
 			rectifyGrad(d.op, dx[lo:hi], x[0][lo:hi], x[1][lo:hi])
 			return nil
 		})
 	})
+}
+
+// bufferedRectifierGrad is a rectifierGrad that keeps its memory.
+type bufferedRectifierGrad struct {
+	rectifierGrad
+	memory
+}
+
+func (d *bufferedRectifierGrad) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
+	return opkit.DoInto(&d.memory, d.rectifierGrad, in)
+}
+
+func (d *bufferedRectifierGrad) UsePreallocDo(_ gorgonia.Value, in ...gorgonia.Value) (gorgonia.Value, error) {
+	return d.Do(in...)
 }

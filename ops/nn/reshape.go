@@ -24,6 +24,7 @@ type Reshape struct {
 	from, to tensor.Shape
 
 	pure
+	memory
 }
 
 var (
@@ -97,19 +98,23 @@ func (op *Reshape) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 	return op.UsePreallocDo(nil, in...)
 }
 
-// UsePreallocDo is Do with the result written to prealloc.
+// UsePreallocDo is Do with the result written to prealloc, unless the operation has a node, whose memory it keeps from run to run.
 func (op *Reshape) UsePreallocDo(prealloc gorgonia.Value, in ...gorgonia.Value) (gorgonia.Value, error) {
 	return opkit.Dispatch(op, in, 1,
-		func() (gorgonia.Value, error) { return reshapeDo[float32](op, prealloc, in[0]) },
-		func() (gorgonia.Value, error) { return reshapeDo[float64](op, prealloc, in[0]) })
+		func() (gorgonia.Value, error) { return reshapeDo[float32](op, prealloc, in) },
+		func() (gorgonia.Value, error) { return reshapeDo[float64](op, prealloc, in) })
 }
 
-func reshapeDo[T vec.Float](op *Reshape, prealloc, x gorgonia.Value) (gorgonia.Value, error) {
+func reshapeDo[T vec.Float](op *Reshape, prealloc gorgonia.Value, in []gorgonia.Value) (gorgonia.Value, error) {
+	x := in[0]
 	if !x.Shape().Eq(op.from) {
 		return nil, errors.Errorf("input %v", x.Shape())
 	}
+	if opkit.Inputs(&op.memory) != nil {
+		prealloc, _ = opkit.Tensor[T](&op.memory, op.to, in)
+	}
 	return into(prealloc, op.to, x, func(out, x []T) error {
-		return par.Range(len(out), grainElems, func(lo, hi int) error { copy(out[lo:hi], x[lo:hi]); return nil })
+		return par.Each(len(out), grainElems, func(lo, hi int) error { copy(out[lo:hi], x[lo:hi]); return nil })
 	})
 }
 
@@ -126,8 +131,9 @@ func (op *Reshape) DiffWRT(int) []bool { return []bool{true} }
 func (op *Reshape) back() *Reshape { return &Reshape{from: op.to.Clone(), to: op.from.Clone()} }
 
 // SymDiff returns the derivative's node; gorgonia.Grad calls it.
-func (op *Reshape) SymDiff(_ gorgonia.Nodes, _, grad *gorgonia.Node) (gorgonia.Nodes, error) {
-	dx, err := gorgonia.ApplyOp(op.back(), grad)
+func (op *Reshape) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
+	opkit.Bind(op, in, out)
+	dx, err := opkit.Apply(op.back(), grad)
 	return gorgonia.Nodes{dx}, opkit.Differentiating(op, err)
 }
 

@@ -56,6 +56,9 @@ func main() {
 			}
 		}
 	}
+	for _, set := range []isa{avx512, avx2} {
+		dot(set)
+	}
 	if err := table("../kernels_table_amd64.go"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -167,6 +170,69 @@ func kernel(e element, set isa, rows, cols int) {
 			}
 		}
 	}
+	VZEROUPPER()
+	RET()
+}
+
+// dot writes the kernel for products of rows with a vector. All sets add up the same sixteen strands, and these in the same order.
+func dot(set isa) {
+	const rows, strands = 4, 16
+	TEXT("sdot"+set.name, NOSPLIT, "func(k int, a *float32, lda int, x *float32, sums *float32)")
+	Pragma("noescape")
+	Doc("sdot" + set.name + " sets sums to the products of 4 rows with x, of k elements, a positive multiple of 16.")
+	k := Load(Param("k"), GP64())
+	a := Load(Param("a"), GP64())
+	lda := Load(Param("lda"), GP64())
+	x := Load(Param("x"), GP64())
+	sums := Load(Param("sums"), GP64())
+	SHLQ(U8(2), lda)
+	aRow := strided(a, lda, rows)
+	parts := 4 * strands / set.bytes
+	var acc [rows][]reg.VecVirtual
+	for i := range acc {
+		for range parts {
+			r := set.reg()
+			if set.mask {
+				VPXORD(r, r, r)
+			} else {
+				VXORPS(r, r, r)
+			}
+			acc[i] = append(acc[i], r)
+		}
+	}
+	Label("loop")
+	for p := range parts {
+		v := set.reg()
+		VMOVUPS(Mem{Base: x, Disp: p * set.bytes}, v)
+		for i := range acc {
+			row := aRow(i)
+			row.Disp += p * set.bytes
+			VFMADD231PS(row, v, acc[i][p])
+		}
+	}
+	ADDQ(U8(4*strands), x)
+	ADDQ(U8(4*strands), a)
+	SUBQ(U8(strands), k)
+	JNZ(LabelRef("loop"))
+	var sum [rows]reg.VecVirtual // of four strands
+	for i := range sum {
+		low, high := acc[i][0], YMM()
+		if set.mask {
+			VEXTRACTF64X4(U8(1), low, high)
+		} else {
+			high = acc[i][1].(reg.VecVirtual)
+		}
+		half, upper := YMM(), XMM()
+		VADDPS(high.AsY(), low.AsY(), half)
+		VEXTRACTF128(U8(1), half, upper)
+		sum[i] = XMM()
+		VADDPS(upper, half.AsX(), sum[i])
+	}
+	for i := 0; i < rows; i += 2 {
+		VHADDPS(sum[i+1], sum[i], sum[i])
+	}
+	VHADDPS(sum[2], sum[0], sum[0])
+	VMOVUPS(sum[0], Mem{Base: sums})
 	VZEROUPPER()
 	RET()
 }

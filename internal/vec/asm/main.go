@@ -67,6 +67,8 @@ func main() {
 		moments(s)
 		copyRows(s)
 		addRows(s)
+		pool(s)
+		unpool(s)
 	}
 	if err := table("../kernels_table_amd64.go"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -282,12 +284,13 @@ func (g *gen) allFinite(to reg.GPVirtual) {
 }
 
 const (
-	lessThan   = 0x11 // quiet; all are false for NaN but notGreater
+	lessThan   = 0x11 // quiet; all are false for NaN but those that begin with not
 	atMost     = 0x12
 	different  = 0x0c
 	notGreater = 0x1a
 	atLeast    = 0x1d
 	greater    = 0x1e
+	notAtMost  = 0x16 // true for NaN, too
 )
 
 // compare returns the mask of a (predicate) b.
@@ -651,6 +654,14 @@ var kernels = []kernel{
 			return x
 		}
 	})},
+	{"rectify", "sets dst = x where x > 0 or NaN, and 0 elsewhere.", false, true, 4, unary(func(g *gen) func(reg.VecVirtual) reg.VecVirtual {
+		zero := g.zero()
+		return func(x reg.VecVirtual) reg.VecVirtual { return g.keep(g.compare(notAtMost, x, zero), x) }
+	})},
+	{"gate", "sets dst = y where x > 0 or NaN, and 0 elsewhere.", true, true, 4, func(g *gen) func(x, y reg.VecVirtual) reg.VecVirtual {
+		zero := g.zero()
+		return func(x, y reg.VecVirtual) reg.VecVirtual { return g.keep(g.compare(notAtMost, x, zero), y) }
+	}},
 	{"affine", "sets dst = a*(x-c) + b, rounded three times.", false, true, 4, unary(func(g *gen) func(reg.VecVirtual) reg.VecVirtual {
 		a, b, c := g.param("a"), g.param("b"), g.param("c")
 		return func(x reg.VecVirtual) reg.VecVirtual {
@@ -690,7 +701,7 @@ func table(path string) error {
 		for _, k := range all {
 			fmt.Fprintf(&s, "\t%-*s %s%s,\n", width+1, k.name+":", k.name, set.name)
 		}
-		for _, name := range []string{"adam", "copyRows", "addRows"} {
+		for _, name := range []string{"adam", "copyRows", "addRows", "pool", "unpool"} {
 			fmt.Fprintf(&s, "\t%-*s %s%s,\n", width+1, name+":", name, set.name)
 		}
 		s.WriteString("}\n")
