@@ -15,7 +15,7 @@
 // more; in the run after that it may be overwritten. Gradients of the nodes in between live until the next run. What the network
 // returns (a node that nothing but a loss or gorgonia.Read reads) stays as it is as long as it is held: logits of many batches
 // can be collected. Copy anything else that is to live longer (tensor's Clone). A value may be fed back with gorgonia.Let: no
-// operation writes over an input of its graph.
+// operation writes over an input of its graph. A train.Stepper sets the gradients of parameters to 0 once the solver has read them.
 //
 // A clone of a graph (ExprGraph.Clone) computes in memory of its own; one with a batch normalisation is refused when it
 // runs, since the running statistics are one network's.
