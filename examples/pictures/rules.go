@@ -15,13 +15,19 @@ type Rule struct {
 	Rule ops.Rule
 }
 
-// NamedRules returns all rules that ops.RuleByName knows.
+// NamedRules returns all rules that ops.RuleByName knows; annealed ones as they are when three quarters of the training are done.
 func NamedRules() ([]Rule, error) {
 	var rules []Rule
 	for _, name := range ops.RuleNames() {
 		r, err := ops.RuleByName(name)
 		if err != nil {
 			return nil, err
+		}
+		if a, ok := r.(ops.Annealed); ok {
+			name += " at 3/4"
+			if r, err = a.At(0.75); err != nil {
+				return nil, err
+			}
 		}
 		rules = append(rules, Rule{name, r})
 	}
