@@ -155,11 +155,12 @@ func function(b fenced) string {
 func TestCommandsInDocuments(t *testing.T) {
 	// The command, and "folder TestName", or what speaks against a test.
 	known := map[string]string{
-		"go run ./examples/compare":                                                                                                              "examples/compare TestRun",
-		"go run ./examples/compare -act sign -weights none,sign,ternary,4":                                                                       "examples/compare TestWeights",
-		"go run ./examples/compare -act sign -weights none,sign,sign-scaled -opt adam,bop":                                                       "examples/compare TestWeights",
-		"go run ./examples/compare -recipe convnet4-cifar10-sign -dir DIR -epochs 30 -seeds 3 -act sign,qrelu -out FOLDER":                       "it takes hours",
-		"go run ./examples/compare -act sign -rules SSTE,SoftHinge,EDE,AnnealedReSTE,SoftHinge+top-share0.5 -epochs 8 -validation 0.1 -search 2": "examples/compare TestSearch",
+		"go run ./examples/compare":                                                        "examples/compare TestRun",
+		"go run ./examples/compare -act sign -weights none,sign,ternary,4":                 "examples/compare TestWeights",
+		"go run ./examples/compare -act sign -weights none,sign,sign-scaled -opt adam,bop": "examples/compare TestWeights",
+		"go run ./examples/compare -arch convnet4 -bn -order xnor -data fashion-mnist -act sign -rules SoftHinge -epochs 3 -decay-at 3 -seeds 3 -weights none,sign,sign-scaled,ternary,2,4,8":                                      "it takes an hour",
+		"go run ./examples/compare -recipe convnet4-cifar10-sign -dir DIR -epochs 30 -seeds 3 -act sign,qrelu -out FOLDER":                                                                                                         "it takes hours",
+		"go run ./examples/compare -act sign -rules SSTE,SoftHinge,EDE,AnnealedReSTE,SoftHinge+top-share0.5 -epochs 8 -validation 0.1 -search 2":                                                                                   "examples/compare TestSearch",
 		"go run ./examples/compare -recipe convnet4-cifar10-sign -dir DIR -act sign -rules SSTE,SoftHinge0.5,SoftHinge,EDE,SoftHinge+within-reach2,SoftHinge+feasible0.5 -epochs 8 -seeds 2 -validation 0.1 -search 3 -out FOLDER": "it takes hours",
 		"go test ./...":                        "it is the tests themselves",
 		"go run ./examples/train":              "examples/train TestDigits",
