@@ -94,10 +94,11 @@ type tensor struct {
 
 // at returns an element, and whether it is in the map.
 func (t *tensor) at(c, y, x int) (uint8, bool) {
-	if y < 0 || y >= t.H || x < 0 || x >= t.W {
+	row := t.row(c, y)
+	if x < 0 || x >= len(row) {
 		return 0, false
 	}
-	return t.x[(c*t.H+y)*t.W+x], true
+	return row[x], true
 }
 
 // row returns a row, which is empty outside the map.
