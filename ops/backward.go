@@ -220,12 +220,11 @@ func unitShape(op fmt.Stringer, l Threshold, anneal bool, in []gorgonia.DimSizer
 		return nil, opkit.OfOp(op, errors.Errorf("rule %s is not annealed, and has no progress", printed(l.withDefaults().Rule)))
 	}
 	return opkit.Infer(op, in, unitArity(anneal), func(in []tensor.Shape) (tensor.Shape, error) {
-		for i, s := range in[:3] {
-			if !s.Eq(in[0]) {
-				return nil, errors.Errorf("input %d has shape %v, input 0 has %v: they must be the same", i, s, in[0])
-			}
+		shape, err := opkit.AllSame(in[:3])
+		if err != nil {
+			return nil, err
 		}
-		return in[0], checkProgressShape(in[3:])
+		return shape, checkProgressShape(in[3:])
 	})
 }
 

@@ -82,12 +82,15 @@ func infer(in []gorgonia.DimSizer, arity int, f func(in []tensor.Shape) (tensor.
 
 // SameShape infers the shape of an operation on values of one shape.
 func SameShape(op fmt.Stringer, inputs []gorgonia.DimSizer, arity int) (tensor.Shape, error) {
-	return Infer(op, inputs, arity, func(in []tensor.Shape) (tensor.Shape, error) {
-		for i, s := range in {
-			if !s.Eq(in[0]) {
-				return nil, errors.Errorf("input %d has shape %v, input 0 has %v: they must be the same", i, s, in[0])
-			}
+	return Infer(op, inputs, arity, AllSame)
+}
+
+// AllSame returns the shape that all inputs have. There must be at least one.
+func AllSame(in []tensor.Shape) (tensor.Shape, error) {
+	for i, s := range in {
+		if !s.Eq(in[0]) {
+			return nil, errors.Errorf("input %d has shape %v, input 0 has %v: they must be the same", i, s, in[0])
 		}
-		return in[0], nil
-	})
+	}
+	return in[0], nil
 }
