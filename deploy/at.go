@@ -32,6 +32,7 @@ type plan struct {
 	weights map[*gorgonia.Node][]float64 // new elements of static nodes
 	norms   map[*nn.BatchNorm]*nn.BatchNorm
 	acts    map[*gorgonia.Node]ops.Activation // of threshold activations
+	chains  map[*gorgonia.Node][]*step        // see Graph.chains
 }
 
 // rebuilder makes a new graph of an old one.
@@ -94,7 +95,17 @@ func (g *Graph) rebuild(p plan) (*Graph, error) {
 	}
 	for i := range g.steps {
 		s := &g.steps[i]
-		y, err := r.step(s)
+		chain, inChain := r.chains[s.node]
+		var y *gorgonia.Node
+		var err error
+		switch {
+		case chain != nil:
+			y, err = r.fused(chain)
+		case inChain: // it has no node of its own
+			continue
+		default:
+			y, err = r.step(s)
+		}
 		if err != nil {
 			return nil, errors.WithMessage(err, s.where())
 		}

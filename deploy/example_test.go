@@ -6,6 +6,7 @@ import (
 
 	"github.com/ftprop/ftprop/deploy"
 	"github.com/ftprop/ftprop/nodes"
+	"github.com/ftprop/ftprop/ops/nn"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
@@ -97,6 +98,47 @@ func ExampleGraph_At() {
 	}
 	fmt.Println(g.Output.Shape(), one.Output.Shape(), g.Params()[0].Node.Value() == one.Params()[0].Node.Value())
 	// Output: (32, 10) (1, 10) true
+}
+
+// A convolution, its norm and its ReLU become one operation for evaluation.
+func ExampleGraph_Fused() {
+	g := gorgonia.NewGraph()
+	param := func(name string, shape ...int) *gorgonia.Node {
+		return gorgonia.NewTensor(g, tensor.Float32, len(shape), gorgonia.WithName(name), gorgonia.WithShape(shape...), gorgonia.WithInit(gorgonia.GlorotU(1)))
+	}
+	x := gorgonia.NewTensor(g, tensor.Float32, 4, gorgonia.WithName("x"), gorgonia.WithShape(1, 3, 8, 8))
+	h, err := nodes.Conv2d(x, param("filter", 16, 3, 3, 3), tensor.Shape{3, 3}, []int{1, 1}, []int{1, 1}, []int{1, 1})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	h, _, _, _, err = nodes.BatchNorm(h, param("scale", 1, 16, 1, 1), param("shift", 1, 16, 1, 1), 0.1, 1e-5)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	y, err := nodes.ReLU(h)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	traced, err := deploy.Trace(x, y)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fused, err := traced.Fused()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, part := range fused.Output.Op().(*nn.FusedConv2d).Parts() {
+		fmt.Println(part.Op())
+	}
+	// Output:
+	// Conv2d{Pad: [1 1], Stride: [1 1], Dilation: [1 1], Bias: false}
+	// BatchNorm{Channels: 16, Momentum: 0.1, Eps: 1e-05}
+	// ReLU()
 }
 
 // A rounded copy computes the same bits in every program.

@@ -103,7 +103,7 @@ func trace(input, output *gorgonia.Node) (_ *Graph, err error) {
 	if g.isStatic(output) {
 		return nil, errors.Errorf("the output %q does not depend on the input %q", output.Name(), input.Name())
 	}
-	t := &tracer{g: g, seen: map[*gorgonia.Node]bool{input: true}, taken: map[string]bool{ownName(input): true}}
+	t := &tracer{g: g, seen: map[*gorgonia.Node]bool{input: true}, taken: map[string]bool{ownName(input): true}, parts: map[*gorgonia.Node]chained{}}
 	if err := t.visit(output, ""); err != nil {
 		return nil, err
 	}
@@ -193,6 +193,7 @@ type tracer struct {
 	g     *Graph
 	seen  map[*gorgonia.Node]bool
 	taken map[string]bool // names of parameters
+	parts map[*gorgonia.Node]chained
 }
 
 func (t *tracer) visit(n *gorgonia.Node, layer string) error {
@@ -208,12 +209,12 @@ func (t *tracer) visit(n *gorgonia.Node, layer string) error {
 		layer = name
 	}
 	s := step{node: n, name: name, layer: layer}
-	in, err := opkit.InputsOf(n)
+	op, in, err := t.operation(n)
 	if err != nil {
 		return errors.WithMessage(err, s.where())
 	}
 	var unknown error
-	if s.op, s.in, unknown = t.recognise(s, in); unknown != nil {
+	if s.op, s.in, unknown = t.recognise(s, op, in); unknown != nil {
 		s.in = in // of several errors the one that is nearest to the input counts
 	}
 	for _, x := range s.in {
@@ -234,9 +235,27 @@ func (t *tracer) visit(n *gorgonia.Node, layer string) error {
 	return nil
 }
 
+// operation returns the operation of a node and its inputs, of a FusedConv2d the last of those that it stands for.
+func (t *tracer) operation(n *gorgonia.Node) (gorgonia.Op, gorgonia.Nodes, error) {
+	if fused, ok := n.Op().(*nn.FusedConv2d); ok {
+		in, err := opkit.InputsOf(n)
+		if err == nil {
+			err = t.takeApart(n, fused, in)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	if p, ok := t.parts[n]; ok {
+		return p.op, p.in, nil
+	}
+	in, err := opkit.InputsOf(n)
+	return n.Op(), in, err
+}
+
 // recognise returns what an operation that depends on the input computes, and what on.
-func (t *tracer) recognise(s step, in gorgonia.Nodes) (any, gorgonia.Nodes, error) {
-	switch op := s.node.Op().(type) {
+func (t *tracer) recognise(s step, op gorgonia.Op, in gorgonia.Nodes) (any, gorgonia.Nodes, error) {
+	switch op := op.(type) {
 	case *nn.Conv2d, *nn.Linear, *nn.BatchNorm:
 		for _, p := range in[1:] {
 			if !t.g.isStatic(p) {

@@ -110,7 +110,8 @@ func (n *Net) Synchronise(r nn.Ranks) {
 
 // At returns the network for another batch size: a graph of its own on the same memory for weights and running statistics, so
 // that it shows at once what training changes. It is in evaluation mode, whatever machine runs it: batch normalisation uses the
-// running statistics, and there is no dropout. Both have one memory, so only one of them may run at a time: between two steps of
+// running statistics, and there is no dropout. Convolutions take the norm, sum and ReLU behind them into one operation, which changes no bit: see
+// deploy.Graph.Fused. Both have one memory, so only one of them may run at a time: between two steps of
 // training, on the goroutine that trains or while it waits. Of a network of Wrap see deploy.Graph.At, too. The package's documentation has how to
 // evaluate beside training.
 func (n *Net) At(batch int) (*Net, error) {
@@ -126,11 +127,64 @@ func (n *Net) At(batch int) (*Net, error) {
 			if err != nil {
 				return nil, err
 			}
+			if g, err = g.Fused(); err != nil {
+				return nil, err
+			}
 			return n.again(g)
 		})
 	}
 	x := n.newInput(batch)
-	return n.build(x, n.config, n)
+	out, err := n.build(x, n.config, n)
+	if err != nil {
+		return nil, err
+	}
+	return out.fused(), nil
+}
+
+// fused returns the network with fewer operations that compute the same: see deploy.Graph.Fused. Networks of Define may have some that package deploy
+// does not know; they stay as they are.
+func (n *Net) fused() *Net {
+	g, err := n.graph()
+	if err != nil {
+		return n
+	}
+	f, err := g.Fused()
+	if err != nil {
+		return n
+	}
+	params, again := map[string]*gorgonia.Node{}, map[*gorgonia.Node]*gorgonia.Node{}
+	for _, p := range f.Params() {
+		params[p.Name] = p.Node
+	}
+	for _, p := range g.Params() {
+		again[p.Node] = params[p.Name]
+	}
+	for i, h := range g.Hidden {
+		again[h.Node] = f.Hidden[i].Node
+	}
+	named := map[string]*gorgonia.Node{}
+	for _, x := range f.Input.Graph().AllNodes() {
+		named[x.Name()] = x
+	}
+	for _, q := range n.quantisers {
+		again[q] = named[q.Name()]
+	}
+	all := func(of gorgonia.Nodes) (out gorgonia.Nodes) {
+		for _, x := range of {
+			if again[x] != nil { // the logits depend on it
+				x = again[x]
+			}
+			out = append(out, x)
+		}
+		return out
+	}
+	out := *n
+	out.Input, out.Logits, out.Hidden, out.params, out.quantisers = f.Input, f.Output, all(n.Hidden), all(n.params), all(n.quantisers)
+	out.byName = map[string]*gorgonia.Node{}
+	for i, name := range n.paramNames {
+		out.byName[name] = out.params[i]
+	}
+	return &out
 }
 
 // newInput is an input like the network's for another batch size, in a graph of its own.

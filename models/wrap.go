@@ -61,6 +61,12 @@ func wrap(input, logits *gorgonia.Node, params gorgonia.Nodes) (*Net, error) {
 		case *nn.Dropout:
 		case *nn.BatchNorm:
 			return false, n.remember(x, op)
+		case *nn.FusedConv2d:
+			for _, part := range op.Parts() {
+				if norm, ok := part.Op().(*nn.BatchNorm); ok {
+					return false, n.remember(part, norm)
+				}
+			}
 		case gorgonia.TrainModeOp:
 			if !strings.Contains(strings.ToLower(op.(gorgonia.Op).String()), "dropout") {
 				return true, errors.Errorf("%v hides its state, which Save could not write: use nodes.BatchNorm", op)

@@ -14,6 +14,7 @@ import (
 	"slices"
 
 	"github.com/ftprop/ftprop/internal/par"
+	"github.com/ftprop/ftprop/internal/vec"
 )
 
 // Conv is the sizes of a convolution: images (N, C, H, W), filters (O, C, KH, KW), outputs (N, O, OH, OW).
@@ -38,12 +39,8 @@ func Lanes() int {
 	return best.lanes
 }
 
-// Epilogue is what becomes of each output channel's sums before they are stored: Scale x + Shift, and where it is less than 0, 0 with ReLU.
-// A sum is rounded once by it. Scale nil means 1, Shift nil means 0.
-type Epilogue struct {
-	Scale, Shift []float32 // (O)
-	ReLU         bool
-}
+// Epilogue is what becomes of the sums before they are stored.
+type Epilogue = vec.Epilogue[float32]
 
 // Forward sets y to the outputs. The order in which they are summed up does not depend on the number of samples or goroutines.
 func (c *Conv) Forward(y, x, f []float32, e Epilogue) error {

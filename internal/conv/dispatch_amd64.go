@@ -6,10 +6,10 @@ import "golang.org/x/sys/cpu"
 // GODEBUG=cpu.avx2=off hide instruction sets, as for any Go program that asks x/sys/cpu.
 func available() (sets []*kernels) {
 	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL && cpu.X86.HasAVX2 {
-		sets = append(sets, &kernels{"AVX-512", 16, tilesAVX512, turnAVX512, finishAVX512, spreadAVX2})
+		sets = append(sets, &kernels{"AVX-512", 16, tilesAVX512, turnAVX512, shiftAVX512, rescaleAVX512, spreadAVX2})
 	}
 	if cpu.X86.HasAVX2 && cpu.X86.HasFMA {
-		sets = append(sets, &kernels{"AVX2", 8, tilesAVX2, turnAVX2, finishAVX2, spreadAVX2})
+		sets = append(sets, &kernels{"AVX2", 8, tilesAVX2, turnAVX2, shiftAVX2, rescaleAVX2, spreadAVX2})
 	}
 	return sets
 }

@@ -34,7 +34,7 @@ func walled(t *testing.T, rooms, size int, atEnd bool) func(n, room int) []float
 // Kernels fault here where they read or write outside of what they work on.
 func TestKernelsStayInside(t *testing.T) {
 	for _, atEnd := range []bool{false, true} {
-		alloc := walled(t, 4, 1<<15, atEnd)
+		alloc := walled(t, 5, 1<<15, atEnd)
 		eachTile(t, alloc)
 		eachTurn(t, alloc)
 		eachSpread(t, alloc)

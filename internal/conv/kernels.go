@@ -26,14 +26,16 @@ type tile struct {
 }
 
 // turn is the transposition of blocks that are square, lanes by lanes, one below the other in the source and side by side in the destination.
-// Kernels that finish results set dst to max(low, scale[i]*src + shift[i]), i counting the rows of the destination.
+// The kernel shift sets dst to max(low, src + shift[i]), rescale to max(low, scale[i]*(src - center[i]) + shift[i]), i counting the rows of the
+// destination.
 type turn struct {
 	src     unsafe.Pointer
 	srcStep int // bytes from a row to the next
 	dst     unsafe.Pointer
 	dstStep int
 	blocks  int            // 1 or more
-	scale   unsafe.Pointer // float32 (lanes)
+	center  unsafe.Pointer // float32 (lanes)
+	scale   unsafe.Pointer
 	shift   unsafe.Pointer
 	low     float32
 }
@@ -56,12 +58,13 @@ const (
 
 // kernels are those of an instruction set.
 type kernels struct {
-	name   string
-	lanes  int               // of a vector
-	tiles  [][]func(t *tile) // by vectors and pixels, each less 1
-	turn   func(t *turn)
-	finish func(t *turn)
-	spread func(s *spread)
+	name    string
+	lanes   int               // of a vector
+	tiles   [][]func(t *tile) // by vectors and pixels, each less 1
+	turn    func(t *turn)
+	shift   func(t *turn)
+	rescale func(t *turn)
+	spread  func(s *spread)
 }
 
 // scatter uses s, and sets, in rows of line elements of dst that are dstStep apart, the elements from x on that are step apart to those of src, rows of width

@@ -22,9 +22,10 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(turn{}.dst)-16]
 	_ = [1]struct{}{}[unsafe.Offsetof(turn{}.dstStep)-24]
 	_ = [1]struct{}{}[unsafe.Offsetof(turn{}.blocks)-32]
-	_ = [1]struct{}{}[unsafe.Offsetof(turn{}.scale)-40]
-	_ = [1]struct{}{}[unsafe.Offsetof(turn{}.shift)-48]
-	_ = [1]struct{}{}[unsafe.Offsetof(turn{}.low)-56]
+	_ = [1]struct{}{}[unsafe.Offsetof(turn{}.center)-40]
+	_ = [1]struct{}{}[unsafe.Offsetof(turn{}.scale)-48]
+	_ = [1]struct{}{}[unsafe.Offsetof(turn{}.shift)-56]
+	_ = [1]struct{}{}[unsafe.Offsetof(turn{}.low)-64]
 	_ = [1]struct{}{}[unsafe.Offsetof(spread{}.dst)-0]
 	_ = [1]struct{}{}[unsafe.Offsetof(spread{}.dstStep)-8]
 	_ = [1]struct{}{}[unsafe.Offsetof(spread{}.src)-16]
@@ -182,7 +183,10 @@ func tileAVX512_4x6(t *tile)
 func turnAVX512(t *turn)
 
 //go:noescape
-func finishAVX512(t *turn)
+func shiftAVX512(t *turn)
+
+//go:noescape
+func rescaleAVX512(t *turn)
 
 //go:noescape
 func tileAVX2_1x1(t *tile)
@@ -254,7 +258,10 @@ func tileAVX2_3x4(t *tile)
 func turnAVX2(t *turn)
 
 //go:noescape
-func finishAVX2(t *turn)
+func shiftAVX2(t *turn)
+
+//go:noescape
+func rescaleAVX2(t *turn)
 
 //go:noescape
 func spreadAVX2(s *spread)

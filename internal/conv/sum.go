@@ -37,10 +37,10 @@ type sum struct {
 	// partSamples and partRows are what is finished at a time: a chunk or, where all weights of a panel stay in the first level cache, so much that
 	// its sums stay there, too.
 	partSamples, partRows int
-	packed                []float32 // panels of (terms, vectors*lanes): all, or if atOnce one for each group
-	atOnce                bool      // a panel's weights are packed where they are needed, as that is once: then they are in the cache
-	scale, shift          []float32 // of all panels' outputs
-	offsets               []int     // of the terms' inputs, in bytes
+	packed                []float32    // panels of (terms, vectors*lanes): all, or if atOnce one for each group
+	atOnce                bool         // a panel's weights are packed where they are needed, as that is once: then they are in the cache
+	ends                  [3][]float32 // center, scale and shift of all panels' outputs
+	offsets               []int        // of the terms' inputs, in bytes
 }
 
 // plan is how sums of the same images are cut into parts that goroutines share.
@@ -142,11 +142,10 @@ func (s *sum) follow(p plan, memory []float32, offsets []int) {
 		s.partSamples, s.partRows = (partPixels+s.gridH*s.gridW-1)/(s.gridH*s.gridW), (partPixels+s.gridW-1)/s.gridW
 	}
 	size, outputs := s.slots(p)*width*terms, s.panels*width
-	s.packed, s.shift, s.scale = memory[:size], memory[size:size+outputs], memory[size+outputs:size+2*outputs]
-	clear(s.shift)
-	copy(s.shift, s.epilogue.Shift)
-	for i := copy(s.scale, s.epilogue.Scale); i < len(s.scale); i++ {
-		s.scale[i] = 1
+	s.packed = memory[:size]
+	for i, x := range [][]float32{s.epilogue.Center, s.epilogue.Scale, s.epilogue.Shift} {
+		s.ends[i] = memory[size+i*outputs : size+(i+1)*outputs]
+		clear(s.ends[i][copy(s.ends[i], x):])
 	}
 }
 
@@ -158,6 +157,9 @@ func (s *sum) slots(p plan) int {
 	return s.panels
 }
 
+// memory is the floats that follow takes.
+func (s *sum) memory(p plan) int { return (s.slots(p)*s.terms() + len(s.ends)*s.panels) * s.width() }
+
 // run computes sums of the same images, whose results lie in out.
 func run(out, image []float32, sums []*sum) error {
 	p := newPlan(sums)
@@ -167,7 +169,7 @@ func run(out, image []float32, sums []*sum) error {
 	for _, s := range sums {
 		terms += s.terms()
 		s.atOnce = chunks == 1 && len(sums) == 1
-		size += s.slots(p)*s.width()*s.terms() + 2*s.panels*s.width()
+		size += s.memory(p)
 	}
 	memory := take[float32](&weightPool, size)
 	defer memory.release()
@@ -176,7 +178,7 @@ func run(out, image []float32, sums []*sum) error {
 	floats, offsets := memory.x, table.x
 	for _, s := range sums {
 		s.follow(p, floats, offsets)
-		floats, offsets = floats[s.slots(p)*s.width()*s.terms()+2*s.panels*s.width():], offsets[s.terms():]
+		floats, offsets = floats[s.memory(p):], offsets[s.terms():]
 	}
 	if !sums[0].atOnce {
 		err := par.Each(sums[0].panels, max(1, (1<<16)/(sums[0].width()*terms)), func(lo, hi int) error {
@@ -332,11 +334,17 @@ func (w *worker) transpose(o, from, first, blocks int, dst []float32, step int) 
 	t := &w.turn
 	t.src, t.srcStep = at(w.sums.x, first*w.width()+from), 4*w.width()
 	t.dst, t.dstStep, t.blocks = at(dst, 0), 4*step, blocks
-	t.scale, t.shift, t.low = at(w.scale, o), at(w.shift, o), float32(math.Inf(-1))
-	if w.epilogue.ReLU {
+	t.center, t.scale, t.shift = at(w.ends[0], o), at(w.ends[1], o), at(w.ends[2], o)
+	t.low = float32(math.Inf(-1))
+	e := &w.epilogue
+	if e.ReLU && e.Rest == nil {
 		t.low = 0
 	}
-	w.ks.finish(t)
+	if e.Scale != nil {
+		w.ks.rescale(t)
+	} else {
+		w.ks.shift(t)
+	}
 }
 
 // finish writes the results of a sample's rows for a vector of outputs.
@@ -344,7 +352,11 @@ func (w *worker) finish(out []float32, n int, ch chunk, o, from int) {
 	l, lanes := w.out, w.ks.lanes
 	pixels := (ch.y1 - ch.y0) * w.gridW
 	outputs, first := min(lanes, w.o-o), (n-ch.n0)*pixels
-	to := out[(n*w.o+o)*l.h*l.w:]
+	base := (n*w.o + o) * l.h * l.w
+	to := out[base:]
+	if w.epilogue.Rest != nil {
+		defer w.addRest(out, base+ch.y0*l.w, outputs, pixels)
+	}
 	if l.dense() && outputs == lanes && pixels >= lanes {
 		to = to[ch.y0*l.w:]
 		w.transpose(o, from, first, pixels/lanes, to, l.h*l.w)
@@ -365,6 +377,14 @@ func (w *worker) finish(out []float32, n int, ch chunk, o, from int) {
 	}
 }
 
+// addRest does what is left of the epilogue for rows of a sample, which are where memory says, of a number of outputs.
+func (w *worker) addRest(out []float32, from, outputs, pixels int) {
+	for range outputs {
+		w.epilogue.ApplyLast(out[from:from+pixels], from)
+		from += w.out.h * w.out.w
+	}
+}
+
 // finishAlone writes the results of maps of one pixel for a vector of outputs.
 func (w *worker) finishAlone(out []float32, ch chunk, o, from int) {
 	l, lanes, samples := w.out, w.ks.lanes, ch.n1-ch.n0
@@ -373,6 +393,10 @@ func (w *worker) finishAlone(out []float32, ch chunk, o, from int) {
 	for n := range samples {
 		for i := range min(lanes, w.o-o) {
 			out[((ch.n0+n)*w.o+o+i)*l.h*l.w+l.y*l.w+l.x] = w.turned.x[i*blocks*lanes+n]
+		}
+		if w.epilogue.Rest != nil {
+			from := (ch.n0+n)*w.o + o
+			w.epilogue.ApplyLast(out[from:from+min(lanes, w.o-o)], from)
 		}
 	}
 }

@@ -162,14 +162,15 @@ func (c *Conv) grad(k chunk, d []float32, p planes, dy []float32, lo, hi int) {
 	}
 }
 
-// output transforms the products back to channels lo to hi of a chunk's outputs.
-func (c *Conv) output(k chunk, m []float32, p planes, y, bias []float32, lo, hi int) {
+// output transforms the products back to channels lo to hi of a chunk's outputs. The kernels add what is to be added first; the rest follows while
+// the outputs are in the cache.
+func (c *Conv) output(k chunk, m []float32, p planes, y []float32, e vec.Epilogue[float32], lo, hi int) {
 	oh, ow := c.oh(), c.ow()
 	var edge [2 * 2 * lanes]float32
 	for ch := lo; ch < hi; ch++ {
 		b := float32(0)
-		if bias != nil {
-			b = bias[ch]
+		if e.Scale == nil && e.Shift != nil {
+			b = e.Shift[ch]
 		}
 		c.pieces(k, func(n, r0, r1, at int) {
 			plane := y[(n*c.O+ch)*oh*ow : (n*c.O+ch+1)*oh*ow]
@@ -190,6 +191,12 @@ func (c *Conv) output(k chunk, m []float32, p planes, y, bias []float32, lo, hi 
 						copy(plane[(2*r+1)*ow+at:(2*r+2)*ow], edge[2*lanes:])
 					}
 				}
+			}
+			from, to := 2*r0*ow, min(2*r1, oh)*ow
+			if at := (n*c.O+ch)*oh*ow + from; e.Scale != nil {
+				e.Apply(plane[from:to], plane[from:to], ch, at)
+			} else {
+				e.ApplyLast(plane[from:to], at)
 			}
 		})
 	}
@@ -230,11 +237,11 @@ func each(n int, f func(lo, hi int), rest func(lo int, buf []float32)) {
 	}
 }
 
-// Forward sets y to the convolution of x with f, plus the bias if it is not nil.
-func (c *Conv) Forward(y, x, f, bias []float32) error {
+// Forward sets y to what becomes of the convolution of x with f.
+func (c *Conv) Forward(y, x, f []float32, e vec.Epilogue[float32]) error {
 	u := c.filters(f)
 	defer u.release()
-	return c.convolve(y, x, bias, u.x, false)
+	return c.convolve(y, x, u.x, false, e)
 }
 
 // InputGrad sets dx to the gradient of the images.
@@ -242,11 +249,11 @@ func (c *Conv) InputGrad(dx, dy, f []float32) error {
 	u := c.filters(f)
 	defer u.release()
 	back := Conv{N: c.N, C: c.O, H: c.oh(), W: c.ow(), O: c.C, PadH: 2 - c.PadH, PadW: 2 - c.PadW}
-	return back.convolve(dx, dy, nil, u.x, true)
+	return back.convolve(dx, dy, u.x, true, vec.Epilogue[float32]{})
 }
 
 // convolve is Forward with the filters' transforms, or with turn, those of (C, O, 3, 3) filters to be turned.
-func (c *Conv) convolve(y, x, bias, u []float32, turn bool) error {
+func (c *Conv) convolve(y, x, u []float32, turn bool, e vec.Epilogue[float32]) error {
 	chunks := c.chunks()
 	tiles := widest(chunks)
 	vp, mp := tilePlanes(c.C, tiles), tilePlanes(c.O, tiles)
@@ -271,7 +278,7 @@ func (c *Conv) convolve(y, x, bias, u []float32, turn bool) error {
 			for _, k := range chunks[lo:hi] {
 				c.input(k, v, vp, x, 0, c.C)
 				products(k, v, m, 0, 16)
-				c.output(k, m, mp, y, bias, 0, c.O)
+				c.output(k, m, mp, y, e, 0, c.O)
 			}
 			return nil
 		})
@@ -283,7 +290,7 @@ func (c *Conv) convolve(y, x, bias, u []float32, turn bool) error {
 		err := stages(
 			stage{c.C, func(lo, hi int) { c.input(k, v, vp, x, lo, hi) }},
 			stage{16, func(lo, hi int) { products(k, v, m, lo, hi) }},
-			stage{c.O, func(lo, hi int) { c.output(k, m, mp, y, bias, lo, hi) }})
+			stage{c.O, func(lo, hi int) { c.output(k, m, mp, y, e, lo, hi) }})
 		if err != nil {
 			return err
 		}

@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+
+	"github.com/ftprop/ftprop/internal/vec"
 )
 
 // sizes are of all kinds: rows of tiles of whole and broken groups, odd maps, every padding, few and many channels, maps that
@@ -94,7 +96,7 @@ func TestEqualsDefinition(t *testing.T) {
 				runtime.GOMAXPROCS(procs)
 				t.Run(fmt.Sprintf("%s/%+v/%d", ks.name, c, procs), func(t *testing.T) {
 					y, dx, df := make([]float32, len(dy)), make([]float32, len(x)), make([]float32, len(f))
-					if err := c.Forward(y, x, f, bias); err != nil {
+					if err := c.Forward(y, x, f, vec.Epilogue[float32]{Shift: bias}); err != nil {
 						t.Fatal(err)
 					}
 					if err := c.InputGrad(dx, dy, f); err != nil {
@@ -153,7 +155,7 @@ func FuzzDefinition(f *testing.F) {
 		for _, ks := range available() {
 			best = ks
 			y, dx, df := make([]float32, len(dy)), make([]float32, len(x)), make([]float32, len(filter))
-			for _, err := range []error{c.Forward(y, x, filter, bias), c.InputGrad(dx, dy, filter), c.FilterGrad(df, dy, x)} {
+			for _, err := range []error{c.Forward(y, x, filter, vec.Epilogue[float32]{Shift: bias}), c.InputGrad(dx, dy, filter), c.FilterGrad(df, dy, x)} {
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -180,10 +182,10 @@ func TestNoBias(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	x, f := random(rng, 32), random(rng, 36)
 	a, b := make([]float32, 32), make([]float32, 32)
-	if err := c.Forward(a, x, f, nil); err != nil {
+	if err := c.Forward(a, x, f, vec.Epilogue[float32]{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Forward(b, x, f, make([]float32, 2)); err != nil || !slices.Equal(a, b) {
+	if err := c.Forward(b, x, f, vec.Epilogue[float32]{Shift: make([]float32, 2)}); err != nil || !slices.Equal(a, b) {
 		t.Fatal(a, b, err)
 	}
 }
@@ -205,7 +207,7 @@ func BenchmarkConv(b *testing.B) {
 		dy := random(rng, c.N*c.O*c.oh()*c.ow())
 		y, dx, df := make([]float32, len(dy)), make([]float32, len(x)), make([]float32, len(f))
 		for name, f := range map[string]func() error{
-			"Forward":    func() error { return c.Forward(y, x, f, nil) },
+			"Forward":    func() error { return c.Forward(y, x, f, vec.Epilogue[float32]{}) },
 			"InputGrad":  func() error { return c.InputGrad(dx, dy, f) },
 			"FilterGrad": func() error { return c.FilterGrad(df, dy, x) },
 		} {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/ftprop/ftprop/internal/conv"
+	"github.com/ftprop/ftprop/internal/vec"
 )
 
 // Few pixels for many filters are a product of all samples' columns: the sums of the other ways, within their rounding.
@@ -48,8 +49,8 @@ func TestFewPixels(t *testing.T) {
 		x, f, b := values(g.n*g.c*g.h*g.w), values(g.o*g.rows()), values(g.o)
 		for _, bias := range [][]float32{nil, b} {
 			got, want := make([]float32, g.n*g.o*g.cols()), make([]float32, g.n*g.o*g.cols())
-			fewForward(&g, got, x, f, bias)
-			if err := columnsForward(&g, want, x, f, bias); err != nil {
+			fewForward(&g, got, x, f, &vec.Epilogue[float32]{Shift: bias})
+			if err := columnsForward(&g, want, x, f, &vec.Epilogue[float32]{Shift: bias}); err != nil {
 				t.Fatal(err)
 			}
 			for i := range want {

@@ -265,7 +265,7 @@ func (op *BatchNorm) UsePreallocDo(_ gorgonia.Value, in ...gorgonia.Value) (gorg
 
 func batchNorm[T vec.Float](op *BatchNorm, in []gorgonia.Value) (gorgonia.Value, error) {
 	if opkit.Elsewhere(&op.memory, in) {
-		return nil, errors.New("it runs on another node than it was made for, in a clone of its graph perhaps: the running statistics are of one network. Build the network anew (models: Net.At)")
+		return nil, errElsewhere()
 	}
 	p, err := op.layout(valueShapes(in))
 	if err != nil {
@@ -313,9 +313,8 @@ func batchNorm[T vec.Float](op *BatchNorm, in []gorgonia.Value) (gorgonia.Value,
 			inv := 1 / math.Sqrt(variance+op.eps)
 			op.center[c], op.rest[c], op.invStd[c] = float64(m), rest, inv
 			// x - m before anything else: a x + (shift - a mean) would cancel.
-			a := float64(x[1][c]) * inv
-			b := float64(x[2][c]) - a*rest
-			p.each(c, func(from, to int) { vec.AffineAround(y[from:to], x[0][from:to], T(a), T(b), m) })
+			a, b := affineOf(rest, inv, x[1][c], x[2][c])
+			p.each(c, func(from, to int) { vec.AffineAround(y[from:to], x[0][from:to], a, b, m) })
 		}
 		return nil
 	})
@@ -327,6 +326,16 @@ func batchNorm[T vec.Float](op *BatchNorm, in []gorgonia.Value) (gorgonia.Value,
 		copy(op.variance, op.next[1])
 	}
 	return v, nil
+}
+
+// affineOf returns the factor of x - m, and what is added, where the mean is m + rest.
+func affineOf[T vec.Float](rest, inv float64, scale, shift T) (a, b T) {
+	factor := float64(scale) * inv
+	return T(factor), T(float64(shift) - factor*rest)
+}
+
+func errElsewhere() error {
+	return errors.New("it runs on another node than it was made for, in a clone of its graph perhaps: the running statistics are of one network. Build the network anew (models: Net.At)")
 }
 
 // moments returns the mean of channel c, as m + rest, and its biased variance, and writes the running statistics that follow from

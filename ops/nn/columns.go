@@ -194,7 +194,7 @@ func addEvery[T vec.Float](dst, src []T, stride int) {
 func (c chunk) whole(g *geometry) bool { return c.n1-c.n0 == 1 && c.y1-c.y0 == g.oh }
 
 // gather returns the outputs of a chunk, y, in rows of its columns: a copy in rows, or y itself where it is laid out so.
-// scatter copies them back and adds the bias, if any.
+// scatter is the way back, with the epilogue.
 func gather[T vec.Float](g *geometry, ch chunk, rows, y []T) []T {
 	if ch.whole(g) {
 		return y[ch.n0*g.o*g.cols() : ch.n1*g.o*g.cols()]
@@ -208,20 +208,12 @@ func gather[T vec.Float](g *geometry, ch chunk, rows, y []T) []T {
 	return rows
 }
 
-func scatter[T vec.Float](g *geometry, ch chunk, y, rows, bias []T) {
-	if bias == nil && ch.whole(g) {
-		return // they are there already
-	}
+func scatter[T vec.Float](g *geometry, ch chunk, y, rows []T, e *vec.Epilogue[T]) {
 	ld, part := ch.cols(g), (ch.y1-ch.y0)*g.ow
 	for n := ch.n0; n < ch.n1; n++ {
 		for o := range g.o {
-			dst := y[((n*g.o+o)*g.oh+ch.y0)*g.ow:][:part]
-			src := rows[o*ld+(n-ch.n0)*part:][:part]
-			if bias == nil {
-				copy(dst, src)
-				continue
-			}
-			vec.Affine(dst, src, 1, bias[o])
+			at := ((n*g.o+o)*g.oh + ch.y0) * g.ow
+			e.Apply(y[at:at+part], rows[o*ld+(n-ch.n0)*part:][:part], o, at)
 		}
 	}
 }

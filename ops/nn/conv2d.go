@@ -166,29 +166,27 @@ func gemmSerial[T vec.Float](tA, tB bool, m, n, k int, a []T, lda int, b []T, ld
 	}
 }
 
-func convForward[T vec.Float](g *geometry, out, x, f, bias []T) error {
+func convForward[T vec.Float](g *geometry, out, x, f []T, e *vec.Epilogue[T]) error {
 	if fewPixels[T](g) {
-		fewForward(g, out, x, f, bias)
+		fewForward(g, out, x, f, e)
 		return nil
 	}
 	if c := winogradFor[T](g, forwardPass); c != nil {
-		return c.Forward(single(out), single(x), single(f), single(bias))
+		return c.Forward(single(out), single(x), single(f), *any(e).(*conv.Epilogue))
 	}
 	if c := directFor[T](g, forwardPass); c != nil {
-		return c.Forward(single(out), single(x), single(f), conv.Epilogue{Shift: single(bias)})
+		return c.Forward(single(out), single(x), single(f), *any(e).(*conv.Epilogue))
 	}
-	return columnsForward(g, out, x, f, bias)
+	return columnsForward(g, out, x, f, e)
 }
 
 // fewForward is one product of the columns of all samples, of which cores share out the filters.
-func fewForward[T vec.Float](g *geometry, out, x, f, bias []T) {
+func fewForward[T vec.Float](g *geometry, out, x, f []T, e *vec.Epilogue[T]) {
 	r, q := g.rows(), g.n*g.cols()
 	if g.linear() {
 		product(false, true, g.n, g.o, r, x, r, f, r, out, g.o)
-		if bias != nil {
-			for n := range g.n {
-				vec.Add(out[n*g.o:(n+1)*g.o], bias)
-			}
+		for n := range g.n {
+			e.ApplyAcross(out[n*g.o:(n+1)*g.o], n*g.o)
 		}
 		return
 	}
@@ -202,10 +200,10 @@ func fewForward[T vec.Float](g *geometry, out, x, f, bias []T) {
 		rows = out
 	}
 	product(false, false, g.o, q, r, f, r, s.col, q, rows, q)
-	scatter(g, all, out, rows, bias)
+	scatter(g, all, out, rows, e)
 }
 
-func columnsForward[T vec.Float](g *geometry, out, x, f, bias []T) error {
+func columnsForward[T vec.Float](g *geometry, out, x, f []T, e *vec.Epilogue[T]) error {
 	r, size, direct := g.rows(), g.c*g.h*g.w, g.direct()
 	return par.Range(g.n, g.sharing(), func(lo, hi int) error {
 		s := convScratch[T](g)
@@ -222,7 +220,7 @@ func columnsForward[T vec.Float](g *geometry, out, x, f, bias []T) error {
 				rows = out[ch.n0*g.o*q : ch.n1*g.o*q]
 			}
 			gemmSerial(false, false, g.o, q, r, f, r, col, q, 0, rows, q)
-			scatter(g, ch, out, rows, bias)
+			scatter(g, ch, out, rows, e)
 		})
 		return nil
 	})
@@ -366,12 +364,12 @@ func convDo[T vec.Float](op *Conv2d, in []gorgonia.Value) (gorgonia.Value, error
 	if err != nil {
 		return nil, err
 	}
-	var bias []T
+	var e vec.Epilogue[T]
 	if op.bias {
-		bias = x[2]
+		e.Shift = x[2]
 	}
 	v, out := opkit.Tensor[T](&op.memory, tensor.Shape{g.n, g.o, g.oh, g.ow}, in)
-	return v, convForward(&g, out, x[0], x[1], bias)
+	return v, convForward(&g, out, x[0], x[1], &e)
 }
 
 // WriteHash writes an identity: a convolution has memory, so no two are the same.

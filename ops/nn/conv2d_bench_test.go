@@ -56,8 +56,8 @@ func BenchmarkConv2d(b *testing.B) {
 				ways map[string]func() error
 			}{
 				{"forward", map[string]func() error{
-					"columns": func() error { return columnsForward(&g, y, x, f, bias) }, "direct": func() error { return d.Forward(y, x, f, conv.Epilogue{Shift: bias}) },
-					"winograd": func() error { return w.Forward(y, x, f, bias) },
+					"columns": func() error { return columnsForward(&g, y, x, f, &conv.Epilogue{Shift: bias}) }, "direct": func() error { return d.Forward(y, x, f, conv.Epilogue{Shift: bias}) },
+					"winograd": func() error { return w.Forward(y, x, f, conv.Epilogue{Shift: bias}) },
 				}},
 				{"inputGrad", map[string]func() error{
 					"columns": func() error { return columnsInputGrad(&g, dx, dy, f) }, "direct": func() error { return d.InputGrad(dx, dy, f) },

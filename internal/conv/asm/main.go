@@ -32,9 +32,10 @@ const (
 	turnDst     = 16
 	turnDstStep = 24
 	turnBlocks  = 32
-	turnScale   = 40
-	turnShift   = 48
-	turnLow     = 56
+	turnCenter  = 40
+	turnScale   = 48
+	turnShift   = 56
+	turnLow     = 64
 
 	spreadDst     = 0
 	spreadDstStep = 8
@@ -52,7 +53,7 @@ var fields = []struct {
 	{"tile", "image", tileImage}, {"tile", "x", tileX}, {"tile", "step", tileStep}, {"tile", "offsets", tileOffsets}, {"tile", "terms", tileTerms},
 	{"tile", "w", tileW}, {"tile", "sums", tileSums}, {"tile", "sumStep", tileSumStep}, {"tile", "goOn", tileGoOn},
 	{"turn", "src", turnSrc}, {"turn", "srcStep", turnSrcStep}, {"turn", "dst", turnDst}, {"turn", "dstStep", turnDstStep},
-	{"turn", "blocks", turnBlocks}, {"turn", "scale", turnScale}, {"turn", "shift", turnShift}, {"turn", "low", turnLow},
+	{"turn", "blocks", turnBlocks}, {"turn", "center", turnCenter}, {"turn", "scale", turnScale}, {"turn", "shift", turnShift}, {"turn", "low", turnLow},
 	{"spread", "dst", spreadDst}, {"spread", "dstStep", spreadDstStep}, {"spread", "src", spreadSrc}, {"spread", "srcStep", spreadSrcStep},
 	{"spread", "groups", spreadGroups}, {"spread", "rows", spreadRows}, {"spread", "keep", spreadKeep},
 }
@@ -93,9 +94,9 @@ func main() {
 			}
 		}
 	}
-	for _, finish := range []bool{false, true} {
-		turn512(finish)
-		turn256(finish)
+	for _, last := range lasts {
+		turn512(last)
+		turn256(last)
 	}
 	spread()
 	source, err := format.Source([]byte(table()))
@@ -211,38 +212,47 @@ func strided(at, far, step reg.Register, pixels int) func(p int) Mem {
 	}
 }
 
-func turnName(set string, finish bool) string {
-	if finish {
-		return "finish" + set
-	}
-	return "turn" + set
-}
+// last is what kernels do with the elements that they have transposed.
+type last int
 
-// ends are the operands of the last step, finishing results.
+const (
+	nothing  last = iota
+	shifted       // max(low, x + shift)
+	rescaled      // max(low, scale (x - center) + shift), rounded at each step
+)
+
+var lasts = []last{nothing, shifted, rescaled}
+
+func (l last) name(set string) string { return [...]string{"turn", "shift", "rescale"}[l] + set }
+
+// ends are the operands of the last step.
 type ends struct {
-	on           bool
-	scale, shift reg.Register
-	low          reg.VecVirtual
+	last
+	center, scale, shift reg.Register
+	low                  reg.VecVirtual
 }
 
-func end(t reg.Register, on bool, low reg.VecVirtual) ends {
-	e := ends{on: on, low: low}
-	if on {
-		e.scale, e.shift = load(field(t, turnScale)), load(field(t, turnShift))
+func end(t reg.Register, l last, low reg.VecVirtual) ends {
+	e := ends{last: l, low: low}
+	if l != nothing {
+		e.shift = load(field(t, turnShift))
 		VBROADCASTSS(field(t, turnLow), low)
+	}
+	if l == rescaled {
+		e.center, e.scale = load(field(t, turnCenter)), load(field(t, turnScale))
 	}
 	return e
 }
 
 // turn512 writes the transposition of blocks of 16x16.
-func turn512(finish bool) {
-	TEXT(turnName("AVX512", finish), NOSPLIT, "func(t *byte)")
+func turn512(l last) {
+	TEXT(l.name("AVX512"), NOSPLIT, "func(t *byte)")
 	t := Load(Param("t"), GP64())
 	src, srcStep, dst, dstStep, blocks := load(field(t, turnSrc)), load(field(t, turnSrcStep)), load(field(t, turnDst)), load(field(t, turnDstStep)), load(field(t, turnBlocks))
 	src3, dst3 := GP64(), GP64()
 	LEAQ(Mem{Base: srcStep, Index: srcStep, Scale: 2}, src3)
 	LEAQ(Mem{Base: dstStep, Index: dstStep, Scale: 2}, dst3)
-	e := end(t, finish, ZMM())
+	e := end(t, l, ZMM())
 	in, out := GP64(), GP64()
 	Label("block")
 	// Rows i, i+4, i+8 and i+12 of the source go to the quarters of four registers, one for each four columns.
@@ -282,12 +292,13 @@ func turn512(finish bool) {
 	for c := range 4 {
 		for i, v := range quarters(rows[c], ZMM) {
 			column := 4*c + i
-			if e.on {
-				scaled := ZMM()
-				VBROADCASTSS(Mem{Base: e.shift, Disp: 4 * column}, scaled)
-				VFMADD231PS_BCST(Mem{Base: e.scale, Disp: 4 * column}, v, scaled)
-				VMAXPS(scaled, e.low, scaled)
-				v = scaled
+			if l == rescaled {
+				VSUBPS_BCST(Mem{Base: e.center, Disp: 4 * column}, v, v)
+				VMULPS_BCST(Mem{Base: e.scale, Disp: 4 * column}, v, v)
+			}
+			if l != nothing {
+				VADDPS_BCST(Mem{Base: e.shift, Disp: 4 * column}, v, v)
+				VMAXPS(v, e.low, v)
 			}
 			m := Mem{Base: out}
 			switch i {
@@ -328,11 +339,11 @@ func quarters(r [4]reg.VecVirtual, vec func() reg.VecVirtual) [4]reg.VecVirtual 
 }
 
 // turn256 writes the transposition of blocks of 8x8.
-func turn256(finish bool) {
-	TEXT(turnName("AVX2", finish), NOSPLIT, "func(t *byte)")
+func turn256(l last) {
+	TEXT(l.name("AVX2"), NOSPLIT, "func(t *byte)")
 	t := Load(Param("t"), GP64())
 	src, srcStep, dst, dstStep, blocks := load(field(t, turnSrc)), load(field(t, turnSrcStep)), load(field(t, turnDst)), load(field(t, turnDstStep)), load(field(t, turnBlocks))
-	e := end(t, finish, YMM())
+	e := end(t, l, YMM())
 	in, out := GP64(), GP64()
 	Label("block")
 	MOVQ(src, in)
@@ -356,13 +367,18 @@ func turn256(finish bool) {
 	for c := range 2 {
 		for i, v := range quarters(rows[c], YMM) {
 			column := 4*c + i
-			if e.on {
-				scaled, scale := YMM(), YMM()
-				VBROADCASTSS(Mem{Base: e.shift, Disp: 4 * column}, scaled)
-				VBROADCASTSS(Mem{Base: e.scale, Disp: 4 * column}, scale)
-				VFMADD231PS(scale, v, scaled)
-				VMAXPS(scaled, e.low, scaled)
-				v = scaled
+			by := func(of reg.Register) reg.VecVirtual {
+				number := YMM()
+				VBROADCASTSS(Mem{Base: of, Disp: 4 * column}, number)
+				return number
+			}
+			if l == rescaled {
+				VSUBPS(by(e.center), v, v)
+				VMULPS(by(e.scale), v, v)
+			}
+			if l != nothing {
+				VADDPS(by(e.shift), v, v)
+				VMAXPS(v, e.low, v)
 			}
 			VMOVUPS(v, Mem{Base: out})
 			ADDQ(dstStep, out)
@@ -439,8 +455,8 @@ func table() string {
 				p("\n//go:noescape\nfunc %s(t *tile)\n", set.tile(i+1, pixels))
 			}
 		}
-		for _, finish := range []bool{false, true} {
-			p("\n//go:noescape\nfunc %s(t *turn)\n", turnName(set.name, finish))
+		for _, l := range lasts {
+			p("\n//go:noescape\nfunc %s(t *turn)\n", l.name(set.name))
 		}
 	}
 	p("\n//go:noescape\nfunc spreadAVX2(s *spread)\n")
