@@ -2,39 +2,15 @@ package conv
 
 import (
 	"math/rand/v2"
-	"os"
-	"syscall"
 	"testing"
-	"unsafe"
-)
 
-// walled returns memory for n elements next to a page that cannot be read or written, by room.
-func walled(t *testing.T, rooms, size int, atEnd bool) func(n, room int) []float32 {
-	page := os.Getpagesize()
-	size = (size + page - 1) / page * page
-	m, err := syscall.Mmap(-1, 0, rooms*(size+page)+page, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
-	if err != nil {
-		t.Skip(err)
-	}
-	t.Cleanup(func() { _ = syscall.Munmap(m) })
-	for i := range rooms + 1 {
-		if err := syscall.Mprotect(m[i*(size+page):i*(size+page)+page], syscall.PROT_NONE); err != nil {
-			t.Skip(err)
-		}
-	}
-	return func(n, room int) []float32 {
-		at := room*(size+page) + page
-		if atEnd {
-			at += size - 4*n
-		}
-		return unsafe.Slice((*float32)(unsafe.Pointer(&m[at])), n)[:n:n]
-	}
-}
+	"github.com/ftprop/ftprop/internal/gtest"
+)
 
 // Kernels fault here where they read or write outside of what they work on.
 func TestKernelsStayInside(t *testing.T) {
 	for _, atEnd := range []bool{false, true} {
-		alloc := walled(t, 5, 1<<15, atEnd)
+		alloc := gtest.Walled(t, 5, 1<<15, atEnd)
 		eachTile(t, alloc)
 		eachTurn(t, alloc)
 		eachSpread(t, alloc)
@@ -49,7 +25,7 @@ func TestConvStaysInside(t *testing.T) {
 		for _, c := range sizes {
 			for _, atEnd := range []bool{false, true} {
 				most := max(c.N*c.C*c.H*c.W, c.O*c.C*c.KH*c.KW, c.N*c.O*c.OH*c.OW)
-				alloc := walled(t, 7, 4*most, atEnd)
+				alloc := gtest.Walled(t, 7, 4*most, atEnd)
 				rng := rand.New(rand.NewPCG(1, 2))
 				x, f, bias, dy := alloc(c.N*c.C*c.H*c.W, 0), alloc(c.O*c.C*c.KH*c.KW, 1), alloc(c.O, 2), alloc(c.N*c.O*c.OH*c.OW, 3)
 				for _, v := range [][]float32{x, f, bias, dy} {

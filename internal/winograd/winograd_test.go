@@ -25,6 +25,9 @@ var sizes = []Conv{
 	{N: 2, C: 100, H: 6, W: 7, O: 97, PadH: 1, PadW: 1},
 	{N: 6, C: 98, H: 4, W: 4, O: 99, PadH: 1, PadW: 1},
 	{N: 1, C: 33, H: 40, W: 40, O: 32},
+	{N: 2, C: 2, H: 9, W: 67, O: 3, PadH: 1, PadW: 1},
+	{N: 2, C: 3, H: 6, W: 32, O: 2, PadH: 2, PadW: 2},
+	{N: 1, C: 2, H: 3, W: 20, O: 2},
 }
 
 func random(rng *rand.Rand, n int) []float32 {
@@ -174,6 +177,33 @@ func FuzzDefinition(f *testing.F) {
 			within(t, what+"df", df, want.df, want.dfAbs)
 		}
 	})
+}
+
+// All kernels compute in the same order, so they have the same bits (products aside, which the same kernels make for all).
+func TestKernelsHaveTheSameBits(t *testing.T) {
+	defer func(b *kernels) { best = b }(best)
+	for _, c := range sizes {
+		rng := rand.New(rand.NewPCG(5, 6))
+		x, f, bias, dy := random(rng, c.N*c.C*c.H*c.W), random(rng, c.O*c.C*9), random(rng, c.O), random(rng, c.N*c.O*c.oh()*c.ow())
+		var want [3][]float32
+		for _, ks := range available() {
+			best = ks
+			got := [3][]float32{make([]float32, len(dy)), make([]float32, len(x)), make([]float32, len(f))}
+			for _, err := range []error{c.Forward(got[0], x, f, vec.Epilogue[float32]{Shift: bias, ReLU: true}), c.InputGrad(got[1], dy, f), c.FilterGrad(got[2], dy, x)} {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i, v := range got {
+				if want[i] == nil {
+					want[i] = v
+				}
+				if !slices.Equal(v, want[i]) {
+					t.Errorf("%s, %+v: result %d has other bits than %s", ks.name, c, i, available()[0].name)
+				}
+			}
+		}
+	}
 }
 
 // Without a bias it is zero.
