@@ -228,3 +228,45 @@ func TestRanksFail(t *testing.T) {
 		}
 	}
 }
+
+// What dropout drops is a matter of the image, not of its place in a rank's batch: ranks train as one does that has all images.
+func TestRanksDropout(t *testing.T) {
+	dropping := func(o *Config) {
+		x := gorgonia.NewTensor(gorgonia.NewGraph(), tensor.Float64, 4, gorgonia.WithName("x"), gorgonia.WithShape(o.Net.Input.Shape()...))
+		net, err := models.Define(x, models.Config{Name: "Dropping", Classes: 3, Act: gorgonia.Tanh, Seed: 1, Dropout: 0.4},
+			func(b *models.Builder, x *gorgonia.Node) *gorgonia.Node {
+				h := b.Dropout2d("drop1", b.Conv2d("conv", x, models.Conv{Out: 5, Kernel: 2}))
+				h = b.Dropout("drop2", b.Linear("fc1", b.Flatten("flat", h), models.Dense{Out: 7}))
+				return b.Linear("fc2", h, models.Dense{Out: 3})
+			})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Net, o.Inspect = net, 0
+	}
+	one := shared(t, 12)
+	dropping(&one)
+	want := trained(t, one)
+	if err := want.Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{1, 2, 4} {
+		err := onRanks(t, n, func(_ comm.Comm, o *Config) { dropping(o) }, func(c comm.Comm, tr *Trainer) error {
+			if err := run(c, tr); err != nil {
+				return err
+			}
+			for i, p := range tr.c.Net.Params() {
+				w := want.c.Net.Params()[i].Value().Data().([]float64)
+				for k, v := range p.Value().Data().([]float64) {
+					if math.Abs(v-w[k]) > 1e-10 {
+						return errors.Errorf("%d ranks: %s: element %d is %v, want %v", n, p.Name(), k, v, w[k])
+					}
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -27,13 +27,16 @@ type ranks struct {
 }
 
 func newRanks(c comm.Comm, net *models.Net) ranks {
-	if c == nil || c.Size() == 1 {
-		return ranks{}
+	var r ranks
+	if c != nil && c.Size() > 1 {
+		r.Comm = c
 	}
-	r := ranks{Comm: c}
 	for _, op := range statefulLayers(net.Input.Graph()) {
-		if bn, ok := op.(*nn.BatchNorm); ok && bn.Synchronised() {
-			r.waiting = true
+		switch op := op.(type) {
+		case *nn.BatchNorm:
+			r.waiting = r.waiting || r.Comm != nil && op.Synchronised()
+		case *nn.Dropout:
+			op.SetRank(r.rank())
 		}
 	}
 	return r
