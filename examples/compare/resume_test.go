@@ -369,7 +369,7 @@ func TestSettings(t *testing.T) {
 	differs := map[string]string{
 		"data": "mnist", "size": "16", "channels": "3", "augment": "true", "validation": "0.1", "crop": "32", "arch": "convnet4", "unweighted": "true", "bn": "true",
 		"dropout": "0.5", "hidden": "8,8", "loss": "hinge", "lr": "0.5", "wd": "0.5", "momentum": "0.5", "nesterov": "true", "decay-at": "2", "decay": "0.5", "batch": "8",
-		"limit": "99", "epochs": "7", "inspect": "9", "all-weights": "true", "order": "bireal", "bop-threshold": "1e-6", "bop-gamma": "1e-3", "search": "2",
+		"warmup": "2", "limit": "99", "epochs": "7", "inspect": "9", "all-weights": "true", "order": "bireal", "bop-threshold": "1e-6", "bop-gamma": "1e-3", "search": "2",
 	}
 	settings := func(args ...string) string {
 		o := new(options)
