@@ -15,6 +15,7 @@ import (
 
 	"github.com/ftprop/ftprop/comm"
 	"github.com/ftprop/ftprop/examples/command"
+	"github.com/ftprop/ftprop/examples/setup"
 	"github.com/ftprop/ftprop/internal/gemm"
 	"github.com/ftprop/ftprop/internal/launch"
 	"github.com/ftprop/ftprop/mpi"
@@ -194,4 +195,18 @@ func (p *Program) end(w *mpi.World, err error, log io.Writer) error {
 		err = command.Report(fmt.Sprintf("%s: rank %d", p.Name, w.Rank()), err, log)
 	}
 	return err
+}
+
+// Open reads a data set. A rank that fetches it does so when those before it have: they may have the same folder.
+func (r Ranks) Open(ctx context.Context, d *setup.Data, log io.Writer) (sets setup.Sets, err error) {
+	read := func() (err error) {
+		sets, err = d.Open(ctx, command.DownloadBar(log))
+		return err
+	}
+	if d.Download {
+		err = r.InTurn(ctx, read)
+	} else {
+		err = r.Check(ctx, read())
+	}
+	return sets, err
 }

@@ -80,7 +80,7 @@ func (o *options) run(ctx context.Context, r ranks.Ranks, out, log io.Writer) (e
 	}
 	// Tensors are few and large, and live long: a small margin of garbage costs little time and much less memory.
 	defer debug.SetGCPercent(debug.SetGCPercent(20))
-	sets, err := o.open(ctx, r, log)
+	sets, err := r.Open(ctx, &o.data, log)
 	if err != nil {
 		return err
 	}
@@ -107,20 +107,6 @@ func (o *options) run(ctx context.Context, r ranks.Ranks, out, log io.Writer) (e
 		return err
 	}
 	return o.fit(ctx, r, c, out, log)
-}
-
-// open reads the images. A rank that fetches them does so when those before it have: they may have the same folder.
-func (o *options) open(ctx context.Context, r ranks.Ranks, log io.Writer) (sets setup.Sets, err error) {
-	read := func() (err error) {
-		sets, err = o.data.Open(ctx, command.DownloadBar(log))
-		return err
-	}
-	if o.data.Download {
-		err = r.InTurn(ctx, read)
-	} else {
-		err = r.Check(ctx, read())
-	}
-	return sets, err
 }
 
 // config is what is trained.
