@@ -49,7 +49,7 @@ func main() { command.Main("compare", run) }
 func run(ctx context.Context, args []string, out, log io.Writer) error {
 	o := new(options)
 	flags := o.flags()
-	flags.SetOutput(log)
+	flags.SetOutput(ranks.Log(log))
 	err := parse(flags, o, args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):

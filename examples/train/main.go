@@ -50,7 +50,7 @@ func main() { command.Main("train", run) }
 func run(ctx context.Context, args []string, out, log io.Writer) error {
 	o := new(options)
 	flags := o.flags()
-	flags.SetOutput(log)
+	flags.SetOutput(ranks.Log(log))
 	err := parse(flags, o, args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
