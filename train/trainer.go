@@ -61,8 +61,9 @@ type Config struct {
 	// seed must be the same: Run and Resume compare them. The first rank writes and reads the files in Dir; on others only
 	// whether Dir is empty counts. A checkpoint is for as many ranks as have written it, for which the bits of the weights are the same.
 	//
-	// Batch normalisations over all ranks are Net.Synchronise's. Without it each rank normalises by its own batches, and the running statistics
-	// are those of the first. An error of New is of this rank alone: comm.Check tells the others.
+	// What a dropout drops is what one rank with all images would drop (nn.Dropout.SetRank). Batch normalisations over all ranks are
+	// Net.Synchronise's. Without it each rank normalises by its own batches, and the running statistics are those of the first. An
+	// error of New is of this rank alone: comm.Check tells the others.
 	Comm comm.Comm
 }
 
