@@ -184,6 +184,14 @@ func TestCommandsInDocuments(t *testing.T) {
 		"go run ./examples/bench -infer -model resnet18 -act sign -weights sign -batch 1 -threads 2":            "examples/bench TestInfer",
 		"go run ./examples/bench -model convnet4 -act sign -write-float float.onnx -write-integer integer.onnx": "examples/bench TestInferFiles",
 		"go run ./examples/bench -load integer.onnx -batch 1":                                                   "examples/bench TestInferFiles",
+		"go run ./examples/bench -cluster -model resnet18":                                                      "examples/bench TestCluster",
+		"go build -o train ./examples/train":                                                                    "the tests of examples/train build it",
+		"go build -o compare ./examples/compare":                                                                "the tests of examples/compare build it",
+		"go build -o bench ./examples/bench":                                                                    "the tests of examples/bench build it",
+		"mpirun -n 4 ./program":                                                                                 "mpi TestCollectives",
+		"mpirun -n 4 ./train -mpi -recipe digits -batch 16":                                                     "examples/train TestMPI",
+		"mpirun -n 4 ./compare -mpi -seeds 8 -out FOLDER":                                                       "examples/compare TestMPI",
+		"mpirun -n 2 ./bench -allreduce -model resnet18":                                                        "examples/bench TestAllReduce",
 	}
 	seen := map[string]bool{}
 	for _, b := range blocks(t) {
@@ -193,7 +201,7 @@ func TestCommandsInDocuments(t *testing.T) {
 		for line := range strings.Lines(b.body) {
 			command, _, _ := strings.Cut(line, "#")
 			command = strings.TrimSpace(command)
-			if !strings.HasPrefix(command, "go ") {
+			if !strings.HasPrefix(command, "go ") && !strings.HasPrefix(command, "mpirun ") {
 				continue
 			}
 			seen[command] = true
@@ -273,4 +281,125 @@ func TestREADME(t *testing.T) {
 	if n := len(documents(t)["README.md"]); n > 8<<10 {
 		t.Errorf("README.md has %d bytes, want 8 KiB at most", n)
 	}
+}
+
+// TestScriptsInDocuments has bash read the scripts, and looks at the shape of the YAML: there is no reader of YAML among what the module needs.
+func TestScriptsInDocuments(t *testing.T) {
+	scripts, manifests := 0, 0
+	for _, b := range blocks(t) {
+		switch b.language {
+		case "bash":
+			scripts++
+			bash, err := exec.LookPath("bash")
+			if err != nil {
+				t.Skip("SKIPPED: no bash")
+			}
+			cmd := exec.Command(bash, "-n")
+			cmd.Stdin = strings.NewReader(b.body)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%s: %v\n%s", b.where, err, out)
+			}
+		case "yaml":
+			manifests++
+			keys, err := yamlKeys(b.body)
+			if err != nil {
+				t.Errorf("%s: %v", b.where, err)
+			}
+			for _, want := range []string{
+				"apiVersion", "kind", "metadata.name", "spec.mpiReplicaSpecs.Launcher.template.spec.containers[0].command[2]",
+				"spec.mpiReplicaSpecs.Launcher.replicas", "spec.mpiReplicaSpecs.Worker.replicas", "spec.mpiReplicaSpecs.Worker.template.spec.containers[0].image",
+				"spec.mpiReplicaSpecs.Worker.template.spec.volumes[1].persistentVolumeClaim.claimName", "spec.runPolicy.cleanPodPolicy", "spec.sshAuthMountPath",
+			} {
+				if !slices.Contains(keys, want) {
+					t.Errorf("%s: no %s in %q", b.where, want, keys)
+				}
+			}
+		}
+	}
+	if scripts == 0 || manifests == 0 {
+		t.Errorf("%d scripts, %d manifests", scripts, manifests)
+	}
+	for what, body := range map[string]string{"tab": "a:\n\tb: 1\n", "twice": "a: 1\na: 2\n", "no key": "a:\n  b\n", "depth": "a: 1\n  b: 2\n", "quote": "a: \"1\n"} {
+		if keys, err := yamlKeys(body); err == nil {
+			t.Errorf("%s: no error, %q", what, keys)
+		}
+	}
+}
+
+// yamlKeys returns the paths of all scalars of the YAML that manifests are written in: mappings and lists by indentation, a key or an element a line, literal
+// blocks, and plain or double-quoted scalars.
+func yamlKeys(body string) ([]string, error) {
+	type level struct {
+		indent int
+		path   string
+		next   int // of a list: the number of the next element
+	}
+	var open []level
+	var keys []string
+	literal := -1 // the indentation of the key of a literal block
+	scalar := false
+	line := regexp.MustCompile(`^(?:([A-Za-z]+):)?(?: ?(.*))$`)
+	for n, text := range strings.Split(strings.TrimRight(body, "\n"), "\n") {
+		content := strings.TrimLeft(text, " ")
+		indent := len(text) - len(content)
+		if literal >= 0 && (content == "" || indent > literal) {
+			continue
+		}
+		literal = -1
+		if content == "" || strings.ContainsRune(text, '\t') {
+			return nil, fmt.Errorf("line %d: %q", n+1, text)
+		}
+		for len(open) > 0 && open[len(open)-1].indent > indent {
+			open = open[:len(open)-1]
+		}
+		if scalar && len(open) > 0 && open[len(open)-1].indent < indent {
+			return nil, fmt.Errorf("line %d: %q is below a scalar", n+1, text)
+		}
+		path := func() string { // of what holds this line
+			for i := len(open) - 1; i >= 0; i-- {
+				if open[i].indent < indent {
+					return open[i].path
+				}
+			}
+			return ""
+		}
+		for strings.HasPrefix(content, "- ") {
+			if len(open) == 0 || open[len(open)-1].indent != indent {
+				open = append(open, level{indent: indent, path: path(), next: 0})
+			}
+			list := &open[len(open)-1]
+			if at := strings.LastIndexByte(list.path, '['); at >= 0 && list.next > 0 {
+				list.path = list.path[:at]
+			}
+			list.path = fmt.Sprintf("%s[%d]", list.path, list.next)
+			list.next++
+			content = content[2:]
+			indent += 2
+		}
+		m := line.FindStringSubmatch(content)
+		key, value := m[1], m[2]
+		at := path()
+		if key != "" {
+			at = strings.TrimPrefix(at+"."+key, ".")
+			if len(open) == 0 || open[len(open)-1].indent != indent {
+				open = append(open, level{indent: indent})
+			}
+			open[len(open)-1].path = at
+		} else if !strings.HasSuffix(at, "]") || value == "" {
+			return nil, fmt.Errorf("line %d: %q is no key", n+1, text)
+		}
+		if scalar = value != ""; !scalar {
+			continue
+		}
+		if value == "|" {
+			literal = len(text) - len(strings.TrimLeft(text, " "))
+		} else if strings.Count(value, `"`)%2 != 0 || value[0] != '"' && strings.Contains(value, ": ") {
+			return nil, fmt.Errorf("line %d: value %s", n+1, value)
+		}
+		if slices.Contains(keys, at) {
+			return nil, fmt.Errorf("line %d: a second %s", n+1, at)
+		}
+		keys = append(keys, at)
+	}
+	return keys, nil
 }

@@ -2,13 +2,14 @@
 //
 // A rank is one of several copies of a program, or of a function, that do the same work on different data. [Comm] is what connects them.
 // [Local] runs ranks as goroutines of one process, for tests and notebooks; package mpi connects processes, on one machine or on many.
-// [Check], [Agree] and [Any] are what ranks ask each other before they go on.
+// [Check], [CheckContext], [Agree] and [Any] are what ranks ask each other before they go on.
 //
 // All methods but Rank, Size and Abort are collective: every rank calls the same ones in the same order, with slices of the same length.
 package comm
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"strings"
 
@@ -57,6 +58,34 @@ func Check(c Comm, err error) error {
 		return failure
 	}
 	return Explain(c, err)
+}
+
+// CheckContext is Check where a context may end work, too: once that of any rank has ended, and no rank has another error, it returns context.Canceled,
+// or the error of this rank's own context. err may be that of ctx, which does not count. It is collective.
+func CheckContext(ctx context.Context, c Comm, err error) error {
+	stop := ctx.Err()
+	if stop != nil && errors.Is(err, stop) {
+		err = nil
+	}
+	var x [2]float64 // ranks with an error, and ranks whose context has ended
+	if err != nil {
+		x[0] = 1
+	}
+	if stop != nil {
+		x[1] = 1
+	}
+	if failure := c.SumFloat64(x[:]); failure != nil {
+		return failure
+	}
+	switch {
+	case x[0] > 0:
+		return Explain(c, err)
+	case x[1] > 0 && stop != nil:
+		return stop
+	case x[1] > 0:
+		return context.Canceled
+	}
+	return nil
 }
 
 // Explain is Check where some rank is known to have an error.

@@ -1,6 +1,7 @@
 package comm
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"reflect"
@@ -170,6 +171,45 @@ func TestAgree(t *testing.T) {
 			}
 			if err = Agree(c, "options", text); err == nil || !strings.Contains(err.Error(), `rank 0 has nothing more, rank 1 has "b"`) {
 				return errors.Errorf("rank %d: %v", c.Rank(), err)
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCheckContext(t *testing.T) {
+	err := within(t, func() error {
+		return Local(3, func(c Comm) error {
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			if err := CheckContext(ctx, c, nil); err != nil {
+				return err
+			}
+			err := CheckContext(ctx, c, map[int]error{2: errors.New("out of paper")}[c.Rank()])
+			if err == nil || err.Error() != "rank 2: out of paper" {
+				return errors.Errorf("rank %d has %v", c.Rank(), err)
+			}
+			if c.Rank() == 1 {
+				cancel()
+			}
+			if err := CheckContext(ctx, c, errors.Wrap(ctx.Err(), "reading")); err != context.Canceled {
+				return errors.Errorf("rank %d has %v", c.Rank(), err)
+			}
+			var own error
+			if c.Rank() == 0 {
+				own = errors.New("out of paper")
+			}
+			err = CheckContext(ctx, c, own) // an error tells more than an end
+			if err == nil || err.Error() != "rank 0: out of paper" {
+				return errors.Errorf("rank %d has %v", c.Rank(), err)
+			}
+			late, stop := context.WithDeadline(context.Background(), time.Now().Add(-time.Second))
+			defer stop()
+			if err := CheckContext(late, c, nil); err != context.DeadlineExceeded {
+				return errors.Errorf("rank %d has %v", c.Rank(), err)
 			}
 			return nil
 		})

@@ -1,22 +1,11 @@
 package mpi
 
 import (
-	"os"
 	"strings"
 
+	"github.com/ftprop/ftprop/internal/launch"
 	"github.com/pkg/errors"
 )
-
-// launchers tell by which environment variable, that holds the number of ranks, a program knows that it was started as several.
-var launchers = []struct {
-	variable string
-	open     bool // it is Open MPI's
-}{
-	{"OMPI_COMM_WORLD_SIZE", true}, // mpirun of Open MPI
-	{"PMI_SIZE", false},            // mpiexec of MPICH and Intel MPI (Hydra), and Slurm with --mpi=pmi2
-	{"MPI_LOCALNRANKS", false},     // Hydra
-	{"PMIX_RANK", true},            // whatever has PMIx: prun, Slurm with --mpi=pmix
-}
 
 // errNotStarted is the error of a program that was started as one.
 var errNotStarted = errors.New("the program was not started by MPI: start it as mpirun -n 2 PROGRAM, or with srun --mpi=pmix")
@@ -27,20 +16,14 @@ func names(getenv func(string) string) ([]string, error) {
 		return []string{name}, nil
 	}
 	open, mpich := []string{"libmpi.so.40"}, []string{"libmpich.so.12", "libmpi.so.12"}
-	for _, l := range launchers {
-		if getenv(l.variable) == "" {
-			continue
-		}
-		if l.open {
-			return append(append(open, mpich...), "libmpi.so"), nil
-		}
-		return append(append(mpich, open...), "libmpi.so"), nil
+	switch l, ok := launch.By(getenv); {
+	case !ok:
+		return nil, errNotStarted
+	case l.Open:
+		return append(append(open, mpich...), "libmpi.so"), nil
 	}
-	return nil, errNotStarted
+	return append(append(mpich, open...), "libmpi.so"), nil
 }
-
-// started returns the number of ranks that the launcher speaks of, "" if it does not.
-func started() string { return os.Getenv("OMPI_COMM_WORLD_SIZE") + os.Getenv("PMI_SIZE") }
 
 // abi is what the header files of an MPI define: handles, which in Open MPI are addresses of variables and in MPICH numbers.
 type abi struct {

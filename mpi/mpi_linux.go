@@ -11,6 +11,7 @@ import (
 	"unsafe"
 
 	"github.com/ebitengine/purego"
+	"github.com/ftprop/ftprop/internal/launch"
 	"github.com/pkg/errors"
 )
 
@@ -169,8 +170,8 @@ func (w *world) begin(names []string) (err error) {
 		return err
 	}
 	w.rank, w.size = int(rank), int(size)
-	if want := started(); want != "" && want != fmt.Sprint(size) {
-		return errors.Errorf("%s ranks were started, and the library (%s) knows %d: mpirun and library are of different MPIs (FTPROP_MPI names another library)", want, w.version, size)
+	if want := launch.Ranks(os.Getenv); want != 0 && want != w.size {
+		return errors.Errorf("%d ranks were started, and the library (%s) knows %d: mpirun and library are of different MPIs (FTPROP_MPI names another library)", want, w.version, size)
 	}
 	return nil
 }

@@ -33,6 +33,7 @@ type checkpoint struct {
 	Setup   string // what training on must have in common: see Config.Setup
 	Network string // name of the network
 	Anneal  int    // epochs of which annealed rules take their schedule; 0 if there are none, and in files of before there were such rules
+	Ranks   int    // that train together; 0 if there is one, and in files of before there were several
 	Weights []byte // safetensors
 	Layers  []layerState
 	Solver  []solverState // each before those that it holds: nested, a file could nest them until the stack is full
@@ -470,6 +471,8 @@ func (t *Trainer) suits(c *checkpoint) error {
 	switch {
 	case c.Network != t.c.Net.Name():
 		return errors.Errorf("it is of a %s, the network is a %s", printable(c.Network), t.c.Net.Name())
+	case max(c.Ranks, 1) != t.size():
+		return errors.Errorf("it was written by %d ranks, and here are %d: weights depend on how many there are", max(c.Ranks, 1), t.size())
 	case c.Setup != t.c.Setup:
 		return errors.Errorf("it was written for\n  %s\nand this is\n  %s", printable(c.Setup), t.c.Setup)
 	case c.Anneal != t.annealed():
@@ -535,7 +538,7 @@ func (t *Trainer) state() (*checkpoint, error) {
 		return nil, err
 	}
 	return &checkpoint{
-		Setup: t.c.Setup, Network: t.c.Net.Name(), Anneal: t.annealed(), Weights: weights.Bytes(), Layers: layerStates(t.c.Net), Solver: flatten(t.stateful.State()),
+		Setup: t.c.Setup, Network: t.c.Net.Name(), Anneal: t.annealed(), Ranks: t.several(), Weights: weights.Bytes(), Layers: layerStates(t.c.Net), Solver: flatten(t.stateful.State()),
 		Epoch: t.epoch, Step: t.step, Sum: t.sum, Seconds: t.seconds, GradNorm: t.gradNorm, History: t.history,
 	}, nil
 }

@@ -187,7 +187,7 @@ func TestRanksStopAndResume(t *testing.T) {
 			}
 		}
 		err = onRanks(t, 4, sync, func(c comm.Comm, tr *Trainer) error { return tr.Resume(filepath.Join(parts, CheckpointFile)) })
-		gtest.WantError(t, "other ranks", err, "rank 0", "on 2 ranks", "on 4 ranks")
+		gtest.WantError(t, "other ranks", err, "rank 0", "written by 2 ranks, and here are 4")
 	}
 }
 
@@ -198,7 +198,7 @@ func TestRanksFail(t *testing.T) {
 		words  []string
 	}{
 		"another seed":  {func(c comm.Comm, o *Config) { o.Seed += uint64(c.Rank()) }, []string{"ranks differ", "seed 1", "seed 2"}},
-		"another setup": {func(c comm.Comm, o *Config) { o.Setup += "!!"[:c.Rank()] }, []string{"ranks differ", "shared! on 2 ranks"}},
+		"another setup": {func(c comm.Comm, o *Config) { o.Setup += "!!"[:c.Rank()] }, []string{"ranks differ", `"shared!"`}},
 		"not a number": {func(c comm.Comm, o *Config) {
 			o.OnStep = func(s Step) {
 				if c.Rank() == 1 && s.Epoch == 0 && s.Step == 1 {
@@ -225,6 +225,48 @@ func TestRanksFail(t *testing.T) {
 			if err == nil && what != "a folder" {
 				t.Errorf("%s: rank %d has no error", what, rank)
 			}
+		}
+	}
+}
+
+// What dropout drops is a matter of the image, not of its place in a rank's batch: ranks train as one does that has all images.
+func TestRanksDropout(t *testing.T) {
+	dropping := func(o *Config) {
+		x := gorgonia.NewTensor(gorgonia.NewGraph(), tensor.Float64, 4, gorgonia.WithName("x"), gorgonia.WithShape(o.Net.Input.Shape()...))
+		net, err := models.Define(x, models.Config{Name: "Dropping", Classes: 3, Act: gorgonia.Tanh, Seed: 1, Dropout: 0.4},
+			func(b *models.Builder, x *gorgonia.Node) *gorgonia.Node {
+				h := b.Dropout2d("drop1", b.Conv2d("conv", x, models.Conv{Out: 5, Kernel: 2}))
+				h = b.Dropout("drop2", b.Linear("fc1", b.Flatten("flat", h), models.Dense{Out: 7}))
+				return b.Linear("fc2", h, models.Dense{Out: 3})
+			})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Net, o.Inspect = net, 0
+	}
+	one := shared(t, 12)
+	dropping(&one)
+	want := trained(t, one)
+	if err := want.Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{1, 2, 4} {
+		err := onRanks(t, n, func(_ comm.Comm, o *Config) { dropping(o) }, func(c comm.Comm, tr *Trainer) error {
+			if err := run(c, tr); err != nil {
+				return err
+			}
+			for i, p := range tr.c.Net.Params() {
+				w := want.c.Net.Params()[i].Value().Data().([]float64)
+				for k, v := range p.Value().Data().([]float64) {
+					if math.Abs(v-w[k]) > 1e-10 {
+						return errors.Errorf("%d ranks: %s: element %d is %v, want %v", n, p.Name(), k, v, w[k])
+					}
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
 		}
 	}
 }

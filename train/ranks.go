@@ -11,6 +11,7 @@ import (
 
 	"github.com/ftprop/ftprop/comm"
 	"github.com/ftprop/ftprop/data"
+	"github.com/ftprop/ftprop/internal/gemm"
 	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/ops/nn"
@@ -27,13 +28,16 @@ type ranks struct {
 }
 
 func newRanks(c comm.Comm, net *models.Net) ranks {
-	if c == nil || c.Size() == 1 {
-		return ranks{}
+	var r ranks
+	if c != nil && c.Size() > 1 {
+		r.Comm = c
 	}
-	r := ranks{Comm: c}
 	for _, op := range statefulLayers(net.Input.Graph()) {
-		if bn, ok := op.(*nn.BatchNorm); ok && bn.Synchronised() {
-			r.waiting = true
+		switch op := op.(type) {
+		case *nn.BatchNorm:
+			r.waiting = r.waiting || r.Comm != nil && op.Synchronised()
+		case *nn.Dropout:
+			op.SetRank(r.rank())
 		}
 	}
 	return r
@@ -51,6 +55,14 @@ func (r *ranks) rank() int {
 func (r *ranks) size() int {
 	if r.Comm == nil {
 		return 1
+	}
+	return r.Size()
+}
+
+// several is the number of ranks, 0 if there is one.
+func (r *ranks) several() int {
+	if r.Comm == nil {
+		return 0
 	}
 	return r.Size()
 }
@@ -82,35 +94,17 @@ func reason(err error) error {
 
 // proceed returns the error of the first rank that has one, or a stopped if the context of any has ended. err may be that of ctx.
 func (r *ranks) proceed(ctx context.Context, err error) error {
-	stop := ctx.Err()
-	if stop != nil && errors.Is(err, stop) {
-		err = nil
-	}
-	if r.Comm == nil {
-		if err == nil && stop != nil {
-			return stopped{stop}
+	if r.Comm != nil {
+		err = comm.CheckContext(ctx, r.Comm, err)
+		if err != nil && (err == context.Canceled || err == ctx.Err()) {
+			return stopped{err}
 		}
 		return err
 	}
-	x := []float64{0, 0}
-	if err != nil {
-		x[0] = 1
-	}
-	if stop != nil {
-		x[1] = 1
-	}
-	if failure := r.SumFloat64(x); failure != nil {
-		return failure
-	}
-	switch {
-	case x[0] > 0:
-		return comm.Explain(r.Comm, err)
-	case x[1] > 0 && stop != nil:
+	if stop := ctx.Err(); stop != nil && (err == nil || errors.Is(err, stop)) {
 		return stopped{stop}
-	case x[1] > 0:
-		return stopped{context.Canceled}
 	}
-	return nil
+	return err
 }
 
 // lost ends all ranks because of an error in a run of the network, in which others may wait for this rank for ever.
@@ -185,7 +179,7 @@ func (t *Trainer) agree() error {
 	}
 	c := &t.c
 	var w strings.Builder
-	fmt.Fprintf(&w, "%s\n%s\n%s on %s/%s\n", c.Setup, checkpointMagic, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	fmt.Fprintf(&w, "%s\n%s\n%s on %s/%s, kernels for %s\n", c.Setup, checkpointMagic, runtime.Version(), runtime.GOOS, runtime.GOARCH, gemm.Kernels())
 	fmt.Fprintf(&w, "a %s with an input of %v\n", c.Net.Name(), c.Net.Input.Shape())
 	for _, p := range c.Net.Params() {
 		fmt.Fprintf(&w, "%s of shape %v, %v\n", p.Name(), p.Shape(), p.Dtype())

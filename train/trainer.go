@@ -2,7 +2,6 @@ package train
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -62,8 +61,9 @@ type Config struct {
 	// seed must be the same: Run and Resume compare them. The first rank writes and reads the files in Dir; on others only
 	// whether Dir is empty counts. A checkpoint is for as many ranks as have written it, for which the bits of the weights are the same.
 	//
-	// Batch normalisations over all ranks are Net.Synchronise's. Without it each rank normalises by its own batches, and the running statistics
-	// are those of the first. An error of New is of this rank alone: comm.Check tells the others.
+	// What a dropout drops is what one rank with all images would drop (nn.Dropout.SetRank). Batch normalisations over all ranks are
+	// Net.Synchronise's. Without it each rank normalises by its own batches, and the running statistics are those of the first. An
+	// error of New is of this rank alone: comm.Check tells the others.
 	Comm comm.Comm
 }
 
@@ -151,9 +151,6 @@ func New(c Config) (*Trainer, error) {
 	}
 	t := &Trainer{c: c, ranks: newRanks(c.Comm, c.Net)}
 	t.c.Solver = t.around(c.Solver)
-	if n := t.size(); n > 1 {
-		t.c.Setup += fmt.Sprintf(" on %d ranks", n)
-	}
 	if err := t.build(); err != nil {
 		t.Close()
 		return nil, err
@@ -455,19 +452,9 @@ func (t *Trainer) finish(ctx context.Context) error {
 		}
 		*s.to = &m
 	}
-	var err error
-	if t.probe != nil {
-		if err = t.anneal(t.probe.input.Graph()); err == nil {
-			e.Layers, err = t.probe.look(t.c.Workers)
-		}
-	}
+	err := t.look(&e)
 	if err := t.check(err); err != nil {
 		return err
-	}
-	if t.weights != nil {
-		if e.Weights, err = t.weights.Read(); err != nil {
-			return err
-		}
 	}
 	if rate := schedule(t.c.Solver); rate != nil {
 		e.LearnRate = rate((t.epoch+1)*t.step - 1)
@@ -499,6 +486,22 @@ func (t *Trainer) finish(ctx context.Context) error {
 		t.c.OnEpoch(&t.history[len(t.history)-1])
 	}
 	return nil
+}
+
+// look is the rank's own part of the end of an epoch: what the first one sees of layers and weights.
+func (t *Trainer) look(e *Epoch) (err error) {
+	if t.probe != nil {
+		if err := t.anneal(t.probe.input.Graph()); err != nil {
+			return err
+		}
+		if e.Layers, err = t.probe.look(t.c.Workers); err != nil {
+			return err
+		}
+	}
+	if t.weights != nil {
+		e.Weights, err = t.weights.Read()
+	}
+	return err
 }
 
 // evaluate returns the metrics on the images of a source, of which each rank has a share.

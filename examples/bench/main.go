@@ -18,6 +18,11 @@
 //
 //	go run ./examples/bench -model resnet18 -act sign -write-float float.onnx -write-integer integer.onnx
 //	go run ./examples/bench -infer -load integer.onnx -batch 1
+//
+// Under mpirun, -allreduce times the exchange of gradients, and -cluster predicts what more machines would do:
+//
+//	mpirun -n 2 ./bench -allreduce -model resnet18
+//	go run ./examples/bench -cluster -model resnet18
 package main
 
 import (
@@ -83,9 +88,9 @@ func activation(name string) (nodes.Activation, error) {
 func run(ctx context.Context, args []string, out, log io.Writer) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	var (
-		name   = flags.String("model", "convnet4", "`network`: mlp, convnet4, convnet8, resnet18")
+		name   = flags.String("model", "convnet4", "`network`: mlp, convnet4, convnet8, resnet18, alexnet")
 		act    = flags.String("act", "sign", "`activation`: "+strings.Join(nodes.ActivationNames(), ", "))
-		batch  = flags.Int("batch", 0, "`images` a step (default 64, training resnet18 16)")
+		batch  = flags.Int("batch", 0, "`images` a step (default 64, training resnet18 16, alexnet 32)")
 		steps  = flags.Int("steps", 30, "timed `steps`, after 3 to warm up")
 		engine = flags.String("engine", "ftprop", "`layers`: ftprop or stock")
 		eval   = flags.Bool("forward", false, "time evaluation, as Net.At has it, in place of training; -act relu is then the library's own")
@@ -93,10 +98,19 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	)
 	var o inference
 	o.flags(flags)
+	var several cluster
+	several.flags(flags)
 	if err := command.Parse(flags, args, log); err != nil {
 		return err
 	}
 	o.given = setup.Given(flags)
+	several.given = o.given
+	several.name, several.batch, several.steps = *name, *batch, *steps
+	if ok, err := several.wanted(); err != nil {
+		return err
+	} else if ok {
+		return several.run(ctx, out)
+	}
 	if ok, err := o.wanted(); err != nil {
 		return err
 	} else if ok && *eval {
@@ -139,7 +153,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	c := train.StepperConfig{Input: net.Input, Logits: net.Logits, Params: net.Params(), Solver: &solvers.Adam{LearnRate: 2.5e-4, WeightDecay: 5e-4}}
+	c := trainingOf(net)
 	if *engine == "stock" {
 		if c, err = stock(net); err != nil {
 			return err
@@ -191,8 +205,10 @@ func modelByName(name string) (model, error) {
 		return model{[]int{3, 40, 40}, 64, models.ConvNet8, models.Config{BatchNorm: true}}, nil
 	case "resnet18":
 		return model{[]int{3, 32, 32}, 16, models.ResNet18, models.Config{}}, nil
+	case "alexnet":
+		return model{[]int{3, 224, 224}, 32, models.AlexNet, models.Config{BatchNorm: true}}, nil
 	}
-	return model{}, errors.Errorf("no model %q: want mlp, convnet4, convnet8 or resnet18", name)
+	return model{}, errors.Errorf("no model %q: want mlp, convnet4, convnet8, resnet18 or alexnet", name)
 }
 
 func (m model) network(batch int, act nodes.Activation) (*models.Net, error) {
@@ -212,6 +228,11 @@ func multiplyAdds(net *models.Net) (total int64, err error) {
 		total += o.MultiplyAdds
 	}
 	return total * int64(net.Input.Shape()[0]), nil
+}
+
+// trainingOf is what is timed of a network: forward, backward and Adam.
+func trainingOf(net *models.Net) train.StepperConfig {
+	return train.StepperConfig{Input: net.Input, Logits: net.Logits, Params: net.Params(), Solver: &solvers.Adam{LearnRate: 2.5e-4, WeightDecay: 5e-4}}
 }
 
 // measure takes steps on random images. A forward pass takes so many multiply-adds.

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/ftprop/ftprop/internal/launch"
 	"github.com/pkg/errors"
 )
 
@@ -20,7 +21,11 @@ import (
 // Writing to out never fails for run, so that it gets to write its files: once nobody reads out any more, what is written to it is
 // dropped, and so it is after another error, a full disk's, which Main reports in the end.
 func Main(name string, run func(ctx context.Context, args []string, out, log io.Writer) error) {
-	ctx, stop := interruptible(name, os.Stderr)
+	log := io.Writer(os.Stderr)
+	if launch.Rank(os.Getenv) > 0 { // the first rank says it for all
+		log = io.Discard
+	}
+	ctx, stop := interruptible(name, log)
 	finish(name, func(out io.Writer) error { return run(ctx, os.Args[1:], out, os.Stderr) }, stop)
 }
 
@@ -68,6 +73,21 @@ func interruptible(name string, log io.Writer) (ctx context.Context, stop func()
 	return ctx, cancel
 }
 
+// Reported is an error that has been told already: Main only ends the process with its status.
+type Reported struct{ error }
+
+// Unwrap returns the error.
+func (r Reported) Unwrap() error { return r.error }
+
+// Report makes an error a Reported, after it has told it as Main does.
+func Report(name string, err error, log io.Writer) error {
+	if err == nil {
+		return nil
+	}
+	status(name, err, log)
+	return Reported{err}
+}
+
 // output passes on what is written until that fails, and drops the rest.
 type output struct {
 	w   io.Writer
@@ -91,6 +111,9 @@ func (o *output) failed() error {
 
 // status returns the exit status for an error, and reports it.
 func status(name string, err error, log io.Writer) int {
+	if errors.As(err, new(Reported)) {
+		log = io.Discard
+	}
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return 0

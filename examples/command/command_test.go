@@ -31,6 +31,8 @@ func TestStatus(t *testing.T) {
 		{flag.ErrHelp, 0, ""},
 		{errors.Wrap(context.Canceled, "training"), 130, "name: interrupted\n"},
 		{errors.New("no such file"), 1, "name: no such file\n"},
+		{Reported{errors.New("no such file")}, 1, ""},
+		{errors.Wrap(Reported{context.Canceled}, "training"), 130, ""},
 	} {
 		var log bytes.Buffer
 		if got := status("name", c.err, &log); got != c.status || log.String() != c.log {

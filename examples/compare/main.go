@@ -14,10 +14,13 @@
 //	go run ./examples/compare -act sign -rules SSTE,SoftHinge,EDE -validation 0.1 -search 2
 //
 // looks for the best of many methods by successive halving, and prints the command that confirms them.
+//
+// Under mpirun, -mpi deals the runs to ranks: docs/cluster.md.
 package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -31,6 +34,7 @@ import (
 	"github.com/ftprop/ftprop/data"
 	"github.com/ftprop/ftprop/examples/command"
 	"github.com/ftprop/ftprop/examples/compare/experiment"
+	"github.com/ftprop/ftprop/examples/ranks"
 	"github.com/ftprop/ftprop/examples/setup"
 	"github.com/ftprop/ftprop/internal/atomicfile"
 	"github.com/ftprop/ftprop/internal/filelock"
@@ -42,17 +46,27 @@ import (
 func main() { command.Main("compare", run) }
 
 // run is the command: it prints results to out, progress to log.
-func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
-	defer func() { err = setup.Explain(err) }()
+func run(ctx context.Context, args []string, out, log io.Writer) error {
 	o := new(options)
 	flags := o.flags()
-	flags.SetOutput(log)
-	if err := parse(flags, o, args); err != nil {
+	flags.SetOutput(ranks.Log(log))
+	err := parse(flags, o, args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
 		return err
-	}
-	if o.recipe == "list" {
+	case err == nil && o.recipe == "list":
 		return setup.ListRecipes(out)
 	}
+	p := ranks.Program{Name: "compare", Flags: flags, Args: args, Parsed: err, Differ: []string{"dir", "download", "workers"}}
+	return p.Run(ctx, out, log, func(r ranks.Ranks, out, log io.Writer) error {
+		o.ranks = r
+		return o.run(ctx, out, log)
+	})
+}
+
+// run is the command of a rank. What is decided by flags alone is an error on all ranks, and anything else is told to all.
+func (o *options) run(ctx context.Context, out, log io.Writer) (err error) {
+	defer func() { err = setup.Explain(err) }()
 	methods, err := o.methods()
 	if err != nil {
 		return err
@@ -60,48 +74,88 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	if err := o.check(); err != nil {
 		return err
 	}
-	if info, err := os.Stat(o.out); err != nil || !info.IsDir() {
-		return errors.Errorf("-out %s: no such directory", o.out)
-	}
-	if err := atomicfile.Check(filepath.Join(o.out, pictureFile)); err != nil {
-		return errors.WithMessage(err, "-out")
-	}
-	if err := experiment.CheckStore(o.out); err != nil {
-		return errors.WithMessage(err, "-out")
+	if err := o.ranks.Check(ctx, o.checkOut()); err != nil {
+		return err
 	}
 	if o.net.Arch != "mlp" { // tensors are few and large, and live long: see examples/train
 		defer debug.SetGCPercent(debug.SetGCPercent(20))
 	}
 	t := training{o: o}
-	if t.sets, err = o.data.Open(ctx, command.DownloadBar(log)); err != nil {
+	if t.sets, err = o.ranks.Open(ctx, &o.data, log); err != nil {
 		return err
 	}
 	defer func() { t.sets.ReportBad(log) }() // they show when they are read
-	if t.images, err = data.Fingerprint(t.sets.Train); err != nil {
+	t.images, err = data.Fingerprint(t.sets.Train)
+	if err := o.ranks.Check(ctx, err); err != nil {
 		return err
 	}
-	var shape trained
-	for _, m := range methods { // what cannot be trained is an error before anything is
-		c, err := t.Config(m, o.first)
-		if err != nil {
-			return errors.WithMessage(err, m.String())
-		}
-		shape = trained{images: c.Train.N(), tests: c.Test.N(), steps: c.Epochs * (c.Train.N() / o.train.Batch), name: o.network(c)}
+	if err := o.ranks.Agree("their images of "+o.data.Name, t.images); err != nil {
+		return err
+	}
+	shape, err := o.shape(t, methods)
+	if err := o.ranks.Check(ctx, err); err != nil {
+		return err
 	}
 	if o.search > 0 {
 		return o.runSearch(ctx, t, methods, out, log)
 	}
-	c := &experiment.Config{Methods: methods, Seeds: o.seeds, First: o.first, Workers: o.workers, Training: t}
+	c := &experiment.Config{Methods: methods, Seeds: o.seeds, First: o.first, Workers: o.workers, Training: t, Comm: o.ranks.Comm}
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	c.Store, err = experiment.OpenStore(o.out, experiment.StoreOptions{Settings: t.settings(), KeepWeights: o.keep, Overwrite: o.overwrite})
+	c.Store, err = o.store(ctx, o.out, t, o.keep)
 	if err != nil {
-		return o.explain(err)
+		return err
 	}
 	defer c.Store.Close()
-	atomicfile.RemoveLeftovers(filepath.Join(o.out, pictureFile)) // of a comparison that was killed: the folder is ours now
+	if o.ranks.First() {
+		atomicfile.RemoveLeftovers(filepath.Join(o.out, pictureFile)) // of a comparison that was killed: the folder is ours now
+	}
 	return o.compare(ctx, c, shape, out, log)
+}
+
+// checkOut returns an error if the files of a comparison cannot be written.
+func (o *options) checkOut() error {
+	if info, err := os.Stat(o.out); err != nil || !info.IsDir() {
+		return errors.Errorf("-out %s: no such directory", o.out)
+	}
+	if !o.ranks.First() {
+		return nil
+	}
+	if err := atomicfile.Check(filepath.Join(o.out, pictureFile)); err != nil {
+		return errors.WithMessage(err, "-out")
+	}
+	return errors.WithMessage(experiment.CheckStore(o.out), "-out")
+}
+
+// store opens the store in a folder: the first rank takes the folder, and then the others come.
+func (o *options) store(ctx context.Context, dir string, t training, keep bool) (s *experiment.Store, err error) {
+	how := experiment.StoreOptions{Settings: t.settings(), KeepWeights: keep, Overwrite: o.overwrite}
+	if o.ranks.Comm != nil {
+		how.Rank = o.ranks.Comm.Rank()
+	}
+	err = o.ranks.InTurn(ctx, func() (err error) {
+		if s, err = experiment.OpenStore(dir, how); err != nil {
+			return o.explain(err)
+		}
+		return nil
+	})
+	if err != nil && s != nil {
+		s.Close()
+	}
+	return s, err
+}
+
+// shape looks at all methods: what cannot be trained is an error before anything is.
+func (o *options) shape(t training, methods []experiment.Method) (shape trained, err error) {
+	for _, m := range methods {
+		c, err := t.Config(m, o.first)
+		if err != nil {
+			return shape, errors.WithMessage(err, m.String())
+		}
+		shape = trained{images: c.Train.N(), tests: c.Test.N(), steps: c.Epochs * (c.Train.N() / o.train.Batch), name: o.network(c)}
+	}
+	return shape, nil
 }
 
 // trained is what there is to say of a training.
@@ -153,6 +207,12 @@ func (o *options) compare(ctx context.Context, c *experiment.Config, t trained, 
 	if len(runs) == 0 {
 		return err
 	}
+	if !o.ranks.First() {
+		if err == nil {
+			err = o.ranks.Check(context.WithoutCancel(ctx), nil)
+		}
+		return err
+	}
 	// Also after an interruption: what is done is worth seeing.
 	if err != nil {
 		fmt.Fprintf(out, "Not complete: %d of %d runs.\n\n", len(runs), len(c.Methods)*c.Seeds)
@@ -161,8 +221,9 @@ func (o *options) compare(ctx context.Context, c *experiment.Config, t trained, 
 	if c.Seeds > 1 {
 		title += fmt.Sprintf(": mean and range of %d seeds", c.Seeds)
 	}
-	if e := o.report(out, c, runs, title); e != nil && err == nil {
-		err = e
+	e := o.report(out, c, runs, title)
+	if err == nil { // and else it is that of all ranks
+		err = o.ranks.Check(context.WithoutCancel(ctx), e)
 	}
 	fmt.Fprintf(out, "%.1f s in all.\n", time.Since(start).Seconds())
 	return err

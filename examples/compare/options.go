@@ -10,6 +10,7 @@ import (
 
 	"github.com/ftprop/ftprop/examples/command"
 	"github.com/ftprop/ftprop/examples/compare/experiment"
+	"github.com/ftprop/ftprop/examples/ranks"
 	"github.com/ftprop/ftprop/examples/setup"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/ftprop/ftprop/ops"
@@ -31,7 +32,9 @@ type options struct {
 	seeds, first, workers                      int
 	search, searchEpochs                       int
 
-	set *flag.FlagSet
+	set   *flag.FlagSet
+	mpi   bool
+	ranks ranks.Ranks
 
 	out       string
 	overwrite bool
@@ -70,6 +73,7 @@ func (o *options) flags() *flag.FlagSet {
 	}
 	f.Lookup("data").Usage += "; defaults below are for mlp on the digits, and for mlp on other images " + imagesSettings + ", for other networks those of examples/train"
 
+	ranks.Flag(f, &o.mpi, "deal the runs to ranks, each of which has -workers of them at a time; -out is a folder that all of them see")
 	f.IntVar(&o.workers, "workers", 0, "`runs` at a time; results do not depend on it (default 2 for mlp, else 1: a large network takes all processors)")
 	f.StringVar(&o.out, "out", ".", "`folder` for compare.png, compare.csv and checkpoints")
 	f.BoolVar(&o.overwrite, "overwrite", false, "do away with an earlier comparison in -out")

@@ -365,11 +365,11 @@ func TestPairs(t *testing.T) {
 // decides what it is.
 func TestSettings(t *testing.T) {
 	columns := []string{"act", "rules", "targets", "weights", "weight-rules", "opt", "seed", "seeds"}
-	same := []string{"dir", "download", "max-pixels", "workers", "eval-batch", "out", "overwrite", "keep-weights", "checkpoint-every", "reference", "recipe", "search-epochs"}
+	same := []string{"dir", "download", "max-pixels", "workers", "eval-batch", "out", "overwrite", "keep-weights", "checkpoint-every", "reference", "recipe", "search-epochs", "mpi"}
 	differs := map[string]string{
 		"data": "mnist", "size": "16", "channels": "3", "augment": "true", "validation": "0.1", "crop": "32", "arch": "convnet4", "unweighted": "true", "bn": "true",
 		"dropout": "0.5", "hidden": "8,8", "loss": "hinge", "lr": "0.5", "wd": "0.5", "momentum": "0.5", "nesterov": "true", "decay-at": "2", "decay": "0.5", "batch": "8",
-		"limit": "99", "epochs": "7", "inspect": "9", "all-weights": "true", "order": "bireal", "bop-threshold": "1e-6", "bop-gamma": "1e-3", "search": "2",
+		"warmup": "2", "limit": "99", "epochs": "7", "inspect": "9", "all-weights": "true", "order": "bireal", "bop-threshold": "1e-6", "bop-gamma": "1e-3", "search": "2",
 	}
 	settings := func(args ...string) string {
 		o := new(options)

@@ -83,7 +83,11 @@ func (o *options) runSearch(ctx context.Context, t training, methods []experimen
 			return err
 		}
 		slices.SortStableFunc(left, func(a, b *standing) int { return cmp.Compare(b.accuracy[i], a.accuracy[i]) })
-		if err := o.writeStandings(all, steps[:i+1]); err != nil {
+		var err error
+		if o.ranks.First() {
+			err = o.writeStandings(all, steps[:i+1])
+		}
+		if err := o.ranks.Check(ctx, err); err != nil {
 			return err
 		}
 		keep := max((len(left)+1)/2, o.search)
@@ -100,15 +104,15 @@ func (o *options) runSearch(ctx context.Context, t training, methods []experimen
 		last := len(a.accuracy) - 1
 		return cmp.Compare(b.accuracy[last], a.accuracy[last])
 	})
-	if err := printStandings(out, all, steps, o.seeds); err != nil {
+	if err := o.ranks.Check(ctx, printStandings(out, all, steps, o.seeds)); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Join(o.out, confirmFolder), 0o777); err != nil {
-		return errors.Wrap(err, "-out")
+	if err := o.ranks.Check(ctx, errors.Wrap(os.MkdirAll(filepath.Join(o.out, confirmFolder), 0o777), "-out")); err != nil {
+		return err
 	}
 	_, err := fmt.Fprintf(out, "\nThe best %d, to be confirmed with fresh seeds, a longer schedule and the test images, of which the search has seen none:\n\n%s\n\nWrote %s.\n",
 		len(left), o.confirmation(left), filepath.Join(o.out, searchFile))
-	return err
+	return o.ranks.Check(context.WithoutCancel(ctx), err)
 }
 
 // rung trains the candidates for so many epochs.
@@ -117,19 +121,19 @@ func (o *options) rung(ctx context.Context, t training, left []*standing, epochs
 	short.train.Epochs = epochs
 	t.o = &short
 	dir := filepath.Join(o.out, fmt.Sprintf("search-%d-epochs", epochs))
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return errors.Wrap(err, "-out")
+	if err := o.ranks.Check(ctx, errors.Wrap(os.MkdirAll(dir, 0o777), "-out")); err != nil {
+		return err
 	}
-	c := &experiment.Config{Seeds: o.seeds, First: o.first, Workers: o.workers, Training: t}
+	c := &experiment.Config{Seeds: o.seeds, First: o.first, Workers: o.workers, Training: t, Comm: o.ranks.Comm}
 	for _, s := range left {
 		c.Methods = append(c.Methods, s.method)
 	}
 	first, err := t.Config(c.Methods[0], o.first)
-	if err != nil {
+	if err := o.ranks.Check(ctx, err); err != nil {
 		return err
 	}
-	if c.Store, err = experiment.OpenStore(dir, experiment.StoreOptions{Settings: t.settings(), Overwrite: o.overwrite}); err != nil {
-		return short.explain(err)
+	if c.Store, err = short.store(ctx, dir, t, false); err != nil {
+		return err
 	}
 	defer c.Store.Close()
 	runs, err := experiment.Compare(ctx, c, newProgress(log, epochs*(first.Train.N()/o.train.Batch)*c.Missing()))
@@ -209,7 +213,7 @@ func (o *options) confirmation(best []*standing) string {
 		add(&rules, "SSTE")
 	}
 	words := []string{"go run ./examples/compare"}
-	ours := map[string]bool{"search": true, "search-epochs": true, "validation": true, "overwrite": true, "epochs": true, "seed": true, "seeds": true, "out": true,
+	ours := map[string]bool{"search": true, "search-epochs": true, "validation": true, "overwrite": true, "mpi": true, "epochs": true, "seed": true, "seeds": true, "out": true,
 		"act": true, "rules": true, "targets": true, "weights": true, "weight-rules": true, "opt": true}
 	var given []string
 	for f := range o.given {

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ftprop/ftprop/solvers"
 	"github.com/pkg/errors"
 )
 
@@ -33,4 +34,19 @@ func decaySteps(list string, epochs, steps int) ([]int, error) {
 		at = append(at, int(math.Round(float64(a)/float64(b)*float64(epochs)*float64(steps))))
 	}
 	return at, nil
+}
+
+// warmup climbs in equal steps from a rate to that of s, which it has from the last of so many steps on: step k has (k+1)/steps of the way behind it.
+//
+// Source: Goyal et al. (2017), arXiv:1706.02677, section 2.2.
+func warmup(from float64, steps int, s solvers.Schedule) solvers.Schedule {
+	if steps == 0 {
+		return s
+	}
+	return func(step int) float64 {
+		if step >= steps {
+			return s(step)
+		}
+		return from + (s(steps)-from)*float64(step+1)/float64(steps)
+	}
 }

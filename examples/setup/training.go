@@ -30,6 +30,10 @@ type Training struct {
 	Nesterov            bool
 	DecayAt             string
 	Decay               float64
+	Warmup              float64 // epochs
+	PerRank             bool    // Rate is that of one rank
+	Ranks               int     // that train together, each with Batch images a step; 0 means 1
+	SyncBN              bool    // batch normalisation over all ranks
 	Epochs, Batch       int
 	Limit               int // of training images; 0 means all
 	EvalBatch, Workers  int
@@ -37,8 +41,8 @@ type Training struct {
 	bop                 bop
 }
 
-// Flags defines the flags -augment, -validation, -loss, -opt, -lr, -wd, -momentum, -nesterov, -decay-at, -decay, -epochs, -batch, -limit,
-// -bop-threshold, -bop-gamma, -eval-batch, -inspect and -checkpoint-every.
+// Flags defines the flags -augment, -validation, -loss, -opt, -lr, -wd, -momentum, -nesterov, -decay-at, -decay, -warmup, -epochs, -batch,
+// -limit, -bop-threshold, -bop-gamma, -eval-batch, -inspect and -checkpoint-every.
 func (t *Training) Flags(f *flag.FlagSet) {
 	f.BoolVar(&t.Augment, "augment", false, "random crops out of 4 pixels of padding, and flips; a folder of images is always augmented")
 	f.Float64Var(&t.Validation, "validation", 0, "`share` of the training images set apart to choose the best weights")
@@ -51,6 +55,7 @@ func (t *Training) Flags(f *flag.FlagSet) {
 	f.BoolVar(&t.Nesterov, "nesterov", false, "Nesterov momentum, with sgd")
 	f.StringVar(&t.DecayAt, "decay-at", "", "`epochs`, counted from 1 and separated by commas, at whose start the learning rate is multiplied by -decay; or shares of the training, like 199/300, after which it is")
 	f.Float64Var(&t.Decay, "decay", 0.1, "`factor` of the learning rate at -decay-at")
+	f.Float64Var(&t.Warmup, "warmup", 0, "`epochs`, at the beginning, in which the learning rate climbs to what it is to be, step by step from near 0")
 	f.IntVar(&t.Epochs, "epochs", 10, "`epochs`")
 	f.IntVar(&t.Batch, "batch", 64, "`images` a step")
 	f.IntVar(&t.Limit, "limit", 0, "use only so many training `images`, evenly spaced")
@@ -58,6 +63,28 @@ func (t *Training) Flags(f *flag.FlagSet) {
 	f.IntVar(&t.Inspect, "inspect", 200, "`images` on which the layers are looked at after each epoch; 0 for none")
 	f.IntVar(&t.Checkpoint, "checkpoint-every", 0, "`steps` between checkpoints within an epoch (default only after each epoch)")
 }
+
+// RankFlags defines the flags -lr-per-rank and -sync-bn.
+func (t *Training) RankFlags(f *flag.FlagSet) {
+	f.Lookup("batch").Usage += "; with -mpi of each rank: n ranks take n times as many"
+	f.Lookup("warmup").Usage += "; with -lr-per-rank from -lr"
+	f.BoolVar(&t.PerRank, "lr-per-rank", false, "with -mpi: multiply -lr by the number of ranks (the linear scaling rule of Goyal et al., 2017, which goes with -warmup 5)")
+	f.BoolVar(&t.SyncBN, "sync-bn", false, "with -mpi: batch normalisation over the images of all ranks, not over those of each")
+}
+
+// ranks is the number of them.
+func (t *Training) ranks() int { return max(t.Ranks, 1) }
+
+// rate is the learning rate before it decays.
+func (t *Training) rate() float64 {
+	if t.PerRank {
+		return t.Rate * float64(t.ranks())
+	}
+	return t.Rate
+}
+
+// StepsOf returns the number of steps of an epoch of so many images.
+func (t *Training) StepsOf(images int) int { return images / (t.Batch * t.ranks()) }
 
 // Check returns an error for settings that no training can have.
 func (t *Training) Check() error {
@@ -72,6 +99,8 @@ func (t *Training) Check() error {
 		return errors.Errorf("-decay %v: want a positive number", t.Decay)
 	case !(t.Validation >= 0 && t.Validation < 1):
 		return errors.Errorf("-validation %v: want a share from 0 to less than 1", t.Validation)
+	case !(t.Warmup >= 0 && t.Warmup <= MostEpochs):
+		return errors.Errorf("-warmup %v: want epochs from 0 to a million", t.Warmup)
 	case t.Nesterov && t.Opt != "sgd":
 		return errors.Errorf("-nesterov is for -opt sgd, not %s", t.Opt)
 	}
@@ -125,7 +154,7 @@ func (t *Training) Config(n *Network, p Parts, seed uint64) (c train.Config, err
 	if err != nil {
 		return c, err
 	}
-	solver, err := t.solver(n, net.LatentNames(), p.Train.N()/t.Batch)
+	solver, err := t.solver(n, net.LatentNames(), t.StepsOf(p.Train.N()))
 	if err != nil {
 		return c, err
 	}
@@ -137,7 +166,10 @@ func (t *Training) Config(n *Network, p Parts, seed uint64) (c train.Config, err
 
 // network builds the network for the images of p.
 func (t *Training) network(n *Network, p Parts, seed uint64) (*models.Net, error) {
-	if t.Batch > p.Train.N() {
+	if t.StepsOf(p.Train.N()) == 0 {
+		if n := t.ranks(); n > 1 {
+			return nil, errors.Errorf("-batch %d on each of %d ranks: there are only %d training images", t.Batch, n, p.Train.N())
+		}
 		return nil, errors.Errorf("-batch %d: there are only %d training images", t.Batch, p.Train.N())
 	}
 	c, h, w := p.Train.Shape()
@@ -189,7 +221,11 @@ func (t *Training) solver(n *Network, latent []string, steps int) (gorgonia.Solv
 	if err != nil {
 		return nil, err
 	}
-	s := &solvers.Scheduled{Schedule: solvers.StepDecay(t.Rate, t.Decay, at...)}
+	from := 0.0
+	if t.PerRank {
+		from = t.Rate
+	}
+	s := &solvers.Scheduled{Schedule: warmup(from, int(math.Round(t.Warmup*float64(steps))), solvers.StepDecay(t.rate(), t.Decay, at...))}
 	switch t.Opt {
 	case "bop":
 		s.Solver = t.bop.solver(latent, &solvers.Adam{LearnRate: t.Rate, WeightDecay: t.WD}, t.Decay, at)
@@ -246,6 +282,15 @@ func (t *Training) Words(d *Data, images string, n *Network, seed uint64, but ..
 	}
 	if w := t.bop.words(t.Opt == "bop"); w != "" {
 		words = append(words, word{"bop", w})
+	}
+	if t.Warmup != 0 {
+		words = append(words, word{"warmup", fmt.Sprintf("-warmup %v", t.Warmup)})
+	}
+	if t.PerRank {
+		words = append(words, word{"lr-per-rank", "-lr-per-rank"})
+	}
+	if t.SyncBN {
+		words = append(words, word{"sync-bn", "-sync-bn"})
 	}
 	var out []string
 	for _, w := range words {

@@ -2,11 +2,14 @@ package setup
 
 import (
 	"flag"
+	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/ftprop/ftprop/data"
 	"github.com/ftprop/ftprop/internal/gtest"
+	"github.com/ftprop/ftprop/solvers"
 )
 
 func TestDecaySteps(t *testing.T) {
@@ -81,4 +84,40 @@ func TestDigitsAreStandardized(t *testing.T) {
 		}
 	}
 	gtest.WantError(t, "batch", func() error { _, err := (&Training{Batch: 5000}).Config(new(Network), p, 1); return err }(), "-batch 5000", "1438")
+}
+
+// The rate climbs in equal steps, from near 0 or from that of one rank, to what the schedule has then.
+func TestWarmup(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		want map[int]float64 // of steps, of 10 an epoch
+	}{
+		{"-lr 1", map[int]float64{0: 1, 99: 1}},
+		{"-lr 1 -warmup 0.5", map[int]float64{0: 0.2, 1: 0.4, 4: 1, 5: 1, 99: 1}},
+		{"-lr 1 -lr-per-rank", map[int]float64{0: 4, 99: 4}},
+		{"-lr 1 -lr-per-rank -warmup 1 -decay-at 3", map[int]float64{0: 1.3, 1: 1.6, 9: 4, 10: 4, 19: 4, 20: 0.4}},
+		{"-lr 1 -warmup 2 -decay-at 2", map[int]float64{0: 0.005, 19: 0.1, 20: 0.1}},
+	} {
+		var tr Training
+		f := flag.NewFlagSet("test", flag.ContinueOnError)
+		tr.Flags(f)
+		tr.RankFlags(f)
+		if err := f.Parse(strings.Fields(c.args)); err != nil {
+			t.Fatal(err)
+		}
+		tr.Ranks = 4
+		s, err := tr.solver(new(Network), nil, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for step, want := range c.want {
+			if got := s.(*solvers.Scheduled).Schedule(step); math.Abs(got-want) > 1e-12 {
+				t.Errorf("%s: step %d has the rate %v, want %v", c.args, step, got, want)
+			}
+		}
+	}
+	tr := Training{Batch: 32, Ranks: 4}
+	if n := tr.StepsOf(300); n != 2 {
+		t.Errorf("%d steps", n)
+	}
 }

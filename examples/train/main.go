@@ -13,11 +13,14 @@
 // has made of them.
 //
 // With -tensorboard DIR, "tensorboard --logdir DIR" shows the training while it goes on.
+//
+// Under mpirun, -mpi makes it one of several ranks that train one network together, on other images each: docs/cluster.md.
 package main
 
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"io/fs"
@@ -31,6 +34,7 @@ import (
 	"github.com/ftprop/ftprop/data"
 	"github.com/ftprop/ftprop/examples/command"
 	"github.com/ftprop/ftprop/examples/pictures"
+	"github.com/ftprop/ftprop/examples/ranks"
 	"github.com/ftprop/ftprop/examples/setup"
 	"github.com/ftprop/ftprop/internal/atomicfile"
 	"github.com/ftprop/ftprop/internal/regular"
@@ -43,30 +47,40 @@ import (
 func main() { command.Main("train", run) }
 
 // run is the program: tables go to out, progress and usage to log.
-func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
-	defer func() { err = setup.Explain(err) }()
+func run(ctx context.Context, args []string, out, log io.Writer) error {
 	o := new(options)
 	flags := o.flags()
-	flags.SetOutput(log)
-	if err := parse(flags, o, args); err != nil {
+	flags.SetOutput(ranks.Log(log))
+	err := parse(flags, o, args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
 		return err
-	}
-	if o.recipe == "list" {
+	case err == nil && o.recipe == "list":
 		return setup.ListRecipes(out)
 	}
+	p := ranks.Program{Name: "train", Flags: flags, Args: args, Parsed: err, Differ: []string{"dir", "download", "workers"}}
+	return p.Run(ctx, out, log, func(r ranks.Ranks, out, log io.Writer) error { return o.run(ctx, r, out, log) })
+}
+
+// run is the program of a rank. What is decided by flags alone is an error on all ranks, and anything else is told to all.
+func (o *options) run(ctx context.Context, r ranks.Ranks, out, log io.Writer) (err error) {
+	defer func() { err = setup.Explain(err) }()
 	if err := o.check(); err != nil {
 		return err
 	}
-	if o.eval == "" {
-		lock, err := o.prepare() // before data sets are fetched and read
-		if err != nil {
-			return err
+	o.train.Ranks = r.N()
+	if o.eval == "" && r.First() {
+		var lock io.Closer
+		if lock, err = o.prepare(); err == nil { // before data sets are fetched and read
+			defer lock.Close()
 		}
-		defer lock.Close()
+	}
+	if err := r.Check(ctx, err); err != nil {
+		return err
 	}
 	// Tensors are few and large, and live long: a small margin of garbage costs little time and much less memory.
 	defer debug.SetGCPercent(debug.SetGCPercent(20))
-	sets, err := o.data.Open(ctx, command.DownloadBar(log))
+	sets, err := r.Open(ctx, &o.data, log)
 	if err != nil {
 		return err
 	}
@@ -74,26 +88,44 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	if o.integer {
 		return o.evaluateIntegers(ctx, sets, out)
 	}
-	p, err := o.train.Parts(&o.data, sets, o.seed)
-	if err != nil {
-		return err
-	}
 	if o.eval != "" {
+		p, err := o.train.Parts(&o.data, sets, o.seed)
+		if err != nil {
+			return err
+		}
 		return o.evaluate(ctx, p, out)
 	}
-	if err := o.net.Check(o.given); err != nil {
-		return err
-	}
-	c, err := o.train.Config(&o.net, p, o.seed)
-	if err != nil {
-		return err
-	}
 	images, err := data.Fingerprint(sets.Train)
-	if err != nil {
+	if err := r.Check(ctx, err); err != nil {
 		return err
+	}
+	if err := r.Agree("their images of "+o.data.Name, images); err != nil {
+		return err
+	}
+	c, err := o.config(sets, images)
+	if err := r.Check(ctx, err); err != nil {
+		return err
+	}
+	return o.fit(ctx, r, c, out, log)
+}
+
+// config is what is trained.
+func (o *options) config(sets setup.Sets, images string) (c train.Config, err error) {
+	p, err := o.train.Parts(&o.data, sets, o.seed)
+	if err != nil {
+		return c, err
+	}
+	if err := o.net.Check(o.given); err != nil {
+		return c, err
+	}
+	if c, err = o.train.Config(&o.net, p, o.seed); err != nil {
+		return c, err
+	}
+	if o.train.SyncBN && len(c.Net.Buffers()) == 0 {
+		return c, errors.New("-sync-bn: the network has no batch normalisation, which -bn gives some")
 	}
 	c.Setup = o.train.Words(&o.data, images, &o.net, o.seed)
-	return o.fit(ctx, c, out, log)
+	return c, nil
 }
 
 func (o *options) evaluate(ctx context.Context, p setup.Parts, out io.Writer) error {
@@ -170,11 +202,14 @@ func (o *options) vacant() error {
 }
 
 // fit trains into -out.
-func (o *options) fit(ctx context.Context, c train.Config, out, log io.Writer) error {
-	steps := c.Train.N() / o.train.Batch
+func (o *options) fit(ctx context.Context, r ranks.Ranks, c train.Config, out, log io.Writer) error {
+	steps := o.train.StepsOf(c.Train.N())
 	bar := newProgress(log, steps)
 	board := &board{steps: steps}
 	c.Dir, c.Locked, c.Overwrite = o.out, true, o.replace
+	if c.Comm = r.Comm; o.train.SyncBN {
+		c.Net.Synchronise(r.Comm)
+	}
 	c.OnStep = func(s train.Step) {
 		bar.step(s)
 		board.step(s)
@@ -184,10 +219,12 @@ func (o *options) fit(ctx context.Context, c train.Config, out, log io.Writer) e
 		board.epoch(e)
 	}
 	t, err := train.New(c)
-	if err != nil {
+	if err == nil {
+		defer t.Close()
+	}
+	if err := r.Check(ctx, err); err != nil {
 		return err
 	}
-	defer t.Close()
 	if o.resume {
 		if err := t.Resume(filepath.Join(o.out, train.CheckpointFile)); err != nil {
 			return err
@@ -195,27 +232,25 @@ func (o *options) fit(ctx context.Context, c train.Config, out, log io.Writer) e
 		epoch, step := t.Position()
 		fmt.Fprintf(log, "Going on at epoch %d, step %d.\n", epoch+1, step+1)
 	}
-	if o.tensorboard != "" {
-		if err := board.open(o.tensorboard, t.Position); err != nil {
-			return errors.WithMessage(err, "-tensorboard")
-		}
+	if r.First() {
+		err = o.begin(board, t)
 	}
-	if o.replace {
-		for _, name := range []string{logFile, curvesFile} { // the others go when training begins
-			if err := os.Remove(filepath.Join(o.out, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return errors.Wrap(err, "-overwrite")
-			}
-		}
+	if err := r.Check(ctx, err); err != nil {
+		return err
 	}
-	fmt.Fprintf(out, "%s with %s on %s: %d parameters, %d training and %d test images, batch %d, %d epochs\n",
-		o.net.Arch, o.net.Units(), o.data.Name, parameters(c.Net), c.Train.N(), c.Test.N(), o.train.Batch, c.Epochs)
+	fmt.Fprintf(out, "%s with %s on %s: %d parameters, %d training and %d test images, batch %d%s, %d epochs\n",
+		o.net.Arch, o.net.Units(), o.data.Name, parameters(c.Net), c.Train.N(), c.Test.N(), o.train.Batch, onRanks(r.N()), c.Epochs)
 	err = t.Run(ctx)
 	bar.close()
-	if boardErr := board.close(); boardErr != nil && err == nil {
-		err = errors.WithMessage(boardErr, "-tensorboard")
+	end := board.close()
+	end = errors.WithMessage(end, "-tensorboard")
+	if r.First() {
+		if reportErr := o.report(out, t.History()); end == nil {
+			end = reportErr
+		}
 	}
-	if reportErr := o.report(out, t.History()); reportErr != nil && err == nil {
-		err = reportErr
+	if err == nil { // and else it is that of all ranks
+		err = r.Check(context.WithoutCancel(ctx), end)
 	}
 	if checkpoint := filepath.Join(o.out, train.CheckpointFile); errors.Is(err, context.Canceled) && exists(checkpoint) {
 		epoch, step := t.Position()
@@ -227,6 +262,32 @@ func (o *options) fit(ctx context.Context, c train.Config, out, log io.Writer) e
 			epoch+1, step, steps, without, checkpoint)
 	}
 	return err
+}
+
+// begin takes the files beside those of package train.
+func (o *options) begin(board *board, t *train.Trainer) error {
+	if o.tensorboard != "" {
+		if err := board.open(o.tensorboard, t.Position); err != nil {
+			return errors.WithMessage(err, "-tensorboard")
+		}
+	}
+	if !o.replace {
+		return nil
+	}
+	for _, name := range []string{logFile, curvesFile} { // the others go when training begins
+		if err := os.Remove(filepath.Join(o.out, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return errors.Wrap(err, "-overwrite")
+		}
+	}
+	return nil
+}
+
+// onRanks says that there are several.
+func onRanks(n int) string {
+	if n == 1 {
+		return ""
+	}
+	return fmt.Sprintf(" on each of %d ranks", n)
 }
 
 func parameters(net *models.Net) int {

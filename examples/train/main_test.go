@@ -331,14 +331,14 @@ func TestSecondRun(t *testing.T) {
 func TestSetupHasAllThatWeightsDependOn(t *testing.T) {
 	same := map[string]string{ // flag, another value
 		"dir": "elsewhere", "download": "true", "workers": "3", "epochs": "7", "eval-batch": "9", "out": "elsewhere", "resume": "true", "overwrite": "true",
-		"checkpoint-every": "5", "max-pixels": "99", "inspect": "3", "tensorboard": "elsewhere", "eval": "file", "fixed-point": "true", "input-max": "3", "input-bits": "5", "integer": "true",
+		"checkpoint-every": "5", "max-pixels": "99", "inspect": "3", "mpi": "true", "tensorboard": "elsewhere", "eval": "file", "fixed-point": "true", "input-max": "3", "input-bits": "5", "integer": "true",
 		"recipe": "digits", // a name for other flags
 	}
 	differs := map[string]string{
 		"data": "mnist", "size": "16", "channels": "3", "augment": "true", "validation": "0.1", "crop": "32", "arch": "convnet4", "act": "qrelu", "rule": "SSTE",
 		"unweighted": "true", "bn": "true", "dropout": "0.5", "hidden": "8,8", "loss": "hinge", "opt": "adamw", "lr": "0.5", "wd": "0.5", "momentum": "0.5",
 		"nesterov": "true", "decay-at": "2", "decay": "0.5", "batch": "8", "limit": "99", "seed": "2",
-		"targets": "top-share0.5", "weights": "ternary", "weight-rule": "STE", "all-weights": "true", "order": "bireal", "bop-threshold": "1e-6", "bop-gamma": "1e-3",
+		"warmup": "2", "lr-per-rank": "true", "sync-bn": "true", "targets": "top-share0.5", "weights": "ternary", "weight-rule": "STE", "all-weights": "true", "order": "bireal", "bop-threshold": "1e-6", "bop-gamma": "1e-3",
 	}
 	setupOf := func(args ...string) string {
 		o := new(options)
@@ -368,31 +368,35 @@ func TestSetupHasAllThatWeightsDependOn(t *testing.T) {
 	}
 }
 
-// Images are known by what they are: a folder of others is another training's, the same ones elsewhere are not.
-func TestResumeWithOtherImages(t *testing.T) {
-	folder := func(shade uint8) string {
-		dir := t.TempDir()
-		for i := range 8 {
-			img := image.NewGray(image.Rect(0, 0, 10+i, 12))
-			for k := range img.Pix {
-				img.Pix[k] = shade + uint8(k*i)
+// pictureFolder is a folder of 16 images of a shade, of two classes.
+func pictureFolder(t *testing.T, shade uint8) string {
+	t.Helper()
+	dir := t.TempDir()
+	for i := range 8 {
+		img := image.NewGray(image.Rect(0, 0, 10+i, 12))
+		for k := range img.Pix {
+			img.Pix[k] = shade + uint8(k*i)
+		}
+		for _, part := range []string{"train", "val"} {
+			path := filepath.Join(dir, part, string('a'+rune(i%2)), fmt.Sprint(i, ".png"))
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
 			}
-			for _, part := range []string{"train", "val"} {
-				path := filepath.Join(dir, part, string('a'+rune(i%2)), fmt.Sprint(i, ".png"))
-				if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-					t.Fatal(err)
-				}
-				var b bytes.Buffer
-				if err := png.Encode(&b, img); err != nil {
-					t.Fatal(err)
-				}
-				if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
-					t.Fatal(err)
-				}
+			var b bytes.Buffer
+			if err := png.Encode(&b, img); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+				t.Fatal(err)
 			}
 		}
-		return dir
 	}
+	return dir
+}
+
+// Images are known by what they are: a folder of others is another training's, the same ones elsewhere are not.
+func TestResumeWithOtherImages(t *testing.T) {
+	folder := func(shade uint8) string { return pictureFolder(t, shade) }
 	out := t.TempDir()
 	args := func(dir, crop string, more ...string) []string {
 		return append([]string{"-data", "folder", "-dir", dir, "-crop", crop, "-arch", "mlp", "-hidden", "4", "-batch", "4", "-epochs", "1", "-inspect", "0", "-out", out}, more...)

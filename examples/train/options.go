@@ -4,6 +4,7 @@ import (
 	"flag"
 
 	"github.com/ftprop/ftprop/examples/command"
+	"github.com/ftprop/ftprop/examples/ranks"
 	"github.com/ftprop/ftprop/examples/setup"
 	"github.com/pkg/errors"
 )
@@ -17,6 +18,7 @@ type options struct {
 	net   setup.Network
 	train setup.Training
 	seed  uint64
+	mpi   bool
 
 	out     string
 	resume  bool
@@ -37,8 +39,10 @@ func (o *options) flags() *flag.FlagSet {
 
 	o.net.Flags(f)
 	o.train.Flags(f)
+	o.train.RankFlags(f)
 	f.Uint64Var(&o.seed, "seed", 1, "`seed` of weights, order, augmentation and dropout")
 
+	ranks.Flag(f, &o.mpi, "train as one of several ranks, each on its share of the images")
 	f.StringVar(&o.out, "out", "train-out", "`folder` for checkpoint, weights, log and curves")
 	f.BoolVar(&o.resume, "resume", false, "go on from the checkpoint in -out")
 	f.BoolVar(&o.replace, "overwrite", false, "do away with an earlier training in -out")
@@ -69,6 +73,12 @@ func (o *options) check() error {
 	switch {
 	case o.fixed != (setup.FixedPoint{}) && o.eval == "":
 		return errors.New("-fixed-point is for -eval: what is trained are full weights")
+	case o.mpi && o.eval != "":
+		return errors.New("-mpi is for training: -eval takes one process")
+	case o.train.PerRank && !o.mpi:
+		return errors.New("-lr-per-rank is for -mpi")
+	case o.train.SyncBN && !o.mpi:
+		return errors.New("-sync-bn is for -mpi")
 	case o.resume && o.replace:
 		return errors.New("-resume goes on with the training in -out, -overwrite does away with it: give one of them")
 	}

@@ -26,7 +26,8 @@ import (
 // where it is dropped.
 //
 // Every forward run in training draws a new mask and advances DropoutState.Runs by one; evaluation leaves the state alone.
-// A mask is a function of seed, run and element only, not of the number of processors.
+// A mask is a function of seed, run and element only, not of the number of processors. Where several ranks have a part of the images each, SetRank
+// makes their masks the parts of one.
 //
 // A new machine sets the mode (gorgonia.NewTapeMachine and NewLispMachine training, with gorgonia.EvalMode evaluation) of the
 // graph's operations, not of its own runs: the last machine made decides, until SetTraining is called. To evaluate beside training
@@ -39,6 +40,7 @@ type Dropout struct {
 	p        float64
 	channels bool
 	state    DropoutState
+	rank     int // whose images these are
 	eval     bool
 	fixed    bool // machines do not switch it: see StayInEvaluation
 
@@ -95,6 +97,11 @@ func (op *Dropout) State() DropoutState { return op.state }
 // SetState makes the next masks those that followed when State returned s.
 func (op *Dropout) SetState(s DropoutState) { op.state = s }
 
+// SetRank says that the input's images are those of a rank, of several that train one network together with as many images each: what is dropped is
+// then what one rank with all the images would drop. A training begins with the first rank, 0. It is no part of the state: a train.Trainer of several
+// ranks sets it.
+func (op *Dropout) SetRank(rank int) { op.rank = rank }
+
 // InferShape returns the input's shape.
 func (op *Dropout) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) {
 	if !op.channels {
@@ -128,7 +135,7 @@ func dropoutDo[T vec.Float](op *Dropout, prealloc gorgonia.Value, in []gorgonia.
 		if op.eval {
 			op.mask.active = false
 		} else {
-			if err := op.mask.draw(op.state, op.p, len(y)/unit, unit); err != nil {
+			if err := op.mask.draw(op.state, op.p, op.rank, len(y)/unit, unit); err != nil {
 				return err
 			}
 			op.state.Runs++
@@ -143,25 +150,33 @@ func dropoutDo[T vec.Float](op *Dropout, prealloc gorgonia.Value, in []gorgonia.
 type dropMask struct {
 	active bool
 	unit   int      // elements that share a bit
-	bits   []uint64 // unit u is kept if bit u%64 of bits[u/64] is set
+	bits   []uint64 // unit u is kept if bit k%64 of bits[k/64] is set, k = first + u
+	first  int      // less than 64
 	units  int
 	of     gorgonia.Value // the result that it made
 }
 
-// draw fills the mask. Every grainElems units have a generator of their own, so that they can be drawn in parallel.
-func (m *dropMask) draw(s DropoutState, p float64, units, unit int) error {
-	words := (units + 63) / 64
-	if cap(m.bits) < words {
-		m.bits = make([]uint64, words)
+// draw fills the mask, which is that of the units from rank*units on. Every grainElems units have a generator of their own, so that they can be
+// drawn in parallel.
+func (m *dropMask) draw(s DropoutState, p float64, rank, units, unit int) error {
+	if rank < 0 || units > 0 && rank >= math.MaxInt/2/units {
+		return errors.Errorf("%d units of rank %d", units, rank)
 	}
-	m.active, m.unit, m.units, m.bits = true, unit, units, m.bits[:words]
+	begin := rank * units / 64 // in words
+	end := ((rank+1)*units + 63) / 64
+	if cap(m.bits) < end-begin {
+		m.bits = make([]uint64, end-begin)
+	}
+	m.active, m.unit, m.units, m.first, m.bits = true, unit, units, rank*units%64, m.bits[:end-begin]
 	dropped := uint64(math.Round(p * (1 << 32))) // of 2^32 numbers
 	const block = grainElems / 64
-	return par.Range(words, block, func(lo, hi int) error {
-		for b := lo; b < hi; b += block {
+	blocks := (end+block-1)/block - begin/block
+	return par.Range(blocks, 1, func(lo, hi int) error {
+		for k := begin/block + lo; k < begin/block+hi; k++ {
+			b := k * block
 			hi64 := mix64(mix64(s.Seed) + s.Runs)
 			rng := rand.NewPCG(hi64, mix64(hi64^uint64(b)))
-			for w := b; w < min(b+block, hi); w++ {
+			for w := b; w < min(b+block, end); w++ {
 				var word uint64
 				for i := 0; i < 64; i += 2 {
 					r := rng.Uint64()
@@ -169,7 +184,9 @@ func (m *dropMask) draw(s DropoutState, p float64, units, unit int) error {
 					word |= (1 - (r&math.MaxUint32-dropped)>>63) << i
 					word |= (1 - (r>>32-dropped)>>63) << (i + 1)
 				}
-				m.bits[w] = word
+				if w >= begin {
+					m.bits[w-begin] = word
+				}
 			}
 		}
 		return nil
@@ -196,12 +213,14 @@ func maskTo[T vec.Float](m *dropMask, p float64, y, x []T) error {
 	return par.Range(m.units, planeGrain(m.unit), func(lo, hi int) error {
 		if m.unit == 1 {
 			for i := lo; i < hi; i++ {
-				y[i] = x[i] * by[m.bits[i>>6]>>(i&63)&1]
+				k := m.first + i
+				y[i] = x[i] * by[m.bits[k>>6]>>(k&63)&1]
 			}
 			return nil
 		}
 		for u := lo; u < hi; u++ {
-			k := by[m.bits[u>>6]>>(u&63)&1]
+			at := m.first + u
+			k := by[m.bits[at>>6]>>(at&63)&1]
 			to := y[u*m.unit : (u+1)*m.unit]
 			for i, v := range x[u*m.unit : (u+1)*m.unit] {
 				to[i] = v * k

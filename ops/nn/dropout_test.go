@@ -394,3 +394,40 @@ func BenchmarkDropout(b *testing.B) {
 		}
 	}
 }
+
+// Each rank's mask is its part of that of all images, whatever its number of units: the same bits as of one rank that has them all.
+func TestDropoutOfRanks(t *testing.T) {
+	for _, shape := range [][]int{{4, 5, 3, 3}, {12, 7, 1, 3}, {4, 64, 40, 1}, {8, 9000, 1, 1}} {
+		for _, build := range []func(testing.TB, float64, uint64) *nn.Dropout{dropout, dropout2D} {
+			whole := tensor.Shape(shape).TotalSize()
+			draw := func(op *nn.Dropout, shape ...int) []float64 {
+				t.Helper()
+				in := tensor.New(tensor.WithShape(shape...), tensor.WithBacking(constant(1, tensor.Shape(shape).TotalSize())))
+				var y gorgonia.Value
+				for range 2 { // the second mask
+					var err error
+					if y, err = op.Do(in); err != nil {
+						t.Fatal(err)
+					}
+				}
+				return gtest.Floats(t, y)
+			}
+			want := draw(build(t, 0.5, 3), shape...)
+			for _, ranks := range []int{1, 2, 4} {
+				var got []float64
+				for rank := range ranks {
+					op := build(t, 0.5, 3)
+					op.SetRank(rank)
+					got = append(got, draw(op, append([]int{shape[0] / ranks}, shape[1:]...)...)...)
+				}
+				if len(got) != whole || !slices.Equal(got, want) {
+					t.Errorf("%v of %v: the masks of %d ranks are not that of one", build(t, 0.5, 3), shape, ranks)
+				}
+			}
+		}
+	}
+	op := dropout(t, 0.5, 3)
+	op.SetRank(-1)
+	_, err := op.Do(tensor.New(tensor.WithShape(2), tensor.WithBacking([]float64{1, 2})))
+	gtest.WantError(t, "rank -1", err, "rank -1")
+}

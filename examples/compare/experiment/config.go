@@ -3,6 +3,9 @@
 package experiment
 
 import (
+	"sync"
+
+	"github.com/ftprop/ftprop/comm"
 	"github.com/ftprop/ftprop/train"
 	"github.com/pkg/errors"
 )
@@ -15,6 +18,11 @@ type Config struct {
 	Workers  int // how many runs go on at a time; the results do not depend on it
 	Training Training
 	Store    *Store // where runs are kept and taken from; nil means nowhere
+	// Comm connects the ranks that compare together, each with such a Config; nil means that there is one. Workers is then for each. Ranks
+	// above 0 have a Store with that number, in the same folder: a rank that goes on with a run may be another than the one that began it.
+	Comm comm.Comm
+
+	building *sync.Mutex // of ranks in one process
 }
 
 // Training says how a method is trained.

@@ -34,10 +34,15 @@ type Progress interface {
 // Compare trains every method with every seed, seed by seed, so that a comparison cut short compares like with like. Runs that the Store has
 // are taken from there, and those that it has a checkpoint of go on from that. The results do not depend on Workers.
 //
+// With a Comm each run is that of one rank, and all ranks return the same. The error of a run is then a *comm.Failed that says whose it was.
+//
 // When ctx is cancelled, or a run fails, Compare returns the runs that are complete with the error.
 func Compare(ctx context.Context, c *Config, p Progress) ([]*Run, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
+	}
+	if c.Comm != nil && c.Comm.Size() > 1 {
+		return c.together(ctx, p)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -89,8 +94,16 @@ feed:
 	return done, context.Cause(ctx)
 }
 
-// one does a run, or the rest of it. Only one goroutine at a time may build graphs: see package models.
+// one does a run, or the rest of it.
 func (c *Config) one(ctx context.Context, r *Run, building *sync.Mutex, p Progress) error {
+	if err := c.train(ctx, r, building, p); err != nil || c.Store == nil {
+		return err
+	}
+	return c.Store.add(r)
+}
+
+// train is one without the Store's part. Only one goroutine at a time may build graphs: see package models.
+func (c *Config) train(ctx context.Context, r *Run, building *sync.Mutex, p Progress) error {
 	building.Lock()
 	t, err := c.trainer(r, p)
 	building.Unlock()
@@ -105,9 +118,6 @@ func (c *Config) one(ctx context.Context, r *Run, building *sync.Mutex, p Progre
 		return err
 	}
 	r.take(t.History())
-	if c.Store != nil {
-		return c.Store.add(r)
-	}
 	return nil
 }
 

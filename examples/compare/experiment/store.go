@@ -52,6 +52,9 @@ type StoreOptions struct {
 	Settings    string
 	KeepWeights bool // of each run that is trained: those of the epoch that is reported
 	Overwrite   bool // do away with an earlier comparison, of whatever settings
+	// Rank is that of the process, of several that compare together. Those above 0 read and write checkpoints and weights, and no lines; they open the
+	// folder after the first one has.
+	Rank int
 }
 
 // CheckStore returns the error that a Store would end with because files cannot be written. It leaves nothing behind.
@@ -67,6 +70,9 @@ func CheckStore(dir string) error {
 // OpenStore opens the store in a folder, which must be there, and keeps others from it until Close.
 func OpenStore(dir string, o StoreOptions) (*Store, error) {
 	s := &Store{dir: dir, settings: o.Settings, keep: o.KeepWeights}
+	if o.Rank > 0 {
+		return s, s.folders()
+	}
 	var err error
 	if s.lock, err = filelock.Acquire(filepath.Join(dir, storeLock)); err != nil {
 		return nil, errors.WithMessage(err, "experiment")
@@ -91,6 +97,14 @@ func (s *Store) open(overwrite bool) error {
 	for _, f := range []string{TableFile, TimesFile} {
 		atomicfile.RemoveLeftovers(filepath.Join(s.dir, f))
 	}
+	if err := s.folders(); err != nil {
+		return err
+	}
+	return s.read()
+}
+
+// folders makes those that are missing.
+func (s *Store) folders() error {
 	folders := []string{runsFolder}
 	if s.keep {
 		folders = append(folders, WeightsFolder)
@@ -100,11 +114,14 @@ func (s *Store) open(overwrite bool) error {
 			return errors.Wrap(err, "experiment")
 		}
 	}
-	return s.read()
+	return nil
 }
 
 // Close lets others at the folder.
 func (s *Store) Close() error {
+	if s.lock == nil {
+		return nil
+	}
 	os.Remove(filepath.Join(s.dir, runsFolder)) // if there are no checkpoints in it
 	return s.lock.Close()
 }
@@ -212,35 +229,48 @@ func (s *Store) resume(t *train.Trainer, r *Run) error {
 
 // add takes a run that is complete: its line is written whole, or not at all, and then its checkpoint is of no use.
 func (s *Store) add(r *Run) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.keep {
-		path := filepath.Join(s.dir, WeightsFolder, name(r)+".safetensors")
-		atomicfile.RemoveLeftovers(path) // of this run, when it was killed here
-		err := atomicfile.Write(path, func(w io.Writer) error {
-			f, err := os.Open(filepath.Join(s.folder(r), train.BestFile))
-			if err != nil {
-				return err
-			}
-			defer f.Close()
-			_, err = io.Copy(w, f)
-			return err
-		})
+	if err := s.keepWeights(r); err != nil {
+		return err
+	}
+	if err := s.record(r); err != nil {
+		return err
+	}
+	return s.tidy(r)
+}
+
+// keepWeights keeps those of a run that is complete, if it is to.
+func (s *Store) keepWeights(r *Run) error {
+	if !s.keep {
+		return nil
+	}
+	path := filepath.Join(s.dir, WeightsFolder, name(r)+".safetensors")
+	atomicfile.RemoveLeftovers(path) // of this run, when it was killed here
+	return atomicfile.Write(path, func(w io.Writer) error {
+		f, err := os.Open(filepath.Join(s.folder(r), train.BestFile))
 		if err != nil {
 			return err
 		}
-	}
+		defer f.Close()
+		_, err = io.Copy(w, f)
+		return err
+	})
+}
+
+// record writes the line of a run that is complete.
+func (s *Store) record(r *Run) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.runs = append(s.runs, r)
 	s.sort()
 	// Seconds first: a line without its seconds would stay so.
 	if err := s.write(TimesFile, timesHead(), timesLine); err != nil {
 		return err
 	}
-	if err := s.write(TableFile, head(), s.line); err != nil {
-		return err
-	}
-	return errors.Wrap(removeRun(s.folder(r)), "experiment")
+	return s.write(TableFile, head(), s.line)
 }
+
+// tidy removes the checkpoint of a run whose line is written.
+func (s *Store) tidy(r *Run) error { return errors.Wrap(removeRun(s.folder(r)), "experiment") }
 
 // sort puts the lines that Compare has asked for into that order, after all others: whatever ends first, and however often a comparison is
 // cut off, it ends with the same lines in the same order.
