@@ -151,6 +151,9 @@ func function(b fenced) string {
 	return "package documents\n" + imports + "func _(" + takes + ") error {\n" + b.body + end + "}\n"
 }
 
+// assignments are variables of the environment before a command.
+var assignments = regexp.MustCompile(`^([A-Z_]+=\S+ +)+`)
+
 // TestCommandsInDocuments knows every command in the documents: which test runs it, or why none does.
 func TestCommandsInDocuments(t *testing.T) {
 	// The command, and "folder TestName", or what speaks against a test.
@@ -191,7 +194,8 @@ func TestCommandsInDocuments(t *testing.T) {
 		"mpirun -n 4 ./program":                                                                                 "mpi TestCollectives",
 		"mpirun -n 4 ./train -mpi -recipe digits -batch 16":                                                     "examples/train TestMPI",
 		"mpirun -n 4 ./compare -mpi -seeds 8 -out FOLDER":                                                       "examples/compare TestMPI",
-		"mpirun -n 2 ./bench -allreduce -model resnet18":                                                        "examples/bench TestAllReduce",
+		"mpirun -n 2 --bind-to core --mca btl_vader_single_copy_mechanism none --mca btl_vader_max_send_size 131072 ./bench -allreduce -model resnet18 -steps 20": "examples/bench TestAllReduce",
+		"mpirun -n 2 ./bench -allreduce -model resnet18": "examples/bench TestAllReduce",
 	}
 	seen := map[string]bool{}
 	for _, b := range blocks(t) {
@@ -200,7 +204,7 @@ func TestCommandsInDocuments(t *testing.T) {
 		}
 		for line := range strings.Lines(b.body) {
 			command, _, _ := strings.Cut(line, "#")
-			command = strings.TrimSpace(command)
+			command = assignments.ReplaceAllString(strings.TrimSpace(command), "")
 			if !strings.HasPrefix(command, "go ") && !strings.HasPrefix(command, "mpirun ") {
 				continue
 			}

@@ -27,7 +27,8 @@ import (
 // So n ranks that each take the mean loss over b images step as one does that takes it over the n b images. Weights stay the same on all
 // ranks bit for bit, because sums are. They must be so from the start: make them of one seed, or load one file.
 //
-// Gradients are packed into buckets. While one is summed, the one before is unpacked, divided and looked at, and the one after is packed.
+// Gradients are summed in buckets: parts of large ones where they lie, small ones packed together. While one bucket is summed, the one before is divided, looked at
+// and unpacked, and the one after is packed.
 // The step of Solver comes after the last bucket: it is taken entirely or not at all, and a sum may overflow in any bucket. If a rank
 // has an error before the exchange, NaN in a gradient for example, then no rank exchanges anything, and weights, gradients and state are
 // untouched on all of them. Where the sum itself overflows, which all ranks see, the gradients are the averages.
@@ -214,21 +215,22 @@ func (b *buckets[T]) average(size, ranks int, sum func([]T) error) (ok bool, err
 	n := (total + size - 1) / size
 	go b.exchange(n, sum)
 	var in, out cursor // of the bucket that is packed next, and of the one that is unpacked next
-	in = b.pack(0, in)
+	length := func(k int) int { return min(size, total-k*size) }
+	next, in := b.pack(0, length(0), in)
 	ok = true
 	for k := range n {
-		b.todo <- b.of(k, size, total)
+		b.todo <- next
 		if k > 0 {
-			out, ok = b.unpack(k-1, out, ranks, ok)
+			out, ok = b.unpack(k-1, length(k-1), out, ranks, ok)
 		}
 		if k+1 < n {
-			in = b.pack(k+1, in)
+			next, in = b.pack(k+1, length(k+1), in)
 		}
 		if err := <-b.done; err != nil {
 			return false, err
 		}
 	}
-	_, ok = b.unpack(n-1, out, ranks, ok)
+	_, ok = b.unpack(n-1, length(n-1), out, ranks, ok)
 	return ok, nil
 }
 
@@ -243,19 +245,31 @@ func (b *buckets[T]) exchange(n int, sum func([]T) error) {
 	}
 }
 
-// of returns what bucket k has, of buckets of a size for total elements.
-func (b *buckets[T]) of(k, size, total int) []T { return b.bucket[k%2][:min(size, total-k*size)] }
+// whole returns the size elements from a place on if they lie in one part, and nil if they do not.
+func (b *buckets[T]) whole(from cursor, size int) []T {
+	if part := b.parts[from.part][from.at:]; len(part) >= size {
+		return part[:size]
+	}
+	return nil
+}
 
-// pack fills bucket k from a place in the parts, and returns where the next one begins.
-func (b *buckets[T]) pack(k int, from cursor) cursor {
-	to := b.bucket[k%2]
-	return pieces(b.parts, from, len(to), func(piece []T) { to = to[copy(to, piece):] })
+// pack returns bucket k, of size elements from a place in the parts on, and where the next one begins.
+func (b *buckets[T]) pack(k, size int, from cursor) (bucket []T, next cursor) {
+	if bucket = b.whole(from, size); bucket != nil {
+		return bucket, pieces(b.parts, from, size, func([]T) {})
+	}
+	bucket = b.bucket[k%2][:size]
+	to := bucket
+	return bucket, pieces(b.parts, from, size, func(piece []T) { to = to[copy(to, piece):] })
 }
 
 // unpack is the inverse of pack, and divides by the number of ranks. ok becomes false where something is not finite.
-func (b *buckets[T]) unpack(k int, to cursor, ranks int, ok bool) (cursor, bool) {
-	from := b.bucket[k%2]
-	to = pieces(b.parts, to, len(from), func(piece []T) {
+func (b *buckets[T]) unpack(k, size int, to cursor, ranks int, ok bool) (cursor, bool) {
+	from := b.whole(to, size)
+	if from == nil {
+		from = b.bucket[k%2][:size]
+	}
+	to = pieces(b.parts, to, size, func(piece []T) {
 		vec.Scale(piece, from[:len(piece)], 1/T(ranks))
 		from = from[len(piece):]
 		ok = ok && vec.Finite(piece)

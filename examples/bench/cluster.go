@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -87,7 +88,8 @@ func (w network) sum(n int, bytes float64) float64 {
 }
 
 // allReduce is the time of solvers.AllReduce for gradients of so many bytes, which a node packs and unpacks in the time local: that goes on while buckets
-// are summed, and the slower of both counts. It begins when all gradients are there, so that no part of it goes on beside a forward or backward pass.
+// are summed, and the slower of both counts, or on one thread both. It begins when all gradients are there, so that no part of it goes on beside a forward or
+// backward pass.
 func (w network) allReduce(n int, bytes, local float64) float64 {
 	if n < 2 {
 		return 0
@@ -95,6 +97,9 @@ func (w network) allReduce(n int, bytes, local float64) float64 {
 	total := 0.0
 	for left := bytes; left > 0; left -= bucket {
 		total += w.sum(n, min(left, bucket))
+	}
+	if runtime.GOMAXPROCS(0) == 1 {
+		return total + local
 	}
 	return max(total, local)
 }
