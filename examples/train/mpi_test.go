@@ -210,7 +210,9 @@ func TestWarmup(t *testing.T) {
 	}
 	_, _, err = program(t, tiny(dir, "-warmup", "2", "-resume")...)
 	gtest.WantError(t, "another warm-up", err, "it was written for", "-warmup 1.5")
-	interrupted(t, "-warmup", "1.5")
+	if !gtest.Race {
+		interrupted(t, "-warmup", "1.5")
+	}
 }
 
 // kills is the variable that says how many times TestMPIKilled kills.
