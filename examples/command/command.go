@@ -124,3 +124,8 @@ func status(name string, err error, log io.Writer) int {
 	fmt.Fprintf(log, "%s: %v\n", name, err)
 	return 1
 }
+
+// Folder makes the folder of the flag -out where it is missing.
+func Folder(dir string) error {
+	return errors.Wrapf(os.MkdirAll(dir, 0o777), "-out %s", dir)
+}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -18,6 +19,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/ftprop/ftprop/internal/gtest"
 	"github.com/pkg/errors"
 )
 
@@ -250,4 +252,17 @@ func TestBar(t *testing.T) {
 	if Bar(new(bytes.Buffer), "x", 1) != nil {
 		t.Error("a bar without a terminal")
 	}
+}
+
+func TestFolder(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	for range 2 { // missing, and there
+		if err := Folder(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		t.Fatal(err)
+	}
+	gtest.WantError(t, "a file", Folder("command_test.go"), "-out command_test.go", "not a directory")
 }

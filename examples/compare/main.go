@@ -23,7 +23,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
@@ -116,8 +115,8 @@ func (o *options) run(ctx context.Context, out, log io.Writer) (err error) {
 
 // checkOut returns an error if the files of a comparison cannot be written.
 func (o *options) checkOut() error {
-	if info, err := os.Stat(o.out); err != nil || !info.IsDir() {
-		return errors.Errorf("-out %s: no such directory", o.out)
+	if err := command.Folder(o.out); err != nil {
+		return err
 	}
 	if !o.ranks.First() {
 		return nil

@@ -167,7 +167,7 @@ func TestBadArguments(t *testing.T) {
 		"network":       {[]string{"-arch", "vgg"}, []string{"vgg", "convnet4"}},
 		"dropout":       {[]string{"-dropout", "0.5"}, []string{"dropout 0.5", "ConvNet8"}},
 		"data":          {[]string{"-data", "mnist", "-dir", "/nowhere/at/all"}, []string{"/nowhere/at/all", "-dir"}},
-		"out":           {[]string{"-out", "/nowhere/at/all"}, []string{"-out", "no such directory"}},
+		"out":           {[]string{"-out", "main_test.go/folder"}, []string{"-out main_test.go/folder", "not a directory"}},
 		"argument":      {[]string{"digits"}, []string{"digits", "-help"}},
 		"flag":          {[]string{"-speed", "1"}, []string{"-speed"}},
 	} {

@@ -16,7 +16,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -66,8 +65,8 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 			t.Epochs = *epochs
 		}
 	}
-	if info, err := os.Stat(*where); err != nil || !info.IsDir() {
-		return errors.Errorf("-out %s: no such directory", *where)
+	if err := command.Folder(*where); err != nil {
+		return err
 	}
 	for _, file := range []string{pictureFile, tableFile} {
 		if err := atomicfile.Check(filepath.Join(*where, file)); err != nil {

@@ -175,7 +175,7 @@ func TestBadArguments(t *testing.T) {
 		"seeds":    {[]string{"-seeds", "0"}, []string{"-seeds 0"}},
 		"epochs":   {[]string{"-epochs", "-1"}, []string{"-epochs -1"}},
 		"workers":  {[]string{"-workers", "0"}, []string{"-workers 0"}},
-		"out":      {[]string{"-out", "/nowhere/at/all"}, []string{"-out", "no such directory"}},
+		"out":      {[]string{"-out", "main_test.go/folder"}, []string{"-out main_test.go/folder", "not a directory"}},
 		"argument": {[]string{"digits"}, []string{"digits", "-help"}},
 		"flag":     {[]string{"-speed", "1"}, []string{"-speed"}},
 	} {

@@ -16,7 +16,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -80,8 +79,8 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if err := command.Check(command.Count{Flag: "seeds", N: c.Seeds, Least: 1, Most: 10_000}, command.Count{Flag: "workers", N: c.Workers, Least: 1, Most: 1024}); err != nil {
 		return err
 	}
-	if info, err := os.Stat(*where); err != nil || !info.IsDir() {
-		return errors.Errorf("-out %s: no such directory", *where)
+	if err := command.Folder(*where); err != nil {
+		return err
 	}
 	if err := atomicfile.Check(filepath.Join(*where, pictureFile)); err != nil {
 		return errors.WithMessage(err, "-out")

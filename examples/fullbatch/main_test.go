@@ -147,7 +147,7 @@ func TestBadArguments(t *testing.T) {
 		"budget":      {[]string{"-budget", "0s"}, []string{"budget of 0s"}},
 		"workers":     {[]string{"-workers", "0"}, []string{"0 workers"}},
 		"check":       {[]string{"-check", "-3"}, []string{"-check -3"}},
-		"out":         {[]string{"-out", "/nowhere/at/all"}, []string{"-out", "no such directory"}},
+		"out":         {[]string{"-out", "main_test.go/folder"}, []string{"-out main_test.go/folder", "not a directory"}},
 		"argument":    {[]string{"digits"}, []string{"digits", "-help"}},
 		"flag":        {[]string{"-speed", "1"}, []string{"-speed"}},
 	} {
