@@ -83,7 +83,7 @@ func TestMPIBadInput(t *testing.T) {
 		{"flags", "", "-seeds 3", []string{"compare: ranks differ in their flags", `rank 1 has "-seeds=3"`}},
 		{"flag", "", "-seedz 3", []string{"compare: rank 1: ", "-seedz"}},
 		{"divergence", "-lr 1e29", "-lr 1e29", []string{"compare: rank ", "ReLU, seed ", "epoch 1"}},
-		{"folder", "-out /nowhere", "-out /nowhere", []string{"compare: rank 0: -out /nowhere"}},
+		{"folder", "-out main_test.go/folder", "-out main_test.go/folder", []string{"compare: rank 0: -out main_test.go/folder"}},
 	} {
 		args := "-mpi -act relu -epochs 3 -hidden 8 -out " + t.TempDir() + " "
 		cmd := gtest.MpirunPrograms(t, strings.Fields(args+c.one), strings.Fields(args+c.other))
