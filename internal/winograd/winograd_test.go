@@ -238,6 +238,13 @@ func TestNoBias(t *testing.T) {
 	}
 }
 
+// way is a way to compute a convolution.
+type way interface {
+	Forward(y, x, f []float32, e vec.Epilogue[float32]) error
+	InputGrad(dx, dy, f []float32) error
+	FilterGrad(df, dy, x []float32) error
+}
+
 // BenchmarkConv is of both sizes of tiles and of package conv in turns. It reports for each the multiply-adds of the definition in a second, in thousands of
 // millions, of its fastest run.
 func BenchmarkConv(b *testing.B) {
@@ -277,11 +284,7 @@ func BenchmarkConv(b *testing.B) {
 			y, dx, df := make([]float32, len(dy)), make([]float32, len(x)), make([]float32, len(f))
 			ways := []struct {
 				name string
-				conv interface {
-					Forward(y, x, f []float32, e vec.Epilogue[float32]) error
-					InputGrad(dx, dy, f []float32) error
-					FilterGrad(df, dy, x []float32) error
-				}
+				conv way
 			}{{"F2x2", &two}, {"F4x4", &four}, {"conv", &direct}}
 			if conv.Lanes() == 0 {
 				ways = ways[:2]
