@@ -7,13 +7,37 @@
 //
 // # Matrices
 //
-// The rows and columns of a tile are polynomials, which are multiplied by their values at m+2 points, of which the last is infinity. At point x, A^T has a
-// column 1, x, ... x^(m-1), G a row (1, x, x^2)/N, and B^T a row of the coefficients of the product of (z - y) over all other points y; N is the value of that
-// at x. F(2x2) has points 0, 1 and -1, and F(4x4) has 0, 5/8, -5/8, 3/2 and -3/2:
+// The convolution in one dimension is a product of polynomials, from the values of its factors at m+2 points, of which the last is infinity (Toom and Cook). In two
+// dimensions it is that twice. For a point x, B^T has a row of the coefficients of the product p(z) of (z - y) over all other points y, G a row
+// (1, x, x^2)/p(x), and A^T a column (1, x, ... x^(m-1)). For infinity p is the product over all points, and the others are (0, 0, 1) and (0, ... 0, 1).
 //
-//	(matrices)
+// F(2x2) has points 0, 1 and -1, with the signs of Lavin and Gray: it adds, subtracts and halves. F(4x4) has points 0, +-a with a = 5/8, +-b with b = 3/2:
+//
+//	      | 1  1  1   1  1   0 |         | a²b²   0   -a²-b²    0    1  0 |        | 1/a²b²            0        0 |
+//	A^T = | 0  a -a   b -b   0 |         |  0   -ab²   -b²      a    1  0 |        | (1   a   a²) / 2a²(a²-b²)  |
+//	      | 0  a² a²  b² b²  0 |   B^T = |  0    ab²   -b²     -a    1  0 |    G = | (1  -a   a²) / 2a²(a²-b²)  |
+//	      | 0  a³-a³  b³-b³  1 |         |  0   -a²b   -a²      b    1  0 |        | (1   b   b²) / 2b²(b²-a²)  |
+//	                                     |  0    a²b   -a²     -b    1  0 |        | (1  -b   b²) / 2b²(b²-a²)  |
+//	                                     |  0    a²b²   0    -a²-b²  0  1 |        | 0                 0        1 |
+//
+// A and B are exact in float32, and G is rounded.
 //
 // # Rounding
+//
+// In float32 the errors of F(2x2) are smaller than those of sums of all terms one after the other, as sums of channels are shorter than sums of channels and
+// elements. Those of F(4x4) depend on the points. One tile of one channel of normal numbers has an error, root mean square, relative to that of the outputs, of
+// 0.57e-7 by the definition, of 1.1e-7 with F(2x2), and with F(4x4) of
+//
+//	7.1e-7   0, 1, -1, 2, -2      Lavin and Gray
+//	5.1e-7   0, 1, -1, 1/2, -2    Barabasz et al.
+//	3.8e-7   0, 5/8, -5/8, 3/2, -3/2
+//
+// With many channels it is the sums that lose digits. The errors of F(4x4), outputs and gradients, are 1.1 to 3.4 times those of the definition in float32 (16 to 512
+// channels), 2.4 times for the outputs of 16 channels, 1.9 times for 64 and 256, and 1.3 times for 512. Errors of a tile are relative to its largest numbers.
+//
+// Sources: A. Lavin and S. Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, arXiv:1509.09308. B. Barabasz, A. Anderson, K. M. Soodhalter and
+// D. Gregg, "Error Analysis and Improving the Accuracy of Winograd Convolution for Deep Neural Networks", ACM TOMS 46, 2020, arXiv:1803.10986. The points of F(4x4)
+// are those of oneDNN's convolutions in float32 (github.com/uxlfoundation/oneDNN, Winograd 4x3).
 package winograd
 
 //go:generate sh -c "cd asm && go run . -out ../kernels_amd64.s -stubs ../kernels_amd64.go -pkg winograd"
