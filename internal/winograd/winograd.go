@@ -96,16 +96,16 @@ type chunk struct {
 	tiles    int
 }
 
-// mostFloats bounds what a chunk's matrices take, so that they stay in a core's second level cache, or in what
-// the cores share where they work on a chunk together.
+// mostFloats bounds what a chunk's matrices take, so that what one stage leaves is near when the next one comes, in a core's caches, or in what
+// the cores share where they work on a chunk together. Larger chunks read the filters less often.
 const (
-	mostFloats       = 1 << 18
-	mostFloatsShared = 1 << 21
+	mostFloats       = 1 << 19
+	mostFloatsShared = 1 << 22
 )
 
 // together reports whether the cores share the work on each chunk, stage by stage, rather than take chunks of their own. It is
 // for small maps with many channels, whose filters should pass the caches once only.
-func (c *Conv) together() bool { return c.C*c.O > 96*96 }
+func (c *Conv) together() bool { return c.C*c.O > 128*128 }
 
 func (c *Conv) chunks() []chunk {
 	rows, most, least := c.N*c.down(), mostFloatsShared, 1

@@ -16,7 +16,7 @@ const (
 )
 
 // A pass is computed by the first of these that suits its sizes: Winograd's algorithm, package conv, matrix products of columns. The last is for all
-// sizes and both types. The bounds below are from BenchmarkConv2d, on a Zen 5.
+// sizes and both types. The bounds below are from BenchmarkConv2d, and from BenchmarkConv of package winograd, on a Zen 5.
 
 // winogradFor returns the convolution for package winograd, or nil where the sizes do not suit it: 3x3 filters, stride 1,
 // many channels. It computes in float32 only; float64 is for checking, and is done by the definition.
@@ -51,17 +51,17 @@ func winogradTile(g *geometry, p convPass, lanes int) int {
 		}
 		return 2
 	}
-	least4, least2, channels := 0.65, 0.75, 0
+	least, channels := 0.75, 0
 	if lanes == 16 {
-		least2, channels = 0.85, 96*96
+		least, channels = 0.85, 96*96
 	}
 	if p == filterPass {
-		least4, least2 = 0.8, 0.85
+		least = 0.85
 	}
 	switch {
-	case filled4 >= least4 && filled4 >= 0.8*filled2 && g.n*tiles(4) >= 64:
+	case filled4 >= 0.6 && filled4 >= 0.75*filled2 && g.n*tiles(4) >= 48:
 		return 4
-	case filled2 >= least2 && (p != filterPass || g.c*g.o >= channels):
+	case filled2 >= least && (p != filterPass || g.c*g.o >= channels):
 		return 2
 	}
 	return 0
