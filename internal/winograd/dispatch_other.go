@@ -3,4 +3,4 @@
 package winograd
 
 // available returns the kernels this processor can run.
-func available() []*kernels { return []*kernels{&portable} }
+func available() []*kernels { return []*kernels{portable()} }

@@ -4,27 +4,62 @@
 
 package winograd
 
-// inputAVX2 transforms tiles of 4x4 inputs, two apart, in groups of eight: rows of src are ld apart, the 16 planes of dst plane.
+// input2AVX2 transforms tiles of inputs at offsets, in groups of eight: rows of src are ld floats apart, planes of dst plane.
 //
 //go:noescape
-func inputAVX2(src *float32, ld int, dst *float32, plane int, groups int)
+func input2AVX2(src *float32, offsets *int, ld int, dst *float32, plane int, groups int)
 
-// gradAVX2 transforms tiles of 2x2 output gradients in groups of eight: rows of src are ld apart, the 16 planes of dst plane.
+// grad2AVX2 transforms tiles of gradients of outputs at offsets, in groups of eight: rows of src are ld floats apart, planes of dst plane.
 //
 //go:noescape
-func gradAVX2(src *float32, ld int, dst *float32, plane int, groups int)
+func grad2AVX2(src *float32, offsets *int, ld int, dst *float32, plane int, groups int)
 
-// outputAVX2 transforms products back to tiles of 2x2 outputs in groups of eight: the 16 planes of src are plane apart, rows of dst ld.
+// output2AVX2 transforms products back to tiles of outputs at offsets, in groups of eight: planes of src are plane floats apart, rows of dst ld.
 //
 //go:noescape
-func outputAVX2(src *float32, plane int, dst *float32, ld int, groups int, bias float32)
+func output2AVX2(src *float32, plane int, dst *float32, offsets *int, ld int, groups int, bias float32)
 
-// filterAVX2 transforms 3x3 filters, one after the other in src, in groups of eight: the 16 planes of dst are plane apart.
+// filter2AVX2 transforms 3x3 filters, one after the other in src, in groups of eight: planes of dst are plane floats apart.
 //
 //go:noescape
-func filterAVX2(src *float32, dst *float32, plane int, groups int)
+func filter2AVX2(src *float32, dst *float32, plane int, groups int)
 
-// filterGradAVX2 transforms gradients back to 3x3 filters, one after the other in dst, in groups of eight: the 16 planes of src are plane apart.
+// turned2AVX2 transforms 3x3 filters, one after the other in src, turned by half a turn, in groups of eight: planes of dst are plane floats apart.
 //
 //go:noescape
-func filterGradAVX2(src *float32, plane int, dst *float32, groups int)
+func turned2AVX2(src *float32, dst *float32, plane int, groups int)
+
+// filterGrad2AVX2 transforms gradients back to 3x3 filters, one after the other in dst, in groups of eight: planes of src are plane floats apart.
+//
+//go:noescape
+func filterGrad2AVX2(src *float32, plane int, dst *float32, groups int)
+
+// input4AVX2 transforms tiles of inputs at offsets, in groups of eight: rows of src are ld floats apart, planes of dst plane.
+//
+//go:noescape
+func input4AVX2(src *float32, offsets *int, ld int, dst *float32, plane int, groups int)
+
+// grad4AVX2 transforms tiles of gradients of outputs at offsets, in groups of eight: rows of src are ld floats apart, planes of dst plane.
+//
+//go:noescape
+func grad4AVX2(src *float32, offsets *int, ld int, dst *float32, plane int, groups int)
+
+// output4AVX2 transforms products back to tiles of outputs at offsets, in groups of eight: planes of src are plane floats apart, rows of dst ld.
+//
+//go:noescape
+func output4AVX2(src *float32, plane int, dst *float32, offsets *int, ld int, groups int, bias float32)
+
+// filter4AVX2 transforms 3x3 filters, one after the other in src, in groups of eight: planes of dst are plane floats apart.
+//
+//go:noescape
+func filter4AVX2(src *float32, dst *float32, plane int, groups int)
+
+// turned4AVX2 transforms 3x3 filters, one after the other in src, turned by half a turn, in groups of eight: planes of dst are plane floats apart.
+//
+//go:noescape
+func turned4AVX2(src *float32, dst *float32, plane int, groups int)
+
+// filterGrad4AVX2 transforms gradients back to 3x3 filters, one after the other in dst, in groups of eight: planes of src are plane floats apart.
+//
+//go:noescape
+func filterGrad4AVX2(src *float32, plane int, dst *float32, groups int)

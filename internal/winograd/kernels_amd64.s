@@ -4,523 +4,3144 @@
 
 #include "textflag.h"
 
-// func inputAVX2(src *float32, ld int, dst *float32, plane int, groups int)
-// Requires: AVX, AVX2
-TEXT ·inputAVX2(SB), NOSPLIT, $0-40
+// func input2AVX2(src *float32, offsets *int, ld int, dst *float32, plane int, groups int)
+// Requires: AVX
+TEXT ·input2AVX2(SB), $512-48
 	MOVQ src+0(FP), AX
-	MOVQ ld+8(FP), CX
-	SHLQ $0x02, CX
-	MOVQ dst+16(FP), DX
-	MOVQ plane+24(FP), BX
+	MOVQ offsets+8(FP), CX
+	MOVQ dst+24(FP), DX
+	MOVQ ld+16(FP), BX
 	SHLQ $0x02, BX
 	LEAQ (BX)(BX*2), SI
-	LEAQ (DX)(BX*4), DI
-	LEAQ (DI)(BX*4), R8
-	LEAQ (R8)(BX*4), R9
-	MOVQ groups+32(FP), R10
-	LEAQ (CX)(CX*2), R11
+	MOVQ plane+32(FP), DI
+	SHLQ $0x02, DI
+	MOVQ groups+40(FP), R8
 
 loop:
-	VMOVUPS (AX), Y0
-	VSUBPS  (AX)(CX*2), Y0, Y0
-	VMOVUPS 32(AX), Y1
-	VSUBPS  32(AX)(CX*2), Y1, Y1
-	VMOVUPS 8(AX), Y2
-	VSUBPS  8(AX)(CX*2), Y2, Y2
-	VMOVUPS 40(AX), Y3
-	VSUBPS  40(AX)(CX*2), Y3, Y3
-	VSHUFPS $0x88, Y1, Y0, Y4
-	VPERMPD $0xd8, Y4, Y4
-	VSHUFPS $0xdd, Y1, Y0, Y0
-	VPERMPD $0xd8, Y0, Y0
-	VSHUFPS $0x88, Y3, Y2, Y1
-	VPERMPD $0xd8, Y1, Y1
-	VSHUFPS $0xdd, Y3, Y2, Y2
-	VPERMPD $0xd8, Y2, Y2
-	VSUBPS  Y1, Y4, Y4
-	VMOVUPS Y4, (DX)
-	VADDPS  Y0, Y1, Y3
-	VMOVUPS Y3, (DX)(BX*1)
-	VSUBPS  Y0, Y1, Y1
-	VMOVUPS Y1, (DX)(BX*2)
-	VSUBPS  Y2, Y0, Y0
-	VMOVUPS Y0, (DX)(SI*1)
-	VMOVUPS (AX)(CX*1), Y0
-	VADDPS  (AX)(CX*2), Y0, Y0
-	VMOVUPS 32(AX)(CX*1), Y1
-	VADDPS  32(AX)(CX*2), Y1, Y1
-	VMOVUPS 8(AX)(CX*1), Y2
-	VADDPS  8(AX)(CX*2), Y2, Y2
-	VMOVUPS 40(AX)(CX*1), Y3
-	VADDPS  40(AX)(CX*2), Y3, Y3
-	VSHUFPS $0x88, Y1, Y0, Y4
-	VPERMPD $0xd8, Y4, Y4
-	VSHUFPS $0xdd, Y1, Y0, Y0
-	VPERMPD $0xd8, Y0, Y0
-	VSHUFPS $0x88, Y3, Y2, Y1
-	VPERMPD $0xd8, Y1, Y1
-	VSHUFPS $0xdd, Y3, Y2, Y2
-	VPERMPD $0xd8, Y2, Y2
-	VSUBPS  Y1, Y4, Y4
-	VMOVUPS Y4, (DI)
-	VADDPS  Y0, Y1, Y3
-	VMOVUPS Y3, (DI)(BX*1)
-	VSUBPS  Y0, Y1, Y1
-	VMOVUPS Y1, (DI)(BX*2)
-	VSUBPS  Y2, Y0, Y0
-	VMOVUPS Y0, (DI)(SI*1)
-	VMOVUPS (AX)(CX*2), Y0
-	VSUBPS  (AX)(CX*1), Y0, Y0
-	VMOVUPS 32(AX)(CX*2), Y1
-	VSUBPS  32(AX)(CX*1), Y1, Y1
-	VMOVUPS 8(AX)(CX*2), Y2
-	VSUBPS  8(AX)(CX*1), Y2, Y2
-	VMOVUPS 40(AX)(CX*2), Y3
-	VSUBPS  40(AX)(CX*1), Y3, Y3
-	VSHUFPS $0x88, Y1, Y0, Y4
-	VPERMPD $0xd8, Y4, Y4
-	VSHUFPS $0xdd, Y1, Y0, Y0
-	VPERMPD $0xd8, Y0, Y0
-	VSHUFPS $0x88, Y3, Y2, Y1
-	VPERMPD $0xd8, Y1, Y1
-	VSHUFPS $0xdd, Y3, Y2, Y2
-	VPERMPD $0xd8, Y2, Y2
-	VSUBPS  Y1, Y4, Y4
-	VMOVUPS Y4, (R8)
-	VADDPS  Y0, Y1, Y3
-	VMOVUPS Y3, (R8)(BX*1)
-	VSUBPS  Y0, Y1, Y1
-	VMOVUPS Y1, (R8)(BX*2)
-	VSUBPS  Y2, Y0, Y0
-	VMOVUPS Y0, (R8)(SI*1)
-	VMOVUPS (AX)(CX*1), Y0
-	VSUBPS  (AX)(R11*1), Y0, Y0
-	VMOVUPS 32(AX)(CX*1), Y1
-	VSUBPS  32(AX)(R11*1), Y1, Y1
-	VMOVUPS 8(AX)(CX*1), Y2
-	VSUBPS  8(AX)(R11*1), Y2, Y2
-	VMOVUPS 40(AX)(CX*1), Y3
-	VSUBPS  40(AX)(R11*1), Y3, Y3
-	VSHUFPS $0x88, Y1, Y0, Y4
-	VPERMPD $0xd8, Y4, Y4
-	VSHUFPS $0xdd, Y1, Y0, Y0
-	VPERMPD $0xd8, Y0, Y0
-	VSHUFPS $0x88, Y3, Y2, Y1
-	VPERMPD $0xd8, Y1, Y1
-	VSHUFPS $0xdd, Y3, Y2, Y2
-	VPERMPD $0xd8, Y2, Y2
-	VSUBPS  Y1, Y4, Y4
-	VMOVUPS Y4, (R9)
-	VADDPS  Y0, Y1, Y3
-	VMOVUPS Y3, (R9)(BX*1)
-	VSUBPS  Y0, Y1, Y1
-	VMOVUPS Y1, (R9)(BX*2)
-	VSUBPS  Y2, Y0, Y0
-	VMOVUPS Y0, (R9)(SI*1)
-	ADDQ    $0x40, AX
-	ADDQ    $0x00000020, DX
-	ADDQ    $0x00000020, DI
-	ADDQ    $0x00000020, R8
-	ADDQ    $0x00000020, R9
-	DECQ    R10
-	JNZ     loop
+	MOVQ           (CX), R9
+	ADDQ           AX, R9
+	MOVQ           32(CX), R10
+	ADDQ           AX, R10
+	VBROADCASTF128 (R9)(BX*1), Y0
+	VINSERTF128    $0x01, (R10)(BX*1), Y0, Y0
+	VBROADCASTF128 (R9)(BX*2), Y1
+	VINSERTF128    $0x01, (R10)(BX*2), Y1, Y1
+	VBROADCASTF128 (R9), Y2
+	VINSERTF128    $0x01, (R10), Y2, Y2
+	VSUBPS         Y1, Y2, Y2
+	VMOVUPS        Y2, (SP)
+	VADDPS         Y0, Y1, Y2
+	VMOVUPS        Y2, 128(SP)
+	VSUBPS         Y0, Y1, Y1
+	VMOVUPS        Y1, 256(SP)
+	VBROADCASTF128 (R9)(SI*1), Y1
+	VINSERTF128    $0x01, (R10)(SI*1), Y1, Y1
+	VSUBPS         Y1, Y0, Y0
+	VMOVUPS        Y0, 384(SP)
+	MOVQ           8(CX), R9
+	ADDQ           AX, R9
+	MOVQ           40(CX), R10
+	ADDQ           AX, R10
+	VBROADCASTF128 (R9)(BX*1), Y0
+	VINSERTF128    $0x01, (R10)(BX*1), Y0, Y0
+	VBROADCASTF128 (R9)(BX*2), Y1
+	VINSERTF128    $0x01, (R10)(BX*2), Y1, Y1
+	VBROADCASTF128 (R9), Y2
+	VINSERTF128    $0x01, (R10), Y2, Y2
+	VSUBPS         Y1, Y2, Y2
+	VMOVUPS        Y2, 32(SP)
+	VADDPS         Y0, Y1, Y2
+	VMOVUPS        Y2, 160(SP)
+	VSUBPS         Y0, Y1, Y1
+	VMOVUPS        Y1, 288(SP)
+	VBROADCASTF128 (R9)(SI*1), Y1
+	VINSERTF128    $0x01, (R10)(SI*1), Y1, Y1
+	VSUBPS         Y1, Y0, Y0
+	VMOVUPS        Y0, 416(SP)
+	MOVQ           16(CX), R9
+	ADDQ           AX, R9
+	MOVQ           48(CX), R10
+	ADDQ           AX, R10
+	VBROADCASTF128 (R9)(BX*1), Y0
+	VINSERTF128    $0x01, (R10)(BX*1), Y0, Y0
+	VBROADCASTF128 (R9)(BX*2), Y1
+	VINSERTF128    $0x01, (R10)(BX*2), Y1, Y1
+	VBROADCASTF128 (R9), Y2
+	VINSERTF128    $0x01, (R10), Y2, Y2
+	VSUBPS         Y1, Y2, Y2
+	VMOVUPS        Y2, 64(SP)
+	VADDPS         Y0, Y1, Y2
+	VMOVUPS        Y2, 192(SP)
+	VSUBPS         Y0, Y1, Y1
+	VMOVUPS        Y1, 320(SP)
+	VBROADCASTF128 (R9)(SI*1), Y1
+	VINSERTF128    $0x01, (R10)(SI*1), Y1, Y1
+	VSUBPS         Y1, Y0, Y0
+	VMOVUPS        Y0, 448(SP)
+	MOVQ           24(CX), R9
+	ADDQ           AX, R9
+	MOVQ           56(CX), R10
+	ADDQ           AX, R10
+	VBROADCASTF128 (R9)(BX*1), Y0
+	VINSERTF128    $0x01, (R10)(BX*1), Y0, Y0
+	VBROADCASTF128 (R9)(BX*2), Y1
+	VINSERTF128    $0x01, (R10)(BX*2), Y1, Y1
+	VBROADCASTF128 (R9), Y2
+	VINSERTF128    $0x01, (R10), Y2, Y2
+	VSUBPS         Y1, Y2, Y2
+	VMOVUPS        Y2, 96(SP)
+	VADDPS         Y0, Y1, Y2
+	VMOVUPS        Y2, 224(SP)
+	VSUBPS         Y0, Y1, Y1
+	VMOVUPS        Y1, 352(SP)
+	VBROADCASTF128 (R9)(SI*1), Y1
+	VINSERTF128    $0x01, (R10)(SI*1), Y1, Y1
+	VSUBPS         Y1, Y0, Y0
+	VMOVUPS        Y0, 480(SP)
+	LEAQ           (DI)(DI*2), R9
+	MOVQ           DX, R10
+	VMOVUPS        (SP), Y0
+	VMOVUPS        32(SP), Y1
+	VMOVUPS        64(SP), Y2
+	VMOVUPS        96(SP), Y3
+	VUNPCKLPS      Y1, Y0, Y4
+	VUNPCKHPS      Y1, Y0, Y0
+	VUNPCKLPS      Y3, Y2, Y1
+	VUNPCKHPS      Y3, Y2, Y2
+	VSHUFPS        $0x44, Y1, Y4, Y3
+	VSHUFPS        $0xee, Y1, Y4, Y1
+	VSHUFPS        $0x44, Y2, Y0, Y4
+	VSHUFPS        $0xee, Y2, Y0, Y0
+	VSUBPS         Y4, Y3, Y2
+	VMOVUPS        Y2, (R10)
+	VADDPS         Y1, Y4, Y2
+	VMOVUPS        Y2, (R10)(DI*1)
+	VSUBPS         Y1, Y4, Y2
+	VMOVUPS        Y2, (R10)(DI*2)
+	VSUBPS         Y0, Y1, Y0
+	VMOVUPS        Y0, (R10)(R9*1)
+	LEAQ           (R10)(DI*4), R10
+	VMOVUPS        128(SP), Y0
+	VMOVUPS        160(SP), Y1
+	VMOVUPS        192(SP), Y2
+	VMOVUPS        224(SP), Y3
+	VUNPCKLPS      Y1, Y0, Y4
+	VUNPCKHPS      Y1, Y0, Y0
+	VUNPCKLPS      Y3, Y2, Y1
+	VUNPCKHPS      Y3, Y2, Y2
+	VSHUFPS        $0x44, Y1, Y4, Y3
+	VSHUFPS        $0xee, Y1, Y4, Y1
+	VSHUFPS        $0x44, Y2, Y0, Y4
+	VSHUFPS        $0xee, Y2, Y0, Y0
+	VSUBPS         Y4, Y3, Y2
+	VMOVUPS        Y2, (R10)
+	VADDPS         Y1, Y4, Y2
+	VMOVUPS        Y2, (R10)(DI*1)
+	VSUBPS         Y1, Y4, Y2
+	VMOVUPS        Y2, (R10)(DI*2)
+	VSUBPS         Y0, Y1, Y0
+	VMOVUPS        Y0, (R10)(R9*1)
+	LEAQ           (R10)(DI*4), R10
+	VMOVUPS        256(SP), Y0
+	VMOVUPS        288(SP), Y1
+	VMOVUPS        320(SP), Y2
+	VMOVUPS        352(SP), Y3
+	VUNPCKLPS      Y1, Y0, Y4
+	VUNPCKHPS      Y1, Y0, Y0
+	VUNPCKLPS      Y3, Y2, Y1
+	VUNPCKHPS      Y3, Y2, Y2
+	VSHUFPS        $0x44, Y1, Y4, Y3
+	VSHUFPS        $0xee, Y1, Y4, Y1
+	VSHUFPS        $0x44, Y2, Y0, Y4
+	VSHUFPS        $0xee, Y2, Y0, Y0
+	VSUBPS         Y4, Y3, Y2
+	VMOVUPS        Y2, (R10)
+	VADDPS         Y1, Y4, Y2
+	VMOVUPS        Y2, (R10)(DI*1)
+	VSUBPS         Y1, Y4, Y2
+	VMOVUPS        Y2, (R10)(DI*2)
+	VSUBPS         Y0, Y1, Y0
+	VMOVUPS        Y0, (R10)(R9*1)
+	LEAQ           (R10)(DI*4), R10
+	VMOVUPS        384(SP), Y0
+	VMOVUPS        416(SP), Y1
+	VMOVUPS        448(SP), Y2
+	VMOVUPS        480(SP), Y3
+	VUNPCKLPS      Y1, Y0, Y4
+	VUNPCKHPS      Y1, Y0, Y0
+	VUNPCKLPS      Y3, Y2, Y1
+	VUNPCKHPS      Y3, Y2, Y2
+	VSHUFPS        $0x44, Y1, Y4, Y3
+	VSHUFPS        $0xee, Y1, Y4, Y1
+	VSHUFPS        $0x44, Y2, Y0, Y4
+	VSHUFPS        $0xee, Y2, Y0, Y0
+	VSUBPS         Y4, Y3, Y2
+	VMOVUPS        Y2, (R10)
+	VADDPS         Y1, Y4, Y2
+	VMOVUPS        Y2, (R10)(DI*1)
+	VSUBPS         Y1, Y4, Y2
+	VMOVUPS        Y2, (R10)(DI*2)
+	VSUBPS         Y0, Y1, Y0
+	VMOVUPS        Y0, (R10)(R9*1)
+	ADDQ           $0x40, CX
+	ADDQ           $0x20, DX
+	DECQ           R8
+	JNZ            loop
 	VZEROUPPER
 	RET
 
-// func gradAVX2(src *float32, ld int, dst *float32, plane int, groups int)
-// Requires: AVX, AVX2
-TEXT ·gradAVX2(SB), NOSPLIT, $0-40
-	MOVQ   src+0(FP), AX
-	MOVQ   ld+8(FP), CX
-	SHLQ   $0x02, CX
-	MOVQ   dst+16(FP), DX
-	MOVQ   plane+24(FP), BX
-	SHLQ   $0x02, BX
-	LEAQ   (BX)(BX*2), SI
-	LEAQ   (DX)(BX*4), DI
-	LEAQ   (DI)(BX*4), R8
-	LEAQ   (R8)(BX*4), R9
-	MOVQ   groups+32(FP), R10
-	VXORPS Y0, Y0, Y0
+// func grad2AVX2(src *float32, offsets *int, ld int, dst *float32, plane int, groups int)
+// Requires: AVX
+TEXT ·grad2AVX2(SB), $256-48
+	MOVQ src+0(FP), AX
+	MOVQ offsets+8(FP), CX
+	MOVQ dst+24(FP), DX
+	MOVQ ld+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ plane+32(FP), SI
+	SHLQ $0x02, SI
+	MOVQ groups+40(FP), DI
 
 loop:
-	VMOVUPS (AX), Y1
-	VMOVUPS 32(AX), Y2
-	VSHUFPS $0x88, Y2, Y1, Y3
-	VPERMPD $0xd8, Y3, Y3
-	VSHUFPS $0xdd, Y2, Y1, Y1
-	VPERMPD $0xd8, Y1, Y1
-	VMOVUPS (AX)(CX*1), Y2
-	VMOVUPS 32(AX)(CX*1), Y4
-	VSHUFPS $0x88, Y4, Y2, Y5
-	VPERMPD $0xd8, Y5, Y5
-	VSHUFPS $0xdd, Y4, Y2, Y2
-	VPERMPD $0xd8, Y2, Y2
-	VMOVUPS Y3, (DX)
-	VADDPS  Y1, Y3, Y4
-	VMOVUPS Y4, (DX)(BX*1)
-	VSUBPS  Y1, Y3, Y4
-	VMOVUPS Y4, (DX)(BX*2)
-	VSUBPS  Y1, Y0, Y4
-	VMOVUPS Y4, (DX)(SI*1)
-	VADDPS  Y5, Y3, Y4
-	VADDPS  Y2, Y1, Y6
-	VMOVUPS Y4, (DI)
-	VADDPS  Y6, Y4, Y7
-	VMOVUPS Y7, (DI)(BX*1)
-	VSUBPS  Y6, Y4, Y4
-	VMOVUPS Y4, (DI)(BX*2)
-	VSUBPS  Y6, Y0, Y4
-	VMOVUPS Y4, (DI)(SI*1)
-	VSUBPS  Y5, Y3, Y3
-	VSUBPS  Y2, Y1, Y1
-	VMOVUPS Y3, (R8)
-	VADDPS  Y1, Y3, Y4
-	VMOVUPS Y4, (R8)(BX*1)
-	VSUBPS  Y1, Y3, Y3
-	VMOVUPS Y3, (R8)(BX*2)
-	VSUBPS  Y1, Y0, Y1
-	VMOVUPS Y1, (R8)(SI*1)
-	VSUBPS  Y5, Y0, Y1
-	VSUBPS  Y2, Y0, Y2
-	VMOVUPS Y1, (R9)
-	VADDPS  Y2, Y1, Y3
-	VMOVUPS Y3, (R9)(BX*1)
-	VSUBPS  Y2, Y1, Y1
-	VMOVUPS Y1, (R9)(BX*2)
-	VSUBPS  Y2, Y0, Y1
-	VMOVUPS Y1, (R9)(SI*1)
-	ADDQ    $0x40, AX
-	ADDQ    $0x00000020, DX
-	ADDQ    $0x00000020, DI
-	ADDQ    $0x00000020, R8
-	ADDQ    $0x00000020, R9
-	DECQ    R10
-	JNZ     loop
+	MOVQ         (CX), R8
+	ADDQ         AX, R8
+	MOVQ         8(CX), R9
+	ADDQ         AX, R9
+	MOVQ         32(CX), R10
+	ADDQ         AX, R10
+	MOVQ         40(CX), R11
+	ADDQ         AX, R11
+	VBROADCASTSD (R8), Y0
+	VMOVHPS      (R9), X0, X0
+	VMOVSD       (R10), X1
+	VMOVHPS      (R11), X1, X1
+	VINSERTF128  $0x01, X1, Y0, Y0
+	VBROADCASTSD (R8)(BX*1), Y1
+	VMOVHPS      (R9)(BX*1), X1, X1
+	VMOVSD       (R10)(BX*1), X2
+	VMOVHPS      (R11)(BX*1), X2, X2
+	VINSERTF128  $0x01, X2, Y1, Y1
+	VMOVUPS      Y0, (SP)
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, 64(SP)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 128(SP)
+	VXORPS       Y0, Y0, Y0
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 192(SP)
+	MOVQ         16(CX), R8
+	ADDQ         AX, R8
+	MOVQ         24(CX), R9
+	ADDQ         AX, R9
+	MOVQ         48(CX), R10
+	ADDQ         AX, R10
+	MOVQ         56(CX), R11
+	ADDQ         AX, R11
+	VBROADCASTSD (R8), Y0
+	VMOVHPS      (R9), X0, X0
+	VMOVSD       (R10), X1
+	VMOVHPS      (R11), X1, X1
+	VINSERTF128  $0x01, X1, Y0, Y0
+	VBROADCASTSD (R8)(BX*1), Y1
+	VMOVHPS      (R9)(BX*1), X1, X1
+	VMOVSD       (R10)(BX*1), X2
+	VMOVHPS      (R11)(BX*1), X2, X2
+	VINSERTF128  $0x01, X2, Y1, Y1
+	VMOVUPS      Y0, 32(SP)
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, 96(SP)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 160(SP)
+	VXORPS       Y0, Y0, Y0
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 224(SP)
+	LEAQ         (SI)(SI*2), R8
+	MOVQ         DX, R9
+	VMOVUPS      (SP), Y0
+	VMOVUPS      32(SP), Y1
+	VSHUFPS      $0x88, Y1, Y0, Y2
+	VSHUFPS      $0xdd, Y1, Y0, Y0
+	VMOVUPS      Y2, (R9)
+	VADDPS       Y0, Y2, Y1
+	VMOVUPS      Y1, (R9)(SI*1)
+	VSUBPS       Y0, Y2, Y1
+	VMOVUPS      Y1, (R9)(SI*2)
+	VXORPS       Y1, Y1, Y1
+	VSUBPS       Y0, Y1, Y0
+	VMOVUPS      Y0, (R9)(R8*1)
+	LEAQ         (R9)(SI*4), R9
+	VMOVUPS      64(SP), Y0
+	VMOVUPS      96(SP), Y1
+	VSHUFPS      $0x88, Y1, Y0, Y2
+	VSHUFPS      $0xdd, Y1, Y0, Y0
+	VMOVUPS      Y2, (R9)
+	VADDPS       Y0, Y2, Y1
+	VMOVUPS      Y1, (R9)(SI*1)
+	VSUBPS       Y0, Y2, Y1
+	VMOVUPS      Y1, (R9)(SI*2)
+	VXORPS       Y1, Y1, Y1
+	VSUBPS       Y0, Y1, Y0
+	VMOVUPS      Y0, (R9)(R8*1)
+	LEAQ         (R9)(SI*4), R9
+	VMOVUPS      128(SP), Y0
+	VMOVUPS      160(SP), Y1
+	VSHUFPS      $0x88, Y1, Y0, Y2
+	VSHUFPS      $0xdd, Y1, Y0, Y0
+	VMOVUPS      Y2, (R9)
+	VADDPS       Y0, Y2, Y1
+	VMOVUPS      Y1, (R9)(SI*1)
+	VSUBPS       Y0, Y2, Y1
+	VMOVUPS      Y1, (R9)(SI*2)
+	VXORPS       Y1, Y1, Y1
+	VSUBPS       Y0, Y1, Y0
+	VMOVUPS      Y0, (R9)(R8*1)
+	LEAQ         (R9)(SI*4), R9
+	VMOVUPS      192(SP), Y0
+	VMOVUPS      224(SP), Y1
+	VSHUFPS      $0x88, Y1, Y0, Y2
+	VSHUFPS      $0xdd, Y1, Y0, Y0
+	VMOVUPS      Y2, (R9)
+	VADDPS       Y0, Y2, Y1
+	VMOVUPS      Y1, (R9)(SI*1)
+	VSUBPS       Y0, Y2, Y1
+	VMOVUPS      Y1, (R9)(SI*2)
+	VXORPS       Y1, Y1, Y1
+	VSUBPS       Y0, Y1, Y0
+	VMOVUPS      Y0, (R9)(R8*1)
+	ADDQ         $0x40, CX
+	ADDQ         $0x20, DX
+	DECQ         DI
+	JNZ          loop
 	VZEROUPPER
 	RET
 
-// func outputAVX2(src *float32, plane int, dst *float32, ld int, groups int, bias float32)
+// func output2AVX2(src *float32, plane int, dst *float32, offsets *int, ld int, groups int, bias float32)
 // Requires: AVX, AVX2, SSE
-TEXT ·outputAVX2(SB), NOSPLIT, $0-44
+TEXT ·output2AVX2(SB), $256-52
 	MOVQ         src+0(FP), AX
 	MOVQ         plane+8(FP), CX
 	SHLQ         $0x02, CX
-	LEAQ         (CX)(CX*2), DX
-	LEAQ         (AX)(CX*4), BX
-	LEAQ         (BX)(CX*4), SI
-	LEAQ         (SI)(CX*4), DI
-	MOVQ         dst+16(FP), R8
-	MOVQ         ld+24(FP), R9
-	SHLQ         $0x02, R9
-	MOVQ         groups+32(FP), R10
-	MOVSS        bias+40(FP), X0
-	VBROADCASTSS X0, Y0
-
-loop:
-	VMOVUPS    (BX), Y2
-	VMOVUPS    (SI), Y3
-	VADDPS     Y3, Y2, Y1
-	VADDPS     (AX), Y1, Y1
-	VSUBPS     Y3, Y2, Y2
-	VSUBPS     (DI), Y2, Y2
-	VMOVUPS    (BX)(CX*1), Y4
-	VMOVUPS    (SI)(CX*1), Y5
-	VADDPS     Y5, Y4, Y3
-	VADDPS     (AX)(CX*1), Y3, Y3
-	VSUBPS     Y5, Y4, Y4
-	VSUBPS     (DI)(CX*1), Y4, Y4
-	VMOVUPS    (BX)(CX*2), Y6
-	VMOVUPS    (SI)(CX*2), Y7
-	VADDPS     Y7, Y6, Y5
-	VADDPS     (AX)(CX*2), Y5, Y5
-	VSUBPS     Y7, Y6, Y6
-	VSUBPS     (DI)(CX*2), Y6, Y6
-	VMOVUPS    (BX)(DX*1), Y8
-	VMOVUPS    (SI)(DX*1), Y9
-	VADDPS     Y9, Y8, Y7
-	VADDPS     (AX)(DX*1), Y7, Y7
-	VSUBPS     Y9, Y8, Y8
-	VSUBPS     (DI)(DX*1), Y8, Y8
-	VADDPS     Y3, Y1, Y1
-	VADDPS     Y5, Y1, Y1
-	VADDPS     Y0, Y1, Y1
-	VSUBPS     Y5, Y3, Y3
-	VSUBPS     Y7, Y3, Y3
-	VADDPS     Y0, Y3, Y3
-	VUNPCKLPS  Y3, Y1, Y5
-	VUNPCKHPS  Y3, Y1, Y1
-	VPERM2F128 $0x20, Y1, Y5, Y3
-	VMOVUPS    Y3, (R8)
-	VPERM2F128 $0x31, Y1, Y5, Y3
-	VMOVUPS    Y3, 32(R8)
-	VADDPS     Y4, Y2, Y1
-	VADDPS     Y6, Y1, Y1
-	VADDPS     Y0, Y1, Y1
-	VSUBPS     Y6, Y4, Y2
-	VSUBPS     Y8, Y2, Y2
-	VADDPS     Y0, Y2, Y2
-	VUNPCKLPS  Y2, Y1, Y3
-	VUNPCKHPS  Y2, Y1, Y1
-	VPERM2F128 $0x20, Y1, Y3, Y2
-	VMOVUPS    Y2, (R8)(R9*1)
-	VPERM2F128 $0x31, Y1, Y3, Y2
-	VMOVUPS    Y2, 32(R8)(R9*1)
-	ADDQ       $0x00000020, AX
-	ADDQ       $0x00000020, BX
-	ADDQ       $0x00000020, SI
-	ADDQ       $0x00000020, DI
-	ADDQ       $0x40, R8
-	DECQ       R10
-	JNZ        loop
-	VZEROUPPER
-	RET
-
-// func filterAVX2(src *float32, dst *float32, plane int, groups int)
-// Requires: AVX, AVX2
-TEXT ·filterAVX2(SB), NOSPLIT, $0-32
-	MOVQ         src+0(FP), AX
-	MOVQ         dst+8(FP), CX
-	MOVQ         plane+16(FP), DX
+	MOVQ         CX, DX
 	SHLQ         $0x02, DX
 	LEAQ         (DX)(DX*2), BX
-	LEAQ         (CX)(DX*4), SI
-	LEAQ         (SI)(DX*4), DI
-	LEAQ         (DI)(DX*4), R8
-	MOVQ         groups+24(FP), R9
-	MOVL         $0x3f000000, R10
-	VMOVD        R10, X0
+	MOVQ         dst+16(FP), SI
+	MOVQ         offsets+24(FP), DI
+	MOVQ         ld+32(FP), R8
+	SHLQ         $0x02, R8
+	MOVQ         groups+40(FP), R9
+	MOVSS        bias+48(FP), X0
 	VBROADCASTSS X0, Y0
 
 loop:
-	VMOVUPS     (AX), Y1
-	VMOVUPS     36(AX), Y2
-	VMOVUPS     72(AX), Y3
-	VMOVUPS     108(AX), Y4
-	VMOVUPS     144(AX), Y5
-	VMOVUPS     180(AX), Y6
-	VMOVUPS     216(AX), Y7
-	VMOVUPS     252(AX), Y8
-	VUNPCKLPS   Y2, Y1, Y9
-	VUNPCKHPS   Y2, Y1, Y1
-	VUNPCKLPS   Y4, Y3, Y2
-	VUNPCKHPS   Y4, Y3, Y3
-	VUNPCKLPS   Y6, Y5, Y4
-	VUNPCKHPS   Y6, Y5, Y5
-	VUNPCKLPS   Y8, Y7, Y6
-	VUNPCKHPS   Y8, Y7, Y7
-	VSHUFPS     $0x44, Y2, Y9, Y8
-	VSHUFPS     $0xee, Y2, Y9, Y2
-	VSHUFPS     $0x44, Y3, Y1, Y9
-	VSHUFPS     $0xee, Y3, Y1, Y1
-	VSHUFPS     $0x44, Y6, Y4, Y3
-	VSHUFPS     $0xee, Y6, Y4, Y4
-	VSHUFPS     $0x44, Y7, Y5, Y6
-	VSHUFPS     $0xee, Y7, Y5, Y5
-	VPERM2F128  $0x20, Y3, Y8, Y7
-	VPERM2F128  $0x31, Y3, Y8, Y3
-	VPERM2F128  $0x20, Y4, Y2, Y8
-	VPERM2F128  $0x31, Y4, Y2, Y2
-	VPERM2F128  $0x20, Y6, Y9, Y4
-	VPERM2F128  $0x31, Y6, Y9, Y6
-	VPERM2F128  $0x20, Y5, Y1, Y9
-	VPERM2F128  $0x31, Y5, Y1, Y1
-	VMOVSS      32(AX), X10
-	VINSERTPS   $0x10, 68(AX), X10, X10
-	VINSERTPS   $0x20, 104(AX), X10, X10
-	VINSERTPS   $0x30, 140(AX), X10, X10
-	VMOVSS      176(AX), X5
-	VINSERTPS   $0x10, 212(AX), X5, X5
-	VINSERTPS   $0x20, 248(AX), X5, X5
-	VINSERTPS   $0x30, 284(AX), X5, X5
-	VINSERTF128 $0x01, X5, Y10, Y10
-	VMOVUPS     Y7, (CX)
-	VMOVUPS     Y4, (CX)(BX*1)
-	VADDPS      Y4, Y7, Y5
-	VMULPS      Y0, Y5, Y5
-	VMULPS      Y0, Y8, Y11
-	VADDPS      Y11, Y5, Y12
-	VMOVUPS     Y12, (CX)(DX*1)
-	VSUBPS      Y11, Y5, Y5
-	VMOVUPS     Y5, (CX)(DX*2)
-	VMOVUPS     Y6, (R8)
-	VMOVUPS     Y10, (R8)(BX*1)
-	VADDPS      Y10, Y6, Y5
-	VMULPS      Y0, Y5, Y5
-	VMULPS      Y0, Y1, Y11
-	VADDPS      Y11, Y5, Y12
-	VMOVUPS     Y12, (R8)(DX*1)
-	VSUBPS      Y11, Y5, Y5
-	VMOVUPS     Y5, (R8)(DX*2)
-	VADDPS      Y6, Y7, Y7
-	VMULPS      Y0, Y7, Y7
-	VMULPS      Y0, Y9, Y9
-	VSUBPS      Y9, Y7, Y6
-	VADDPS      Y9, Y7, Y7
-	VADDPS      Y1, Y8, Y8
-	VMULPS      Y0, Y8, Y8
-	VMULPS      Y0, Y3, Y3
-	VSUBPS      Y3, Y8, Y1
-	VADDPS      Y3, Y8, Y8
-	VADDPS      Y10, Y4, Y4
-	VMULPS      Y0, Y4, Y4
-	VMULPS      Y0, Y2, Y2
-	VSUBPS      Y2, Y4, Y10
-	VADDPS      Y2, Y4, Y4
-	VMOVUPS     Y7, (SI)
-	VMOVUPS     Y4, (SI)(BX*1)
-	VADDPS      Y4, Y7, Y2
-	VMULPS      Y0, Y2, Y2
-	VMULPS      Y0, Y8, Y3
-	VADDPS      Y3, Y2, Y4
-	VMOVUPS     Y4, (SI)(DX*1)
-	VSUBPS      Y3, Y2, Y2
-	VMOVUPS     Y2, (SI)(DX*2)
-	VMOVUPS     Y6, (DI)
-	VMOVUPS     Y10, (DI)(BX*1)
-	VADDPS      Y10, Y6, Y2
-	VMULPS      Y0, Y2, Y2
-	VMULPS      Y0, Y1, Y1
-	VADDPS      Y1, Y2, Y3
-	VMOVUPS     Y3, (DI)(DX*1)
-	VSUBPS      Y1, Y2, Y2
-	VMOVUPS     Y2, (DI)(DX*2)
-	ADDQ        $0x00000120, AX
-	ADDQ        $0x00000020, CX
-	ADDQ        $0x00000020, SI
-	ADDQ        $0x00000020, DI
-	ADDQ        $0x00000020, R8
-	DECQ        R9
-	JNZ         loop
+	MOVQ         AX, R10
+	VMOVUPS      (R10)(DX*1), Y1
+	VMOVUPS      (R10)(DX*2), Y2
+	VADDPS       Y2, Y1, Y3
+	VMOVUPS      (R10), Y4
+	VADDPS       Y4, Y3, Y3
+	VMOVUPS      Y3, (SP)
+	VSUBPS       Y2, Y1, Y1
+	VMOVUPS      (R10)(BX*1), Y2
+	VSUBPS       Y2, Y1, Y1
+	VMOVUPS      Y1, 128(SP)
+	ADDQ         CX, R10
+	VMOVUPS      (R10)(DX*1), Y1
+	VMOVUPS      (R10)(DX*2), Y2
+	VADDPS       Y2, Y1, Y3
+	VMOVUPS      (R10), Y4
+	VADDPS       Y4, Y3, Y3
+	VMOVUPS      Y3, 32(SP)
+	VSUBPS       Y2, Y1, Y1
+	VMOVUPS      (R10)(BX*1), Y2
+	VSUBPS       Y2, Y1, Y1
+	VMOVUPS      Y1, 160(SP)
+	ADDQ         CX, R10
+	VMOVUPS      (R10)(DX*1), Y1
+	VMOVUPS      (R10)(DX*2), Y2
+	VADDPS       Y2, Y1, Y3
+	VMOVUPS      (R10), Y4
+	VADDPS       Y4, Y3, Y3
+	VMOVUPS      Y3, 64(SP)
+	VSUBPS       Y2, Y1, Y1
+	VMOVUPS      (R10)(BX*1), Y2
+	VSUBPS       Y2, Y1, Y1
+	VMOVUPS      Y1, 192(SP)
+	ADDQ         CX, R10
+	VMOVUPS      (R10)(DX*1), Y1
+	VMOVUPS      (R10)(DX*2), Y2
+	VADDPS       Y2, Y1, Y3
+	VMOVUPS      (R10), Y4
+	VADDPS       Y4, Y3, Y3
+	VMOVUPS      Y3, 96(SP)
+	VSUBPS       Y2, Y1, Y1
+	VMOVUPS      (R10)(BX*1), Y2
+	VSUBPS       Y2, Y1, Y1
+	VMOVUPS      Y1, 224(SP)
+	MOVQ         SI, R10
+	VMOVUPS      32(SP), Y1
+	VMOVUPS      64(SP), Y2
+	VADDPS       Y2, Y1, Y3
+	VMOVUPS      (SP), Y4
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y0, Y3, Y3
+	VSUBPS       Y2, Y1, Y1
+	VMOVUPS      96(SP), Y2
+	VSUBPS       Y2, Y1, Y1
+	VADDPS       Y0, Y1, Y1
+	VUNPCKLPS    Y1, Y3, Y2
+	VEXTRACTF128 $0x01, Y2, X4
+	MOVQ         (DI), R11
+	VMOVLPS      X2, (R10)(R11*1)
+	MOVQ         8(DI), R11
+	VMOVHPS      X2, (R10)(R11*1)
+	MOVQ         32(DI), R11
+	VMOVLPS      X4, (R10)(R11*1)
+	MOVQ         40(DI), R11
+	VMOVHPS      X4, (R10)(R11*1)
+	VUNPCKHPS    Y1, Y3, Y1
+	VEXTRACTF128 $0x01, Y1, X2
+	MOVQ         16(DI), R11
+	VMOVLPS      X1, (R10)(R11*1)
+	MOVQ         24(DI), R11
+	VMOVHPS      X1, (R10)(R11*1)
+	MOVQ         48(DI), R11
+	VMOVLPS      X2, (R10)(R11*1)
+	MOVQ         56(DI), R11
+	VMOVHPS      X2, (R10)(R11*1)
+	ADDQ         R8, R10
+	VMOVUPS      160(SP), Y1
+	VMOVUPS      192(SP), Y2
+	VADDPS       Y2, Y1, Y3
+	VMOVUPS      128(SP), Y4
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y0, Y3, Y3
+	VSUBPS       Y2, Y1, Y1
+	VMOVUPS      224(SP), Y2
+	VSUBPS       Y2, Y1, Y1
+	VADDPS       Y0, Y1, Y1
+	VUNPCKLPS    Y1, Y3, Y2
+	VEXTRACTF128 $0x01, Y2, X4
+	MOVQ         (DI), R11
+	VMOVLPS      X2, (R10)(R11*1)
+	MOVQ         8(DI), R11
+	VMOVHPS      X2, (R10)(R11*1)
+	MOVQ         32(DI), R11
+	VMOVLPS      X4, (R10)(R11*1)
+	MOVQ         40(DI), R11
+	VMOVHPS      X4, (R10)(R11*1)
+	VUNPCKHPS    Y1, Y3, Y1
+	VEXTRACTF128 $0x01, Y1, X2
+	MOVQ         16(DI), R11
+	VMOVLPS      X1, (R10)(R11*1)
+	MOVQ         24(DI), R11
+	VMOVHPS      X1, (R10)(R11*1)
+	MOVQ         48(DI), R11
+	VMOVLPS      X2, (R10)(R11*1)
+	MOVQ         56(DI), R11
+	VMOVHPS      X2, (R10)(R11*1)
+	ADDQ         $0x20, AX
+	ADDQ         $0x40, DI
+	DECQ         R9
+	JNZ          loop
 	VZEROUPPER
 	RET
 
-// func filterGradAVX2(src *float32, plane int, dst *float32, groups int)
-// Requires: AVX, AVX2
-TEXT ·filterGradAVX2(SB), NOSPLIT, $0-32
+// func filter2AVX2(src *float32, dst *float32, plane int, groups int)
+// Requires: AVX
+TEXT ·filter2AVX2(SB), $384-32
+	MOVQ src+0(FP), AX
+	MOVQ dst+8(FP), CX
+	MOVQ plane+16(FP), DX
+	SHLQ $0x02, DX
+	LEAQ (DX)(DX*2), BX
+	MOVQ groups+24(FP), SI
+
+loop:
+	VMOVUPS      (AX), Y0
+	VMOVUPS      36(AX), Y1
+	VMOVUPS      72(AX), Y2
+	VMOVUPS      108(AX), Y3
+	VMOVUPS      144(AX), Y4
+	VMOVUPS      180(AX), Y5
+	VMOVUPS      216(AX), Y6
+	VMOVUPS      252(AX), Y7
+	VUNPCKLPS    Y1, Y0, Y8
+	VUNPCKHPS    Y1, Y0, Y0
+	VUNPCKLPS    Y3, Y2, Y1
+	VUNPCKHPS    Y3, Y2, Y2
+	VSHUFPS      $0x44, Y1, Y8, Y3
+	VSHUFPS      $0xee, Y1, Y8, Y1
+	VSHUFPS      $0x44, Y2, Y0, Y8
+	VSHUFPS      $0xee, Y2, Y0, Y0
+	VUNPCKLPS    Y5, Y4, Y2
+	VUNPCKHPS    Y5, Y4, Y4
+	VUNPCKLPS    Y7, Y6, Y5
+	VUNPCKHPS    Y7, Y6, Y6
+	VSHUFPS      $0x44, Y5, Y2, Y7
+	VSHUFPS      $0xee, Y5, Y2, Y2
+	VSHUFPS      $0x44, Y6, Y4, Y5
+	VSHUFPS      $0xee, Y6, Y4, Y4
+	VPERM2F128   $0x20, Y7, Y3, Y6
+	VPERM2F128   $0x31, Y7, Y3, Y3
+	VPERM2F128   $0x20, Y2, Y1, Y7
+	VPERM2F128   $0x31, Y2, Y1, Y1
+	VPERM2F128   $0x20, Y5, Y8, Y2
+	VPERM2F128   $0x31, Y5, Y8, Y5
+	VPERM2F128   $0x20, Y4, Y0, Y8
+	VPERM2F128   $0x31, Y4, Y0, Y0
+	VBROADCASTSS 32(AX), Y4
+	VINSERTPS    $0x10, 68(AX), X4, X4
+	VINSERTPS    $0x20, 104(AX), X4, X4
+	VINSERTPS    $0x30, 140(AX), X4, X4
+	VMOVSS       176(AX), X9
+	VINSERTPS    $0x10, 212(AX), X9, X9
+	VINSERTPS    $0x20, 248(AX), X9, X9
+	VINSERTPS    $0x30, 284(AX), X9, X9
+	VINSERTF128  $0x01, X9, Y4, Y4
+	VMOVUPS      Y6, (SP)
+	VMOVUPS      Y5, 288(SP)
+	VADDPS       Y5, Y6, Y5
+	VMULPS       half<>+0(SB), Y5, Y5
+	VMULPS       half<>+0(SB), Y8, Y6
+	VADDPS       Y6, Y5, Y8
+	VMOVUPS      Y8, 96(SP)
+	VSUBPS       Y6, Y5, Y5
+	VMOVUPS      Y5, 192(SP)
+	VMOVUPS      Y7, 32(SP)
+	VMOVUPS      Y0, 320(SP)
+	VADDPS       Y0, Y7, Y0
+	VMULPS       half<>+0(SB), Y0, Y0
+	VMULPS       half<>+0(SB), Y3, Y3
+	VADDPS       Y3, Y0, Y5
+	VMOVUPS      Y5, 128(SP)
+	VSUBPS       Y3, Y0, Y0
+	VMOVUPS      Y0, 224(SP)
+	VMOVUPS      Y2, 64(SP)
+	VMOVUPS      Y4, 352(SP)
+	VADDPS       Y4, Y2, Y0
+	VMULPS       half<>+0(SB), Y0, Y0
+	VMULPS       half<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, 160(SP)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 256(SP)
+	MOVQ         CX, DI
+	VMOVUPS      (SP), Y0
+	VMOVUPS      64(SP), Y1
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, (DI)(BX*1)
+	VADDPS       Y1, Y0, Y0
+	VMULPS       half<>+0(SB), Y0, Y0
+	VMOVUPS      32(SP), Y1
+	VMULPS       half<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, (DI)(DX*1)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (DI)(DX*2)
+	LEAQ         (DI)(DX*4), DI
+	VMOVUPS      96(SP), Y0
+	VMOVUPS      160(SP), Y1
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, (DI)(BX*1)
+	VADDPS       Y1, Y0, Y0
+	VMULPS       half<>+0(SB), Y0, Y0
+	VMOVUPS      128(SP), Y1
+	VMULPS       half<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, (DI)(DX*1)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (DI)(DX*2)
+	LEAQ         (DI)(DX*4), DI
+	VMOVUPS      192(SP), Y0
+	VMOVUPS      256(SP), Y1
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, (DI)(BX*1)
+	VADDPS       Y1, Y0, Y0
+	VMULPS       half<>+0(SB), Y0, Y0
+	VMOVUPS      224(SP), Y1
+	VMULPS       half<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, (DI)(DX*1)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (DI)(DX*2)
+	LEAQ         (DI)(DX*4), DI
+	VMOVUPS      288(SP), Y0
+	VMOVUPS      352(SP), Y1
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, (DI)(BX*1)
+	VADDPS       Y1, Y0, Y0
+	VMULPS       half<>+0(SB), Y0, Y0
+	VMOVUPS      320(SP), Y1
+	VMULPS       half<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, (DI)(DX*1)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (DI)(DX*2)
+	ADDQ         $0x00000120, AX
+	ADDQ         $0x20, CX
+	DECQ         SI
+	JNZ          loop
+	VZEROUPPER
+	RET
+
+DATA half<>+0(SB)/4, $(0.5)
+DATA half<>+4(SB)/4, $(0.5)
+DATA half<>+8(SB)/4, $(0.5)
+DATA half<>+12(SB)/4, $(0.5)
+DATA half<>+16(SB)/4, $(0.5)
+DATA half<>+20(SB)/4, $(0.5)
+DATA half<>+24(SB)/4, $(0.5)
+DATA half<>+28(SB)/4, $(0.5)
+GLOBL half<>(SB), RODATA|NOPTR, $32
+
+// func turned2AVX2(src *float32, dst *float32, plane int, groups int)
+// Requires: AVX
+TEXT ·turned2AVX2(SB), $384-32
+	MOVQ src+0(FP), AX
+	MOVQ dst+8(FP), CX
+	MOVQ plane+16(FP), DX
+	SHLQ $0x02, DX
+	LEAQ (DX)(DX*2), BX
+	MOVQ groups+24(FP), SI
+
+loop:
+	VMOVUPS      (AX), Y0
+	VMOVUPS      36(AX), Y1
+	VMOVUPS      72(AX), Y2
+	VMOVUPS      108(AX), Y3
+	VMOVUPS      144(AX), Y4
+	VMOVUPS      180(AX), Y5
+	VMOVUPS      216(AX), Y6
+	VMOVUPS      252(AX), Y7
+	VUNPCKLPS    Y1, Y0, Y8
+	VUNPCKHPS    Y1, Y0, Y0
+	VUNPCKLPS    Y3, Y2, Y1
+	VUNPCKHPS    Y3, Y2, Y2
+	VSHUFPS      $0x44, Y1, Y8, Y3
+	VSHUFPS      $0xee, Y1, Y8, Y1
+	VSHUFPS      $0x44, Y2, Y0, Y8
+	VSHUFPS      $0xee, Y2, Y0, Y0
+	VUNPCKLPS    Y5, Y4, Y2
+	VUNPCKHPS    Y5, Y4, Y4
+	VUNPCKLPS    Y7, Y6, Y5
+	VUNPCKHPS    Y7, Y6, Y6
+	VSHUFPS      $0x44, Y5, Y2, Y7
+	VSHUFPS      $0xee, Y5, Y2, Y2
+	VSHUFPS      $0x44, Y6, Y4, Y5
+	VSHUFPS      $0xee, Y6, Y4, Y4
+	VPERM2F128   $0x20, Y7, Y3, Y6
+	VPERM2F128   $0x31, Y7, Y3, Y3
+	VPERM2F128   $0x20, Y2, Y1, Y7
+	VPERM2F128   $0x31, Y2, Y1, Y1
+	VPERM2F128   $0x20, Y5, Y8, Y2
+	VPERM2F128   $0x31, Y5, Y8, Y5
+	VPERM2F128   $0x20, Y4, Y0, Y8
+	VPERM2F128   $0x31, Y4, Y0, Y0
+	VBROADCASTSS 32(AX), Y4
+	VINSERTPS    $0x10, 68(AX), X4, X4
+	VINSERTPS    $0x20, 104(AX), X4, X4
+	VINSERTPS    $0x30, 140(AX), X4, X4
+	VMOVSS       176(AX), X9
+	VINSERTPS    $0x10, 212(AX), X9, X9
+	VINSERTPS    $0x20, 248(AX), X9, X9
+	VINSERTPS    $0x30, 284(AX), X9, X9
+	VINSERTF128  $0x01, X9, Y4, Y4
+	VMOVUPS      Y4, (SP)
+	VMOVUPS      Y2, 288(SP)
+	VADDPS       Y2, Y4, Y2
+	VMULPS       half<>+0(SB), Y2, Y2
+	VMULPS       half<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y2, Y4
+	VMOVUPS      Y4, 96(SP)
+	VSUBPS       Y1, Y2, Y1
+	VMOVUPS      Y1, 192(SP)
+	VMOVUPS      Y0, 32(SP)
+	VMOVUPS      Y7, 320(SP)
+	VADDPS       Y7, Y0, Y0
+	VMULPS       half<>+0(SB), Y0, Y0
+	VMULPS       half<>+0(SB), Y3, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, 128(SP)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 224(SP)
+	VMOVUPS      Y5, 64(SP)
+	VMOVUPS      Y6, 352(SP)
+	VADDPS       Y6, Y5, Y0
+	VMULPS       half<>+0(SB), Y0, Y0
+	VMULPS       half<>+0(SB), Y8, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, 160(SP)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 256(SP)
+	MOVQ         CX, DI
+	VMOVUPS      (SP), Y0
+	VMOVUPS      64(SP), Y1
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, (DI)(BX*1)
+	VADDPS       Y1, Y0, Y0
+	VMULPS       half<>+0(SB), Y0, Y0
+	VMOVUPS      32(SP), Y1
+	VMULPS       half<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, (DI)(DX*1)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (DI)(DX*2)
+	LEAQ         (DI)(DX*4), DI
+	VMOVUPS      96(SP), Y0
+	VMOVUPS      160(SP), Y1
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, (DI)(BX*1)
+	VADDPS       Y1, Y0, Y0
+	VMULPS       half<>+0(SB), Y0, Y0
+	VMOVUPS      128(SP), Y1
+	VMULPS       half<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, (DI)(DX*1)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (DI)(DX*2)
+	LEAQ         (DI)(DX*4), DI
+	VMOVUPS      192(SP), Y0
+	VMOVUPS      256(SP), Y1
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, (DI)(BX*1)
+	VADDPS       Y1, Y0, Y0
+	VMULPS       half<>+0(SB), Y0, Y0
+	VMOVUPS      224(SP), Y1
+	VMULPS       half<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, (DI)(DX*1)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (DI)(DX*2)
+	LEAQ         (DI)(DX*4), DI
+	VMOVUPS      288(SP), Y0
+	VMOVUPS      352(SP), Y1
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, (DI)(BX*1)
+	VADDPS       Y1, Y0, Y0
+	VMULPS       half<>+0(SB), Y0, Y0
+	VMOVUPS      320(SP), Y1
+	VMULPS       half<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, (DI)(DX*1)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (DI)(DX*2)
+	ADDQ         $0x00000120, AX
+	ADDQ         $0x20, CX
+	DECQ         SI
+	JNZ          loop
+	VZEROUPPER
+	RET
+
+// func filterGrad2AVX2(src *float32, plane int, dst *float32, groups int)
+// Requires: AVX
+TEXT ·filterGrad2AVX2(SB), $384-32
+	MOVQ src+0(FP), AX
+	MOVQ plane+8(FP), CX
+	SHLQ $0x02, CX
+	MOVQ CX, DX
+	SHLQ $0x02, DX
+	LEAQ (DX)(DX*2), BX
+	MOVQ dst+16(FP), SI
+	MOVQ groups+24(FP), DI
+
+loop:
+	MOVQ         AX, R8
+	VMOVUPS      (R8)(DX*1), Y0
+	VMOVUPS      (R8)(DX*2), Y1
+	VADDPS       Y1, Y0, Y2
+	VMULPS       half<>+0(SB), Y2, Y2
+	VMOVUPS      (R8), Y3
+	VADDPS       Y3, Y2, Y3
+	VMOVUPS      Y3, (SP)
+	VSUBPS       Y1, Y0, Y0
+	VMULPS       half<>+0(SB), Y0, Y0
+	VMOVUPS      Y0, 128(SP)
+	VMOVUPS      (R8)(BX*1), Y0
+	VADDPS       Y0, Y2, Y0
+	VMOVUPS      Y0, 256(SP)
+	ADDQ         CX, R8
+	VMOVUPS      (R8)(DX*1), Y0
+	VMOVUPS      (R8)(DX*2), Y1
+	VADDPS       Y1, Y0, Y2
+	VMULPS       half<>+0(SB), Y2, Y2
+	VMOVUPS      (R8), Y3
+	VADDPS       Y3, Y2, Y3
+	VMOVUPS      Y3, 32(SP)
+	VSUBPS       Y1, Y0, Y0
+	VMULPS       half<>+0(SB), Y0, Y0
+	VMOVUPS      Y0, 160(SP)
+	VMOVUPS      (R8)(BX*1), Y0
+	VADDPS       Y0, Y2, Y0
+	VMOVUPS      Y0, 288(SP)
+	ADDQ         CX, R8
+	VMOVUPS      (R8)(DX*1), Y0
+	VMOVUPS      (R8)(DX*2), Y1
+	VADDPS       Y1, Y0, Y2
+	VMULPS       half<>+0(SB), Y2, Y2
+	VMOVUPS      (R8), Y3
+	VADDPS       Y3, Y2, Y3
+	VMOVUPS      Y3, 64(SP)
+	VSUBPS       Y1, Y0, Y0
+	VMULPS       half<>+0(SB), Y0, Y0
+	VMOVUPS      Y0, 192(SP)
+	VMOVUPS      (R8)(BX*1), Y0
+	VADDPS       Y0, Y2, Y0
+	VMOVUPS      Y0, 320(SP)
+	ADDQ         CX, R8
+	VMOVUPS      (R8)(DX*1), Y0
+	VMOVUPS      (R8)(DX*2), Y1
+	VADDPS       Y1, Y0, Y2
+	VMULPS       half<>+0(SB), Y2, Y2
+	VMOVUPS      (R8), Y3
+	VADDPS       Y3, Y2, Y3
+	VMOVUPS      Y3, 96(SP)
+	VSUBPS       Y1, Y0, Y0
+	VMULPS       half<>+0(SB), Y0, Y0
+	VMOVUPS      Y0, 224(SP)
+	VMOVUPS      (R8)(BX*1), Y0
+	VADDPS       Y0, Y2, Y0
+	VMOVUPS      Y0, 352(SP)
+	VMOVUPS      32(SP), Y0
+	VMOVUPS      64(SP), Y1
+	VADDPS       Y1, Y0, Y2
+	VMULPS       half<>+0(SB), Y2, Y2
+	VMOVUPS      (SP), Y3
+	VADDPS       Y3, Y2, Y3
+	VSUBPS       Y1, Y0, Y0
+	VMULPS       half<>+0(SB), Y0, Y0
+	VMOVUPS      96(SP), Y1
+	VADDPS       Y1, Y2, Y1
+	VMOVUPS      160(SP), Y2
+	VMOVUPS      192(SP), Y4
+	VADDPS       Y4, Y2, Y5
+	VMULPS       half<>+0(SB), Y5, Y5
+	VMOVUPS      128(SP), Y6
+	VADDPS       Y6, Y5, Y6
+	VSUBPS       Y4, Y2, Y2
+	VMULPS       half<>+0(SB), Y2, Y2
+	VMOVUPS      224(SP), Y4
+	VADDPS       Y4, Y5, Y4
+	VMOVUPS      288(SP), Y5
+	VMOVUPS      320(SP), Y7
+	VADDPS       Y7, Y5, Y8
+	VMULPS       half<>+0(SB), Y8, Y8
+	VMOVUPS      256(SP), Y9
+	VADDPS       Y9, Y8, Y9
+	VSUBPS       Y7, Y5, Y5
+	VMULPS       half<>+0(SB), Y5, Y5
+	VMOVUPS      352(SP), Y7
+	VADDPS       Y7, Y8, Y7
+	VEXTRACTF128 $0x01, Y7, X8
+	VMOVSS       X7, 32(SI)
+	VEXTRACTPS   $0x01, X7, 68(SI)
+	VEXTRACTPS   $0x02, X7, 104(SI)
+	VEXTRACTPS   $0x03, X7, 140(SI)
+	VMOVSS       X8, 176(SI)
+	VEXTRACTPS   $0x01, X8, 212(SI)
+	VEXTRACTPS   $0x02, X8, 248(SI)
+	VEXTRACTPS   $0x03, X8, 284(SI)
+	VUNPCKLPS    Y0, Y3, Y7
+	VUNPCKHPS    Y0, Y3, Y0
+	VUNPCKLPS    Y6, Y1, Y3
+	VUNPCKHPS    Y6, Y1, Y1
+	VSHUFPS      $0x44, Y3, Y7, Y6
+	VSHUFPS      $0xee, Y3, Y7, Y3
+	VSHUFPS      $0x44, Y1, Y0, Y7
+	VSHUFPS      $0xee, Y1, Y0, Y0
+	VUNPCKLPS    Y4, Y2, Y1
+	VUNPCKHPS    Y4, Y2, Y2
+	VUNPCKLPS    Y5, Y9, Y4
+	VUNPCKHPS    Y5, Y9, Y5
+	VSHUFPS      $0x44, Y4, Y1, Y8
+	VSHUFPS      $0xee, Y4, Y1, Y1
+	VSHUFPS      $0x44, Y5, Y2, Y4
+	VSHUFPS      $0xee, Y5, Y2, Y2
+	VPERM2F128   $0x20, Y8, Y6, Y5
+	VPERM2F128   $0x31, Y8, Y6, Y6
+	VPERM2F128   $0x20, Y1, Y3, Y8
+	VPERM2F128   $0x31, Y1, Y3, Y1
+	VPERM2F128   $0x20, Y4, Y7, Y3
+	VPERM2F128   $0x31, Y4, Y7, Y4
+	VPERM2F128   $0x20, Y2, Y0, Y7
+	VPERM2F128   $0x31, Y2, Y0, Y0
+	VMOVUPS      Y5, (SI)
+	VMOVUPS      Y8, 36(SI)
+	VMOVUPS      Y3, 72(SI)
+	VMOVUPS      Y7, 108(SI)
+	VMOVUPS      Y6, 144(SI)
+	VMOVUPS      Y1, 180(SI)
+	VMOVUPS      Y4, 216(SI)
+	VMOVUPS      Y0, 252(SI)
+	ADDQ         $0x20, AX
+	ADDQ         $0x00000120, SI
+	DECQ         DI
+	JNZ          loop
+	VZEROUPPER
+	RET
+
+// func input4AVX2(src *float32, offsets *int, ld int, dst *float32, plane int, groups int)
+// Requires: AVX
+TEXT ·input4AVX2(SB), $1152-48
+	MOVQ src+0(FP), AX
+	MOVQ offsets+8(FP), CX
+	MOVQ dst+24(FP), DX
+	MOVQ ld+16(FP), BX
+	SHLQ $0x02, BX
+	LEAQ (BX)(BX*2), SI
+	LEAQ (BX)(BX*4), DI
+	MOVQ plane+32(FP), R8
+	SHLQ $0x02, R8
+	MOVQ groups+40(FP), R9
+
+loop:
+	MOVQ           (CX), R10
+	ADDQ           AX, R10
+	MOVQ           32(CX), R11
+	ADDQ           AX, R11
+	VBROADCASTF128 (R10)(BX*1), Y0
+	VINSERTF128    $0x01, (R11)(BX*1), Y0, Y0
+	VBROADCASTF128 (R10)(BX*2), Y1
+	VINSERTF128    $0x01, (R11)(BX*2), Y1, Y1
+	VBROADCASTF128 (R10)(SI*1), Y2
+	VINSERTF128    $0x01, (R11)(SI*1), Y2, Y2
+	VBROADCASTF128 (R10)(BX*4), Y3
+	VINSERTF128    $0x01, (R11)(BX*4), Y3, Y3
+	VMULPS         b2<>+0(SB), Y1, Y4
+	VSUBPS         Y4, Y3, Y4
+	VMULPS         b2<>+0(SB), Y0, Y5
+	VSUBPS         Y5, Y2, Y5
+	VMULPS         a1<>+0(SB), Y5, Y6
+	VADDPS         Y6, Y4, Y7
+	VMOVUPS        Y7, 192(SP)
+	VSUBPS         Y6, Y4, Y6
+	VMOVUPS        Y6, 384(SP)
+	VBROADCASTF128 (R10), Y6
+	VINSERTF128    $0x01, (R11), Y6, Y6
+	VMULPS         b2<>+0(SB), Y6, Y6
+	VSUBPS         Y6, Y1, Y6
+	VMULPS         a2<>+0(SB), Y6, Y6
+	VSUBPS         Y6, Y4, Y4
+	VMOVUPS        Y4, (SP)
+	VBROADCASTF128 (R10)(DI*1), Y4
+	VINSERTF128    $0x01, (R11)(DI*1), Y4, Y4
+	VMULPS         b2<>+0(SB), Y2, Y6
+	VSUBPS         Y6, Y4, Y4
+	VMULPS         a2<>+0(SB), Y5, Y5
+	VSUBPS         Y5, Y4, Y4
+	VMOVUPS        Y4, 960(SP)
+	VMULPS         a2<>+0(SB), Y1, Y1
+	VSUBPS         Y1, Y3, Y1
+	VMULPS         a2<>+0(SB), Y0, Y0
+	VSUBPS         Y0, Y2, Y0
+	VMULPS         b1<>+0(SB), Y0, Y0
+	VADDPS         Y0, Y1, Y2
+	VMOVUPS        Y2, 576(SP)
+	VSUBPS         Y0, Y1, Y0
+	VMOVUPS        Y0, 768(SP)
+	MOVQ           8(CX), R10
+	ADDQ           AX, R10
+	MOVQ           40(CX), R11
+	ADDQ           AX, R11
+	VBROADCASTF128 (R10)(BX*1), Y0
+	VINSERTF128    $0x01, (R11)(BX*1), Y0, Y0
+	VBROADCASTF128 (R10)(BX*2), Y1
+	VINSERTF128    $0x01, (R11)(BX*2), Y1, Y1
+	VBROADCASTF128 (R10)(SI*1), Y2
+	VINSERTF128    $0x01, (R11)(SI*1), Y2, Y2
+	VBROADCASTF128 (R10)(BX*4), Y3
+	VINSERTF128    $0x01, (R11)(BX*4), Y3, Y3
+	VMULPS         b2<>+0(SB), Y1, Y4
+	VSUBPS         Y4, Y3, Y4
+	VMULPS         b2<>+0(SB), Y0, Y5
+	VSUBPS         Y5, Y2, Y5
+	VMULPS         a1<>+0(SB), Y5, Y6
+	VADDPS         Y6, Y4, Y7
+	VMOVUPS        Y7, 224(SP)
+	VSUBPS         Y6, Y4, Y6
+	VMOVUPS        Y6, 416(SP)
+	VBROADCASTF128 (R10), Y6
+	VINSERTF128    $0x01, (R11), Y6, Y6
+	VMULPS         b2<>+0(SB), Y6, Y6
+	VSUBPS         Y6, Y1, Y6
+	VMULPS         a2<>+0(SB), Y6, Y6
+	VSUBPS         Y6, Y4, Y4
+	VMOVUPS        Y4, 32(SP)
+	VBROADCASTF128 (R10)(DI*1), Y4
+	VINSERTF128    $0x01, (R11)(DI*1), Y4, Y4
+	VMULPS         b2<>+0(SB), Y2, Y6
+	VSUBPS         Y6, Y4, Y4
+	VMULPS         a2<>+0(SB), Y5, Y5
+	VSUBPS         Y5, Y4, Y4
+	VMOVUPS        Y4, 992(SP)
+	VMULPS         a2<>+0(SB), Y1, Y1
+	VSUBPS         Y1, Y3, Y1
+	VMULPS         a2<>+0(SB), Y0, Y0
+	VSUBPS         Y0, Y2, Y0
+	VMULPS         b1<>+0(SB), Y0, Y0
+	VADDPS         Y0, Y1, Y2
+	VMOVUPS        Y2, 608(SP)
+	VSUBPS         Y0, Y1, Y0
+	VMOVUPS        Y0, 800(SP)
+	MOVQ           16(CX), R10
+	ADDQ           AX, R10
+	MOVQ           48(CX), R11
+	ADDQ           AX, R11
+	VBROADCASTF128 (R10)(BX*1), Y0
+	VINSERTF128    $0x01, (R11)(BX*1), Y0, Y0
+	VBROADCASTF128 (R10)(BX*2), Y1
+	VINSERTF128    $0x01, (R11)(BX*2), Y1, Y1
+	VBROADCASTF128 (R10)(SI*1), Y2
+	VINSERTF128    $0x01, (R11)(SI*1), Y2, Y2
+	VBROADCASTF128 (R10)(BX*4), Y3
+	VINSERTF128    $0x01, (R11)(BX*4), Y3, Y3
+	VMULPS         b2<>+0(SB), Y1, Y4
+	VSUBPS         Y4, Y3, Y4
+	VMULPS         b2<>+0(SB), Y0, Y5
+	VSUBPS         Y5, Y2, Y5
+	VMULPS         a1<>+0(SB), Y5, Y6
+	VADDPS         Y6, Y4, Y7
+	VMOVUPS        Y7, 256(SP)
+	VSUBPS         Y6, Y4, Y6
+	VMOVUPS        Y6, 448(SP)
+	VBROADCASTF128 (R10), Y6
+	VINSERTF128    $0x01, (R11), Y6, Y6
+	VMULPS         b2<>+0(SB), Y6, Y6
+	VSUBPS         Y6, Y1, Y6
+	VMULPS         a2<>+0(SB), Y6, Y6
+	VSUBPS         Y6, Y4, Y4
+	VMOVUPS        Y4, 64(SP)
+	VBROADCASTF128 (R10)(DI*1), Y4
+	VINSERTF128    $0x01, (R11)(DI*1), Y4, Y4
+	VMULPS         b2<>+0(SB), Y2, Y6
+	VSUBPS         Y6, Y4, Y4
+	VMULPS         a2<>+0(SB), Y5, Y5
+	VSUBPS         Y5, Y4, Y4
+	VMOVUPS        Y4, 1024(SP)
+	VMULPS         a2<>+0(SB), Y1, Y1
+	VSUBPS         Y1, Y3, Y1
+	VMULPS         a2<>+0(SB), Y0, Y0
+	VSUBPS         Y0, Y2, Y0
+	VMULPS         b1<>+0(SB), Y0, Y0
+	VADDPS         Y0, Y1, Y2
+	VMOVUPS        Y2, 640(SP)
+	VSUBPS         Y0, Y1, Y0
+	VMOVUPS        Y0, 832(SP)
+	MOVQ           24(CX), R10
+	ADDQ           AX, R10
+	MOVQ           56(CX), R11
+	ADDQ           AX, R11
+	VBROADCASTF128 (R10)(BX*1), Y0
+	VINSERTF128    $0x01, (R11)(BX*1), Y0, Y0
+	VBROADCASTF128 (R10)(BX*2), Y1
+	VINSERTF128    $0x01, (R11)(BX*2), Y1, Y1
+	VBROADCASTF128 (R10)(SI*1), Y2
+	VINSERTF128    $0x01, (R11)(SI*1), Y2, Y2
+	VBROADCASTF128 (R10)(BX*4), Y3
+	VINSERTF128    $0x01, (R11)(BX*4), Y3, Y3
+	VMULPS         b2<>+0(SB), Y1, Y4
+	VSUBPS         Y4, Y3, Y4
+	VMULPS         b2<>+0(SB), Y0, Y5
+	VSUBPS         Y5, Y2, Y5
+	VMULPS         a1<>+0(SB), Y5, Y6
+	VADDPS         Y6, Y4, Y7
+	VMOVUPS        Y7, 288(SP)
+	VSUBPS         Y6, Y4, Y6
+	VMOVUPS        Y6, 480(SP)
+	VBROADCASTF128 (R10), Y6
+	VINSERTF128    $0x01, (R11), Y6, Y6
+	VMULPS         b2<>+0(SB), Y6, Y6
+	VSUBPS         Y6, Y1, Y6
+	VMULPS         a2<>+0(SB), Y6, Y6
+	VSUBPS         Y6, Y4, Y4
+	VMOVUPS        Y4, 96(SP)
+	VBROADCASTF128 (R10)(DI*1), Y4
+	VINSERTF128    $0x01, (R11)(DI*1), Y4, Y4
+	VMULPS         b2<>+0(SB), Y2, Y6
+	VSUBPS         Y6, Y4, Y4
+	VMULPS         a2<>+0(SB), Y5, Y5
+	VSUBPS         Y5, Y4, Y4
+	VMOVUPS        Y4, 1056(SP)
+	VMULPS         a2<>+0(SB), Y1, Y1
+	VSUBPS         Y1, Y3, Y1
+	VMULPS         a2<>+0(SB), Y0, Y0
+	VSUBPS         Y0, Y2, Y0
+	VMULPS         b1<>+0(SB), Y0, Y0
+	VADDPS         Y0, Y1, Y2
+	VMOVUPS        Y2, 672(SP)
+	VSUBPS         Y0, Y1, Y0
+	VMOVUPS        Y0, 864(SP)
+	MOVQ           (CX), R10
+	ADDQ           AX, R10
+	MOVQ           8(CX), R11
+	ADDQ           AX, R11
+	MOVQ           32(CX), R12
+	ADDQ           AX, R12
+	MOVQ           40(CX), R13
+	ADDQ           AX, R13
+	VBROADCASTSD   16(R10)(BX*1), Y0
+	VMOVHPS        16(R11)(BX*1), X0, X0
+	VMOVSD         16(R12)(BX*1), X1
+	VMOVHPS        16(R13)(BX*1), X1, X1
+	VINSERTF128    $0x01, X1, Y0, Y0
+	VBROADCASTSD   16(R10)(BX*2), Y1
+	VMOVHPS        16(R11)(BX*2), X1, X1
+	VMOVSD         16(R12)(BX*2), X2
+	VMOVHPS        16(R13)(BX*2), X2, X2
+	VINSERTF128    $0x01, X2, Y1, Y1
+	VBROADCASTSD   16(R10)(SI*1), Y2
+	VMOVHPS        16(R11)(SI*1), X2, X2
+	VMOVSD         16(R12)(SI*1), X3
+	VMOVHPS        16(R13)(SI*1), X3, X3
+	VINSERTF128    $0x01, X3, Y2, Y2
+	VBROADCASTSD   16(R10)(BX*4), Y3
+	VMOVHPS        16(R11)(BX*4), X3, X3
+	VMOVSD         16(R12)(BX*4), X4
+	VMOVHPS        16(R13)(BX*4), X4, X4
+	VINSERTF128    $0x01, X4, Y3, Y3
+	VMULPS         b2<>+0(SB), Y1, Y4
+	VSUBPS         Y4, Y3, Y4
+	VMULPS         b2<>+0(SB), Y0, Y5
+	VSUBPS         Y5, Y2, Y5
+	VMULPS         a1<>+0(SB), Y5, Y6
+	VADDPS         Y6, Y4, Y7
+	VMOVUPS        Y7, 320(SP)
+	VSUBPS         Y6, Y4, Y6
+	VMOVUPS        Y6, 512(SP)
+	VBROADCASTSD   16(R10), Y6
+	VMOVHPS        16(R11), X6, X6
+	VMOVSD         16(R12), X7
+	VMOVHPS        16(R13), X7, X7
+	VINSERTF128    $0x01, X7, Y6, Y6
+	VMULPS         b2<>+0(SB), Y6, Y6
+	VSUBPS         Y6, Y1, Y6
+	VMULPS         a2<>+0(SB), Y6, Y6
+	VSUBPS         Y6, Y4, Y4
+	VMOVUPS        Y4, 128(SP)
+	VBROADCASTSD   16(R10)(DI*1), Y4
+	VMOVHPS        16(R11)(DI*1), X4, X4
+	VMOVSD         16(R12)(DI*1), X6
+	VMOVHPS        16(R13)(DI*1), X6, X6
+	VINSERTF128    $0x01, X6, Y4, Y4
+	VMULPS         b2<>+0(SB), Y2, Y6
+	VSUBPS         Y6, Y4, Y4
+	VMULPS         a2<>+0(SB), Y5, Y5
+	VSUBPS         Y5, Y4, Y4
+	VMOVUPS        Y4, 1088(SP)
+	VMULPS         a2<>+0(SB), Y1, Y1
+	VSUBPS         Y1, Y3, Y1
+	VMULPS         a2<>+0(SB), Y0, Y0
+	VSUBPS         Y0, Y2, Y0
+	VMULPS         b1<>+0(SB), Y0, Y0
+	VADDPS         Y0, Y1, Y2
+	VMOVUPS        Y2, 704(SP)
+	VSUBPS         Y0, Y1, Y0
+	VMOVUPS        Y0, 896(SP)
+	MOVQ           16(CX), R10
+	ADDQ           AX, R10
+	MOVQ           24(CX), R11
+	ADDQ           AX, R11
+	MOVQ           48(CX), R12
+	ADDQ           AX, R12
+	MOVQ           56(CX), R13
+	ADDQ           AX, R13
+	VBROADCASTSD   16(R10)(BX*1), Y0
+	VMOVHPS        16(R11)(BX*1), X0, X0
+	VMOVSD         16(R12)(BX*1), X1
+	VMOVHPS        16(R13)(BX*1), X1, X1
+	VINSERTF128    $0x01, X1, Y0, Y0
+	VBROADCASTSD   16(R10)(BX*2), Y1
+	VMOVHPS        16(R11)(BX*2), X1, X1
+	VMOVSD         16(R12)(BX*2), X2
+	VMOVHPS        16(R13)(BX*2), X2, X2
+	VINSERTF128    $0x01, X2, Y1, Y1
+	VBROADCASTSD   16(R10)(SI*1), Y2
+	VMOVHPS        16(R11)(SI*1), X2, X2
+	VMOVSD         16(R12)(SI*1), X3
+	VMOVHPS        16(R13)(SI*1), X3, X3
+	VINSERTF128    $0x01, X3, Y2, Y2
+	VBROADCASTSD   16(R10)(BX*4), Y3
+	VMOVHPS        16(R11)(BX*4), X3, X3
+	VMOVSD         16(R12)(BX*4), X4
+	VMOVHPS        16(R13)(BX*4), X4, X4
+	VINSERTF128    $0x01, X4, Y3, Y3
+	VMULPS         b2<>+0(SB), Y1, Y4
+	VSUBPS         Y4, Y3, Y4
+	VMULPS         b2<>+0(SB), Y0, Y5
+	VSUBPS         Y5, Y2, Y5
+	VMULPS         a1<>+0(SB), Y5, Y6
+	VADDPS         Y6, Y4, Y7
+	VMOVUPS        Y7, 352(SP)
+	VSUBPS         Y6, Y4, Y6
+	VMOVUPS        Y6, 544(SP)
+	VBROADCASTSD   16(R10), Y6
+	VMOVHPS        16(R11), X6, X6
+	VMOVSD         16(R12), X7
+	VMOVHPS        16(R13), X7, X7
+	VINSERTF128    $0x01, X7, Y6, Y6
+	VMULPS         b2<>+0(SB), Y6, Y6
+	VSUBPS         Y6, Y1, Y6
+	VMULPS         a2<>+0(SB), Y6, Y6
+	VSUBPS         Y6, Y4, Y4
+	VMOVUPS        Y4, 160(SP)
+	VBROADCASTSD   16(R10)(DI*1), Y4
+	VMOVHPS        16(R11)(DI*1), X4, X4
+	VMOVSD         16(R12)(DI*1), X6
+	VMOVHPS        16(R13)(DI*1), X6, X6
+	VINSERTF128    $0x01, X6, Y4, Y4
+	VMULPS         b2<>+0(SB), Y2, Y6
+	VSUBPS         Y6, Y4, Y4
+	VMULPS         a2<>+0(SB), Y5, Y5
+	VSUBPS         Y5, Y4, Y4
+	VMOVUPS        Y4, 1120(SP)
+	VMULPS         a2<>+0(SB), Y1, Y1
+	VSUBPS         Y1, Y3, Y1
+	VMULPS         a2<>+0(SB), Y0, Y0
+	VSUBPS         Y0, Y2, Y0
+	VMULPS         b1<>+0(SB), Y0, Y0
+	VADDPS         Y0, Y1, Y2
+	VMOVUPS        Y2, 736(SP)
+	VSUBPS         Y0, Y1, Y0
+	VMOVUPS        Y0, 928(SP)
+	LEAQ           (R8)(R8*2), R10
+	LEAQ           (R8)(R8*4), R11
+	MOVQ           DX, R12
+	VMOVUPS        (SP), Y0
+	VMOVUPS        32(SP), Y1
+	VMOVUPS        64(SP), Y2
+	VMOVUPS        96(SP), Y3
+	VUNPCKLPS      Y1, Y0, Y4
+	VUNPCKHPS      Y1, Y0, Y0
+	VUNPCKLPS      Y3, Y2, Y1
+	VUNPCKHPS      Y3, Y2, Y2
+	VSHUFPS        $0x44, Y1, Y4, Y3
+	VSHUFPS        $0xee, Y1, Y4, Y1
+	VSHUFPS        $0x44, Y2, Y0, Y4
+	VSHUFPS        $0xee, Y2, Y0, Y0
+	VMOVUPS        128(SP), Y2
+	VMOVUPS        160(SP), Y5
+	VSHUFPS        $0x88, Y5, Y2, Y6
+	VSHUFPS        $0xdd, Y5, Y2, Y2
+	VMULPS         b2<>+0(SB), Y4, Y5
+	VSUBPS         Y5, Y6, Y5
+	VMULPS         b2<>+0(SB), Y1, Y7
+	VSUBPS         Y7, Y0, Y7
+	VMULPS         a1<>+0(SB), Y7, Y8
+	VADDPS         Y8, Y5, Y9
+	VMOVUPS        Y9, (R12)(R8*1)
+	VSUBPS         Y8, Y5, Y8
+	VMOVUPS        Y8, (R12)(R8*2)
+	VMULPS         b2<>+0(SB), Y3, Y3
+	VSUBPS         Y3, Y4, Y3
+	VMULPS         a2<>+0(SB), Y3, Y3
+	VSUBPS         Y3, Y5, Y3
+	VMOVUPS        Y3, (R12)
+	VMULPS         b2<>+0(SB), Y0, Y3
+	VSUBPS         Y3, Y2, Y2
+	VMULPS         a2<>+0(SB), Y7, Y3
+	VSUBPS         Y3, Y2, Y2
+	VMOVUPS        Y2, (R12)(R11*1)
+	VMULPS         a2<>+0(SB), Y4, Y2
+	VSUBPS         Y2, Y6, Y2
+	VMULPS         a2<>+0(SB), Y1, Y1
+	VSUBPS         Y1, Y0, Y0
+	VMULPS         b1<>+0(SB), Y0, Y0
+	VADDPS         Y0, Y2, Y1
+	VMOVUPS        Y1, (R12)(R10*1)
+	VSUBPS         Y0, Y2, Y0
+	VMOVUPS        Y0, (R12)(R8*4)
+	LEAQ           (R12)(R10*2), R12
+	VMOVUPS        192(SP), Y0
+	VMOVUPS        224(SP), Y1
+	VMOVUPS        256(SP), Y2
+	VMOVUPS        288(SP), Y3
+	VUNPCKLPS      Y1, Y0, Y4
+	VUNPCKHPS      Y1, Y0, Y0
+	VUNPCKLPS      Y3, Y2, Y1
+	VUNPCKHPS      Y3, Y2, Y2
+	VSHUFPS        $0x44, Y1, Y4, Y3
+	VSHUFPS        $0xee, Y1, Y4, Y1
+	VSHUFPS        $0x44, Y2, Y0, Y4
+	VSHUFPS        $0xee, Y2, Y0, Y0
+	VMOVUPS        320(SP), Y2
+	VMOVUPS        352(SP), Y5
+	VSHUFPS        $0x88, Y5, Y2, Y6
+	VSHUFPS        $0xdd, Y5, Y2, Y2
+	VMULPS         b2<>+0(SB), Y4, Y5
+	VSUBPS         Y5, Y6, Y5
+	VMULPS         b2<>+0(SB), Y1, Y7
+	VSUBPS         Y7, Y0, Y7
+	VMULPS         a1<>+0(SB), Y7, Y8
+	VADDPS         Y8, Y5, Y9
+	VMOVUPS        Y9, (R12)(R8*1)
+	VSUBPS         Y8, Y5, Y8
+	VMOVUPS        Y8, (R12)(R8*2)
+	VMULPS         b2<>+0(SB), Y3, Y3
+	VSUBPS         Y3, Y4, Y3
+	VMULPS         a2<>+0(SB), Y3, Y3
+	VSUBPS         Y3, Y5, Y3
+	VMOVUPS        Y3, (R12)
+	VMULPS         b2<>+0(SB), Y0, Y3
+	VSUBPS         Y3, Y2, Y2
+	VMULPS         a2<>+0(SB), Y7, Y3
+	VSUBPS         Y3, Y2, Y2
+	VMOVUPS        Y2, (R12)(R11*1)
+	VMULPS         a2<>+0(SB), Y4, Y2
+	VSUBPS         Y2, Y6, Y2
+	VMULPS         a2<>+0(SB), Y1, Y1
+	VSUBPS         Y1, Y0, Y0
+	VMULPS         b1<>+0(SB), Y0, Y0
+	VADDPS         Y0, Y2, Y1
+	VMOVUPS        Y1, (R12)(R10*1)
+	VSUBPS         Y0, Y2, Y0
+	VMOVUPS        Y0, (R12)(R8*4)
+	LEAQ           (R12)(R10*2), R12
+	VMOVUPS        384(SP), Y0
+	VMOVUPS        416(SP), Y1
+	VMOVUPS        448(SP), Y2
+	VMOVUPS        480(SP), Y3
+	VUNPCKLPS      Y1, Y0, Y4
+	VUNPCKHPS      Y1, Y0, Y0
+	VUNPCKLPS      Y3, Y2, Y1
+	VUNPCKHPS      Y3, Y2, Y2
+	VSHUFPS        $0x44, Y1, Y4, Y3
+	VSHUFPS        $0xee, Y1, Y4, Y1
+	VSHUFPS        $0x44, Y2, Y0, Y4
+	VSHUFPS        $0xee, Y2, Y0, Y0
+	VMOVUPS        512(SP), Y2
+	VMOVUPS        544(SP), Y5
+	VSHUFPS        $0x88, Y5, Y2, Y6
+	VSHUFPS        $0xdd, Y5, Y2, Y2
+	VMULPS         b2<>+0(SB), Y4, Y5
+	VSUBPS         Y5, Y6, Y5
+	VMULPS         b2<>+0(SB), Y1, Y7
+	VSUBPS         Y7, Y0, Y7
+	VMULPS         a1<>+0(SB), Y7, Y8
+	VADDPS         Y8, Y5, Y9
+	VMOVUPS        Y9, (R12)(R8*1)
+	VSUBPS         Y8, Y5, Y8
+	VMOVUPS        Y8, (R12)(R8*2)
+	VMULPS         b2<>+0(SB), Y3, Y3
+	VSUBPS         Y3, Y4, Y3
+	VMULPS         a2<>+0(SB), Y3, Y3
+	VSUBPS         Y3, Y5, Y3
+	VMOVUPS        Y3, (R12)
+	VMULPS         b2<>+0(SB), Y0, Y3
+	VSUBPS         Y3, Y2, Y2
+	VMULPS         a2<>+0(SB), Y7, Y3
+	VSUBPS         Y3, Y2, Y2
+	VMOVUPS        Y2, (R12)(R11*1)
+	VMULPS         a2<>+0(SB), Y4, Y2
+	VSUBPS         Y2, Y6, Y2
+	VMULPS         a2<>+0(SB), Y1, Y1
+	VSUBPS         Y1, Y0, Y0
+	VMULPS         b1<>+0(SB), Y0, Y0
+	VADDPS         Y0, Y2, Y1
+	VMOVUPS        Y1, (R12)(R10*1)
+	VSUBPS         Y0, Y2, Y0
+	VMOVUPS        Y0, (R12)(R8*4)
+	LEAQ           (R12)(R10*2), R12
+	VMOVUPS        576(SP), Y0
+	VMOVUPS        608(SP), Y1
+	VMOVUPS        640(SP), Y2
+	VMOVUPS        672(SP), Y3
+	VUNPCKLPS      Y1, Y0, Y4
+	VUNPCKHPS      Y1, Y0, Y0
+	VUNPCKLPS      Y3, Y2, Y1
+	VUNPCKHPS      Y3, Y2, Y2
+	VSHUFPS        $0x44, Y1, Y4, Y3
+	VSHUFPS        $0xee, Y1, Y4, Y1
+	VSHUFPS        $0x44, Y2, Y0, Y4
+	VSHUFPS        $0xee, Y2, Y0, Y0
+	VMOVUPS        704(SP), Y2
+	VMOVUPS        736(SP), Y5
+	VSHUFPS        $0x88, Y5, Y2, Y6
+	VSHUFPS        $0xdd, Y5, Y2, Y2
+	VMULPS         b2<>+0(SB), Y4, Y5
+	VSUBPS         Y5, Y6, Y5
+	VMULPS         b2<>+0(SB), Y1, Y7
+	VSUBPS         Y7, Y0, Y7
+	VMULPS         a1<>+0(SB), Y7, Y8
+	VADDPS         Y8, Y5, Y9
+	VMOVUPS        Y9, (R12)(R8*1)
+	VSUBPS         Y8, Y5, Y8
+	VMOVUPS        Y8, (R12)(R8*2)
+	VMULPS         b2<>+0(SB), Y3, Y3
+	VSUBPS         Y3, Y4, Y3
+	VMULPS         a2<>+0(SB), Y3, Y3
+	VSUBPS         Y3, Y5, Y3
+	VMOVUPS        Y3, (R12)
+	VMULPS         b2<>+0(SB), Y0, Y3
+	VSUBPS         Y3, Y2, Y2
+	VMULPS         a2<>+0(SB), Y7, Y3
+	VSUBPS         Y3, Y2, Y2
+	VMOVUPS        Y2, (R12)(R11*1)
+	VMULPS         a2<>+0(SB), Y4, Y2
+	VSUBPS         Y2, Y6, Y2
+	VMULPS         a2<>+0(SB), Y1, Y1
+	VSUBPS         Y1, Y0, Y0
+	VMULPS         b1<>+0(SB), Y0, Y0
+	VADDPS         Y0, Y2, Y1
+	VMOVUPS        Y1, (R12)(R10*1)
+	VSUBPS         Y0, Y2, Y0
+	VMOVUPS        Y0, (R12)(R8*4)
+	LEAQ           (R12)(R10*2), R12
+	VMOVUPS        768(SP), Y0
+	VMOVUPS        800(SP), Y1
+	VMOVUPS        832(SP), Y2
+	VMOVUPS        864(SP), Y3
+	VUNPCKLPS      Y1, Y0, Y4
+	VUNPCKHPS      Y1, Y0, Y0
+	VUNPCKLPS      Y3, Y2, Y1
+	VUNPCKHPS      Y3, Y2, Y2
+	VSHUFPS        $0x44, Y1, Y4, Y3
+	VSHUFPS        $0xee, Y1, Y4, Y1
+	VSHUFPS        $0x44, Y2, Y0, Y4
+	VSHUFPS        $0xee, Y2, Y0, Y0
+	VMOVUPS        896(SP), Y2
+	VMOVUPS        928(SP), Y5
+	VSHUFPS        $0x88, Y5, Y2, Y6
+	VSHUFPS        $0xdd, Y5, Y2, Y2
+	VMULPS         b2<>+0(SB), Y4, Y5
+	VSUBPS         Y5, Y6, Y5
+	VMULPS         b2<>+0(SB), Y1, Y7
+	VSUBPS         Y7, Y0, Y7
+	VMULPS         a1<>+0(SB), Y7, Y8
+	VADDPS         Y8, Y5, Y9
+	VMOVUPS        Y9, (R12)(R8*1)
+	VSUBPS         Y8, Y5, Y8
+	VMOVUPS        Y8, (R12)(R8*2)
+	VMULPS         b2<>+0(SB), Y3, Y3
+	VSUBPS         Y3, Y4, Y3
+	VMULPS         a2<>+0(SB), Y3, Y3
+	VSUBPS         Y3, Y5, Y3
+	VMOVUPS        Y3, (R12)
+	VMULPS         b2<>+0(SB), Y0, Y3
+	VSUBPS         Y3, Y2, Y2
+	VMULPS         a2<>+0(SB), Y7, Y3
+	VSUBPS         Y3, Y2, Y2
+	VMOVUPS        Y2, (R12)(R11*1)
+	VMULPS         a2<>+0(SB), Y4, Y2
+	VSUBPS         Y2, Y6, Y2
+	VMULPS         a2<>+0(SB), Y1, Y1
+	VSUBPS         Y1, Y0, Y0
+	VMULPS         b1<>+0(SB), Y0, Y0
+	VADDPS         Y0, Y2, Y1
+	VMOVUPS        Y1, (R12)(R10*1)
+	VSUBPS         Y0, Y2, Y0
+	VMOVUPS        Y0, (R12)(R8*4)
+	LEAQ           (R12)(R10*2), R12
+	VMOVUPS        960(SP), Y0
+	VMOVUPS        992(SP), Y1
+	VMOVUPS        1024(SP), Y2
+	VMOVUPS        1056(SP), Y3
+	VUNPCKLPS      Y1, Y0, Y4
+	VUNPCKHPS      Y1, Y0, Y0
+	VUNPCKLPS      Y3, Y2, Y1
+	VUNPCKHPS      Y3, Y2, Y2
+	VSHUFPS        $0x44, Y1, Y4, Y3
+	VSHUFPS        $0xee, Y1, Y4, Y1
+	VSHUFPS        $0x44, Y2, Y0, Y4
+	VSHUFPS        $0xee, Y2, Y0, Y0
+	VMOVUPS        1088(SP), Y2
+	VMOVUPS        1120(SP), Y5
+	VSHUFPS        $0x88, Y5, Y2, Y6
+	VSHUFPS        $0xdd, Y5, Y2, Y2
+	VMULPS         b2<>+0(SB), Y4, Y5
+	VSUBPS         Y5, Y6, Y5
+	VMULPS         b2<>+0(SB), Y1, Y7
+	VSUBPS         Y7, Y0, Y7
+	VMULPS         a1<>+0(SB), Y7, Y8
+	VADDPS         Y8, Y5, Y9
+	VMOVUPS        Y9, (R12)(R8*1)
+	VSUBPS         Y8, Y5, Y8
+	VMOVUPS        Y8, (R12)(R8*2)
+	VMULPS         b2<>+0(SB), Y3, Y3
+	VSUBPS         Y3, Y4, Y3
+	VMULPS         a2<>+0(SB), Y3, Y3
+	VSUBPS         Y3, Y5, Y3
+	VMOVUPS        Y3, (R12)
+	VMULPS         b2<>+0(SB), Y0, Y3
+	VSUBPS         Y3, Y2, Y2
+	VMULPS         a2<>+0(SB), Y7, Y3
+	VSUBPS         Y3, Y2, Y2
+	VMOVUPS        Y2, (R12)(R11*1)
+	VMULPS         a2<>+0(SB), Y4, Y2
+	VSUBPS         Y2, Y6, Y2
+	VMULPS         a2<>+0(SB), Y1, Y1
+	VSUBPS         Y1, Y0, Y0
+	VMULPS         b1<>+0(SB), Y0, Y0
+	VADDPS         Y0, Y2, Y1
+	VMOVUPS        Y1, (R12)(R10*1)
+	VSUBPS         Y0, Y2, Y0
+	VMOVUPS        Y0, (R12)(R8*4)
+	ADDQ           $0x40, CX
+	ADDQ           $0x20, DX
+	DECQ           R9
+	JNZ            loop
+	VZEROUPPER
+	RET
+
+DATA b2<>+0(SB)/4, $(2.25)
+DATA b2<>+4(SB)/4, $(2.25)
+DATA b2<>+8(SB)/4, $(2.25)
+DATA b2<>+12(SB)/4, $(2.25)
+DATA b2<>+16(SB)/4, $(2.25)
+DATA b2<>+20(SB)/4, $(2.25)
+DATA b2<>+24(SB)/4, $(2.25)
+DATA b2<>+28(SB)/4, $(2.25)
+GLOBL b2<>(SB), RODATA|NOPTR, $32
+
+DATA a1<>+0(SB)/4, $(0.625)
+DATA a1<>+4(SB)/4, $(0.625)
+DATA a1<>+8(SB)/4, $(0.625)
+DATA a1<>+12(SB)/4, $(0.625)
+DATA a1<>+16(SB)/4, $(0.625)
+DATA a1<>+20(SB)/4, $(0.625)
+DATA a1<>+24(SB)/4, $(0.625)
+DATA a1<>+28(SB)/4, $(0.625)
+GLOBL a1<>(SB), RODATA|NOPTR, $32
+
+DATA a2<>+0(SB)/4, $(0.390625)
+DATA a2<>+4(SB)/4, $(0.390625)
+DATA a2<>+8(SB)/4, $(0.390625)
+DATA a2<>+12(SB)/4, $(0.390625)
+DATA a2<>+16(SB)/4, $(0.390625)
+DATA a2<>+20(SB)/4, $(0.390625)
+DATA a2<>+24(SB)/4, $(0.390625)
+DATA a2<>+28(SB)/4, $(0.390625)
+GLOBL a2<>(SB), RODATA|NOPTR, $32
+
+DATA b1<>+0(SB)/4, $(1.5)
+DATA b1<>+4(SB)/4, $(1.5)
+DATA b1<>+8(SB)/4, $(1.5)
+DATA b1<>+12(SB)/4, $(1.5)
+DATA b1<>+16(SB)/4, $(1.5)
+DATA b1<>+20(SB)/4, $(1.5)
+DATA b1<>+24(SB)/4, $(1.5)
+DATA b1<>+28(SB)/4, $(1.5)
+GLOBL b1<>(SB), RODATA|NOPTR, $32
+
+// func grad4AVX2(src *float32, offsets *int, ld int, dst *float32, plane int, groups int)
+// Requires: AVX
+TEXT ·grad4AVX2(SB), $768-48
+	MOVQ src+0(FP), AX
+	MOVQ offsets+8(FP), CX
+	MOVQ dst+24(FP), DX
+	MOVQ ld+16(FP), BX
+	SHLQ $0x02, BX
+	LEAQ (BX)(BX*2), SI
+	MOVQ plane+32(FP), DI
+	SHLQ $0x02, DI
+	MOVQ groups+40(FP), R8
+
+loop:
+	MOVQ           (CX), R9
+	ADDQ           AX, R9
+	MOVQ           32(CX), R10
+	ADDQ           AX, R10
+	VBROADCASTF128 (R9), Y0
+	VINSERTF128    $0x01, (R10), Y0, Y0
+	VBROADCASTF128 (R9)(BX*1), Y1
+	VINSERTF128    $0x01, (R10)(BX*1), Y1, Y1
+	VBROADCASTF128 (R9)(BX*2), Y2
+	VINSERTF128    $0x01, (R10)(BX*2), Y2, Y2
+	VBROADCASTF128 (R9)(SI*1), Y3
+	VINSERTF128    $0x01, (R10)(SI*1), Y3, Y3
+	VMOVUPS        Y0, (SP)
+	VMOVUPS        Y3, 640(SP)
+	VMULPS         a2<>+0(SB), Y2, Y4
+	VADDPS         Y4, Y0, Y4
+	VMULPS         a1<>+0(SB), Y1, Y5
+	VMULPS         a3<>+0(SB), Y3, Y6
+	VADDPS         Y6, Y5, Y5
+	VADDPS         Y5, Y4, Y6
+	VMOVUPS        Y6, 128(SP)
+	VSUBPS         Y5, Y4, Y4
+	VMOVUPS        Y4, 256(SP)
+	VMULPS         b2<>+0(SB), Y2, Y2
+	VADDPS         Y2, Y0, Y0
+	VMULPS         b1<>+0(SB), Y1, Y1
+	VMULPS         b3<>+0(SB), Y3, Y2
+	VADDPS         Y2, Y1, Y1
+	VADDPS         Y1, Y0, Y2
+	VMOVUPS        Y2, 384(SP)
+	VSUBPS         Y1, Y0, Y0
+	VMOVUPS        Y0, 512(SP)
+	MOVQ           8(CX), R9
+	ADDQ           AX, R9
+	MOVQ           40(CX), R10
+	ADDQ           AX, R10
+	VBROADCASTF128 (R9), Y0
+	VINSERTF128    $0x01, (R10), Y0, Y0
+	VBROADCASTF128 (R9)(BX*1), Y1
+	VINSERTF128    $0x01, (R10)(BX*1), Y1, Y1
+	VBROADCASTF128 (R9)(BX*2), Y2
+	VINSERTF128    $0x01, (R10)(BX*2), Y2, Y2
+	VBROADCASTF128 (R9)(SI*1), Y3
+	VINSERTF128    $0x01, (R10)(SI*1), Y3, Y3
+	VMOVUPS        Y0, 32(SP)
+	VMOVUPS        Y3, 672(SP)
+	VMULPS         a2<>+0(SB), Y2, Y4
+	VADDPS         Y4, Y0, Y4
+	VMULPS         a1<>+0(SB), Y1, Y5
+	VMULPS         a3<>+0(SB), Y3, Y6
+	VADDPS         Y6, Y5, Y5
+	VADDPS         Y5, Y4, Y6
+	VMOVUPS        Y6, 160(SP)
+	VSUBPS         Y5, Y4, Y4
+	VMOVUPS        Y4, 288(SP)
+	VMULPS         b2<>+0(SB), Y2, Y2
+	VADDPS         Y2, Y0, Y0
+	VMULPS         b1<>+0(SB), Y1, Y1
+	VMULPS         b3<>+0(SB), Y3, Y2
+	VADDPS         Y2, Y1, Y1
+	VADDPS         Y1, Y0, Y2
+	VMOVUPS        Y2, 416(SP)
+	VSUBPS         Y1, Y0, Y0
+	VMOVUPS        Y0, 544(SP)
+	MOVQ           16(CX), R9
+	ADDQ           AX, R9
+	MOVQ           48(CX), R10
+	ADDQ           AX, R10
+	VBROADCASTF128 (R9), Y0
+	VINSERTF128    $0x01, (R10), Y0, Y0
+	VBROADCASTF128 (R9)(BX*1), Y1
+	VINSERTF128    $0x01, (R10)(BX*1), Y1, Y1
+	VBROADCASTF128 (R9)(BX*2), Y2
+	VINSERTF128    $0x01, (R10)(BX*2), Y2, Y2
+	VBROADCASTF128 (R9)(SI*1), Y3
+	VINSERTF128    $0x01, (R10)(SI*1), Y3, Y3
+	VMOVUPS        Y0, 64(SP)
+	VMOVUPS        Y3, 704(SP)
+	VMULPS         a2<>+0(SB), Y2, Y4
+	VADDPS         Y4, Y0, Y4
+	VMULPS         a1<>+0(SB), Y1, Y5
+	VMULPS         a3<>+0(SB), Y3, Y6
+	VADDPS         Y6, Y5, Y5
+	VADDPS         Y5, Y4, Y6
+	VMOVUPS        Y6, 192(SP)
+	VSUBPS         Y5, Y4, Y4
+	VMOVUPS        Y4, 320(SP)
+	VMULPS         b2<>+0(SB), Y2, Y2
+	VADDPS         Y2, Y0, Y0
+	VMULPS         b1<>+0(SB), Y1, Y1
+	VMULPS         b3<>+0(SB), Y3, Y2
+	VADDPS         Y2, Y1, Y1
+	VADDPS         Y1, Y0, Y2
+	VMOVUPS        Y2, 448(SP)
+	VSUBPS         Y1, Y0, Y0
+	VMOVUPS        Y0, 576(SP)
+	MOVQ           24(CX), R9
+	ADDQ           AX, R9
+	MOVQ           56(CX), R10
+	ADDQ           AX, R10
+	VBROADCASTF128 (R9), Y0
+	VINSERTF128    $0x01, (R10), Y0, Y0
+	VBROADCASTF128 (R9)(BX*1), Y1
+	VINSERTF128    $0x01, (R10)(BX*1), Y1, Y1
+	VBROADCASTF128 (R9)(BX*2), Y2
+	VINSERTF128    $0x01, (R10)(BX*2), Y2, Y2
+	VBROADCASTF128 (R9)(SI*1), Y3
+	VINSERTF128    $0x01, (R10)(SI*1), Y3, Y3
+	VMOVUPS        Y0, 96(SP)
+	VMOVUPS        Y3, 736(SP)
+	VMULPS         a2<>+0(SB), Y2, Y4
+	VADDPS         Y4, Y0, Y4
+	VMULPS         a1<>+0(SB), Y1, Y5
+	VMULPS         a3<>+0(SB), Y3, Y6
+	VADDPS         Y6, Y5, Y5
+	VADDPS         Y5, Y4, Y6
+	VMOVUPS        Y6, 224(SP)
+	VSUBPS         Y5, Y4, Y4
+	VMOVUPS        Y4, 352(SP)
+	VMULPS         b2<>+0(SB), Y2, Y2
+	VADDPS         Y2, Y0, Y0
+	VMULPS         b1<>+0(SB), Y1, Y1
+	VMULPS         b3<>+0(SB), Y3, Y2
+	VADDPS         Y2, Y1, Y1
+	VADDPS         Y1, Y0, Y2
+	VMOVUPS        Y2, 480(SP)
+	VSUBPS         Y1, Y0, Y0
+	VMOVUPS        Y0, 608(SP)
+	LEAQ           (DI)(DI*2), R9
+	LEAQ           (DI)(DI*4), R10
+	MOVQ           DX, R11
+	VMOVUPS        (SP), Y0
+	VMOVUPS        32(SP), Y1
+	VMOVUPS        64(SP), Y2
+	VMOVUPS        96(SP), Y3
+	VUNPCKLPS      Y1, Y0, Y4
+	VUNPCKHPS      Y1, Y0, Y0
+	VUNPCKLPS      Y3, Y2, Y1
+	VUNPCKHPS      Y3, Y2, Y2
+	VSHUFPS        $0x44, Y1, Y4, Y3
+	VSHUFPS        $0xee, Y1, Y4, Y1
+	VSHUFPS        $0x44, Y2, Y0, Y4
+	VSHUFPS        $0xee, Y2, Y0, Y0
+	VMOVUPS        Y3, (R11)
+	VMOVUPS        Y0, (R11)(R10*1)
+	VMULPS         a2<>+0(SB), Y4, Y2
+	VADDPS         Y2, Y3, Y2
+	VMULPS         a1<>+0(SB), Y1, Y5
+	VMULPS         a3<>+0(SB), Y0, Y6
+	VADDPS         Y6, Y5, Y5
+	VADDPS         Y5, Y2, Y6
+	VMOVUPS        Y6, (R11)(DI*1)
+	VSUBPS         Y5, Y2, Y2
+	VMOVUPS        Y2, (R11)(DI*2)
+	VMULPS         b2<>+0(SB), Y4, Y2
+	VADDPS         Y2, Y3, Y2
+	VMULPS         b1<>+0(SB), Y1, Y1
+	VMULPS         b3<>+0(SB), Y0, Y0
+	VADDPS         Y0, Y1, Y0
+	VADDPS         Y0, Y2, Y1
+	VMOVUPS        Y1, (R11)(R9*1)
+	VSUBPS         Y0, Y2, Y0
+	VMOVUPS        Y0, (R11)(DI*4)
+	LEAQ           (R11)(R9*2), R11
+	VMOVUPS        128(SP), Y0
+	VMOVUPS        160(SP), Y1
+	VMOVUPS        192(SP), Y2
+	VMOVUPS        224(SP), Y3
+	VUNPCKLPS      Y1, Y0, Y4
+	VUNPCKHPS      Y1, Y0, Y0
+	VUNPCKLPS      Y3, Y2, Y1
+	VUNPCKHPS      Y3, Y2, Y2
+	VSHUFPS        $0x44, Y1, Y4, Y3
+	VSHUFPS        $0xee, Y1, Y4, Y1
+	VSHUFPS        $0x44, Y2, Y0, Y4
+	VSHUFPS        $0xee, Y2, Y0, Y0
+	VMOVUPS        Y3, (R11)
+	VMOVUPS        Y0, (R11)(R10*1)
+	VMULPS         a2<>+0(SB), Y4, Y2
+	VADDPS         Y2, Y3, Y2
+	VMULPS         a1<>+0(SB), Y1, Y5
+	VMULPS         a3<>+0(SB), Y0, Y6
+	VADDPS         Y6, Y5, Y5
+	VADDPS         Y5, Y2, Y6
+	VMOVUPS        Y6, (R11)(DI*1)
+	VSUBPS         Y5, Y2, Y2
+	VMOVUPS        Y2, (R11)(DI*2)
+	VMULPS         b2<>+0(SB), Y4, Y2
+	VADDPS         Y2, Y3, Y2
+	VMULPS         b1<>+0(SB), Y1, Y1
+	VMULPS         b3<>+0(SB), Y0, Y0
+	VADDPS         Y0, Y1, Y0
+	VADDPS         Y0, Y2, Y1
+	VMOVUPS        Y1, (R11)(R9*1)
+	VSUBPS         Y0, Y2, Y0
+	VMOVUPS        Y0, (R11)(DI*4)
+	LEAQ           (R11)(R9*2), R11
+	VMOVUPS        256(SP), Y0
+	VMOVUPS        288(SP), Y1
+	VMOVUPS        320(SP), Y2
+	VMOVUPS        352(SP), Y3
+	VUNPCKLPS      Y1, Y0, Y4
+	VUNPCKHPS      Y1, Y0, Y0
+	VUNPCKLPS      Y3, Y2, Y1
+	VUNPCKHPS      Y3, Y2, Y2
+	VSHUFPS        $0x44, Y1, Y4, Y3
+	VSHUFPS        $0xee, Y1, Y4, Y1
+	VSHUFPS        $0x44, Y2, Y0, Y4
+	VSHUFPS        $0xee, Y2, Y0, Y0
+	VMOVUPS        Y3, (R11)
+	VMOVUPS        Y0, (R11)(R10*1)
+	VMULPS         a2<>+0(SB), Y4, Y2
+	VADDPS         Y2, Y3, Y2
+	VMULPS         a1<>+0(SB), Y1, Y5
+	VMULPS         a3<>+0(SB), Y0, Y6
+	VADDPS         Y6, Y5, Y5
+	VADDPS         Y5, Y2, Y6
+	VMOVUPS        Y6, (R11)(DI*1)
+	VSUBPS         Y5, Y2, Y2
+	VMOVUPS        Y2, (R11)(DI*2)
+	VMULPS         b2<>+0(SB), Y4, Y2
+	VADDPS         Y2, Y3, Y2
+	VMULPS         b1<>+0(SB), Y1, Y1
+	VMULPS         b3<>+0(SB), Y0, Y0
+	VADDPS         Y0, Y1, Y0
+	VADDPS         Y0, Y2, Y1
+	VMOVUPS        Y1, (R11)(R9*1)
+	VSUBPS         Y0, Y2, Y0
+	VMOVUPS        Y0, (R11)(DI*4)
+	LEAQ           (R11)(R9*2), R11
+	VMOVUPS        384(SP), Y0
+	VMOVUPS        416(SP), Y1
+	VMOVUPS        448(SP), Y2
+	VMOVUPS        480(SP), Y3
+	VUNPCKLPS      Y1, Y0, Y4
+	VUNPCKHPS      Y1, Y0, Y0
+	VUNPCKLPS      Y3, Y2, Y1
+	VUNPCKHPS      Y3, Y2, Y2
+	VSHUFPS        $0x44, Y1, Y4, Y3
+	VSHUFPS        $0xee, Y1, Y4, Y1
+	VSHUFPS        $0x44, Y2, Y0, Y4
+	VSHUFPS        $0xee, Y2, Y0, Y0
+	VMOVUPS        Y3, (R11)
+	VMOVUPS        Y0, (R11)(R10*1)
+	VMULPS         a2<>+0(SB), Y4, Y2
+	VADDPS         Y2, Y3, Y2
+	VMULPS         a1<>+0(SB), Y1, Y5
+	VMULPS         a3<>+0(SB), Y0, Y6
+	VADDPS         Y6, Y5, Y5
+	VADDPS         Y5, Y2, Y6
+	VMOVUPS        Y6, (R11)(DI*1)
+	VSUBPS         Y5, Y2, Y2
+	VMOVUPS        Y2, (R11)(DI*2)
+	VMULPS         b2<>+0(SB), Y4, Y2
+	VADDPS         Y2, Y3, Y2
+	VMULPS         b1<>+0(SB), Y1, Y1
+	VMULPS         b3<>+0(SB), Y0, Y0
+	VADDPS         Y0, Y1, Y0
+	VADDPS         Y0, Y2, Y1
+	VMOVUPS        Y1, (R11)(R9*1)
+	VSUBPS         Y0, Y2, Y0
+	VMOVUPS        Y0, (R11)(DI*4)
+	LEAQ           (R11)(R9*2), R11
+	VMOVUPS        512(SP), Y0
+	VMOVUPS        544(SP), Y1
+	VMOVUPS        576(SP), Y2
+	VMOVUPS        608(SP), Y3
+	VUNPCKLPS      Y1, Y0, Y4
+	VUNPCKHPS      Y1, Y0, Y0
+	VUNPCKLPS      Y3, Y2, Y1
+	VUNPCKHPS      Y3, Y2, Y2
+	VSHUFPS        $0x44, Y1, Y4, Y3
+	VSHUFPS        $0xee, Y1, Y4, Y1
+	VSHUFPS        $0x44, Y2, Y0, Y4
+	VSHUFPS        $0xee, Y2, Y0, Y0
+	VMOVUPS        Y3, (R11)
+	VMOVUPS        Y0, (R11)(R10*1)
+	VMULPS         a2<>+0(SB), Y4, Y2
+	VADDPS         Y2, Y3, Y2
+	VMULPS         a1<>+0(SB), Y1, Y5
+	VMULPS         a3<>+0(SB), Y0, Y6
+	VADDPS         Y6, Y5, Y5
+	VADDPS         Y5, Y2, Y6
+	VMOVUPS        Y6, (R11)(DI*1)
+	VSUBPS         Y5, Y2, Y2
+	VMOVUPS        Y2, (R11)(DI*2)
+	VMULPS         b2<>+0(SB), Y4, Y2
+	VADDPS         Y2, Y3, Y2
+	VMULPS         b1<>+0(SB), Y1, Y1
+	VMULPS         b3<>+0(SB), Y0, Y0
+	VADDPS         Y0, Y1, Y0
+	VADDPS         Y0, Y2, Y1
+	VMOVUPS        Y1, (R11)(R9*1)
+	VSUBPS         Y0, Y2, Y0
+	VMOVUPS        Y0, (R11)(DI*4)
+	LEAQ           (R11)(R9*2), R11
+	VMOVUPS        640(SP), Y0
+	VMOVUPS        672(SP), Y1
+	VMOVUPS        704(SP), Y2
+	VMOVUPS        736(SP), Y3
+	VUNPCKLPS      Y1, Y0, Y4
+	VUNPCKHPS      Y1, Y0, Y0
+	VUNPCKLPS      Y3, Y2, Y1
+	VUNPCKHPS      Y3, Y2, Y2
+	VSHUFPS        $0x44, Y1, Y4, Y3
+	VSHUFPS        $0xee, Y1, Y4, Y1
+	VSHUFPS        $0x44, Y2, Y0, Y4
+	VSHUFPS        $0xee, Y2, Y0, Y0
+	VMOVUPS        Y3, (R11)
+	VMOVUPS        Y0, (R11)(R10*1)
+	VMULPS         a2<>+0(SB), Y4, Y2
+	VADDPS         Y2, Y3, Y2
+	VMULPS         a1<>+0(SB), Y1, Y5
+	VMULPS         a3<>+0(SB), Y0, Y6
+	VADDPS         Y6, Y5, Y5
+	VADDPS         Y5, Y2, Y6
+	VMOVUPS        Y6, (R11)(DI*1)
+	VSUBPS         Y5, Y2, Y2
+	VMOVUPS        Y2, (R11)(DI*2)
+	VMULPS         b2<>+0(SB), Y4, Y2
+	VADDPS         Y2, Y3, Y2
+	VMULPS         b1<>+0(SB), Y1, Y1
+	VMULPS         b3<>+0(SB), Y0, Y0
+	VADDPS         Y0, Y1, Y0
+	VADDPS         Y0, Y2, Y1
+	VMOVUPS        Y1, (R11)(R9*1)
+	VSUBPS         Y0, Y2, Y0
+	VMOVUPS        Y0, (R11)(DI*4)
+	ADDQ           $0x40, CX
+	ADDQ           $0x20, DX
+	DECQ           R8
+	JNZ            loop
+	VZEROUPPER
+	RET
+
+DATA a3<>+0(SB)/4, $(0.24414062)
+DATA a3<>+4(SB)/4, $(0.24414062)
+DATA a3<>+8(SB)/4, $(0.24414062)
+DATA a3<>+12(SB)/4, $(0.24414062)
+DATA a3<>+16(SB)/4, $(0.24414062)
+DATA a3<>+20(SB)/4, $(0.24414062)
+DATA a3<>+24(SB)/4, $(0.24414062)
+DATA a3<>+28(SB)/4, $(0.24414062)
+GLOBL a3<>(SB), RODATA|NOPTR, $32
+
+DATA b3<>+0(SB)/4, $(3.375)
+DATA b3<>+4(SB)/4, $(3.375)
+DATA b3<>+8(SB)/4, $(3.375)
+DATA b3<>+12(SB)/4, $(3.375)
+DATA b3<>+16(SB)/4, $(3.375)
+DATA b3<>+20(SB)/4, $(3.375)
+DATA b3<>+24(SB)/4, $(3.375)
+DATA b3<>+28(SB)/4, $(3.375)
+GLOBL b3<>(SB), RODATA|NOPTR, $32
+
+// func output4AVX2(src *float32, plane int, dst *float32, offsets *int, ld int, groups int, bias float32)
+// Requires: AVX, AVX2, SSE
+TEXT ·output4AVX2(SB), $768-52
 	MOVQ         src+0(FP), AX
 	MOVQ         plane+8(FP), CX
 	SHLQ         $0x02, CX
 	LEAQ         (CX)(CX*2), DX
-	LEAQ         (AX)(CX*4), BX
-	LEAQ         (BX)(CX*4), SI
-	LEAQ         (SI)(CX*4), DI
-	MOVQ         dst+16(FP), R8
-	MOVQ         groups+24(FP), R9
-	MOVL         $0x3f000000, R10
-	VMOVD        R10, X0
+	ADDQ         DX, DX
+	LEAQ         (DX)(DX*2), BX
+	LEAQ         (DX)(DX*4), SI
+	MOVQ         dst+16(FP), DI
+	MOVQ         offsets+24(FP), R8
+	MOVQ         ld+32(FP), R9
+	SHLQ         $0x02, R9
+	MOVQ         groups+40(FP), R10
+	MOVSS        bias+48(FP), X0
 	VBROADCASTSS X0, Y0
 
 loop:
-	VMOVUPS      (BX), Y1
-	VADDPS       (SI), Y1, Y1
-	VMULPS       Y0, Y1, Y1
-	VADDPS       (AX), Y1, Y1
-	VMOVUPS      (BX)(CX*1), Y2
-	VADDPS       (SI)(CX*1), Y2, Y2
-	VMULPS       Y0, Y2, Y2
-	VADDPS       (AX)(CX*1), Y2, Y2
-	VMOVUPS      (BX)(CX*2), Y3
-	VADDPS       (SI)(CX*2), Y3, Y3
-	VMULPS       Y0, Y3, Y3
-	VADDPS       (AX)(CX*2), Y3, Y3
-	VMOVUPS      (BX)(DX*1), Y4
-	VADDPS       (SI)(DX*1), Y4, Y4
-	VMULPS       Y0, Y4, Y4
-	VADDPS       (AX)(DX*1), Y4, Y4
-	VADDPS       Y3, Y2, Y5
-	VMULPS       Y0, Y5, Y5
-	VSUBPS       Y3, Y2, Y2
-	VMULPS       Y0, Y2, Y2
-	VADDPS       Y5, Y1, Y1
-	VADDPS       Y5, Y4, Y4
-	VMOVUPS      (BX), Y3
-	VSUBPS       (SI), Y3, Y3
-	VMULPS       Y0, Y3, Y3
-	VMOVUPS      (BX)(CX*1), Y5
-	VSUBPS       (SI)(CX*1), Y5, Y5
-	VMULPS       Y0, Y5, Y5
-	VMOVUPS      (BX)(CX*2), Y6
-	VSUBPS       (SI)(CX*2), Y6, Y6
-	VMULPS       Y0, Y6, Y6
-	VMOVUPS      (BX)(DX*1), Y7
-	VSUBPS       (SI)(DX*1), Y7, Y7
-	VMULPS       Y0, Y7, Y7
+	MOVQ         AX, R11
+	VMOVUPS      (R11)(DX*1), Y1
+	VMOVUPS      (R11)(DX*2), Y2
+	VADDPS       Y2, Y1, Y3
+	VSUBPS       Y2, Y1, Y1
+	VMOVUPS      (R11)(BX*1), Y2
+	VMOVUPS      (R11)(DX*4), Y4
+	VADDPS       Y4, Y2, Y5
+	VSUBPS       Y4, Y2, Y2
+	VADDPS       Y5, Y3, Y4
+	VMOVUPS      (R11), Y6
+	VADDPS       Y6, Y4, Y4
+	VMOVUPS      Y4, (SP)
+	VMULPS       a1<>+0(SB), Y1, Y4
+	VMULPS       b1<>+0(SB), Y2, Y6
+	VADDPS       Y6, Y4, Y4
+	VMOVUPS      Y4, 192(SP)
+	VMULPS       a2<>+0(SB), Y3, Y3
+	VMULPS       b2<>+0(SB), Y5, Y4
+	VADDPS       Y4, Y3, Y3
+	VMOVUPS      Y3, 384(SP)
+	VMULPS       a3<>+0(SB), Y1, Y1
+	VMULPS       b3<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      (R11)(SI*1), Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      Y1, 576(SP)
+	ADDQ         CX, R11
+	VMOVUPS      (R11)(DX*1), Y1
+	VMOVUPS      (R11)(DX*2), Y2
+	VADDPS       Y2, Y1, Y3
+	VSUBPS       Y2, Y1, Y1
+	VMOVUPS      (R11)(BX*1), Y2
+	VMOVUPS      (R11)(DX*4), Y4
+	VADDPS       Y4, Y2, Y5
+	VSUBPS       Y4, Y2, Y2
+	VADDPS       Y5, Y3, Y4
+	VMOVUPS      (R11), Y6
+	VADDPS       Y6, Y4, Y4
+	VMOVUPS      Y4, 32(SP)
+	VMULPS       a1<>+0(SB), Y1, Y4
+	VMULPS       b1<>+0(SB), Y2, Y6
+	VADDPS       Y6, Y4, Y4
+	VMOVUPS      Y4, 224(SP)
+	VMULPS       a2<>+0(SB), Y3, Y3
+	VMULPS       b2<>+0(SB), Y5, Y4
+	VADDPS       Y4, Y3, Y3
+	VMOVUPS      Y3, 416(SP)
+	VMULPS       a3<>+0(SB), Y1, Y1
+	VMULPS       b3<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      (R11)(SI*1), Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      Y1, 608(SP)
+	ADDQ         CX, R11
+	VMOVUPS      (R11)(DX*1), Y1
+	VMOVUPS      (R11)(DX*2), Y2
+	VADDPS       Y2, Y1, Y3
+	VSUBPS       Y2, Y1, Y1
+	VMOVUPS      (R11)(BX*1), Y2
+	VMOVUPS      (R11)(DX*4), Y4
+	VADDPS       Y4, Y2, Y5
+	VSUBPS       Y4, Y2, Y2
+	VADDPS       Y5, Y3, Y4
+	VMOVUPS      (R11), Y6
+	VADDPS       Y6, Y4, Y4
+	VMOVUPS      Y4, 64(SP)
+	VMULPS       a1<>+0(SB), Y1, Y4
+	VMULPS       b1<>+0(SB), Y2, Y6
+	VADDPS       Y6, Y4, Y4
+	VMOVUPS      Y4, 256(SP)
+	VMULPS       a2<>+0(SB), Y3, Y3
+	VMULPS       b2<>+0(SB), Y5, Y4
+	VADDPS       Y4, Y3, Y3
+	VMOVUPS      Y3, 448(SP)
+	VMULPS       a3<>+0(SB), Y1, Y1
+	VMULPS       b3<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      (R11)(SI*1), Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      Y1, 640(SP)
+	ADDQ         CX, R11
+	VMOVUPS      (R11)(DX*1), Y1
+	VMOVUPS      (R11)(DX*2), Y2
+	VADDPS       Y2, Y1, Y3
+	VSUBPS       Y2, Y1, Y1
+	VMOVUPS      (R11)(BX*1), Y2
+	VMOVUPS      (R11)(DX*4), Y4
+	VADDPS       Y4, Y2, Y5
+	VSUBPS       Y4, Y2, Y2
+	VADDPS       Y5, Y3, Y4
+	VMOVUPS      (R11), Y6
+	VADDPS       Y6, Y4, Y4
+	VMOVUPS      Y4, 96(SP)
+	VMULPS       a1<>+0(SB), Y1, Y4
+	VMULPS       b1<>+0(SB), Y2, Y6
+	VADDPS       Y6, Y4, Y4
+	VMOVUPS      Y4, 288(SP)
+	VMULPS       a2<>+0(SB), Y3, Y3
+	VMULPS       b2<>+0(SB), Y5, Y4
+	VADDPS       Y4, Y3, Y3
+	VMOVUPS      Y3, 480(SP)
+	VMULPS       a3<>+0(SB), Y1, Y1
+	VMULPS       b3<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      (R11)(SI*1), Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      Y1, 672(SP)
+	ADDQ         CX, R11
+	VMOVUPS      (R11)(DX*1), Y1
+	VMOVUPS      (R11)(DX*2), Y2
+	VADDPS       Y2, Y1, Y3
+	VSUBPS       Y2, Y1, Y1
+	VMOVUPS      (R11)(BX*1), Y2
+	VMOVUPS      (R11)(DX*4), Y4
+	VADDPS       Y4, Y2, Y5
+	VSUBPS       Y4, Y2, Y2
+	VADDPS       Y5, Y3, Y4
+	VMOVUPS      (R11), Y6
+	VADDPS       Y6, Y4, Y4
+	VMOVUPS      Y4, 128(SP)
+	VMULPS       a1<>+0(SB), Y1, Y4
+	VMULPS       b1<>+0(SB), Y2, Y6
+	VADDPS       Y6, Y4, Y4
+	VMOVUPS      Y4, 320(SP)
+	VMULPS       a2<>+0(SB), Y3, Y3
+	VMULPS       b2<>+0(SB), Y5, Y4
+	VADDPS       Y4, Y3, Y3
+	VMOVUPS      Y3, 512(SP)
+	VMULPS       a3<>+0(SB), Y1, Y1
+	VMULPS       b3<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      (R11)(SI*1), Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      Y1, 704(SP)
+	ADDQ         CX, R11
+	VMOVUPS      (R11)(DX*1), Y1
+	VMOVUPS      (R11)(DX*2), Y2
+	VADDPS       Y2, Y1, Y3
+	VSUBPS       Y2, Y1, Y1
+	VMOVUPS      (R11)(BX*1), Y2
+	VMOVUPS      (R11)(DX*4), Y4
+	VADDPS       Y4, Y2, Y5
+	VSUBPS       Y4, Y2, Y2
+	VADDPS       Y5, Y3, Y4
+	VMOVUPS      (R11), Y6
+	VADDPS       Y6, Y4, Y4
+	VMOVUPS      Y4, 160(SP)
+	VMULPS       a1<>+0(SB), Y1, Y4
+	VMULPS       b1<>+0(SB), Y2, Y6
+	VADDPS       Y6, Y4, Y4
+	VMOVUPS      Y4, 352(SP)
+	VMULPS       a2<>+0(SB), Y3, Y3
+	VMULPS       b2<>+0(SB), Y5, Y4
+	VADDPS       Y4, Y3, Y3
+	VMOVUPS      Y3, 544(SP)
+	VMULPS       a3<>+0(SB), Y1, Y1
+	VMULPS       b3<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      (R11)(SI*1), Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      Y1, 736(SP)
+	MOVQ         DI, R11
+	VMOVUPS      32(SP), Y1
+	VMOVUPS      64(SP), Y2
+	VADDPS       Y2, Y1, Y3
+	VSUBPS       Y2, Y1, Y1
+	VMOVUPS      96(SP), Y2
+	VMOVUPS      128(SP), Y4
+	VADDPS       Y4, Y2, Y5
+	VSUBPS       Y4, Y2, Y2
+	VADDPS       Y5, Y3, Y4
+	VMOVUPS      (SP), Y6
+	VADDPS       Y6, Y4, Y4
+	VADDPS       Y0, Y4, Y4
+	VMULPS       a1<>+0(SB), Y1, Y6
+	VMULPS       b1<>+0(SB), Y2, Y7
+	VADDPS       Y7, Y6, Y6
+	VADDPS       Y0, Y6, Y6
+	VMULPS       a2<>+0(SB), Y3, Y3
+	VMULPS       b2<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y3, Y3
+	VADDPS       Y0, Y3, Y3
+	VMULPS       a3<>+0(SB), Y1, Y1
+	VMULPS       b3<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      160(SP), Y2
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y0, Y1, Y1
+	VUNPCKLPS    Y6, Y4, Y2
+	VUNPCKHPS    Y6, Y4, Y4
+	VUNPCKLPS    Y1, Y3, Y5
+	VUNPCKHPS    Y1, Y3, Y1
+	VSHUFPS      $0x44, Y5, Y2, Y3
+	VSHUFPS      $0xee, Y5, Y2, Y2
+	VSHUFPS      $0x44, Y1, Y4, Y5
+	VSHUFPS      $0xee, Y1, Y4, Y1
+	MOVQ         (R8), R12
+	VMOVUPS      X3, (R11)(R12*1)
+	MOVQ         32(R8), R12
+	VEXTRACTF128 $0x01, Y3, (R11)(R12*1)
+	MOVQ         8(R8), R12
+	VMOVUPS      X2, (R11)(R12*1)
+	MOVQ         40(R8), R12
+	VEXTRACTF128 $0x01, Y2, (R11)(R12*1)
+	MOVQ         16(R8), R12
+	VMOVUPS      X5, (R11)(R12*1)
+	MOVQ         48(R8), R12
+	VEXTRACTF128 $0x01, Y5, (R11)(R12*1)
+	MOVQ         24(R8), R12
+	VMOVUPS      X1, (R11)(R12*1)
+	MOVQ         56(R8), R12
+	VEXTRACTF128 $0x01, Y1, (R11)(R12*1)
+	ADDQ         R9, R11
+	VMOVUPS      224(SP), Y1
+	VMOVUPS      256(SP), Y2
+	VADDPS       Y2, Y1, Y3
+	VSUBPS       Y2, Y1, Y1
+	VMOVUPS      288(SP), Y2
+	VMOVUPS      320(SP), Y4
+	VADDPS       Y4, Y2, Y5
+	VSUBPS       Y4, Y2, Y2
+	VADDPS       Y5, Y3, Y4
+	VMOVUPS      192(SP), Y6
+	VADDPS       Y6, Y4, Y4
+	VADDPS       Y0, Y4, Y4
+	VMULPS       a1<>+0(SB), Y1, Y6
+	VMULPS       b1<>+0(SB), Y2, Y7
+	VADDPS       Y7, Y6, Y6
+	VADDPS       Y0, Y6, Y6
+	VMULPS       a2<>+0(SB), Y3, Y3
+	VMULPS       b2<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y3, Y3
+	VADDPS       Y0, Y3, Y3
+	VMULPS       a3<>+0(SB), Y1, Y1
+	VMULPS       b3<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      352(SP), Y2
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y0, Y1, Y1
+	VUNPCKLPS    Y6, Y4, Y2
+	VUNPCKHPS    Y6, Y4, Y4
+	VUNPCKLPS    Y1, Y3, Y5
+	VUNPCKHPS    Y1, Y3, Y1
+	VSHUFPS      $0x44, Y5, Y2, Y3
+	VSHUFPS      $0xee, Y5, Y2, Y2
+	VSHUFPS      $0x44, Y1, Y4, Y5
+	VSHUFPS      $0xee, Y1, Y4, Y1
+	MOVQ         (R8), R12
+	VMOVUPS      X3, (R11)(R12*1)
+	MOVQ         32(R8), R12
+	VEXTRACTF128 $0x01, Y3, (R11)(R12*1)
+	MOVQ         8(R8), R12
+	VMOVUPS      X2, (R11)(R12*1)
+	MOVQ         40(R8), R12
+	VEXTRACTF128 $0x01, Y2, (R11)(R12*1)
+	MOVQ         16(R8), R12
+	VMOVUPS      X5, (R11)(R12*1)
+	MOVQ         48(R8), R12
+	VEXTRACTF128 $0x01, Y5, (R11)(R12*1)
+	MOVQ         24(R8), R12
+	VMOVUPS      X1, (R11)(R12*1)
+	MOVQ         56(R8), R12
+	VEXTRACTF128 $0x01, Y1, (R11)(R12*1)
+	ADDQ         R9, R11
+	VMOVUPS      416(SP), Y1
+	VMOVUPS      448(SP), Y2
+	VADDPS       Y2, Y1, Y3
+	VSUBPS       Y2, Y1, Y1
+	VMOVUPS      480(SP), Y2
+	VMOVUPS      512(SP), Y4
+	VADDPS       Y4, Y2, Y5
+	VSUBPS       Y4, Y2, Y2
+	VADDPS       Y5, Y3, Y4
+	VMOVUPS      384(SP), Y6
+	VADDPS       Y6, Y4, Y4
+	VADDPS       Y0, Y4, Y4
+	VMULPS       a1<>+0(SB), Y1, Y6
+	VMULPS       b1<>+0(SB), Y2, Y7
+	VADDPS       Y7, Y6, Y6
+	VADDPS       Y0, Y6, Y6
+	VMULPS       a2<>+0(SB), Y3, Y3
+	VMULPS       b2<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y3, Y3
+	VADDPS       Y0, Y3, Y3
+	VMULPS       a3<>+0(SB), Y1, Y1
+	VMULPS       b3<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      544(SP), Y2
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y0, Y1, Y1
+	VUNPCKLPS    Y6, Y4, Y2
+	VUNPCKHPS    Y6, Y4, Y4
+	VUNPCKLPS    Y1, Y3, Y5
+	VUNPCKHPS    Y1, Y3, Y1
+	VSHUFPS      $0x44, Y5, Y2, Y3
+	VSHUFPS      $0xee, Y5, Y2, Y2
+	VSHUFPS      $0x44, Y1, Y4, Y5
+	VSHUFPS      $0xee, Y1, Y4, Y1
+	MOVQ         (R8), R12
+	VMOVUPS      X3, (R11)(R12*1)
+	MOVQ         32(R8), R12
+	VEXTRACTF128 $0x01, Y3, (R11)(R12*1)
+	MOVQ         8(R8), R12
+	VMOVUPS      X2, (R11)(R12*1)
+	MOVQ         40(R8), R12
+	VEXTRACTF128 $0x01, Y2, (R11)(R12*1)
+	MOVQ         16(R8), R12
+	VMOVUPS      X5, (R11)(R12*1)
+	MOVQ         48(R8), R12
+	VEXTRACTF128 $0x01, Y5, (R11)(R12*1)
+	MOVQ         24(R8), R12
+	VMOVUPS      X1, (R11)(R12*1)
+	MOVQ         56(R8), R12
+	VEXTRACTF128 $0x01, Y1, (R11)(R12*1)
+	ADDQ         R9, R11
+	VMOVUPS      608(SP), Y1
+	VMOVUPS      640(SP), Y2
+	VADDPS       Y2, Y1, Y3
+	VSUBPS       Y2, Y1, Y1
+	VMOVUPS      672(SP), Y2
+	VMOVUPS      704(SP), Y4
+	VADDPS       Y4, Y2, Y5
+	VSUBPS       Y4, Y2, Y2
+	VADDPS       Y5, Y3, Y4
+	VMOVUPS      576(SP), Y6
+	VADDPS       Y6, Y4, Y4
+	VADDPS       Y0, Y4, Y4
+	VMULPS       a1<>+0(SB), Y1, Y6
+	VMULPS       b1<>+0(SB), Y2, Y7
+	VADDPS       Y7, Y6, Y6
+	VADDPS       Y0, Y6, Y6
+	VMULPS       a2<>+0(SB), Y3, Y3
+	VMULPS       b2<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y3, Y3
+	VADDPS       Y0, Y3, Y3
+	VMULPS       a3<>+0(SB), Y1, Y1
+	VMULPS       b3<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      736(SP), Y2
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y0, Y1, Y1
+	VUNPCKLPS    Y6, Y4, Y2
+	VUNPCKHPS    Y6, Y4, Y4
+	VUNPCKLPS    Y1, Y3, Y5
+	VUNPCKHPS    Y1, Y3, Y1
+	VSHUFPS      $0x44, Y5, Y2, Y3
+	VSHUFPS      $0xee, Y5, Y2, Y2
+	VSHUFPS      $0x44, Y1, Y4, Y5
+	VSHUFPS      $0xee, Y1, Y4, Y1
+	MOVQ         (R8), R12
+	VMOVUPS      X3, (R11)(R12*1)
+	MOVQ         32(R8), R12
+	VEXTRACTF128 $0x01, Y3, (R11)(R12*1)
+	MOVQ         8(R8), R12
+	VMOVUPS      X2, (R11)(R12*1)
+	MOVQ         40(R8), R12
+	VEXTRACTF128 $0x01, Y2, (R11)(R12*1)
+	MOVQ         16(R8), R12
+	VMOVUPS      X5, (R11)(R12*1)
+	MOVQ         48(R8), R12
+	VEXTRACTF128 $0x01, Y5, (R11)(R12*1)
+	MOVQ         24(R8), R12
+	VMOVUPS      X1, (R11)(R12*1)
+	MOVQ         56(R8), R12
+	VEXTRACTF128 $0x01, Y1, (R11)(R12*1)
+	ADDQ         $0x20, AX
+	ADDQ         $0x40, R8
+	DECQ         R10
+	JNZ          loop
+	VZEROUPPER
+	RET
+
+// func filter4AVX2(src *float32, dst *float32, plane int, groups int)
+// Requires: AVX
+TEXT ·filter4AVX2(SB), $576-32
+	MOVQ src+0(FP), AX
+	MOVQ dst+8(FP), CX
+	MOVQ plane+16(FP), DX
+	SHLQ $0x02, DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
+	MOVQ groups+24(FP), DI
+
+loop:
+	VMOVUPS      (AX), Y0
+	VMOVUPS      36(AX), Y1
+	VMOVUPS      72(AX), Y2
+	VMOVUPS      108(AX), Y3
+	VMOVUPS      144(AX), Y4
+	VMOVUPS      180(AX), Y5
+	VMOVUPS      216(AX), Y6
+	VMOVUPS      252(AX), Y7
+	VUNPCKLPS    Y1, Y0, Y8
+	VUNPCKHPS    Y1, Y0, Y0
+	VUNPCKLPS    Y3, Y2, Y1
+	VUNPCKHPS    Y3, Y2, Y2
+	VSHUFPS      $0x44, Y1, Y8, Y3
+	VSHUFPS      $0xee, Y1, Y8, Y1
+	VSHUFPS      $0x44, Y2, Y0, Y8
+	VSHUFPS      $0xee, Y2, Y0, Y0
+	VUNPCKLPS    Y5, Y4, Y2
+	VUNPCKHPS    Y5, Y4, Y4
+	VUNPCKLPS    Y7, Y6, Y5
+	VUNPCKHPS    Y7, Y6, Y6
+	VSHUFPS      $0x44, Y5, Y2, Y7
+	VSHUFPS      $0xee, Y5, Y2, Y2
+	VSHUFPS      $0x44, Y6, Y4, Y5
+	VSHUFPS      $0xee, Y6, Y4, Y4
+	VPERM2F128   $0x20, Y7, Y3, Y6
+	VPERM2F128   $0x31, Y7, Y3, Y3
+	VPERM2F128   $0x20, Y2, Y1, Y7
+	VPERM2F128   $0x31, Y2, Y1, Y1
+	VPERM2F128   $0x20, Y5, Y8, Y2
+	VPERM2F128   $0x31, Y5, Y8, Y5
+	VPERM2F128   $0x20, Y4, Y0, Y8
+	VPERM2F128   $0x31, Y4, Y0, Y0
+	VBROADCASTSS 32(AX), Y4
+	VINSERTPS    $0x10, 68(AX), X4, X4
+	VINSERTPS    $0x20, 104(AX), X4, X4
+	VINSERTPS    $0x30, 140(AX), X4, X4
+	VMOVSS       176(AX), X9
+	VINSERTPS    $0x10, 212(AX), X9, X9
+	VINSERTPS    $0x20, 248(AX), X9, X9
+	VINSERTPS    $0x30, 284(AX), X9, X9
+	VINSERTF128  $0x01, X9, Y4, Y4
+	VMULPS       g0<>+0(SB), Y6, Y9
+	VMOVUPS      Y9, (SP)
+	VMOVUPS      Y5, 480(SP)
+	VMULPS       ga0<>+0(SB), Y6, Y9
+	VMULPS       ga2<>+0(SB), Y5, Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       ga1<>+0(SB), Y8, Y10
+	VADDPS       Y10, Y9, Y11
+	VMOVUPS      Y11, 96(SP)
+	VSUBPS       Y10, Y9, Y9
+	VMOVUPS      Y9, 192(SP)
+	VMULPS       gb0<>+0(SB), Y6, Y6
+	VMULPS       gb2<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y6, Y5
+	VMULPS       gb1<>+0(SB), Y8, Y6
 	VADDPS       Y6, Y5, Y8
-	VMULPS       Y0, Y8, Y8
+	VMOVUPS      Y8, 288(SP)
 	VSUBPS       Y6, Y5, Y5
-	VMULPS       Y0, Y5, Y5
-	VADDPS       Y8, Y3, Y3
+	VMOVUPS      Y5, 384(SP)
+	VMULPS       g0<>+0(SB), Y7, Y5
+	VMOVUPS      Y5, 32(SP)
+	VMOVUPS      Y0, 512(SP)
+	VMULPS       ga0<>+0(SB), Y7, Y5
+	VMULPS       ga2<>+0(SB), Y0, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga1<>+0(SB), Y3, Y6
+	VADDPS       Y6, Y5, Y8
+	VMOVUPS      Y8, 128(SP)
+	VSUBPS       Y6, Y5, Y5
+	VMOVUPS      Y5, 224(SP)
+	VMULPS       gb0<>+0(SB), Y7, Y5
+	VMULPS       gb2<>+0(SB), Y0, Y0
+	VADDPS       Y0, Y5, Y0
+	VMULPS       gb1<>+0(SB), Y3, Y3
+	VADDPS       Y3, Y0, Y5
+	VMOVUPS      Y5, 320(SP)
+	VSUBPS       Y3, Y0, Y0
+	VMOVUPS      Y0, 416(SP)
+	VMULPS       g0<>+0(SB), Y2, Y0
+	VMOVUPS      Y0, 64(SP)
+	VMOVUPS      Y4, 544(SP)
+	VMULPS       ga0<>+0(SB), Y2, Y0
+	VMULPS       ga2<>+0(SB), Y4, Y3
+	VADDPS       Y3, Y0, Y0
+	VMULPS       ga1<>+0(SB), Y1, Y3
+	VADDPS       Y3, Y0, Y5
+	VMOVUPS      Y5, 160(SP)
+	VSUBPS       Y3, Y0, Y0
+	VMOVUPS      Y0, 256(SP)
+	VMULPS       gb0<>+0(SB), Y2, Y0
+	VMULPS       gb2<>+0(SB), Y4, Y2
+	VADDPS       Y2, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, 352(SP)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 448(SP)
+	MOVQ         CX, R8
+	VMOVUPS      (SP), Y0
+	VMOVUPS      32(SP), Y1
+	VMOVUPS      64(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y2, (R8)(SI*1)
+	VMULPS       ga0<>+0(SB), Y0, Y3
+	VMULPS       ga2<>+0(SB), Y2, Y4
+	VADDPS       Y4, Y3, Y3
+	VMULPS       ga1<>+0(SB), Y1, Y4
+	VADDPS       Y4, Y3, Y5
+	VMOVUPS      Y5, (R8)(DX*1)
+	VSUBPS       Y4, Y3, Y3
+	VMOVUPS      Y3, (R8)(DX*2)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, (R8)(BX*1)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (R8)(DX*4)
+	LEAQ         (R8)(BX*2), R8
+	VMOVUPS      96(SP), Y0
+	VMOVUPS      128(SP), Y1
+	VMOVUPS      160(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y2, (R8)(SI*1)
+	VMULPS       ga0<>+0(SB), Y0, Y3
+	VMULPS       ga2<>+0(SB), Y2, Y4
+	VADDPS       Y4, Y3, Y3
+	VMULPS       ga1<>+0(SB), Y1, Y4
+	VADDPS       Y4, Y3, Y5
+	VMOVUPS      Y5, (R8)(DX*1)
+	VSUBPS       Y4, Y3, Y3
+	VMOVUPS      Y3, (R8)(DX*2)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, (R8)(BX*1)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (R8)(DX*4)
+	LEAQ         (R8)(BX*2), R8
+	VMOVUPS      192(SP), Y0
+	VMOVUPS      224(SP), Y1
+	VMOVUPS      256(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y2, (R8)(SI*1)
+	VMULPS       ga0<>+0(SB), Y0, Y3
+	VMULPS       ga2<>+0(SB), Y2, Y4
+	VADDPS       Y4, Y3, Y3
+	VMULPS       ga1<>+0(SB), Y1, Y4
+	VADDPS       Y4, Y3, Y5
+	VMOVUPS      Y5, (R8)(DX*1)
+	VSUBPS       Y4, Y3, Y3
+	VMOVUPS      Y3, (R8)(DX*2)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, (R8)(BX*1)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (R8)(DX*4)
+	LEAQ         (R8)(BX*2), R8
+	VMOVUPS      288(SP), Y0
+	VMOVUPS      320(SP), Y1
+	VMOVUPS      352(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y2, (R8)(SI*1)
+	VMULPS       ga0<>+0(SB), Y0, Y3
+	VMULPS       ga2<>+0(SB), Y2, Y4
+	VADDPS       Y4, Y3, Y3
+	VMULPS       ga1<>+0(SB), Y1, Y4
+	VADDPS       Y4, Y3, Y5
+	VMOVUPS      Y5, (R8)(DX*1)
+	VSUBPS       Y4, Y3, Y3
+	VMOVUPS      Y3, (R8)(DX*2)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, (R8)(BX*1)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (R8)(DX*4)
+	LEAQ         (R8)(BX*2), R8
+	VMOVUPS      384(SP), Y0
+	VMOVUPS      416(SP), Y1
+	VMOVUPS      448(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y2, (R8)(SI*1)
+	VMULPS       ga0<>+0(SB), Y0, Y3
+	VMULPS       ga2<>+0(SB), Y2, Y4
+	VADDPS       Y4, Y3, Y3
+	VMULPS       ga1<>+0(SB), Y1, Y4
+	VADDPS       Y4, Y3, Y5
+	VMOVUPS      Y5, (R8)(DX*1)
+	VSUBPS       Y4, Y3, Y3
+	VMOVUPS      Y3, (R8)(DX*2)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, (R8)(BX*1)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (R8)(DX*4)
+	LEAQ         (R8)(BX*2), R8
+	VMOVUPS      480(SP), Y0
+	VMOVUPS      512(SP), Y1
+	VMOVUPS      544(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y2, (R8)(SI*1)
+	VMULPS       ga0<>+0(SB), Y0, Y3
+	VMULPS       ga2<>+0(SB), Y2, Y4
+	VADDPS       Y4, Y3, Y3
+	VMULPS       ga1<>+0(SB), Y1, Y4
+	VADDPS       Y4, Y3, Y5
+	VMOVUPS      Y5, (R8)(DX*1)
+	VSUBPS       Y4, Y3, Y3
+	VMOVUPS      Y3, (R8)(DX*2)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, (R8)(BX*1)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (R8)(DX*4)
+	ADDQ         $0x00000120, AX
+	ADDQ         $0x20, CX
+	DECQ         DI
+	JNZ          loop
+	VZEROUPPER
+	RET
+
+DATA g0<>+0(SB)/4, $(1.1377778)
+DATA g0<>+4(SB)/4, $(1.1377778)
+DATA g0<>+8(SB)/4, $(1.1377778)
+DATA g0<>+12(SB)/4, $(1.1377778)
+DATA g0<>+16(SB)/4, $(1.1377778)
+DATA g0<>+20(SB)/4, $(1.1377778)
+DATA g0<>+24(SB)/4, $(1.1377778)
+DATA g0<>+28(SB)/4, $(1.1377778)
+GLOBL g0<>(SB), RODATA|NOPTR, $32
+
+DATA ga0<>+0(SB)/4, $(-0.68840337)
+DATA ga0<>+4(SB)/4, $(-0.68840337)
+DATA ga0<>+8(SB)/4, $(-0.68840337)
+DATA ga0<>+12(SB)/4, $(-0.68840337)
+DATA ga0<>+16(SB)/4, $(-0.68840337)
+DATA ga0<>+20(SB)/4, $(-0.68840337)
+DATA ga0<>+24(SB)/4, $(-0.68840337)
+DATA ga0<>+28(SB)/4, $(-0.68840337)
+GLOBL ga0<>(SB), RODATA|NOPTR, $32
+
+DATA ga2<>+0(SB)/4, $(-0.26890758)
+DATA ga2<>+4(SB)/4, $(-0.26890758)
+DATA ga2<>+8(SB)/4, $(-0.26890758)
+DATA ga2<>+12(SB)/4, $(-0.26890758)
+DATA ga2<>+16(SB)/4, $(-0.26890758)
+DATA ga2<>+20(SB)/4, $(-0.26890758)
+DATA ga2<>+24(SB)/4, $(-0.26890758)
+DATA ga2<>+28(SB)/4, $(-0.26890758)
+GLOBL ga2<>(SB), RODATA|NOPTR, $32
+
+DATA ga1<>+0(SB)/4, $(-0.4302521)
+DATA ga1<>+4(SB)/4, $(-0.4302521)
+DATA ga1<>+8(SB)/4, $(-0.4302521)
+DATA ga1<>+12(SB)/4, $(-0.4302521)
+DATA ga1<>+16(SB)/4, $(-0.4302521)
+DATA ga1<>+20(SB)/4, $(-0.4302521)
+DATA ga1<>+24(SB)/4, $(-0.4302521)
+DATA ga1<>+28(SB)/4, $(-0.4302521)
+GLOBL ga1<>(SB), RODATA|NOPTR, $32
+
+DATA gb0<>+0(SB)/4, $(0.11951447)
+DATA gb0<>+4(SB)/4, $(0.11951447)
+DATA gb0<>+8(SB)/4, $(0.11951447)
+DATA gb0<>+12(SB)/4, $(0.11951447)
+DATA gb0<>+16(SB)/4, $(0.11951447)
+DATA gb0<>+20(SB)/4, $(0.11951447)
+DATA gb0<>+24(SB)/4, $(0.11951447)
+DATA gb0<>+28(SB)/4, $(0.11951447)
+GLOBL gb0<>(SB), RODATA|NOPTR, $32
+
+DATA gb2<>+0(SB)/4, $(0.26890758)
+DATA gb2<>+4(SB)/4, $(0.26890758)
+DATA gb2<>+8(SB)/4, $(0.26890758)
+DATA gb2<>+12(SB)/4, $(0.26890758)
+DATA gb2<>+16(SB)/4, $(0.26890758)
+DATA gb2<>+20(SB)/4, $(0.26890758)
+DATA gb2<>+24(SB)/4, $(0.26890758)
+DATA gb2<>+28(SB)/4, $(0.26890758)
+GLOBL gb2<>(SB), RODATA|NOPTR, $32
+
+DATA gb1<>+0(SB)/4, $(0.17927171)
+DATA gb1<>+4(SB)/4, $(0.17927171)
+DATA gb1<>+8(SB)/4, $(0.17927171)
+DATA gb1<>+12(SB)/4, $(0.17927171)
+DATA gb1<>+16(SB)/4, $(0.17927171)
+DATA gb1<>+20(SB)/4, $(0.17927171)
+DATA gb1<>+24(SB)/4, $(0.17927171)
+DATA gb1<>+28(SB)/4, $(0.17927171)
+GLOBL gb1<>(SB), RODATA|NOPTR, $32
+
+// func turned4AVX2(src *float32, dst *float32, plane int, groups int)
+// Requires: AVX
+TEXT ·turned4AVX2(SB), $576-32
+	MOVQ src+0(FP), AX
+	MOVQ dst+8(FP), CX
+	MOVQ plane+16(FP), DX
+	SHLQ $0x02, DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
+	MOVQ groups+24(FP), DI
+
+loop:
+	VMOVUPS      (AX), Y0
+	VMOVUPS      36(AX), Y1
+	VMOVUPS      72(AX), Y2
+	VMOVUPS      108(AX), Y3
+	VMOVUPS      144(AX), Y4
+	VMOVUPS      180(AX), Y5
+	VMOVUPS      216(AX), Y6
+	VMOVUPS      252(AX), Y7
+	VUNPCKLPS    Y1, Y0, Y8
+	VUNPCKHPS    Y1, Y0, Y0
+	VUNPCKLPS    Y3, Y2, Y1
+	VUNPCKHPS    Y3, Y2, Y2
+	VSHUFPS      $0x44, Y1, Y8, Y3
+	VSHUFPS      $0xee, Y1, Y8, Y1
+	VSHUFPS      $0x44, Y2, Y0, Y8
+	VSHUFPS      $0xee, Y2, Y0, Y0
+	VUNPCKLPS    Y5, Y4, Y2
+	VUNPCKHPS    Y5, Y4, Y4
+	VUNPCKLPS    Y7, Y6, Y5
+	VUNPCKHPS    Y7, Y6, Y6
+	VSHUFPS      $0x44, Y5, Y2, Y7
+	VSHUFPS      $0xee, Y5, Y2, Y2
+	VSHUFPS      $0x44, Y6, Y4, Y5
+	VSHUFPS      $0xee, Y6, Y4, Y4
+	VPERM2F128   $0x20, Y7, Y3, Y6
+	VPERM2F128   $0x31, Y7, Y3, Y3
+	VPERM2F128   $0x20, Y2, Y1, Y7
+	VPERM2F128   $0x31, Y2, Y1, Y1
+	VPERM2F128   $0x20, Y5, Y8, Y2
+	VPERM2F128   $0x31, Y5, Y8, Y5
+	VPERM2F128   $0x20, Y4, Y0, Y8
+	VPERM2F128   $0x31, Y4, Y0, Y0
+	VBROADCASTSS 32(AX), Y4
+	VINSERTPS    $0x10, 68(AX), X4, X4
+	VINSERTPS    $0x20, 104(AX), X4, X4
+	VINSERTPS    $0x30, 140(AX), X4, X4
+	VMOVSS       176(AX), X9
+	VINSERTPS    $0x10, 212(AX), X9, X9
+	VINSERTPS    $0x20, 248(AX), X9, X9
+	VINSERTPS    $0x30, 284(AX), X9, X9
+	VINSERTF128  $0x01, X9, Y4, Y4
+	VMULPS       g0<>+0(SB), Y4, Y9
+	VMOVUPS      Y9, (SP)
+	VMOVUPS      Y2, 480(SP)
+	VMULPS       ga0<>+0(SB), Y4, Y9
+	VMULPS       ga2<>+0(SB), Y2, Y10
+	VADDPS       Y10, Y9, Y9
+	VMULPS       ga1<>+0(SB), Y1, Y10
+	VADDPS       Y10, Y9, Y11
+	VMOVUPS      Y11, 96(SP)
+	VSUBPS       Y10, Y9, Y9
+	VMOVUPS      Y9, 192(SP)
+	VMULPS       gb0<>+0(SB), Y4, Y4
+	VMULPS       gb2<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y4, Y2
+	VMULPS       gb1<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y2, Y4
+	VMOVUPS      Y4, 288(SP)
+	VSUBPS       Y1, Y2, Y1
+	VMOVUPS      Y1, 384(SP)
+	VMULPS       g0<>+0(SB), Y0, Y1
+	VMOVUPS      Y1, 32(SP)
+	VMOVUPS      Y7, 512(SP)
+	VMULPS       ga0<>+0(SB), Y0, Y1
+	VMULPS       ga2<>+0(SB), Y7, Y2
+	VADDPS       Y2, Y1, Y1
+	VMULPS       ga1<>+0(SB), Y3, Y2
+	VADDPS       Y2, Y1, Y4
+	VMOVUPS      Y4, 128(SP)
+	VSUBPS       Y2, Y1, Y1
+	VMOVUPS      Y1, 224(SP)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y7, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y3, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, 320(SP)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 416(SP)
+	VMULPS       g0<>+0(SB), Y5, Y0
+	VMOVUPS      Y0, 64(SP)
+	VMOVUPS      Y6, 544(SP)
+	VMULPS       ga0<>+0(SB), Y5, Y0
+	VMULPS       ga2<>+0(SB), Y6, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       ga1<>+0(SB), Y8, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, 160(SP)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 256(SP)
+	VMULPS       gb0<>+0(SB), Y5, Y0
+	VMULPS       gb2<>+0(SB), Y6, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y8, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, 352(SP)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 448(SP)
+	MOVQ         CX, R8
+	VMOVUPS      (SP), Y0
+	VMOVUPS      32(SP), Y1
+	VMOVUPS      64(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y2, (R8)(SI*1)
+	VMULPS       ga0<>+0(SB), Y0, Y3
+	VMULPS       ga2<>+0(SB), Y2, Y4
+	VADDPS       Y4, Y3, Y3
+	VMULPS       ga1<>+0(SB), Y1, Y4
+	VADDPS       Y4, Y3, Y5
+	VMOVUPS      Y5, (R8)(DX*1)
+	VSUBPS       Y4, Y3, Y3
+	VMOVUPS      Y3, (R8)(DX*2)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, (R8)(BX*1)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (R8)(DX*4)
+	LEAQ         (R8)(BX*2), R8
+	VMOVUPS      96(SP), Y0
+	VMOVUPS      128(SP), Y1
+	VMOVUPS      160(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y2, (R8)(SI*1)
+	VMULPS       ga0<>+0(SB), Y0, Y3
+	VMULPS       ga2<>+0(SB), Y2, Y4
+	VADDPS       Y4, Y3, Y3
+	VMULPS       ga1<>+0(SB), Y1, Y4
+	VADDPS       Y4, Y3, Y5
+	VMOVUPS      Y5, (R8)(DX*1)
+	VSUBPS       Y4, Y3, Y3
+	VMOVUPS      Y3, (R8)(DX*2)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, (R8)(BX*1)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (R8)(DX*4)
+	LEAQ         (R8)(BX*2), R8
+	VMOVUPS      192(SP), Y0
+	VMOVUPS      224(SP), Y1
+	VMOVUPS      256(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y2, (R8)(SI*1)
+	VMULPS       ga0<>+0(SB), Y0, Y3
+	VMULPS       ga2<>+0(SB), Y2, Y4
+	VADDPS       Y4, Y3, Y3
+	VMULPS       ga1<>+0(SB), Y1, Y4
+	VADDPS       Y4, Y3, Y5
+	VMOVUPS      Y5, (R8)(DX*1)
+	VSUBPS       Y4, Y3, Y3
+	VMOVUPS      Y3, (R8)(DX*2)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, (R8)(BX*1)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (R8)(DX*4)
+	LEAQ         (R8)(BX*2), R8
+	VMOVUPS      288(SP), Y0
+	VMOVUPS      320(SP), Y1
+	VMOVUPS      352(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y2, (R8)(SI*1)
+	VMULPS       ga0<>+0(SB), Y0, Y3
+	VMULPS       ga2<>+0(SB), Y2, Y4
+	VADDPS       Y4, Y3, Y3
+	VMULPS       ga1<>+0(SB), Y1, Y4
+	VADDPS       Y4, Y3, Y5
+	VMOVUPS      Y5, (R8)(DX*1)
+	VSUBPS       Y4, Y3, Y3
+	VMOVUPS      Y3, (R8)(DX*2)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, (R8)(BX*1)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (R8)(DX*4)
+	LEAQ         (R8)(BX*2), R8
+	VMOVUPS      384(SP), Y0
+	VMOVUPS      416(SP), Y1
+	VMOVUPS      448(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y2, (R8)(SI*1)
+	VMULPS       ga0<>+0(SB), Y0, Y3
+	VMULPS       ga2<>+0(SB), Y2, Y4
+	VADDPS       Y4, Y3, Y3
+	VMULPS       ga1<>+0(SB), Y1, Y4
+	VADDPS       Y4, Y3, Y5
+	VMOVUPS      Y5, (R8)(DX*1)
+	VSUBPS       Y4, Y3, Y3
+	VMOVUPS      Y3, (R8)(DX*2)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, (R8)(BX*1)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (R8)(DX*4)
+	LEAQ         (R8)(BX*2), R8
+	VMOVUPS      480(SP), Y0
+	VMOVUPS      512(SP), Y1
+	VMOVUPS      544(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y2, (R8)(SI*1)
+	VMULPS       ga0<>+0(SB), Y0, Y3
+	VMULPS       ga2<>+0(SB), Y2, Y4
+	VADDPS       Y4, Y3, Y3
+	VMULPS       ga1<>+0(SB), Y1, Y4
+	VADDPS       Y4, Y3, Y5
+	VMOVUPS      Y5, (R8)(DX*1)
+	VSUBPS       Y4, Y3, Y3
+	VMOVUPS      Y3, (R8)(DX*2)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, (R8)(BX*1)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (R8)(DX*4)
+	ADDQ         $0x00000120, AX
+	ADDQ         $0x20, CX
+	DECQ         DI
+	JNZ          loop
+	VZEROUPPER
+	RET
+
+// func filterGrad4AVX2(src *float32, plane int, dst *float32, groups int)
+// Requires: AVX
+TEXT ·filterGrad4AVX2(SB), $576-32
+	MOVQ src+0(FP), AX
+	MOVQ plane+8(FP), CX
+	SHLQ $0x02, CX
+	LEAQ (CX)(CX*2), DX
+	ADDQ DX, DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
+	MOVQ dst+16(FP), DI
+	MOVQ groups+24(FP), R8
+
+loop:
+	MOVQ         AX, R9
+	VMOVUPS      (R9)(DX*1), Y0
+	VMOVUPS      (R9)(DX*2), Y1
+	VADDPS       Y1, Y0, Y2
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      (R9)(BX*1), Y1
+	VMOVUPS      (R9)(DX*4), Y3
+	VADDPS       Y3, Y1, Y4
+	VSUBPS       Y3, Y1, Y1
+	VMULPS       ga0<>+0(SB), Y2, Y3
+	VMULPS       gb0<>+0(SB), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      (R9), Y5
+	VMULPS       g0<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, (SP)
+	VMULPS       ga1<>+0(SB), Y0, Y0
+	VMULPS       gb1<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 192(SP)
+	VMULPS       ga2<>+0(SB), Y2, Y0
+	VMULPS       gb2<>+0(SB), Y4, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      (R9)(SI*1), Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 384(SP)
+	ADDQ         CX, R9
+	VMOVUPS      (R9)(DX*1), Y0
+	VMOVUPS      (R9)(DX*2), Y1
+	VADDPS       Y1, Y0, Y2
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      (R9)(BX*1), Y1
+	VMOVUPS      (R9)(DX*4), Y3
+	VADDPS       Y3, Y1, Y4
+	VSUBPS       Y3, Y1, Y1
+	VMULPS       ga0<>+0(SB), Y2, Y3
+	VMULPS       gb0<>+0(SB), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      (R9), Y5
+	VMULPS       g0<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 32(SP)
+	VMULPS       ga1<>+0(SB), Y0, Y0
+	VMULPS       gb1<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 224(SP)
+	VMULPS       ga2<>+0(SB), Y2, Y0
+	VMULPS       gb2<>+0(SB), Y4, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      (R9)(SI*1), Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 416(SP)
+	ADDQ         CX, R9
+	VMOVUPS      (R9)(DX*1), Y0
+	VMOVUPS      (R9)(DX*2), Y1
+	VADDPS       Y1, Y0, Y2
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      (R9)(BX*1), Y1
+	VMOVUPS      (R9)(DX*4), Y3
+	VADDPS       Y3, Y1, Y4
+	VSUBPS       Y3, Y1, Y1
+	VMULPS       ga0<>+0(SB), Y2, Y3
+	VMULPS       gb0<>+0(SB), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      (R9), Y5
+	VMULPS       g0<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 64(SP)
+	VMULPS       ga1<>+0(SB), Y0, Y0
+	VMULPS       gb1<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 256(SP)
+	VMULPS       ga2<>+0(SB), Y2, Y0
+	VMULPS       gb2<>+0(SB), Y4, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      (R9)(SI*1), Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 448(SP)
+	ADDQ         CX, R9
+	VMOVUPS      (R9)(DX*1), Y0
+	VMOVUPS      (R9)(DX*2), Y1
+	VADDPS       Y1, Y0, Y2
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      (R9)(BX*1), Y1
+	VMOVUPS      (R9)(DX*4), Y3
+	VADDPS       Y3, Y1, Y4
+	VSUBPS       Y3, Y1, Y1
+	VMULPS       ga0<>+0(SB), Y2, Y3
+	VMULPS       gb0<>+0(SB), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      (R9), Y5
+	VMULPS       g0<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 96(SP)
+	VMULPS       ga1<>+0(SB), Y0, Y0
+	VMULPS       gb1<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 288(SP)
+	VMULPS       ga2<>+0(SB), Y2, Y0
+	VMULPS       gb2<>+0(SB), Y4, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      (R9)(SI*1), Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 480(SP)
+	ADDQ         CX, R9
+	VMOVUPS      (R9)(DX*1), Y0
+	VMOVUPS      (R9)(DX*2), Y1
+	VADDPS       Y1, Y0, Y2
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      (R9)(BX*1), Y1
+	VMOVUPS      (R9)(DX*4), Y3
+	VADDPS       Y3, Y1, Y4
+	VSUBPS       Y3, Y1, Y1
+	VMULPS       ga0<>+0(SB), Y2, Y3
+	VMULPS       gb0<>+0(SB), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      (R9), Y5
+	VMULPS       g0<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 128(SP)
+	VMULPS       ga1<>+0(SB), Y0, Y0
+	VMULPS       gb1<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 320(SP)
+	VMULPS       ga2<>+0(SB), Y2, Y0
+	VMULPS       gb2<>+0(SB), Y4, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      (R9)(SI*1), Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 512(SP)
+	ADDQ         CX, R9
+	VMOVUPS      (R9)(DX*1), Y0
+	VMOVUPS      (R9)(DX*2), Y1
+	VADDPS       Y1, Y0, Y2
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      (R9)(BX*1), Y1
+	VMOVUPS      (R9)(DX*4), Y3
+	VADDPS       Y3, Y1, Y4
+	VSUBPS       Y3, Y1, Y1
+	VMULPS       ga0<>+0(SB), Y2, Y3
+	VMULPS       gb0<>+0(SB), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      (R9), Y5
+	VMULPS       g0<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 160(SP)
+	VMULPS       ga1<>+0(SB), Y0, Y0
+	VMULPS       gb1<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 352(SP)
+	VMULPS       ga2<>+0(SB), Y2, Y0
+	VMULPS       gb2<>+0(SB), Y4, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      (R9)(SI*1), Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 544(SP)
+	VMOVUPS      32(SP), Y0
+	VMOVUPS      64(SP), Y1
+	VADDPS       Y1, Y0, Y2
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      96(SP), Y1
+	VMOVUPS      128(SP), Y3
+	VADDPS       Y3, Y1, Y4
+	VSUBPS       Y3, Y1, Y1
+	VMULPS       ga0<>+0(SB), Y2, Y3
+	VMULPS       gb0<>+0(SB), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      (SP), Y5
+	VMULPS       g0<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y3, Y3
+	VMULPS       ga1<>+0(SB), Y0, Y0
+	VMULPS       gb1<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       ga2<>+0(SB), Y2, Y1
+	VMULPS       gb2<>+0(SB), Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      160(SP), Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      224(SP), Y2
+	VMOVUPS      256(SP), Y4
+	VADDPS       Y4, Y2, Y5
+	VSUBPS       Y4, Y2, Y2
+	VMOVUPS      288(SP), Y4
+	VMOVUPS      320(SP), Y6
+	VADDPS       Y6, Y4, Y7
+	VSUBPS       Y6, Y4, Y4
+	VMULPS       ga0<>+0(SB), Y5, Y6
+	VMULPS       gb0<>+0(SB), Y7, Y8
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      192(SP), Y8
+	VMULPS       g0<>+0(SB), Y8, Y8
+	VADDPS       Y8, Y6, Y6
+	VMULPS       ga1<>+0(SB), Y2, Y2
+	VMULPS       gb1<>+0(SB), Y4, Y4
+	VADDPS       Y4, Y2, Y2
+	VMULPS       ga2<>+0(SB), Y5, Y4
+	VMULPS       gb2<>+0(SB), Y7, Y5
+	VADDPS       Y5, Y4, Y4
+	VMOVUPS      352(SP), Y5
+	VADDPS       Y5, Y4, Y4
+	VMOVUPS      416(SP), Y5
+	VMOVUPS      448(SP), Y7
+	VADDPS       Y7, Y5, Y8
+	VSUBPS       Y7, Y5, Y5
+	VMOVUPS      480(SP), Y7
+	VMOVUPS      512(SP), Y9
+	VADDPS       Y9, Y7, Y10
+	VSUBPS       Y9, Y7, Y7
+	VMULPS       ga0<>+0(SB), Y8, Y9
+	VMULPS       gb0<>+0(SB), Y10, Y11
+	VADDPS       Y11, Y9, Y9
+	VMOVUPS      384(SP), Y11
+	VMULPS       g0<>+0(SB), Y11, Y11
+	VADDPS       Y11, Y9, Y9
+	VMULPS       ga1<>+0(SB), Y5, Y5
+	VMULPS       gb1<>+0(SB), Y7, Y7
+	VADDPS       Y7, Y5, Y5
+	VMULPS       ga2<>+0(SB), Y8, Y7
+	VMULPS       gb2<>+0(SB), Y10, Y8
 	VADDPS       Y8, Y7, Y7
-	VMOVUPS      (BX), Y6
-	VADDPS       (SI), Y6, Y6
-	VMULPS       Y0, Y6, Y6
-	VADDPS       (DI), Y6, Y6
-	VMOVUPS      (BX)(CX*1), Y8
-	VADDPS       (SI)(CX*1), Y8, Y8
-	VMULPS       Y0, Y8, Y8
-	VADDPS       (DI)(CX*1), Y8, Y8
-	VMOVUPS      (BX)(CX*2), Y9
-	VADDPS       (SI)(CX*2), Y9, Y9
-	VMULPS       Y0, Y9, Y9
-	VADDPS       (DI)(CX*2), Y9, Y9
-	VMOVUPS      (BX)(DX*1), Y10
-	VADDPS       (SI)(DX*1), Y10, Y10
-	VMULPS       Y0, Y10, Y10
-	VADDPS       (DI)(DX*1), Y10, Y10
-	VADDPS       Y9, Y8, Y11
-	VMULPS       Y0, Y11, Y11
-	VSUBPS       Y9, Y8, Y8
-	VMULPS       Y0, Y8, Y8
-	VADDPS       Y11, Y6, Y6
-	VADDPS       Y11, Y10, Y10
-	VEXTRACTF128 $0x01, Y10, X9
-	VMOVSS       X10, 32(R8)
-	VEXTRACTPS   $0x01, X10, 68(R8)
-	VEXTRACTPS   $0x02, X10, 104(R8)
-	VEXTRACTPS   $0x03, X10, 140(R8)
-	VMOVSS       X9, 176(R8)
-	VEXTRACTPS   $0x01, X9, 212(R8)
-	VEXTRACTPS   $0x02, X9, 248(R8)
-	VEXTRACTPS   $0x03, X9, 284(R8)
-	VUNPCKLPS    Y2, Y1, Y9
-	VUNPCKHPS    Y2, Y1, Y1
-	VUNPCKLPS    Y3, Y4, Y2
-	VUNPCKHPS    Y3, Y4, Y3
-	VUNPCKLPS    Y7, Y5, Y4
-	VUNPCKHPS    Y7, Y5, Y5
-	VUNPCKLPS    Y8, Y6, Y7
-	VUNPCKHPS    Y8, Y6, Y6
-	VSHUFPS      $0x44, Y2, Y9, Y8
-	VSHUFPS      $0xee, Y2, Y9, Y2
-	VSHUFPS      $0x44, Y3, Y1, Y9
-	VSHUFPS      $0xee, Y3, Y1, Y1
-	VSHUFPS      $0x44, Y7, Y4, Y3
-	VSHUFPS      $0xee, Y7, Y4, Y4
-	VSHUFPS      $0x44, Y6, Y5, Y7
-	VSHUFPS      $0xee, Y6, Y5, Y5
-	VPERM2F128   $0x20, Y3, Y8, Y6
-	VPERM2F128   $0x31, Y3, Y8, Y3
-	VPERM2F128   $0x20, Y4, Y2, Y8
-	VPERM2F128   $0x31, Y4, Y2, Y2
-	VPERM2F128   $0x20, Y7, Y9, Y4
-	VPERM2F128   $0x31, Y7, Y9, Y7
-	VPERM2F128   $0x20, Y5, Y1, Y9
-	VPERM2F128   $0x31, Y5, Y1, Y1
-	VMOVUPS      Y6, (R8)
-	VMOVUPS      Y8, 36(R8)
-	VMOVUPS      Y4, 72(R8)
-	VMOVUPS      Y9, 108(R8)
-	VMOVUPS      Y3, 144(R8)
-	VMOVUPS      Y2, 180(R8)
-	VMOVUPS      Y7, 216(R8)
-	VMOVUPS      Y1, 252(R8)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, BX
-	ADDQ         $0x00000020, SI
-	ADDQ         $0x00000020, DI
-	ADDQ         $0x00000120, R8
-	DECQ         R9
+	VMOVUPS      544(SP), Y8
+	VADDPS       Y8, Y7, Y7
+	VEXTRACTF128 $0x01, Y7, X8
+	VMOVSS       X7, 32(DI)
+	VEXTRACTPS   $0x01, X7, 68(DI)
+	VEXTRACTPS   $0x02, X7, 104(DI)
+	VEXTRACTPS   $0x03, X7, 140(DI)
+	VMOVSS       X8, 176(DI)
+	VEXTRACTPS   $0x01, X8, 212(DI)
+	VEXTRACTPS   $0x02, X8, 248(DI)
+	VEXTRACTPS   $0x03, X8, 284(DI)
+	VUNPCKLPS    Y0, Y3, Y7
+	VUNPCKHPS    Y0, Y3, Y0
+	VUNPCKLPS    Y6, Y1, Y3
+	VUNPCKHPS    Y6, Y1, Y1
+	VSHUFPS      $0x44, Y3, Y7, Y6
+	VSHUFPS      $0xee, Y3, Y7, Y3
+	VSHUFPS      $0x44, Y1, Y0, Y7
+	VSHUFPS      $0xee, Y1, Y0, Y0
+	VUNPCKLPS    Y4, Y2, Y1
+	VUNPCKHPS    Y4, Y2, Y2
+	VUNPCKLPS    Y5, Y9, Y4
+	VUNPCKHPS    Y5, Y9, Y5
+	VSHUFPS      $0x44, Y4, Y1, Y8
+	VSHUFPS      $0xee, Y4, Y1, Y1
+	VSHUFPS      $0x44, Y5, Y2, Y4
+	VSHUFPS      $0xee, Y5, Y2, Y2
+	VPERM2F128   $0x20, Y8, Y6, Y5
+	VPERM2F128   $0x31, Y8, Y6, Y6
+	VPERM2F128   $0x20, Y1, Y3, Y8
+	VPERM2F128   $0x31, Y1, Y3, Y1
+	VPERM2F128   $0x20, Y4, Y7, Y3
+	VPERM2F128   $0x31, Y4, Y7, Y4
+	VPERM2F128   $0x20, Y2, Y0, Y7
+	VPERM2F128   $0x31, Y2, Y0, Y0
+	VMOVUPS      Y5, (DI)
+	VMOVUPS      Y8, 36(DI)
+	VMOVUPS      Y3, 72(DI)
+	VMOVUPS      Y7, 108(DI)
+	VMOVUPS      Y6, 144(DI)
+	VMOVUPS      Y1, 180(DI)
+	VMOVUPS      Y4, 216(DI)
+	VMOVUPS      Y0, 252(DI)
+	ADDQ         $0x20, AX
+	ADDQ         $0x00000120, DI
+	DECQ         R8
 	JNZ          loop
 	VZEROUPPER
 	RET

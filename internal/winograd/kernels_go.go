@@ -2,106 +2,103 @@ package winograd
 
 import "unsafe"
 
-// The portable kernels, in the order of operations of the assembly.
+// vector is a row or column of a tile, or of its transform.
+type vector [6]float32
 
-func goInput(src *float32, ld int, dst *float32, plane, groups int) {
-	s := unsafe.Slice(src, 3*ld+2*lanes*groups+2)
-	v := unsafe.Slice(dst, 15*plane+lanes*groups)
-	for t := range lanes * groups {
-		for i, r := range [4][2]int{{0, 2}, {1, 2}, {2, 1}, {1, 3}} {
-			a, b := s[r[0]*ld+2*t:][:4], s[r[1]*ld+2*t:][:4]
-			var x [4]float32
-			for j := range x {
-				if x[j] = a[j] - b[j]; i == 1 {
-					x[j] = a[j] + b[j]
+// matrices are the transforms of tiles of m x m outputs in one dimension: products with B^T, A, A^T, G and G^T.
+type matrices struct {
+	m int
+
+	input, grad, output, filter, filterGrad func(vector) vector
+}
+
+// both returns f of the columns of d, which has rows rows and cols columns, and then f of the rows of that, of which there are made.
+func both(f func(vector) vector, d *[6]vector, rows, cols, made int) (y [6]vector) {
+	for j := range cols {
+		var x vector
+		for i := range rows {
+			x[i] = d[i][j]
+		}
+		x = f(x)
+		for i := range made {
+			y[i][j] = x[i]
+		}
+	}
+	for i := range made {
+		y[i] = f(y[i])
+	}
+	return y
+}
+
+// portable returns the kernels in Go.
+func portable() *kernels { return &kernels{"portable", two.kernels(), four.kernels()} }
+
+func (s *matrices) kernels() transforms {
+	m, n := s.m, s.m+2
+	forward := func(f func(vector) vector, side int) func(src *float32, offsets *int, ld int, dst *float32, plane, groups int) {
+		return func(src *float32, offsets *int, ld int, dst *float32, plane, groups int) {
+			v := unsafe.Slice(dst, (n*n-1)*plane+lanes*groups)
+			for t, at := range unsafe.Slice(offsets, lanes*groups) {
+				x := unsafe.Slice((*float32)(unsafe.Add(unsafe.Pointer(src), at)), (side-1)*ld+side)
+				var d [6]vector
+				for i := range side {
+					copy(d[i][:], x[i*ld:][:side])
+				}
+				y := both(f, &d, side, side, n)
+				for i := range n * n {
+					v[i*plane+t] = y[i/n][i%n]
 				}
 			}
-			v[(4*i+0)*plane+t] = x[0] - x[2]
-			v[(4*i+1)*plane+t] = x[2] + x[1]
-			v[(4*i+2)*plane+t] = x[2] - x[1]
-			v[(4*i+3)*plane+t] = x[1] - x[3]
 		}
 	}
-}
-
-func goGrad(src *float32, ld int, dst *float32, plane, groups int) {
-	s := unsafe.Slice(src, ld+2*lanes*groups)
-	v := unsafe.Slice(dst, 15*plane+lanes*groups)
-	for t := range lanes * groups {
-		y0, y1 := s[2*t:][:2], s[ld+2*t:][:2]
-		for i := range 4 {
-			var x [2]float32
-			for j := range x {
-				switch i {
-				case 0:
-					x[j] = y0[j]
-				case 1:
-					x[j] = y0[j] + y1[j]
-				case 2:
-					x[j] = y0[j] - y1[j]
-				default:
-					x[j] = 0 - y1[j]
+	filter := func(turn bool) func(src, dst *float32, plane, groups int) {
+		return func(src, dst *float32, plane, groups int) {
+			g, u := unsafe.Slice(src, 9*lanes*groups), unsafe.Slice(dst, (n*n-1)*plane+lanes*groups)
+			for t := range lanes * groups {
+				var d [6]vector
+				for i, x := range g[9*t:][:9] {
+					if turn {
+						i = 8 - i
+					}
+					d[i/3][i%3] = x
+				}
+				y := both(s.filter, &d, 3, 3, n)
+				for i := range n * n {
+					u[i*plane+t] = y[i/n][i%n]
 				}
 			}
-			v[(4*i+0)*plane+t] = x[0]
-			v[(4*i+1)*plane+t] = x[0] + x[1]
-			v[(4*i+2)*plane+t] = x[0] - x[1]
-			v[(4*i+3)*plane+t] = 0 - x[1]
 		}
 	}
-}
-
-func goOutput(src *float32, plane int, dst *float32, ld, groups int, bias float32) {
-	m := unsafe.Slice(src, 15*plane+lanes*groups)
-	y := unsafe.Slice(dst, ld+2*lanes*groups)
-	for t := range lanes * groups {
-		var s [2][4]float32
-		for j := range 4 {
-			m0, m1, m2, m3 := m[j*plane+t], m[(4+j)*plane+t], m[(8+j)*plane+t], m[(12+j)*plane+t]
-			s[0][j], s[1][j] = m1+m2+m0, m1-m2-m3
+	back := func(f func(vector) vector, made int, x []float32, plane int) [6]vector {
+		var d [6]vector
+		for i := range n * n {
+			d[i/n][i%n] = x[i*plane]
 		}
-		for i, r := range s {
-			y[i*ld+2*t] = r[0] + r[1] + r[2] + bias
-			y[i*ld+2*t+1] = r[1] - r[2] - r[3] + bias
-		}
+		return both(f, &d, n, n, made)
 	}
-}
-
-func goFilter(src, dst *float32, plane, groups int) {
-	g := unsafe.Slice(src, 9*lanes*groups)
-	u := unsafe.Slice(dst, 15*plane+lanes*groups)
-	for t := range lanes * groups {
-		var w [4][3]float32
-		for j := range 3 {
-			g0, g1, g2 := g[9*t+j], g[9*t+3+j], g[9*t+6+j]
-			sum, mid := (g0+g2)*0.5, g1*0.5
-			w[0][j], w[1][j], w[2][j], w[3][j] = g0, sum+mid, sum-mid, g2
-		}
-		for i, r := range w {
-			sum, mid := (r[0]+r[2])*0.5, r[1]*0.5
-			u[(4*i+0)*plane+t] = r[0]
-			u[(4*i+1)*plane+t] = sum + mid
-			u[(4*i+2)*plane+t] = sum - mid
-			u[(4*i+3)*plane+t] = r[2]
-		}
-	}
-}
-
-func goFilterGrad(src *float32, plane int, dst *float32, groups int) {
-	d := unsafe.Slice(src, 15*plane+lanes*groups)
-	g := unsafe.Slice(dst, 9*lanes*groups)
-	for t := range lanes * groups {
-		var w [3][4]float32
-		for j := range 4 {
-			d0, d1, d2, d3 := d[j*plane+t], d[(4+j)*plane+t], d[(8+j)*plane+t], d[(12+j)*plane+t]
-			sum := (d1 + d2) * 0.5
-			w[0][j], w[1][j], w[2][j] = sum+d0, (d1-d2)*0.5, sum+d3
-		}
-		for i, r := range w {
-			sum := (r[1] + r[2]) * 0.5
-			g[9*t+3*i+0] = r[0] + sum
-			g[9*t+3*i+1] = (r[1] - r[2]) * 0.5
-			g[9*t+3*i+2] = r[3] + sum
-		}
+	return transforms{
+		input: forward(s.input, n),
+		grad:  forward(s.grad, m),
+		output: func(src *float32, plane int, dst *float32, offsets *int, ld, groups int, bias float32) {
+			x := unsafe.Slice(src, (n*n-1)*plane+lanes*groups)
+			for t, at := range unsafe.Slice(offsets, lanes*groups) {
+				y := unsafe.Slice((*float32)(unsafe.Add(unsafe.Pointer(dst), at)), (m-1)*ld+m)
+				r := back(s.output, m, x[t:], plane)
+				for i := range m * m {
+					y[i/m*ld+i%m] = r[i/m][i%m] + bias
+				}
+			}
+		},
+		filter: filter(false),
+		turned: filter(true),
+		filterGrad: func(src *float32, plane int, dst *float32, groups int) {
+			x, g := unsafe.Slice(src, (n*n-1)*plane+lanes*groups), unsafe.Slice(dst, 9*lanes*groups)
+			for t := range lanes * groups {
+				r := back(s.filterGrad, 3, x[t:], plane)
+				for i := range 9 {
+					g[9*t+i] = r[i/3][i%3]
+				}
+			}
+		},
 	}
 }

@@ -1,15 +1,43 @@
-// Package winograd convolves with 3x3 filters at less than half the multiplications of the definition.
+// Package winograd convolves with 3x3 filters at less than half, or near a quarter, of the multiplications of the definition.
 //
-// Outputs are computed in tiles of 2x2, each from a tile d of 4x4 inputs, as Y = A^T [sum over channels of U * V] A with
-// U = G g G^T of a filter g and V = B^T d B, where * is by element: 16 multiplications instead of 36. For each of the 16 elements
-// the sum over channels is a product of matrices, filters by tiles. The gradients are products of the same matrices:
-// dV = U^T dM and dU = dM V^T with dM = A dY A^T, where the gradient of the input is again such a convolution, with
-// filters turned by half a turn.
+// Outputs are computed in tiles of m x m, each from a tile d of (m+2)x(m+2) inputs, as Y = A^T [sum over channels of U * V] A with
+// U = G g G^T of a filter g and V = B^T d B, where * is by element. F(2x2, 3x3) has 16 multiplications instead of 36, F(4x4, 3x3) 36 instead of 144.
+// For each of the (m+2)^2 elements the sum over channels is a product of matrices, filters by tiles. The gradient of the input is again
+// such a convolution, with filters turned by half a turn. The gradient of the filters is dg = G^T dU G with dU = dM V^T and dM = A dY A^T.
 //
-// In float32 the results differ from those of the definition by about as much as two orders of summation do: the
-// transforms add, subtract and halve.
+// # Matrices
 //
-// Source: A. Lavin and S. Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, arXiv:1509.09308, F(2x2, 3x3).
+// The convolution in one dimension is a product of polynomials, from the values of its factors at m+2 points, of which the last is infinity (Toom and Cook). In two
+// dimensions it is that twice. For a point x, B^T has a row of the coefficients of the product p(z) of (z - y) over all other points y, G a row
+// (1, x, x^2)/p(x), and A^T a column (1, x, ... x^(m-1)). For infinity p is the product over all points, and the others are (0, 0, 1) and (0, ... 0, 1).
+//
+// F(2x2) has points 0, 1 and -1, with the signs of Lavin and Gray: it adds, subtracts and halves. F(4x4) has points 0, +-a with a = 5/8, +-b with b = 3/2:
+//
+//	      | 1  1  1   1  1   0 |         | a²b²   0   -a²-b²    0    1  0 |        | 1/a²b²            0        0 |
+//	A^T = | 0  a -a   b -b   0 |         |  0   -ab²   -b²      a    1  0 |        | (1   a   a²) / 2a²(a²-b²)  |
+//	      | 0  a² a²  b² b²  0 |   B^T = |  0    ab²   -b²     -a    1  0 |    G = | (1  -a   a²) / 2a²(a²-b²)  |
+//	      | 0  a³-a³  b³-b³  1 |         |  0   -a²b   -a²      b    1  0 |        | (1   b   b²) / 2b²(b²-a²)  |
+//	                                     |  0    a²b   -a²     -b    1  0 |        | (1  -b   b²) / 2b²(b²-a²)  |
+//	                                     |  0    a²b²   0    -a²-b²  0  1 |        | 0                 0        1 |
+//
+// A and B are exact in float32, and G is rounded.
+//
+// # Rounding
+//
+// In float32 the errors of F(2x2) are smaller than those of sums of all terms one after the other, as sums of channels are shorter than sums of channels and
+// elements. Those of F(4x4) depend on the points. One tile of one channel of normal numbers has an error, root mean square, relative to that of the outputs, of
+// 0.57e-7 by the definition, of 1.1e-7 with F(2x2), and with F(4x4) of
+//
+//	7.1e-7   0, 1, -1, 2, -2      Lavin and Gray
+//	5.1e-7   0, 1, -1, 1/2, -2    Barabasz et al.
+//	3.8e-7   0, 5/8, -5/8, 3/2, -3/2
+//
+// With many channels it is the sums that lose digits. The errors of F(4x4), outputs and gradients, are 1.1 to 3.4 times those of the definition in float32 (16 to 512
+// channels), 2.4 times for the outputs of 16 channels, 1.9 times for 64 and 256, and 1.3 times for 512. Errors of a tile are relative to its largest numbers.
+//
+// Sources: A. Lavin and S. Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, arXiv:1509.09308. B. Barabasz, A. Anderson, K. M. Soodhalter and
+// D. Gregg, "Error Analysis and Improving the Accuracy of Winograd Convolution for Deep Neural Networks", ACM TOMS 46, 2020, arXiv:1803.10986. The points of F(4x4)
+// are those of oneDNN's convolutions in float32 (github.com/uxlfoundation/oneDNN, Winograd 4x3).
 package winograd
 
 //go:generate sh -c "cd asm && go run . -out ../kernels_amd64.s -stubs ../kernels_amd64.go -pkg winograd"
@@ -28,6 +56,9 @@ import (
 type Conv struct {
 	N, C, H, W, O int
 	PadH, PadW    int
+
+	// Tile is a side of the tiles of outputs, 2 or 4.
+	Tile int
 }
 
 // Suits reports whether this way is open and pays: the transforms cost too much where there are few channels.
@@ -39,20 +70,25 @@ func (c *Conv) oh() int { return c.H + 2*c.PadH - 2 }
 func (c *Conv) ow() int { return c.W + 2*c.PadW - 2 }
 
 // down and across are the tiles of a map.
-func (c *Conv) down() int   { return (c.oh() + 1) / 2 }
-func (c *Conv) across() int { return (c.ow() + 1) / 2 }
+func (c *Conv) down() int   { return (c.oh() + c.Tile - 1) / c.Tile }
+func (c *Conv) across() int { return (c.ow() + c.Tile - 1) / c.Tile }
 
-// planes is how 16 matrices lie in memory: rows are ld apart and matrices plane. A cache line between the matrices keeps
+// elements is the number of elements of a transform.
+func (c *Conv) elements() int { return (c.Tile + 2) * (c.Tile + 2) }
+
+// planes is how the matrices of all elements lie in memory: rows are ld apart and matrices plane. A cache line between the matrices keeps
 // those of powers of two out of each other's cache sets.
 type planes struct{ ld, plane int }
 
 func (c *Conv) filterPlanes() planes { return planes{c.C, c.O*c.C + 16} }
 
-// tilePlanes is for a matrix of tiles in each channel. The kernels write whole groups, so each row has room for one more.
+// tilePlanes is for a matrix of tiles in each channel. The kernels write whole groups.
 func tilePlanes(channels, tiles int) planes {
-	ld := (tiles+lanes-1)/lanes*lanes + lanes
+	ld := wholeGroups(tiles) + lanes
 	return planes{ld, channels*ld + 16}
 }
+
+func wholeGroups(tiles int) int { return (tiles + lanes - 1) / lanes * lanes }
 
 // chunk is rows from to to of tiles, counted through all samples.
 type chunk struct {
@@ -60,23 +96,23 @@ type chunk struct {
 	tiles    int
 }
 
-// mostFloats bounds what a chunk's matrices take, so that they stay in a core's second level cache, or in what
-// the cores share where they work on a chunk together.
+// mostFloats bounds what a chunk's matrices take, so that what one stage leaves is near when the next one comes, in a core's caches, or in what
+// the cores share where they work on a chunk together. Larger chunks read the filters less often.
 const (
-	mostFloats       = 1 << 18
-	mostFloatsShared = 1 << 21
+	mostFloats       = 1 << 19
+	mostFloatsShared = 1 << 22
 )
 
 // together reports whether the cores share the work on each chunk, stage by stage, rather than take chunks of their own. It is
 // for small maps with many channels, whose filters should pass the caches once only.
-func (c *Conv) together() bool { return c.C*c.O > 96*96 }
+func (c *Conv) together() bool { return c.C*c.O > 128*128 }
 
 func (c *Conv) chunks() []chunk {
 	rows, most, least := c.N*c.down(), mostFloatsShared, 1
 	if !c.together() {
 		most, least = mostFloats, runtime.GOMAXPROCS(0)
 	}
-	most = max(1, most/(16*(c.C+c.O)*c.across())) // rows of a chunk
+	most = max(1, most/(c.elements()*(c.C+c.O)*c.across())) // rows of a chunk
 	n := max((rows+most-1)/most, min(least, rows))
 	n = (n + least - 1) / least * least // as many for each core
 	n = min(n, rows)
@@ -97,200 +133,90 @@ func widest(chunks []chunk) int {
 	return most
 }
 
-// pieces calls f for every sample that a chunk has rows of: rows r0 to r1 of sample n, of which the first is row at of the
-// chunk.
-func (c *Conv) pieces(k chunk, f func(n, r0, r1, at int)) {
-	down := c.down()
-	for r := k.from; r < k.to; {
-		n := r / down
-		end := min((n+1)*down, k.to)
-		f(n, r-n*down, end-n*down, r-k.from)
-		r = end
+// filters returns the transforms of all filters, in scratch memory, with turn those of the filters turned by half a turn.
+func (c *Conv) filters(f []float32, turn bool) *scratch {
+	p, kernel, inGo := c.filterPlanes(), c.transforms().filter, portable().of(c.Tile).filter
+	if turn {
+		kernel, inGo = c.transforms().turned, portable().of(c.Tile).turned
 	}
-}
-
-// groups is the number of groups of tiles in a row of them.
-func (c *Conv) groups() int { return (c.across() + lanes - 1) / lanes }
-
-// input transforms channels lo to hi of a chunk's images.
-func (c *Conv) input(k chunk, v []float32, p planes, x []float32, lo, hi int) {
-	ld := 2*lanes*c.groups() + 8
-	s := take(&padPool, (2*c.down()+2)*ld)
-	defer s.release()
-	pad := s.x
-	clear(pad) // what lies beside the images stays zero
-	for ch := lo; ch < hi; ch++ {
-		c.pieces(k, func(n, r0, r1, at int) {
-			plane := x[(n*c.C+ch)*c.H*c.W : (n*c.C+ch+1)*c.H*c.W]
-			for i := range 2*(r1-r0) + 2 {
-				row, y := pad[i*ld+c.PadW:i*ld+c.PadW+c.W], 2*r0-c.PadH+i
-				if y < 0 || y >= c.H {
-					clear(row)
-				} else {
-					copy(row, plane[y*c.W:])
-				}
-			}
-			for r := range r1 - r0 {
-				best.input(&pad[2*r*ld], ld, &v[ch*p.ld+(at+r)*c.across()], p.plane, c.groups())
-			}
-		})
-	}
-}
-
-// grad transforms channels lo to hi of the gradients of a chunk's outputs.
-func (c *Conv) grad(k chunk, d []float32, p planes, dy []float32, lo, hi int) {
-	oh, ow, ld := c.oh(), c.ow(), 2*lanes*c.groups()
-	s := take(&padPool, 2*c.down()*ld)
-	defer s.release()
-	pad := s.x
-	clear(pad)
-	for ch := lo; ch < hi; ch++ {
-		c.pieces(k, func(n, r0, r1, at int) {
-			plane := dy[(n*c.O+ch)*oh*ow : (n*c.O+ch+1)*oh*ow]
-			for i := range 2 * (r1 - r0) {
-				row, y := pad[i*ld:i*ld+ow], 2*r0+i
-				if y >= oh {
-					clear(row)
-				} else {
-					copy(row, plane[y*ow:])
-				}
-			}
-			for r := range r1 - r0 {
-				best.grad(&pad[2*r*ld], ld, &d[ch*p.ld+(at+r)*c.across()], p.plane, c.groups())
-			}
-		})
-	}
-}
-
-// output transforms the products back to channels lo to hi of a chunk's outputs. The kernels add what is to be added first; the rest follows while
-// the outputs are in the cache.
-func (c *Conv) output(k chunk, m []float32, p planes, y []float32, e vec.Epilogue[float32], lo, hi int) {
-	oh, ow := c.oh(), c.ow()
-	var edge [2 * 2 * lanes]float32
-	for ch := lo; ch < hi; ch++ {
-		b := float32(0)
-		if e.Scale == nil && e.Shift != nil {
-			b = e.Shift[ch]
-		}
-		c.pieces(k, func(n, r0, r1, at int) {
-			plane := y[(n*c.O+ch)*oh*ow : (n*c.O+ch+1)*oh*ow]
-			for r := r0; r < r1; r++ {
-				src := ch*p.ld + (at+r-r0)*c.across()
-				whole := ow / (2 * lanes) // groups that fit into both rows
-				if 2*r+1 == oh {
-					whole = 0
-				}
-				if whole > 0 {
-					best.output(&m[src], p.plane, &plane[2*r*ow], ow, whole, b)
-				}
-				for g := whole; g < c.groups(); g++ {
-					best.output(&m[src+g*lanes], p.plane, &edge[0], 2*lanes, 1, b)
-					at := 2 * lanes * g
-					copy(plane[2*r*ow+at:(2*r+1)*ow], edge[:2*lanes])
-					if 2*r+1 < oh {
-						copy(plane[(2*r+1)*ow+at:(2*r+2)*ow], edge[2*lanes:])
-					}
-				}
-			}
-			from, to := 2*r0*ow, min(2*r1, oh)*ow
-			if at := (n*c.O+ch)*oh*ow + from; e.Scale != nil {
-				e.Apply(plane[from:to], plane[from:to], ch, at)
-			} else {
-				e.ApplyLast(plane[from:to], at)
-			}
-		})
-	}
-}
-
-// turned is the element of U that a filter turned by half a turn has in place of element f: G maps the reversed filter to
-// the same numbers with the first and last exchanged.
-func turned(f int) int {
-	swap := [4]int{3, 1, 2, 0}
-	return 4*swap[f/4] + swap[f%4]
-}
-
-// filters returns the transforms of all filters, in scratch memory.
-func (c *Conv) filters(f []float32) *scratch {
-	p := c.filterPlanes()
-	s := take(&filterPool, 16*p.plane)
+	s := take(&filterPool, c.elements()*p.plane)
 	u := s.x
 	each(c.O*c.C, func(lo, hi int) {
-		best.filter(&f[9*lo], &u[lo], p.plane, (hi-lo)/lanes)
-	}, func(lo int, buf []float32) {
+		kernel(&f[9*lo], &u[lo], p.plane, (hi-lo)/lanes)
+	}, func(lo int) {
 		var from [9 * lanes]float32
 		copy(from[:], f[9*lo:])
-		portable.filter(&from[0], &buf[0], lanes, 1)
-		for i := range 16 {
+		buf := make([]float32, lanes*c.elements())
+		inGo(&from[0], &buf[0], lanes, 1)
+		for i := range c.elements() {
 			copy(u[i*p.plane+lo:i*p.plane+c.O*c.C], buf[i*lanes:(i+1)*lanes])
 		}
 	})
 	return s
 }
 
-// each shares out n filters in whole groups to f, and gives rest those left over with memory for a group's 16 planes.
-func each(n int, f func(lo, hi int), rest func(lo int, buf []float32)) {
+// each shares out n filters in whole groups to f, and gives rest those left over.
+func each(n int, f func(lo, hi int), rest func(lo int)) {
 	whole := n / lanes * lanes
 	// The kernels do not fail.
 	_ = par.Each(whole, 64*lanes, func(lo, hi int) error { f(lo, hi); return nil })
 	if whole < n {
-		rest(whole, make([]float32, 16*lanes))
+		rest(whole)
 	}
 }
 
 // Forward sets y to what becomes of the convolution of x with f.
 func (c *Conv) Forward(y, x, f []float32, e vec.Epilogue[float32]) error {
-	u := c.filters(f)
+	u := c.filters(f, false)
 	defer u.release()
 	return c.convolve(y, x, u.x, false, e)
 }
 
 // InputGrad sets dx to the gradient of the images.
 func (c *Conv) InputGrad(dx, dy, f []float32) error {
-	u := c.filters(f)
+	u := c.filters(f, true)
 	defer u.release()
-	back := Conv{N: c.N, C: c.O, H: c.oh(), W: c.ow(), O: c.C, PadH: 2 - c.PadH, PadW: 2 - c.PadW}
+	back := Conv{N: c.N, C: c.O, H: c.oh(), W: c.ow(), O: c.C, PadH: 2 - c.PadH, PadW: 2 - c.PadW, Tile: c.Tile}
 	return back.convolve(dx, dy, u.x, true, vec.Epilogue[float32]{})
 }
 
-// convolve is Forward with the filters' transforms, or with turn, those of (C, O, 3, 3) filters to be turned.
-func (c *Conv) convolve(y, x, u []float32, turn bool, e vec.Epilogue[float32]) error {
-	chunks := c.chunks()
+// convolve is Forward with the filters' transforms, or with transposed, those of (C, O, 3, 3) filters.
+func (c *Conv) convolve(y, x, u []float32, transposed bool, e vec.Epilogue[float32]) error {
+	chunks, n := c.chunks(), c.elements()
 	tiles := widest(chunks)
 	vp, mp := tilePlanes(c.C, tiles), tilePlanes(c.O, tiles)
 	up := c.filterPlanes()
-	if turn {
+	if transposed {
 		up.ld = c.O
 	}
+	images, outputs := c.images(x), c.outputs(y)
+	// The tiles that fill up the last group are the last one again, and so are their products and outputs.
 	products := func(k chunk, v, m []float32, lo, hi int) {
 		for f := lo; f < hi; f++ {
-			a := u[f*up.plane:]
-			if turn {
-				a = u[turned(f)*up.plane:]
-			}
-			gemm.Serial(turn, false, c.O, k.tiles, c.C, 1, a, up.ld, v[f*vp.plane:], vp.ld, 0, m[f*mp.plane:], mp.ld)
+			gemm.Serial(transposed, false, c.O, wholeGroups(k.tiles), c.C, 1, u[f*up.plane:], up.ld, v[f*vp.plane:], vp.ld, 0, m[f*mp.plane:], mp.ld)
 		}
 	}
 	if !c.together() {
 		return par.Each(len(chunks), 1, func(lo, hi int) error {
-			s := take(&tilePool, 16*(vp.plane+mp.plane))
+			s := take(&tilePool, n*(vp.plane+mp.plane))
 			defer s.release()
-			v, m := s.x[:16*vp.plane], s.x[16*vp.plane:]
+			v, m := s.x[:n*vp.plane], s.x[n*vp.plane:]
 			for _, k := range chunks[lo:hi] {
-				c.input(k, v, vp, x, 0, c.C)
-				products(k, v, m, 0, 16)
-				c.output(k, m, mp, y, e, 0, c.O)
+				c.forward(c.transforms().input, k, v, vp, images, 0, c.C)
+				products(k, v, m, 0, n)
+				c.back(k, m, mp, outputs, e, 0, c.O)
 			}
 			return nil
 		})
 	}
-	s := take(&tilePool, 16*(vp.plane+mp.plane))
+	s := take(&tilePool, n*(vp.plane+mp.plane))
 	defer s.release()
-	v, m := s.x[:16*vp.plane], s.x[16*vp.plane:]
+	v, m := s.x[:n*vp.plane], s.x[n*vp.plane:]
 	for _, k := range chunks {
 		err := stages(
-			stage{c.C, func(lo, hi int) { c.input(k, v, vp, x, lo, hi) }},
-			stage{16, func(lo, hi int) { products(k, v, m, lo, hi) }},
-			stage{c.O, func(lo, hi int) { c.output(k, m, mp, y, e, lo, hi) }})
+			stage{c.C, func(lo, hi int) { c.forward(c.transforms().input, k, v, vp, images, lo, hi) }},
+			stage{n, func(lo, hi int) { products(k, v, m, lo, hi) }},
+			stage{c.O, func(lo, hi int) { c.back(k, m, mp, outputs, e, lo, hi) }})
 		if err != nil {
 			return err
 		}
@@ -315,38 +241,39 @@ func stages(s ...stage) error {
 
 // FilterGrad sets df to the gradient of the filters.
 func (c *Conv) FilterGrad(df, dy, x []float32) error {
-	chunks := c.chunks()
+	chunks, n := c.chunks(), c.elements()
 	tiles := widest(chunks)
 	vp, dp, up := tilePlanes(c.C, tiles), tilePlanes(c.O, tiles), c.filterPlanes()
+	images, grads := c.images(x), c.outputs(dy)
 	products := func(k chunk, v, d, du []float32, beta float32, lo, hi int) {
 		for f := lo; f < hi; f++ {
 			gemm.Serial(false, true, c.O, c.C, k.tiles, 1, d[f*dp.plane:], dp.ld, v[f*vp.plane:], vp.ld, beta, du[f*up.plane:], up.ld)
 		}
 	}
-	s := take(&filterPool, 16*up.plane)
+	s := take(&filterPool, n*up.plane)
 	defer s.release()
 	total := s.x
 	var err error
 	if !c.together() {
 		err = apart(chunks, total, func(chunks []chunk, du []float32) {
-			s := take(&tilePool, 16*(vp.plane+dp.plane))
+			s := take(&tilePool, n*(vp.plane+dp.plane))
 			defer s.release()
-			v, d := s.x[:16*vp.plane], s.x[16*vp.plane:]
+			v, d := s.x[:n*vp.plane], s.x[n*vp.plane:]
 			for i, k := range chunks {
-				c.input(k, v, vp, x, 0, c.C)
-				c.grad(k, d, dp, dy, 0, c.O)
-				products(k, v, d, du, float32(min(i, 1)), 0, 16)
+				c.forward(c.transforms().input, k, v, vp, images, 0, c.C)
+				c.forward(c.transforms().grad, k, d, dp, grads, 0, c.O)
+				products(k, v, d, du, float32(min(i, 1)), 0, n)
 			}
 		})
 	} else {
-		s := take(&tilePool, 16*(vp.plane+dp.plane))
+		s := take(&tilePool, n*(vp.plane+dp.plane))
 		defer s.release()
-		v, d := s.x[:16*vp.plane], s.x[16*vp.plane:]
+		v, d := s.x[:n*vp.plane], s.x[n*vp.plane:]
 		for i, k := range chunks {
 			err = stages(
-				stage{c.C, func(lo, hi int) { c.input(k, v, vp, x, lo, hi) }},
-				stage{c.O, func(lo, hi int) { c.grad(k, d, dp, dy, lo, hi) }},
-				stage{16, func(lo, hi int) { products(k, v, d, total, float32(min(i, 1)), lo, hi) }})
+				stage{c.C, func(lo, hi int) { c.forward(c.transforms().input, k, v, vp, images, lo, hi) }},
+				stage{c.O, func(lo, hi int) { c.forward(c.transforms().grad, k, d, dp, grads, lo, hi) }},
+				stage{n, func(lo, hi int) { products(k, v, d, total, float32(min(i, 1)), lo, hi) }})
 			if err != nil {
 				break
 			}
@@ -356,13 +283,14 @@ func (c *Conv) FilterGrad(df, dy, x []float32) error {
 		return err
 	}
 	each(c.O*c.C, func(lo, hi int) {
-		best.filterGrad(&total[lo], up.plane, &df[9*lo], (hi-lo)/lanes)
-	}, func(lo int, buf []float32) {
-		for i := range 16 {
+		c.transforms().filterGrad(&total[lo], up.plane, &df[9*lo], (hi-lo)/lanes)
+	}, func(lo int) {
+		buf := make([]float32, lanes*n)
+		for i := range n {
 			copy(buf[i*lanes:(i+1)*lanes], total[i*up.plane+lo:i*up.plane+c.O*c.C])
 		}
 		var to [9 * lanes]float32
-		portable.filterGrad(&buf[0], lanes, &to[0], 1)
+		portable().of(c.Tile).filterGrad(&buf[0], lanes, &to[0], 1)
 		copy(df[9*lo:], to[:])
 	})
 	return nil
@@ -395,8 +323,9 @@ func apart(chunks []chunk, total []float32, f func(part []chunk, du []float32)) 
 // scratch is memory that is kept from call to call. Each kind has a pool of its own: memory for filters may be large, and
 // what serves as anything would grow to the largest of all.
 type scratch struct {
-	x    []float32
-	pool *sync.Pool
+	x       []float32
+	offsets []int
+	pool    *sync.Pool
 }
 
 var padPool, tilePool, filterPool, partPool sync.Pool
@@ -410,7 +339,7 @@ func take(pool *sync.Pool, n int) *scratch {
 	if cap(s.x) < n {
 		s.x = make([]float32, n)
 	}
-	s.x = s.x[:n]
+	s.x, s.offsets = s.x[:n], s.offsets[:0]
 	return s
 }
 

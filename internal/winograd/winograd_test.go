@@ -7,13 +7,15 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+	"time"
 
+	"github.com/ftprop/ftprop/internal/conv"
 	"github.com/ftprop/ftprop/internal/vec"
 )
 
 // sizes are of all kinds: rows of tiles of whole and broken groups, odd maps, every padding, few and many channels, maps that
 // several samples share a chunk of and maps cut into several chunks, filters that do not fill a group.
-var sizes = []Conv{
+var sizes = bothTiles([]Conv{
 	{N: 1, C: 1, H: 3, W: 3, O: 1},
 	{N: 1, C: 1, H: 1, W: 1, O: 1, PadH: 1, PadW: 1},
 	{N: 2, C: 3, H: 4, W: 5, O: 2, PadH: 1, PadW: 1},
@@ -28,6 +30,21 @@ var sizes = []Conv{
 	{N: 2, C: 2, H: 9, W: 67, O: 3, PadH: 1, PadW: 1},
 	{N: 2, C: 3, H: 6, W: 32, O: 2, PadH: 2, PadW: 2},
 	{N: 1, C: 2, H: 3, W: 20, O: 2},
+	{N: 3, C: 5, H: 8, W: 12, O: 6, PadH: 1, PadW: 1},
+	{N: 2, C: 19, H: 9, W: 14, O: 33, PadH: 2, PadW: 1},
+	{N: 2, C: 6, H: 18, W: 18, O: 5, PadH: 1, PadW: 1},
+	{N: 2, C: 98, H: 13, W: 15, O: 99, PadH: 1, PadW: 1},
+	{N: 9, C: 4, H: 4, W: 4, O: 4, PadH: 1, PadW: 1},
+})
+
+// bothTiles returns the convolutions with tiles of 2x2 and of 4x4.
+func bothTiles(convs []Conv) (all []Conv) {
+	for _, c := range convs {
+		for _, c.Tile = range []int{2, 4} {
+			all = append(all, c)
+		}
+	}
+	return all
 }
 
 func random(rng *rand.Rand, n int) []float32 {
@@ -124,7 +141,8 @@ func TestEqualsDefinition(t *testing.T) {
 // Against the definition, for sizes and data that the fuzzer chooses, with all kernels. Sizes are small, so that a core does some
 // thousands a second; exponent scales the data.
 func FuzzDefinition(f *testing.F) {
-	for i, c := range sizes {
+	for i := 0; i < len(sizes); i += 2 { // the target runs both sizes of tiles
+		c := sizes[i]
 		f.Add(uint64(i), uint8(c.N), uint8(c.C), uint8(c.H), uint8(c.W), uint8(c.O), uint8(3*c.PadH+c.PadW), int8(0))
 	}
 	f.Add(uint64(1), uint8(1), uint8(16), uint8(5), uint8(40), uint8(16), uint8(4), int8(20))
@@ -155,8 +173,8 @@ func FuzzDefinition(f *testing.F) {
 			}
 		}
 		defer func(b *kernels) { best = b }(best)
-		for _, ks := range available() {
-			best = ks
+		for i := range 2 * len(available()) {
+			best, c.Tile = available()[i/2], 2+2*(i%2)
 			y, dx, df := make([]float32, len(dy)), make([]float32, len(x)), make([]float32, len(filter))
 			for _, err := range []error{c.Forward(y, x, filter, vec.Epilogue[float32]{Shift: bias}), c.InputGrad(dx, dy, filter), c.FilterGrad(df, dy, x)} {
 				if err != nil {
@@ -171,7 +189,7 @@ func FuzzDefinition(f *testing.F) {
 			for i := range df {
 				df[i] = df[i] / scale / scale
 			}
-			what := fmt.Sprintf("%s %+v scale %v: ", ks.name, c, scale)
+			what := fmt.Sprintf("%s %+v scale %v: ", best.name, c, scale)
 			within(t, what+"y", y, want.y, want.yAbs)
 			within(t, what+"dx", dx, want.dx, want.dxAbs)
 			within(t, what+"df", df, want.df, want.dfAbs)
@@ -208,7 +226,7 @@ func TestKernelsHaveTheSameBits(t *testing.T) {
 
 // Without a bias it is zero.
 func TestNoBias(t *testing.T) {
-	c := Conv{N: 1, C: 2, H: 4, W: 4, O: 2, PadH: 1, PadW: 1}
+	c := Conv{N: 1, C: 2, H: 4, W: 4, O: 2, PadH: 1, PadW: 1, Tile: 2}
 	rng := rand.New(rand.NewPCG(1, 2))
 	x, f := random(rng, 32), random(rng, 36)
 	a, b := make([]float32, 32), make([]float32, 32)
@@ -220,37 +238,86 @@ func TestNoBias(t *testing.T) {
 	}
 }
 
+// way is a way to compute a convolution.
+type way interface {
+	Forward(y, x, f []float32, e vec.Epilogue[float32]) error
+	InputGrad(dx, dy, f []float32) error
+	FilterGrad(df, dy, x []float32) error
+}
+
+// BenchmarkConv is of both sizes of tiles and of package conv in turns. It reports for each the multiply-adds of the definition in a second, in thousands of
+// millions, of its fastest run.
 func BenchmarkConv(b *testing.B) {
-	for _, c := range []Conv{
-		{N: 16, C: 64, H: 32, W: 32, O: 64, PadH: 1, PadW: 1},
-		{N: 16, C: 128, H: 16, W: 16, O: 128, PadH: 1, PadW: 1},
-		{N: 16, C: 256, H: 8, W: 8, O: 256, PadH: 1, PadW: 1},
-		{N: 16, C: 512, H: 4, W: 4, O: 512, PadH: 1, PadW: 1},
-		{N: 64, C: 48, H: 18, W: 18, O: 64, PadH: 1, PadW: 1},
-		{N: 64, C: 64, H: 18, W: 18, O: 64, PadH: 1, PadW: 1},
-		{N: 64, C: 64, H: 9, W: 9, O: 128},
-		{N: 64, C: 128, H: 7, W: 7, O: 128, PadH: 1, PadW: 1},
-		{N: 64, C: 128, H: 7, W: 7, O: 128},
+	for _, l := range []struct {
+		name    string
+		c       Conv
+		batches []int
+	}{
+		{"ResNet18.1", Conv{C: 64, H: 32, W: 32, O: 64, PadH: 1, PadW: 1}, []int{1, 16, 64}},
+		{"ResNet18.2", Conv{C: 128, H: 16, W: 16, O: 128, PadH: 1, PadW: 1}, []int{1, 16, 64}},
+		{"ResNet18.3", Conv{C: 256, H: 8, W: 8, O: 256, PadH: 1, PadW: 1}, []int{1, 16, 64}},
+		{"ResNet18.4", Conv{C: 512, H: 4, W: 4, O: 512, PadH: 1, PadW: 1}, []int{1, 16, 64}},
+		{"ConvNet8.1", Conv{C: 48, H: 18, W: 18, O: 64, PadH: 1, PadW: 1}, []int{64}},
+		{"ConvNet8.2", Conv{C: 64, H: 18, W: 18, O: 64, PadH: 1, PadW: 1}, []int{64}},
+		{"ConvNet8.3", Conv{C: 64, H: 9, W: 9, O: 128}, []int{64}},
+		{"ConvNet8.3padded", Conv{C: 128, H: 9, W: 9, O: 128, PadH: 1, PadW: 1}, []int{64}},
+		{"ConvNet8.4", Conv{C: 128, H: 7, W: 7, O: 128, PadH: 1, PadW: 1}, []int{64}},
+		{"ConvNet8.5", Conv{C: 128, H: 7, W: 7, O: 128}, []int{64}},
+		{"AlexNet.3", Conv{C: 192, H: 13, W: 13, O: 384, PadH: 1, PadW: 1}, []int{8}},
+		{"VGG.1", Conv{C: 64, H: 224, W: 224, O: 64, PadH: 1, PadW: 1}, []int{1}},
+		{"VGG.2", Conv{C: 128, H: 112, W: 112, O: 128, PadH: 1, PadW: 1}, []int{1}},
+		{"VGG.3", Conv{C: 256, H: 56, W: 56, O: 256, PadH: 1, PadW: 1}, []int{1}},
+		{"VGG.4", Conv{C: 512, H: 28, W: 28, O: 512, PadH: 1, PadW: 1}, []int{1}},
+		{"VGG.5", Conv{C: 512, H: 14, W: 14, O: 512, PadH: 1, PadW: 1}, []int{1, 16}},
+		{"VGG.small", Conv{C: 32, H: 112, W: 112, O: 32, PadH: 1, PadW: 1}, []int{1}},
 	} {
-		rng := rand.New(rand.NewPCG(1, 2))
-		x, f := random(rng, c.N*c.C*c.H*c.W), random(rng, c.O*c.C*9)
-		dy := random(rng, c.N*c.O*c.oh()*c.ow())
-		y, dx, df := make([]float32, len(dy)), make([]float32, len(x)), make([]float32, len(f))
-		for name, f := range map[string]func() error{
-			"Forward":    func() error { return c.Forward(y, x, f, vec.Epilogue[float32]{}) },
-			"InputGrad":  func() error { return c.InputGrad(dx, dy, f) },
-			"FilterGrad": func() error { return c.FilterGrad(df, dy, x) },
-		} {
-			b.Run(fmt.Sprintf("%dx%dx%dx%dto%d/%s", c.N, c.C, c.H, c.W, c.O, name), func(b *testing.B) {
-				for b.Loop() {
-					if err := f(); err != nil {
-						b.Fatal(err)
+		for _, n := range l.batches {
+			two := l.c
+			two.N, two.Tile = n, 2
+			four := two
+			four.Tile = 4
+			direct := conv.Conv{N: n, C: two.C, H: two.H, W: two.W, O: two.O, KH: 3, KW: 3, OH: two.oh(), OW: two.ow(),
+				Pad: [2]int{two.PadH, two.PadW}, Stride: [2]int{1, 1}, Dilation: [2]int{1, 1}}
+			rng := rand.New(rand.NewPCG(1, 2))
+			x, f := random(rng, n*two.C*two.H*two.W), random(rng, two.O*two.C*9)
+			dy := random(rng, n*two.O*two.oh()*two.ow())
+			y, dx, df := make([]float32, len(dy)), make([]float32, len(x)), make([]float32, len(f))
+			ways := []struct {
+				name string
+				conv way
+			}{{"F2x2", &two}, {"F4x4", &four}, {"conv", &direct}}
+			if conv.Lanes() == 0 {
+				ways = ways[:2]
+			}
+			for _, pass := range []string{"forward", "inputGrad", "filterGrad"} {
+				b.Run(fmt.Sprintf("%s/%d/%s", l.name, n, pass), func(b *testing.B) {
+					least := make([]time.Duration, len(ways))
+					for b.Loop() {
+						for i, w := range ways {
+							start := time.Now()
+							var err error
+							switch pass {
+							case "forward":
+								err = w.conv.Forward(y, x, f, vec.Epilogue[float32]{})
+							case "inputGrad":
+								err = w.conv.InputGrad(dx, dy, f)
+							default:
+								err = w.conv.FilterGrad(df, dy, x)
+							}
+							if err != nil {
+								b.Fatal(err)
+							}
+							if t := time.Since(start); t < least[i] || least[i] == 0 {
+								least[i] = t
+							}
+						}
 					}
-				}
-				// As the definition counts them.
-				flops := 2 * 9 * float64(c.C) * float64(len(dy))
-				b.ReportMetric(flops*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
-			})
+					for i, w := range ways {
+						b.ReportMetric(math.Round(9*float64(two.C)*float64(len(dy))/least[i].Seconds()/1e8)/10, w.name)
+					}
+					b.ReportMetric(0, "ns/op")
+				})
+			}
 		}
 	}
 }

@@ -16,7 +16,7 @@ const (
 )
 
 // A pass is computed by the first of these that suits its sizes: Winograd's algorithm, package conv, matrix products of columns. The last is for all
-// sizes and both types. The bounds below are from BenchmarkConv2d, on a Zen 5.
+// sizes and both types. The bounds below are from BenchmarkConv2d, and from BenchmarkConv of package winograd, on a Zen 5.
 
 // winogradFor returns the convolution for package winograd, or nil where the sizes do not suit it: 3x3 filters, stride 1,
 // many channels. It computes in float32 only; float64 is for checking, and is done by the definition.
@@ -26,28 +26,45 @@ func winogradFor[T vec.Float](g *geometry, p convPass) *winograd.Conv {
 		return nil
 	}
 	c := &winograd.Conv{N: g.n, C: g.c, H: g.h, W: g.w, O: g.o, PadH: g.pad[0], PadW: g.pad[1]}
-	if !c.Suits() || conv.Lanes() > 0 && !winogradPays(g, p) {
+	if !c.Suits() {
+		return nil
+	}
+	if c.Tile = winogradTile(g, p, conv.Lanes()); c.Tile == 0 {
 		return nil
 	}
 	return c
 }
 
-// winogradPays reports whether Winograd's algorithm is faster than package conv. Its tiles of 2x2 reach over the edges of maps of odd sides; in the
-// gradient of the filters it saves less, and needs more channels. It gains more with short vectors.
-func winogradPays(g *geometry, p convPass) bool {
+// winogradTile returns the side of the tiles with which Winograd's algorithm is fastest, 2 or 4, or 0 where package conv, whose vectors have lanes numbers, is
+// faster. Tiles reach over the edges of maps whose sides are no multiples of theirs. The filters' transforms, which those of 4x4 have more of, are to serve many
+// tiles. The gradient of the filters saves less, and with tiles of 2x2 needs more channels. All gain more with short vectors.
+func winogradTile(g *geometry, p convPass, lanes int) int {
 	h, w := g.oh, g.ow
 	if p == inputPass {
 		h, w = g.h, g.w
 	}
-	tiles := ((h + 1) / 2) * ((w + 1) / 2)
-	filled, least := 0.75, 0
-	if conv.Lanes() == 16 {
-		filled, least = 0.85, 96*96
+	tiles := func(side int) int { return ((h + side - 1) / side) * ((w + side - 1) / side) }
+	filled2, filled4 := float64(h*w)/float64(4*tiles(2)), float64(h*w)/float64(16*tiles(4))
+	if lanes == 0 { // nothing but products counts
+		if 36*tiles(4) < 16*tiles(2) {
+			return 4
+		}
+		return 2
+	}
+	least, channels := 0.75, 0
+	if lanes == 16 {
+		least, channels = 0.85, 96*96
 	}
 	if p == filterPass {
-		return float64(h*w) >= 0.85*float64(4*tiles) && g.c*g.o >= least
+		least = 0.85
 	}
-	return float64(h*w) >= filled*float64(4*tiles)
+	switch {
+	case filled4 >= 0.6 && filled4 >= 0.75*filled2 && g.n*tiles(4) >= 48:
+		return 4
+	case filled2 >= least && (p != filterPass || g.c*g.o >= channels):
+		return 2
+	}
+	return 0
 }
 
 // directFor returns the convolution for package conv, or nil where columns are faster: package conv computes vectors of channels of the result, which in a

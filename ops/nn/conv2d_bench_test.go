@@ -49,30 +49,32 @@ func BenchmarkConv2d(b *testing.B) {
 			y, dx, df := make([]float32, g.n*g.o*g.cols()), make([]float32, len(x)), make([]float32, len(f))
 			dy := numbers(len(y))
 			d := conv.Conv{N: g.n, C: g.c, H: g.h, W: g.w, O: g.o, KH: g.kh, KW: g.kw, OH: g.oh, OW: g.ow, Pad: g.pad, Stride: g.stride, Dilation: g.dilation}
-			w := winograd.Conv{N: g.n, C: g.c, H: g.h, W: g.w, O: g.o, PadH: g.pad[0], PadW: g.pad[1]}
-			fast := g.kh == 3 && g.stride[0] == 1 && w.Suits()
+			two := winograd.Conv{N: g.n, C: g.c, H: g.h, W: g.w, O: g.o, PadH: g.pad[0], PadW: g.pad[1], Tile: 2}
+			four := two
+			four.Tile = 4
+			fast := g.kh == 3 && g.stride[0] == 1 && two.Suits()
 			for _, pass := range []struct {
 				name string
 				ways map[string]func() error
 			}{
 				{"forward", map[string]func() error{
 					"columns": func() error { return columnsForward(&g, y, x, f, &conv.Epilogue{Shift: bias}) }, "direct": func() error { return d.Forward(y, x, f, conv.Epilogue{Shift: bias}) },
-					"winograd": func() error { return w.Forward(y, x, f, conv.Epilogue{Shift: bias}) },
+					"F2x2": func() error { return two.Forward(y, x, f, conv.Epilogue{Shift: bias}) }, "F4x4": func() error { return four.Forward(y, x, f, conv.Epilogue{Shift: bias}) },
 				}},
 				{"inputGrad", map[string]func() error{
 					"columns": func() error { return columnsInputGrad(&g, dx, dy, f) }, "direct": func() error { return d.InputGrad(dx, dy, f) },
-					"winograd": func() error { return w.InputGrad(dx, dy, f) },
+					"F2x2": func() error { return two.InputGrad(dx, dy, f) }, "F4x4": func() error { return four.InputGrad(dx, dy, f) },
 				}},
 				{"filterGrad", map[string]func() error{
 					"columns": func() error { return columnsFilterGrad(&g, df, dy, x) }, "direct": func() error { return d.FilterGrad(df, dy, x) },
-					"winograd": func() error { return w.FilterGrad(df, dy, x) },
+					"F2x2": func() error { return two.FilterGrad(df, dy, x) }, "F4x4": func() error { return four.FilterGrad(df, dy, x) },
 				}},
 			} {
 				b.Run(fmt.Sprintf("%s/%d/%s", l.name, n, pass.name), func(b *testing.B) {
 					least := map[string]float64{}
 					for b.Loop() {
 						for way, f := range pass.ways {
-							if way == "winograd" && !fast {
+							if way[0] == 'F' && !fast {
 								continue
 							}
 							start := time.Now()

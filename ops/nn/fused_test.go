@@ -93,7 +93,8 @@ func allLinks() (all []links) {
 func TestFusedEqualsChain(t *testing.T) {
 	for name, s := range map[string]convSizes{
 		"tiles":        {3, 5, 9, 20, 3, 1, 2},
-		"winograd":     {2, 96, 16, 96, 3, 1, 1},
+		"tiles of 2x2": {2, 96, 16, 96, 3, 1, 1},
+		"tiles of 4x4": {3, 16, 16, 16, 3, 1, 1},
 		"few pixels":   {1, 64, 4, 64, 3, 1, 1},
 		"whole image":  {3, 64, 4, 64, 4, 0, 1},
 		"single pixel": {5, 6, 3, 7, 3, 0, 1},

@@ -75,7 +75,8 @@ func layerTable() []layer {
 		convLayer(2, 3, 3, 3, 2, 1, 1, one, one, one, false),
 		convLayer(2, 1, 3, 3, 2, 3, 3, []int{3, 3}, one, one, false), // windows that see padding only
 		convLayer(5, 2, 4, 4, 20, 4, 4, none, one, one, true),        // one output a channel
-		convLayer(1, 16, 4, 2, 17, 3, 3, one, one, one, true),        // in float32 by Winograd's algorithm
+		convLayer(1, 16, 4, 2, 17, 3, 3, one, one, one, true),        // in float32 by Winograd's algorithm, in tiles of 2x2
+		convLayer(48, 16, 4, 3, 16, 3, 3, one, one, one, true),       // and of 4x4
 		convLayer(9, 16, 3, 3, 17, 3, 3, one, one, one, true),        // by the definition: tiles of 2x2 would not be full
 		convLayer(4, 9, 9, 9, 5, 3, 3, one, two, one, true),
 		poolLayer(2, 3, 6, 8, two, none, two),

@@ -4,7 +4,7 @@
 package main
 
 import (
-	"math"
+	"fmt"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -13,17 +13,35 @@ import (
 
 func main() {
 	ConstraintExpr("amd64")
-	input()
-	grad()
-	output()
-	filter()
-	filterGrad()
+	for _, v := range []variant{two, four} {
+		v.forward("input", "transforms tiles of inputs", v.m+2, v.input)
+		v.forward("grad", "transforms tiles of gradients of outputs", v.m, v.grad)
+		v.back()
+		v.filters("filter", "transforms 3x3 filters, one after the other in src", false)
+		v.filters("turned", "transforms 3x3 filters, one after the other in src, turned by half a turn", true)
+		v.filterGrads()
+	}
 	Generate()
 }
 
+// A lane of a vector is a tile, or a filter.
+type vector = reg.VecVirtual
+
+// A transform in one dimension asks for elements of a row or column, each once, and gives back those of its product with a matrix. It leaves what it was given as
+// it is.
+type transform func(x func(i int) vector, y func(i int, v vector))
+
+// variant is the transforms of tiles of m x m outputs.
+type variant struct {
+	m int
+
+	input, grad, output, filter, filterGrad transform
+}
+
 // begin opens a function that is free of side effects on the stack.
-func begin(name, signature, doc string) {
-	TEXT(name, NOSPLIT, signature)
+func (v variant) begin(name, signature, doc string) {
+	name = fmt.Sprintf("%s%dAVX2", name, v.m)
+	TEXT(name, 0, signature)
 	Pragma("noescape")
 	Doc(name + " " + doc)
 }
@@ -38,192 +56,258 @@ func floats(name string) reg.Register {
 // pointer loads a parameter.
 func pointer(name string) reg.Register { return Load(Param(name), GP64()) }
 
-// row returns base + i*stride for i up to 3; three holds 3*stride.
-func row(base, stride, three reg.Register, i, disp int) Mem {
+// stride is a distance of up to six rows, or planes: once, three and five times.
+type stride struct{ one, three, five reg.Register }
+
+// strideOf prepares for n of them.
+func strideOf(one reg.Register, n int) stride {
+	s := stride{one: one}
+	if n > 3 {
+		s.three = GP64()
+		LEAQ(Mem{Base: one, Index: one, Scale: 2}, s.three)
+	}
+	if n > 5 {
+		s.five = GP64()
+		LEAQ(Mem{Base: one, Index: one, Scale: 4}, s.five)
+	}
+	return s
+}
+
+// at is place i after base.
+func (s stride) at(base reg.Register, i, disp int) Mem {
+	m := Mem{Base: base, Index: s.one, Scale: uint8(i), Disp: disp}
 	switch i {
 	case 0:
 		return Mem{Base: base, Disp: disp}
 	case 3:
-		return Mem{Base: base, Index: three, Scale: 1, Disp: disp}
+		m.Index, m.Scale = s.three, 1
+	case 5:
+		m.Index, m.Scale = s.five, 1
 	}
-	return Mem{Base: base, Index: stride, Scale: uint8(i), Disp: disp}
+	return m
 }
 
-func tripled(stride reg.Register) reg.Register {
-	r := GP64()
-	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, r)
-	return r
-}
-
-// planes are the addresses of 16 planes: four registers a group of four apart, and the distance of planes.
-type planes struct {
-	group             [4]reg.Register
-	stride, threefold reg.Register
-}
-
-func planesAt(base, stride reg.Register) planes {
-	p := planes{stride: stride, threefold: tripled(stride)}
-	p.group[0] = base
-	for i := 1; i < 4; i++ {
-		p.group[i] = GP64()
-		LEAQ(Mem{Base: p.group[i-1], Index: stride, Scale: 4}, p.group[i])
-	}
-	return p
-}
-
-func (p planes) at(i, j int) Mem { return row(p.group[i], p.stride, p.threefold, j, 0) }
-
-// next moves on by n bytes.
-func (p planes) next(n uint32) {
-	for _, r := range p.group {
-		ADDQ(U32(n), r)
+// skip moves base on by n places.
+func (s stride) skip(base reg.Register, n int) {
+	switch n {
+	case 4:
+		LEAQ(s.at(base, 4, 0), base)
+	case 6:
+		LEAQ(Mem{Base: base, Index: s.three, Scale: 2}, base)
 	}
 }
 
-// split returns the even and the odd ones of 16 consecutive floats in a and b.
-func split(a, b reg.VecVirtual) (even, odd reg.VecVirtual) {
-	even, odd = YMM(), YMM()
-	VSHUFPS(U8(0x88), b, a, even)
-	VPERMPD(U8(0xD8), even, even)
-	VSHUFPS(U8(0xDD), b, a, odd)
-	VPERMPD(U8(0xD8), odd, odd)
-	return even, odd
+// load returns a vector of what lies at m.
+func load(m Mem) vector {
+	v := YMM()
+	VMOVUPS(m, v)
+	return v
 }
 
-// input: V = B^T d B of eight tiles at a time.
-func input() {
-	begin("inputAVX2", "func(src *float32, ld int, dst *float32, plane, groups int)",
-		"transforms tiles of 4x4 inputs, two apart, in groups of eight: rows of src are ld apart, the 16 planes of dst plane.")
-	src, ld := pointer("src"), floats("ld")
-	p := planesAt(pointer("dst"), floats("plane"))
-	groups := pointer("groups")
-	three := tripled(ld)
-	Label("loop")
-	for i := range 4 {
-		// Row i of B^T d: a row plus or less another one.
-		r := [4][2]int{{0, 2}, {1, 2}, {2, 1}, {1, 3}}[i]
-		var t [4]reg.VecVirtual // floats 0-7, 8-15, and two further on
-		for j, at := range []int{0, 32, 8, 40} {
-			t[j] = YMM()
-			VMOVUPS(row(src, ld, three, r[0], at), t[j])
-			if i == 1 {
-				VADDPS(row(src, ld, three, r[1], at), t[j], t[j])
-			} else {
-				VSUBPS(row(src, ld, three, r[1], at), t[j], t[j])
-			}
+func binary(f func(b, a, ab Op), x, y Op) vector {
+	v := YMM()
+	f(y, x, v)
+	return v
+}
+
+// The sum, difference and product, in a register of its own.
+
+func add(x, y vector) vector { return binary(func(a, b, c Op) { VADDPS(a, b, c) }, x, y) }
+func sub(x, y vector) vector { return binary(func(a, b, c Op) { VSUBPS(a, b, c) }, x, y) }
+func mul(x vector, c constant) vector {
+	return binary(func(a, b, c Op) { VMULPS(a, b, c) }, x, c.vector())
+}
+
+// constant is a number in all lanes of a vector in memory.
+type constant struct {
+	name string
+	x    float32
+}
+
+var defined = map[string]Mem{}
+
+func (c constant) vector() Mem {
+	m, ok := defined[c.name]
+	if !ok {
+		m = GLOBL(c.name, RODATA|NOPTR)
+		for i := range 8 {
+			DATA(4*i, F32(c.x))
 		}
-		t0, t1 := split(t[0], t[1])
-		t2, t3 := split(t[2], t[3])
-		VSUBPS(t2, t0, t0)
-		VMOVUPS(t0, p.at(i, 0))
-		x := YMM()
-		VADDPS(t1, t2, x)
-		VMOVUPS(x, p.at(i, 1))
-		VSUBPS(t1, t2, t2)
-		VMOVUPS(t2, p.at(i, 2))
-		VSUBPS(t3, t1, t1)
-		VMOVUPS(t1, p.at(i, 3))
+		defined[c.name] = m
 	}
-	ADDQ(U8(64), src)
-	p.next(32)
-	DECQ(groups)
-	JNZ(LabelRef("loop"))
-	VZEROUPPER()
-	RET()
+	return m
 }
 
-// grad: A dy A^T of eight tiles at a time.
-func grad() {
-	begin("gradAVX2", "func(src *float32, ld int, dst *float32, plane, groups int)",
-		"transforms tiles of 2x2 output gradients in groups of eight: rows of src are ld apart, the 16 planes of dst plane.")
-	src, ld := pointer("src"), floats("ld")
-	p := planesAt(pointer("dst"), floats("plane"))
-	groups := pointer("groups")
-	zero := YMM()
-	VXORPS(zero, zero, zero)
-	Label("loop")
-	var y [2][2]reg.VecVirtual // row, column of the tile
+// squares transposes the 4x4 matrices in the lower and in the upper halves of four vectors.
+func squares(r [4]vector) [4]vector {
+	var a, b [4]vector
+	for i := 0; i < 4; i += 2 {
+		a[i], a[i+1] = YMM(), YMM()
+		VUNPCKLPS(r[i+1], r[i], a[i])
+		VUNPCKHPS(r[i+1], r[i], a[i+1])
+	}
 	for i := range 2 {
-		a, b := YMM(), YMM()
-		VMOVUPS(row(src, ld, nil, i, 0), a)
-		VMOVUPS(row(src, ld, nil, i, 32), b)
-		y[i][0], y[i][1] = split(a, b)
+		b[2*i], b[2*i+1] = YMM(), YMM()
+		VSHUFPS(U8(0x44), a[i+2], a[i], b[2*i])
+		VSHUFPS(U8(0xEE), a[i+2], a[i], b[2*i+1])
 	}
-	for i := range 4 {
-		var t [2]reg.VecVirtual
-		for j := range t {
-			t[j] = y[0][j]
-			if i > 0 {
-				t[j] = YMM()
+	return b
+}
+
+// forward: tiles of side x side elements to (m+2)x(m+2), eight at a time. Vectors of the first stage, down the columns, hold elements of several tiles side by side:
+// four of tiles i and i+4, or, of what is left of a row, two of tiles i, i+1, i+4 and i+5. The second stage, along the rows, has a tile in each lane.
+func (v variant) forward(name, doc string, side int, f transform) {
+	n := v.m + 2
+	v.begin(name, "func(src *float32, offsets *int, ld int, dst *float32, plane, groups int)",
+		doc+" at offsets, in groups of eight: rows of src are ld floats apart, planes of dst plane.")
+	quads, pairs := side/4*4, side%4
+	vectors := quads + pairs
+	mid := AllocLocal(n * vectors * 32)
+	src, offsets, dst := pointer("src"), pointer("offsets"), pointer("dst")
+	rows := strideOf(floats("ld"), side)
+	plane, groups := floats("plane"), pointer("groups")
+	Label("loop")
+	at := func(i int) reg.Register {
+		r := GP64()
+		MOVQ(Mem{Base: offsets, Disp: 8 * i}, r)
+		ADDQ(src, r)
+		return r
+	}
+	store := func(i int) func(int, vector) {
+		return func(row int, x vector) { VMOVUPS(x, mid.Offset((row*vectors+i)*32)) }
+	}
+	for i := range quads {
+		lower, upper := at(i), at(i+4)
+		f(func(row int) vector {
+			x := YMM()
+			VBROADCASTF128(rows.at(lower, row, 0), x) // rather than a load of the lower half: the assembler would take the upper for what is left in it
+			VINSERTF128(U8(1), rows.at(upper, row, 0), x, x)
+			return x
+		}, store(i))
+	}
+	for i := range pairs {
+		t := [4]reg.Register{at(2 * i), at(2*i + 1), at(2*i + 4), at(2*i + 5)}
+		f(func(row int) vector {
+			x, upper := YMM(), XMM()
+			VBROADCASTSD(rows.at(t[0], row, 4*quads), x)
+			VMOVHPS(rows.at(t[1], row, 4*quads), x.AsX(), x.AsX())
+			VMOVSD(rows.at(t[2], row, 4*quads), upper)
+			VMOVHPS(rows.at(t[3], row, 4*quads), upper, upper)
+			VINSERTF128(U8(1), upper, x, x)
+			return x
+		}, store(quads+i))
+	}
+	planes := strideOf(plane, n) // here, as the first stage needs the registers
+	to := GP64()
+	MOVQ(dst, to)
+	for row := range n {
+		var x []vector
+		if quads > 0 {
+			var q [4]vector
+			for i := range q {
+				q[i] = load(mid.Offset((row*vectors + i) * 32))
 			}
-			switch i {
-			case 1:
-				VADDPS(y[1][j], y[0][j], t[j])
-			case 2:
-				VSUBPS(y[1][j], y[0][j], t[j])
-			case 3:
-				VSUBPS(y[1][j], zero, t[j])
-			}
+			q = squares(q)
+			x = append(x, q[:]...)
 		}
-		x := YMM()
-		VMOVUPS(t[0], p.at(i, 0))
-		VADDPS(t[1], t[0], x)
-		VMOVUPS(x, p.at(i, 1))
-		x = YMM()
-		VSUBPS(t[1], t[0], x)
-		VMOVUPS(x, p.at(i, 2))
-		x = YMM()
-		VSUBPS(t[1], zero, x)
-		VMOVUPS(x, p.at(i, 3))
+		if pairs > 0 {
+			p, q := load(mid.Offset((row*vectors+quads)*32)), load(mid.Offset((row*vectors+quads+1)*32))
+			even, odd := YMM(), YMM()
+			VSHUFPS(U8(0x88), q, p, even)
+			VSHUFPS(U8(0xDD), q, p, odd)
+			x = append(x, even, odd)
+		}
+		f(func(i int) vector { return x[i] }, func(i int, y vector) { VMOVUPS(y, planes.at(to, i, 0)) })
+		if row < n-1 {
+			planes.skip(to, n)
+		}
 	}
-	ADDQ(U8(64), src)
-	p.next(32)
+	ADDQ(U8(64), offsets)
+	ADDQ(U8(32), dst)
 	DECQ(groups)
 	JNZ(LabelRef("loop"))
 	VZEROUPPER()
 	RET()
 }
 
-// output: Y = A^T M A + bias of eight tiles at a time.
-func output() {
-	begin("outputAVX2", "func(src *float32, plane int, dst *float32, ld, groups int, bias float32)",
-		"transforms products back to tiles of 2x2 outputs in groups of eight: the 16 planes of src are plane apart, rows of dst ld.")
-	p := planesAt(pointer("src"), floats("plane"))
-	dst, ld := pointer("dst"), floats("ld")
-	groups := pointer("groups")
+// down transforms the columns of eight tiles, from (m+2)^2 planes, and returns where it has put their rows: element (i, j).
+func (v variant) down(src reg.Register, plane stride, row stride, made int, f transform, mid Mem) func(i, j int) Mem {
+	n := v.m + 2
+	from := GP64()
+	MOVQ(src, from)
+	at := func(i, j int) Mem { return mid.Offset((i*n + j) * 32) }
+	for j := range n {
+		f(func(i int) vector { return load(row.at(from, i, 0)) }, func(i int, y vector) { VMOVUPS(y, at(i, j)) })
+		if j < n-1 {
+			ADDQ(plane.one, from)
+		}
+	}
+	return at
+}
+
+// rowsOf returns the distance of a column's elements in planes.
+func (v variant) rowsOf(plane reg.Register) stride {
+	r := GP64()
+	if v.m == 2 {
+		MOVQ(plane, r)
+		SHLQ(U8(2), r)
+	} else {
+		LEAQ(Mem{Base: plane, Index: plane, Scale: 2}, r)
+		ADDQ(r, r)
+	}
+	return strideOf(r, v.m+2)
+}
+
+// back: A^T M A + bias of eight tiles at a time.
+func (v variant) back() {
+	n := v.m + 2
+	v.begin("output", "func(src *float32, plane int, dst *float32, offsets *int, ld, groups int, bias float32)",
+		"transforms products back to tiles of outputs at offsets, in groups of eight: planes of src are plane floats apart, rows of dst ld.")
+	mid := AllocLocal(v.m * n * 32)
+	src, plane := pointer("src"), stride{one: floats("plane")}
+	row := v.rowsOf(plane.one)
+	dst, offsets, ld, groups := pointer("dst"), pointer("offsets"), floats("ld"), pointer("groups")
 	bias := YMM()
 	VBROADCASTSS(Load(Param("bias"), XMM()), bias)
 	Label("loop")
-	var s [2][4]reg.VecVirtual
-	for j := range 4 {
-		s[0][j], s[1][j] = YMM(), YMM()
-		m2 := YMM()
-		VMOVUPS(p.at(1, j), s[1][j])
-		VMOVUPS(p.at(2, j), m2)
-		VADDPS(m2, s[1][j], s[0][j])
-		VADDPS(p.at(0, j), s[0][j], s[0][j])
-		VSUBPS(m2, s[1][j], s[1][j])
-		VSUBPS(p.at(3, j), s[1][j], s[1][j])
+	at := v.down(src, plane, row, v.m, v.output, mid)
+	to := GP64()
+	MOVQ(dst, to)
+	for i := range v.m {
+		y := make([]vector, v.m)
+		v.output(func(j int) vector { return load(at(i, j)) }, func(j int, x vector) { y[j] = add(x, bias) })
+		tile := func(k int) Mem {
+			r := GP64()
+			MOVQ(Mem{Base: offsets, Disp: 8 * k}, r)
+			return Mem{Base: to, Index: r, Scale: 1}
+		}
+		if v.m == 4 {
+			for k, x := range squares([4]vector(y)) {
+				VMOVUPS(x.AsX(), tile(k))
+				VEXTRACTF128(U8(1), x, tile(k+4))
+			}
+		} else {
+			for k := range 2 {
+				x := YMM()
+				if k == 0 {
+					VUNPCKLPS(y[1], y[0], x)
+				} else {
+					VUNPCKHPS(y[1], y[0], x)
+				}
+				upper := XMM()
+				VEXTRACTF128(U8(1), x, upper)
+				VMOVLPS(x.AsX(), tile(2*k))
+				VMOVHPS(x.AsX(), tile(2*k+1))
+				VMOVLPS(upper, tile(2*k+4))
+				VMOVHPS(upper, tile(2*k+5))
+			}
+		}
+		if i < v.m-1 {
+			ADDQ(ld, to)
+		}
 	}
-	for i := range 2 {
-		r := s[i]
-		even, odd := YMM(), YMM()
-		VADDPS(r[1], r[0], even)
-		VADDPS(r[2], even, even)
-		VADDPS(bias, even, even)
-		VSUBPS(r[2], r[1], odd)
-		VSUBPS(r[3], odd, odd)
-		VADDPS(bias, odd, odd)
-		lo, hi, x := YMM(), YMM(), YMM()
-		VUNPCKLPS(odd, even, lo)
-		VUNPCKHPS(odd, even, hi)
-		VPERM2F128(U8(0x20), hi, lo, x)
-		VMOVUPS(x, row(dst, ld, nil, i, 0))
-		VPERM2F128(U8(0x31), hi, lo, x)
-		VMOVUPS(x, row(dst, ld, nil, i, 32))
-	}
-	p.next(32)
-	ADDQ(U8(64), dst)
+	ADDQ(U8(32), src)
+	ADDQ(U8(64), offsets)
 	DECQ(groups)
 	JNZ(LabelRef("loop"))
 	VZEROUPPER()
@@ -231,130 +315,85 @@ func output() {
 }
 
 // transpose transposes an 8x8 matrix in registers.
-func transpose(r [8]reg.VecVirtual) [8]reg.VecVirtual {
-	var a, b, c [8]reg.VecVirtual
-	for i := 0; i < 8; i += 2 {
-		a[i], a[i+1] = YMM(), YMM()
-		VUNPCKLPS(r[i+1], r[i], a[i])
-		VUNPCKHPS(r[i+1], r[i], a[i+1])
-	}
-	for i := 0; i < 8; i += 4 {
-		for j := range 2 {
-			b[i+2*j], b[i+2*j+1] = YMM(), YMM()
-			VSHUFPS(U8(0x44), a[i+j+2], a[i+j], b[i+2*j])
-			VSHUFPS(U8(0xEE), a[i+j+2], a[i+j], b[i+2*j+1])
-		}
-	}
+func transpose(r [8]vector) [8]vector {
+	var c [8]vector
+	lower, upper := squares([4]vector(r[:4])), squares([4]vector(r[4:]))
 	for i := range 4 {
 		c[i], c[i+4] = YMM(), YMM()
-		VPERM2F128(U8(0x20), b[i+4], b[i], c[i])
-		VPERM2F128(U8(0x31), b[i+4], b[i], c[i+4])
+		VPERM2F128(U8(0x20), upper[i], lower[i], c[i])
+		VPERM2F128(U8(0x31), upper[i], lower[i], c[i+4])
 	}
 	return c
 }
 
-func half() reg.VecVirtual {
-	bits := GP32()
-	MOVL(U32(math.Float32bits(0.5)), bits)
-	h := YMM()
-	VMOVD(bits, h.AsX())
-	VBROADCASTSS(h.AsX(), h)
-	return h
-}
-
-// filter: U = G g G^T of eight filters at a time.
-func filter() {
-	begin("filterAVX2", "func(src, dst *float32, plane, groups int)",
-		"transforms 3x3 filters, one after the other in src, in groups of eight: the 16 planes of dst are plane apart.")
-	src := pointer("src")
-	p := planesAt(pointer("dst"), floats("plane"))
+// filters: U = G g G^T of eight filters at a time.
+func (v variant) filters(name, doc string, turn bool) {
+	n := v.m + 2
+	v.begin(name, "func(src, dst *float32, plane, groups int)", doc+", in groups of eight: planes of dst are plane floats apart.")
+	mid := AllocLocal(n * 3 * 32)
+	src, dst := pointer("src"), pointer("dst")
+	planes := strideOf(floats("plane"), n)
 	groups := pointer("groups")
-	h := half()
 	Label("loop")
-	var in [8]reg.VecVirtual
+	var in [8]vector
 	for i := range in {
-		in[i] = YMM()
-		VMOVUPS(Mem{Base: src, Disp: i * 36}, in[i])
+		in[i] = load(Mem{Base: src, Disp: i * 36})
 	}
 	t := transpose(in)
 	last, upper := YMM(), XMM()
 	for i, x := range []reg.Register{last.AsX(), upper} {
 		for lane := range 4 {
 			at := Mem{Base: src, Disp: (4*i+lane)*36 + 32}
-			if lane == 0 {
-				VMOVSS(at, x)
-			} else {
+			switch {
+			case lane > 0:
 				VINSERTPS(U8(lane<<4), at, x, x)
+			case i == 0:
+				VBROADCASTSS(at, last)
+			default:
+				VMOVSS(at, x)
 			}
 		}
 	}
 	VINSERTF128(U8(1), upper, last, last)
-	taps := [3][3]reg.VecVirtual{{t[0], t[1], t[2]}, {t[3], t[4], t[5]}, {t[6], t[7], last}}
-	across := func(i int, r [3]reg.VecVirtual) {
-		VMOVUPS(r[0], p.at(i, 0))
-		VMOVUPS(r[2], p.at(i, 3))
-		sum, mid := YMM(), YMM()
-		VADDPS(r[2], r[0], sum)
-		VMULPS(h, sum, sum)
-		VMULPS(h, r[1], mid)
-		x := YMM()
-		VADDPS(mid, sum, x)
-		VMOVUPS(x, p.at(i, 1))
-		VSUBPS(mid, sum, sum)
-		VMOVUPS(sum, p.at(i, 2))
-	}
-	across(0, taps[0])
-	across(3, taps[2])
+	taps := append(t[:], last)
 	for j := range 3 {
-		VADDPS(taps[2][j], taps[0][j], taps[0][j])
-		VMULPS(h, taps[0][j], taps[0][j])
-		VMULPS(h, taps[1][j], taps[1][j])
-		VSUBPS(taps[1][j], taps[0][j], taps[2][j])
-		VADDPS(taps[1][j], taps[0][j], taps[0][j])
+		v.filter(func(i int) vector {
+			if turn {
+				return taps[8-3*i-j]
+			}
+			return taps[3*i+j]
+		}, func(i int, u vector) { VMOVUPS(u, mid.Offset((3*i+j)*32)) })
 	}
-	across(1, taps[0])
-	across(2, taps[2])
+	to := GP64()
+	MOVQ(dst, to)
+	for i := range n {
+		v.filter(func(j int) vector { return load(mid.Offset((3*i + j) * 32)) }, func(j int, u vector) { VMOVUPS(u, planes.at(to, j, 0)) })
+		if i < n-1 {
+			planes.skip(to, n)
+		}
+	}
 	ADDQ(U32(8*36), src)
-	p.next(32)
+	ADDQ(U8(32), dst)
 	DECQ(groups)
 	JNZ(LabelRef("loop"))
 	VZEROUPPER()
 	RET()
 }
 
-// filterGrad: dg = G^T dU G of eight filters at a time.
-func filterGrad() {
-	begin("filterGradAVX2", "func(src *float32, plane int, dst *float32, groups int)",
-		"transforms gradients back to 3x3 filters, one after the other in dst, in groups of eight: the 16 planes of src are plane apart.")
-	p := planesAt(pointer("src"), floats("plane"))
-	dst := pointer("dst")
-	groups := pointer("groups")
-	h := half()
+// filterGrads: dg = G^T dU G of eight filters at a time.
+func (v variant) filterGrads() {
+	n := v.m + 2
+	v.begin("filterGrad", "func(src *float32, plane int, dst *float32, groups int)",
+		"transforms gradients back to 3x3 filters, one after the other in dst, in groups of eight: planes of src are plane floats apart.")
+	mid := AllocLocal(3 * n * 32)
+	src, plane := pointer("src"), stride{one: floats("plane")}
+	row := v.rowsOf(plane.one)
+	dst, groups := pointer("dst"), pointer("groups")
 	Label("loop")
-	var taps [9]reg.VecVirtual
+	at := v.down(src, plane, row, 3, v.filterGrad, mid)
+	var taps [9]vector
 	for i := range 3 {
-		var w [4]reg.VecVirtual
-		for j := range w {
-			w[j] = YMM()
-			VMOVUPS(p.at(1, j), w[j])
-			if i == 1 {
-				VSUBPS(p.at(2, j), w[j], w[j])
-			} else {
-				VADDPS(p.at(2, j), w[j], w[j])
-			}
-			VMULPS(h, w[j], w[j])
-			if i != 1 {
-				VADDPS(p.at([]int{0, 0, 3}[i], j), w[j], w[j])
-			}
-		}
-		sum, mid := YMM(), YMM()
-		VADDPS(w[2], w[1], sum)
-		VMULPS(h, sum, sum)
-		VSUBPS(w[2], w[1], mid)
-		VMULPS(h, mid, mid)
-		VADDPS(sum, w[0], w[0])
-		VADDPS(sum, w[3], w[3])
-		taps[3*i], taps[3*i+1], taps[3*i+2] = w[0], mid, w[3]
+		v.filterGrad(func(j int) vector { return load(at(i, j)) }, func(j int, x vector) { taps[3*i+j] = x })
 	}
 	upper := XMM()
 	VEXTRACTF128(U8(1), taps[8], upper)
@@ -368,10 +407,10 @@ func filterGrad() {
 			}
 		}
 	}
-	for i, x := range transpose([8]reg.VecVirtual(taps[:8])) {
+	for i, x := range transpose([8]vector(taps[:8])) {
 		VMOVUPS(x, Mem{Base: dst, Disp: i * 36})
 	}
-	p.next(32)
+	ADDQ(U8(32), src)
 	ADDQ(U32(8*36), dst)
 	DECQ(groups)
 	JNZ(LabelRef("loop"))
