@@ -38,27 +38,10 @@ func small(dir string, more ...string) []string {
 		"-inspect", "40", "-keep-weights", "-checkpoint-every", "3", "-out", dir}, more...)
 }
 
-// files returns what a comparison leaves, but for seconds and picture.
-func files(t *testing.T, dir string) map[string]string {
-	t.Helper()
-	out := map[string]string{}
-	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() || d.Name() == experiment.TimesFile || d.Name() == pictureFile {
-			return err
-		}
-		b, err := os.ReadFile(path)
-		out[strings.TrimPrefix(path, dir)] = string(b)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
-
+// wantSame compares what two comparisons leave, but for seconds and picture.
 func wantSame(t *testing.T, whole, dir string) {
 	t.Helper()
-	want, got := files(t, whole), files(t, dir)
+	want, got := gtest.Contents(t, whole, experiment.TimesFile, pictureFile), gtest.Contents(t, dir, experiment.TimesFile, pictureFile)
 	if len(want) != 1+12 { // a table, and the weights of 12 runs
 		t.Errorf("%d files", len(want))
 	}

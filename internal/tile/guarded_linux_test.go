@@ -1,37 +1,15 @@
 package tile
 
 import (
-	"os"
-	"syscall"
 	"testing"
-)
 
-// walled returns rooms of size bytes, whole pages, between pages that cannot be read or written.
-func walled(t *testing.T, rooms, size int) [][]byte {
-	page := os.Getpagesize()
-	m, err := syscall.Mmap(-1, 0, rooms*(size+page)+page, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
-	if err != nil {
-		t.Skip(err)
-	}
-	all := m
-	t.Cleanup(func() { syscall.Munmap(all) })
-	var list [][]byte
-	for {
-		if err := syscall.Mprotect(m[:page], syscall.PROT_NONE); err != nil {
-			t.Skip(err)
-		}
-		if m = m[page:]; len(m) == 0 {
-			return list
-		}
-		list = append(list, m[:size:size])
-		m = m[size:]
-	}
-}
+	"github.com/ftprop/ftprop/internal/gtest"
+)
 
 // Kernels fault here where they read or write outside of what a tile is made of.
 func TestKernelsStayInside(t *testing.T) {
 	// Inputs, results, thresholds, numbers to add and shortcuts for each pixel, weights in two orders, offsets, factors.
-	rooms := walled(t, 5*MaxPixels+5, 1<<17)
+	rooms := gtest.Rooms(t, 5*MaxPixels+5, 1<<17)
 	for _, atEnd := range []bool{false, true} {
 		eachKernel(t, func(t *testing.T, s *Set, op Op, vectors, pixels int) {
 			jobs(s, op, vectors, pixels, []int{1, 2, 3, 4, 5, 6, 7, 8, 31, 33}, func(j job) {
@@ -50,7 +28,7 @@ func TestKernelsStayInside(t *testing.T) {
 }
 
 func TestPoolStaysInside(t *testing.T) {
-	rooms := walled(t, 3, 1<<16)
+	rooms := gtest.Rooms(t, 3, 1<<16)
 	for _, atEnd := range []bool{false, true} {
 		eachPool(t, func(n, room int) []byte {
 			if atEnd {

@@ -3,29 +3,14 @@ package vec
 import (
 	"math/rand/v2"
 	"os"
-	"syscall"
 	"testing"
-	"unsafe"
+
+	"github.com/ftprop/ftprop/internal/gtest"
 )
 
 // walled returns n elements between pages that cannot be read or written, at the end or the start of theirs.
 func walled(t *testing.T, n int, atEnd bool) []float32 {
-	page := os.Getpagesize()
-	m, err := syscall.Mmap(-1, 0, 3*page, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
-	if err != nil {
-		t.Skip(err)
-	}
-	t.Cleanup(func() { syscall.Munmap(m) })
-	for _, wall := range [][]byte{m[:page], m[2*page:]} {
-		if err := syscall.Mprotect(wall, syscall.PROT_NONE); err != nil {
-			t.Skip(err)
-		}
-	}
-	at := page
-	if atEnd {
-		at = 2*page - 4*n
-	}
-	return unsafe.Slice((*float32)(unsafe.Pointer(&m[at])), n)
+	return gtest.Walled(t, 1, os.Getpagesize(), atEnd)(n, 0)
 }
 
 // TestKernelsStayInside faults where a kernel reads or writes outside of its slices.

@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"strings"
 	"sync"
 	"testing"
 
@@ -86,24 +85,6 @@ func onRanks(n int, c *Config, dir string, ctx func(rank int) context.Context, p
 
 func background(int) context.Context { return context.Background() }
 
-// contents are the files below a folder, but for seconds.
-func contents(t *testing.T, dir string) map[string]string {
-	t.Helper()
-	out := map[string]string{}
-	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() || d.Name() == TimesFile {
-			return err
-		}
-		b, err := os.ReadFile(path)
-		out[strings.TrimPrefix(path, dir)] = string(b)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
-
 // Ranks come to the files of one, byte for byte, also when they are interrupted; all get all runs, and the first one tells of them.
 func TestRanksCompareAsOne(t *testing.T) {
 	whole := t.TempDir()
@@ -160,7 +141,7 @@ func TestRanksCompareAsOne(t *testing.T) {
 		if p.runs+q.runs != len(want) {
 			t.Errorf("%d ranks: %d and %d runs are told of, of %d", n, p.runs, q.runs, len(want))
 		}
-		if a, b := contents(t, whole), contents(t, dir); !reflect.DeepEqual(a, b) {
+		if a, b := gtest.Contents(t, whole, TimesFile), gtest.Contents(t, dir, TimesFile); !reflect.DeepEqual(a, b) {
 			t.Errorf("%d ranks: files %d, want %d, or of other content:\n%s\nwant\n%s", n, len(b), len(a), b["/"+TableFile], a["/"+TableFile])
 		}
 	}
