@@ -2,15 +2,15 @@ package winograd
 
 // kernels are the transforms of one instruction set.
 type kernels struct {
-	name      string
-	two, four transforms // of tiles of 2x2 and of 4x4 outputs
+	name          string
+	f23, f43, f25 transforms // of F(2x2, 3x3), F(4x4, 3x3) and F(2x2, 5x5)
 }
 
-// transforms are those of tiles of m x m outputs, of eight tiles or filters at a time: groups of them, one after the other. Tiles lie where offsets say, which
-// count bytes from src or dst, and their rows are ld floats apart. Elements of the transforms lie in (m+2)^2 planes, plane floats apart, side by side for all
+// transforms are those of tiles of m x m outputs and n x n inputs, of eight tiles or filters at a time: groups of them, one after the other. Tiles lie where offsets say, which
+// count bytes from src or dst, and their rows are ld floats apart. Elements of the transforms lie in n^2 planes, plane floats apart, side by side for all
 // tiles or filters.
 type transforms struct {
-	// input sets dst to B^T d B of tiles d of (m+2)x(m+2) inputs.
+	// input sets dst to B^T d B of tiles d of inputs.
 	input func(src *float32, offsets *int, ld int, dst *float32, plane, groups int)
 	// grad sets dst to A dY A^T of tiles dY of gradients of outputs.
 	grad func(src *float32, offsets *int, ld int, dst *float32, plane, groups int)
@@ -28,13 +28,16 @@ const lanes = 8
 // best is the set in use, the fastest of this processor. Tests change it.
 var best = available()[0]
 
-// of returns the transforms for tiles of m x m outputs.
-func (k *kernels) of(m int) *transforms {
-	if m == 4 {
-		return &k.four
+// of returns the transforms for the convolution's tiles.
+func (k *kernels) of(c *Conv) *transforms {
+	switch {
+	case c.Filter == 5:
+		return &k.f25
+	case c.Tile == 4:
+		return &k.f43
 	}
-	return &k.two
+	return &k.f23
 }
 
 // transforms are those in use for the convolution's tiles.
-func (c *Conv) transforms() *transforms { return best.of(c.Tile) }
+func (c *Conv) transforms() *transforms { return best.of(c) }

@@ -15,7 +15,7 @@ func TestConvStaysInside(t *testing.T) {
 		best = ks
 		for _, c := range sizes {
 			for _, atEnd := range []bool{false, true} {
-				in, filters, out := c.N*c.C*c.H*c.W, c.O*c.C*9, c.N*c.O*c.oh()*c.ow()
+				in, filters, out := c.N*c.C*c.H*c.W, c.O*c.C*c.taps(), c.N*c.O*c.oh()*c.ow()
 				alloc := gtest.Walled(t, 7, 4*max(in, filters, out), atEnd)
 				rng := rand.New(rand.NewPCG(1, 2))
 				x, f, bias, dy := alloc(in, 0), alloc(filters, 1), alloc(c.O, 2), alloc(out, 3)

@@ -4,62 +4,87 @@
 
 package winograd
 
-// input2AVX2 transforms tiles of inputs at offsets, in groups of eight: rows of src are ld floats apart, planes of dst plane.
+// input23AVX2 transforms tiles of inputs at offsets, in groups of eight: rows of src are ld floats apart, planes of dst plane.
 //
 //go:noescape
-func input2AVX2(src *float32, offsets *int, ld int, dst *float32, plane int, groups int)
+func input23AVX2(src *float32, offsets *int, ld int, dst *float32, plane int, groups int)
 
-// grad2AVX2 transforms tiles of gradients of outputs at offsets, in groups of eight: rows of src are ld floats apart, planes of dst plane.
+// grad23AVX2 transforms tiles of gradients of outputs at offsets, in groups of eight: rows of src are ld floats apart, planes of dst plane.
 //
 //go:noescape
-func grad2AVX2(src *float32, offsets *int, ld int, dst *float32, plane int, groups int)
+func grad23AVX2(src *float32, offsets *int, ld int, dst *float32, plane int, groups int)
 
-// output2AVX2 transforms products back to tiles of outputs at offsets, in groups of eight: planes of src are plane floats apart, rows of dst ld.
+// output23AVX2 transforms products back to tiles of outputs at offsets, in groups of eight: planes of src are plane floats apart, rows of dst ld.
 //
 //go:noescape
-func output2AVX2(src *float32, plane int, dst *float32, offsets *int, ld int, groups int, bias float32)
+func output23AVX2(src *float32, plane int, dst *float32, offsets *int, ld int, groups int, bias float32)
 
-// filter2AVX2 transforms 3x3 filters, one after the other in src, in groups of eight: planes of dst are plane floats apart.
+// filter23AVX2 transforms 3x3 filters, one after the other in src, in groups of eight: planes of dst are plane floats apart.
 //
 //go:noescape
-func filter2AVX2(src *float32, dst *float32, plane int, groups int)
+func filter23AVX2(src *float32, dst *float32, plane int, groups int)
 
-// turned2AVX2 transforms 3x3 filters, one after the other in src, turned by half a turn, in groups of eight: planes of dst are plane floats apart.
+// turned23AVX2 transforms 3x3 filters, one after the other in src, turned by half a turn, in groups of eight: planes of dst are plane floats apart.
 //
 //go:noescape
-func turned2AVX2(src *float32, dst *float32, plane int, groups int)
+func turned23AVX2(src *float32, dst *float32, plane int, groups int)
 
-// filterGrad2AVX2 transforms gradients back to 3x3 filters, one after the other in dst, in groups of eight: planes of src are plane floats apart.
+// filterGrad23AVX2 transforms gradients back to 3x3 filters, one after the other in dst, in groups of eight: planes of src are plane floats apart.
 //
 //go:noescape
-func filterGrad2AVX2(src *float32, plane int, dst *float32, groups int)
+func filterGrad23AVX2(src *float32, plane int, dst *float32, groups int)
 
-// input4AVX2 transforms tiles of inputs at offsets, in groups of eight: rows of src are ld floats apart, planes of dst plane.
+// input43AVX2 transforms tiles of inputs at offsets, in groups of eight: rows of src are ld floats apart, planes of dst plane.
 //
 //go:noescape
-func input4AVX2(src *float32, offsets *int, ld int, dst *float32, plane int, groups int)
+func input43AVX2(src *float32, offsets *int, ld int, dst *float32, plane int, groups int)
 
-// grad4AVX2 transforms tiles of gradients of outputs at offsets, in groups of eight: rows of src are ld floats apart, planes of dst plane.
+// grad43AVX2 transforms tiles of gradients of outputs at offsets, in groups of eight: rows of src are ld floats apart, planes of dst plane.
 //
 //go:noescape
-func grad4AVX2(src *float32, offsets *int, ld int, dst *float32, plane int, groups int)
+func grad43AVX2(src *float32, offsets *int, ld int, dst *float32, plane int, groups int)
 
-// output4AVX2 transforms products back to tiles of outputs at offsets, in groups of eight: planes of src are plane floats apart, rows of dst ld.
+// output43AVX2 transforms products back to tiles of outputs at offsets, in groups of eight: planes of src are plane floats apart, rows of dst ld.
 //
 //go:noescape
-func output4AVX2(src *float32, plane int, dst *float32, offsets *int, ld int, groups int, bias float32)
+func output43AVX2(src *float32, plane int, dst *float32, offsets *int, ld int, groups int, bias float32)
 
-// filter4AVX2 transforms 3x3 filters, one after the other in src, in groups of eight: planes of dst are plane floats apart.
+// filter43AVX2 transforms 3x3 filters, one after the other in src, in groups of eight: planes of dst are plane floats apart.
 //
 //go:noescape
-func filter4AVX2(src *float32, dst *float32, plane int, groups int)
+func filter43AVX2(src *float32, dst *float32, plane int, groups int)
 
-// turned4AVX2 transforms 3x3 filters, one after the other in src, turned by half a turn, in groups of eight: planes of dst are plane floats apart.
+// turned43AVX2 transforms 3x3 filters, one after the other in src, turned by half a turn, in groups of eight: planes of dst are plane floats apart.
 //
 //go:noescape
-func turned4AVX2(src *float32, dst *float32, plane int, groups int)
+func turned43AVX2(src *float32, dst *float32, plane int, groups int)
 
-// filterGrad4AVX2 transforms gradients back to 3x3 filters, one after the other in dst, in groups of eight: planes of src are plane floats apart.
+// filterGrad43AVX2 transforms gradients back to 3x3 filters, one after the other in dst, in groups of eight: planes of src are plane floats apart.
 //
 //go:noescape
-func filterGrad4AVX2(src *float32, plane int, dst *float32, groups int)
+func filterGrad43AVX2(src *float32, plane int, dst *float32, groups int)
+
+// grad25AVX2 transforms tiles of gradients of outputs at offsets, in groups of eight: rows of src are ld floats apart, planes of dst plane.
+//
+//go:noescape
+func grad25AVX2(src *float32, offsets *int, ld int, dst *float32, plane int, groups int)
+
+// output25AVX2 transforms products back to tiles of outputs at offsets, in groups of eight: planes of src are plane floats apart, rows of dst ld.
+//
+//go:noescape
+func output25AVX2(src *float32, plane int, dst *float32, offsets *int, ld int, groups int, bias float32)
+
+// filter25AVX2 transforms 5x5 filters, one after the other in src, in groups of eight: planes of dst are plane floats apart.
+//
+//go:noescape
+func filter25AVX2(src *float32, dst *float32, plane int, groups int)
+
+// turned25AVX2 transforms 5x5 filters, one after the other in src, turned by half a turn, in groups of eight: planes of dst are plane floats apart.
+//
+//go:noescape
+func turned25AVX2(src *float32, dst *float32, plane int, groups int)
+
+// filterGrad25AVX2 transforms gradients back to 5x5 filters, one after the other in dst, in groups of eight: planes of src are plane floats apart.
+//
+//go:noescape
+func filterGrad25AVX2(src *float32, plane int, dst *float32, groups int)

@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func input2AVX2(src *float32, offsets *int, ld int, dst *float32, plane int, groups int)
+// func input23AVX2(src *float32, offsets *int, ld int, dst *float32, plane int, groups int)
 // Requires: AVX
-TEXT ·input2AVX2(SB), $512-48
+TEXT ·input23AVX2(SB), $512-48
 	MOVQ src+0(FP), AX
 	MOVQ offsets+8(FP), CX
 	MOVQ dst+24(FP), DX
@@ -190,9 +190,9 @@ loop:
 	VZEROUPPER
 	RET
 
-// func grad2AVX2(src *float32, offsets *int, ld int, dst *float32, plane int, groups int)
+// func grad23AVX2(src *float32, offsets *int, ld int, dst *float32, plane int, groups int)
 // Requires: AVX
-TEXT ·grad2AVX2(SB), $256-48
+TEXT ·grad23AVX2(SB), $256-48
 	MOVQ src+0(FP), AX
 	MOVQ offsets+8(FP), CX
 	MOVQ dst+24(FP), DX
@@ -315,9 +315,9 @@ loop:
 	VZEROUPPER
 	RET
 
-// func output2AVX2(src *float32, plane int, dst *float32, offsets *int, ld int, groups int, bias float32)
+// func output23AVX2(src *float32, plane int, dst *float32, offsets *int, ld int, groups int, bias float32)
 // Requires: AVX, AVX2, SSE
-TEXT ·output2AVX2(SB), $256-52
+TEXT ·output23AVX2(SB), $256-52
 	MOVQ         src+0(FP), AX
 	MOVQ         plane+8(FP), CX
 	SHLQ         $0x02, CX
@@ -446,9 +446,9 @@ loop:
 	VZEROUPPER
 	RET
 
-// func filter2AVX2(src *float32, dst *float32, plane int, groups int)
+// func filter23AVX2(src *float32, dst *float32, plane int, groups int)
 // Requires: AVX
-TEXT ·filter2AVX2(SB), $384-32
+TEXT ·filter23AVX2(SB), $672-32
 	MOVQ src+0(FP), AX
 	MOVQ dst+8(FP), CX
 	MOVQ plane+16(FP), DX
@@ -489,37 +489,55 @@ loop:
 	VPERM2F128   $0x31, Y5, Y8, Y5
 	VPERM2F128   $0x20, Y4, Y0, Y8
 	VPERM2F128   $0x31, Y4, Y0, Y0
-	VBROADCASTSS 32(AX), Y4
-	VINSERTPS    $0x10, 68(AX), X4, X4
-	VINSERTPS    $0x20, 104(AX), X4, X4
-	VINSERTPS    $0x30, 140(AX), X4, X4
-	VMOVSS       176(AX), X9
-	VINSERTPS    $0x10, 212(AX), X9, X9
-	VINSERTPS    $0x20, 248(AX), X9, X9
-	VINSERTPS    $0x30, 284(AX), X9, X9
-	VINSERTF128  $0x01, X9, Y4, Y4
-	VMOVUPS      Y6, (SP)
-	VMOVUPS      Y5, 288(SP)
-	VADDPS       Y5, Y6, Y5
-	VMULPS       half<>+0(SB), Y5, Y5
-	VMULPS       half<>+0(SB), Y8, Y6
-	VADDPS       Y6, Y5, Y8
-	VMOVUPS      Y8, 96(SP)
-	VSUBPS       Y6, Y5, Y5
-	VMOVUPS      Y5, 192(SP)
-	VMOVUPS      Y7, 32(SP)
-	VMOVUPS      Y0, 320(SP)
-	VADDPS       Y0, Y7, Y0
+	VMOVUPS      Y6, 384(SP)
+	VMOVUPS      Y7, 416(SP)
+	VMOVUPS      Y2, 448(SP)
+	VMOVUPS      Y8, 480(SP)
+	VMOVUPS      Y3, 512(SP)
+	VMOVUPS      Y1, 544(SP)
+	VMOVUPS      Y5, 576(SP)
+	VMOVUPS      Y0, 608(SP)
+	VBROADCASTSS 32(AX), Y0
+	VINSERTPS    $0x10, 68(AX), X0, X0
+	VINSERTPS    $0x20, 104(AX), X0, X0
+	VINSERTPS    $0x30, 140(AX), X0, X0
+	VMOVSS       176(AX), X1
+	VINSERTPS    $0x10, 212(AX), X1, X1
+	VINSERTPS    $0x20, 248(AX), X1, X1
+	VINSERTPS    $0x30, 284(AX), X1, X1
+	VINSERTF128  $0x01, X1, Y0, Y0
+	VMOVUPS      Y0, 640(SP)
+	VMOVUPS      384(SP), Y0
+	VMOVUPS      576(SP), Y1
+	VMOVUPS      Y0, (SP)
+	VMOVUPS      Y1, 288(SP)
+	VADDPS       Y1, Y0, Y0
 	VMULPS       half<>+0(SB), Y0, Y0
-	VMULPS       half<>+0(SB), Y3, Y3
-	VADDPS       Y3, Y0, Y5
-	VMOVUPS      Y5, 128(SP)
-	VSUBPS       Y3, Y0, Y0
+	VMOVUPS      480(SP), Y1
+	VMULPS       half<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, 96(SP)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 192(SP)
+	VMOVUPS      416(SP), Y0
+	VMOVUPS      608(SP), Y1
+	VMOVUPS      Y0, 32(SP)
+	VMOVUPS      Y1, 320(SP)
+	VADDPS       Y1, Y0, Y0
+	VMULPS       half<>+0(SB), Y0, Y0
+	VMOVUPS      512(SP), Y1
+	VMULPS       half<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, 128(SP)
+	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, 224(SP)
-	VMOVUPS      Y2, 64(SP)
-	VMOVUPS      Y4, 352(SP)
-	VADDPS       Y4, Y2, Y0
+	VMOVUPS      448(SP), Y0
+	VMOVUPS      640(SP), Y1
+	VMOVUPS      Y0, 64(SP)
+	VMOVUPS      Y1, 352(SP)
+	VADDPS       Y1, Y0, Y0
 	VMULPS       half<>+0(SB), Y0, Y0
+	VMOVUPS      544(SP), Y1
 	VMULPS       half<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y2
 	VMOVUPS      Y2, 160(SP)
@@ -594,9 +612,9 @@ DATA half<>+24(SB)/4, $(0.5)
 DATA half<>+28(SB)/4, $(0.5)
 GLOBL half<>(SB), RODATA|NOPTR, $32
 
-// func turned2AVX2(src *float32, dst *float32, plane int, groups int)
+// func turned23AVX2(src *float32, dst *float32, plane int, groups int)
 // Requires: AVX
-TEXT ·turned2AVX2(SB), $384-32
+TEXT ·turned23AVX2(SB), $672-32
 	MOVQ src+0(FP), AX
 	MOVQ dst+8(FP), CX
 	MOVQ plane+16(FP), DX
@@ -637,38 +655,56 @@ loop:
 	VPERM2F128   $0x31, Y5, Y8, Y5
 	VPERM2F128   $0x20, Y4, Y0, Y8
 	VPERM2F128   $0x31, Y4, Y0, Y0
-	VBROADCASTSS 32(AX), Y4
-	VINSERTPS    $0x10, 68(AX), X4, X4
-	VINSERTPS    $0x20, 104(AX), X4, X4
-	VINSERTPS    $0x30, 140(AX), X4, X4
-	VMOVSS       176(AX), X9
-	VINSERTPS    $0x10, 212(AX), X9, X9
-	VINSERTPS    $0x20, 248(AX), X9, X9
-	VINSERTPS    $0x30, 284(AX), X9, X9
-	VINSERTF128  $0x01, X9, Y4, Y4
-	VMOVUPS      Y4, (SP)
-	VMOVUPS      Y2, 288(SP)
-	VADDPS       Y2, Y4, Y2
-	VMULPS       half<>+0(SB), Y2, Y2
-	VMULPS       half<>+0(SB), Y1, Y1
-	VADDPS       Y1, Y2, Y4
-	VMOVUPS      Y4, 96(SP)
-	VSUBPS       Y1, Y2, Y1
-	VMOVUPS      Y1, 192(SP)
-	VMOVUPS      Y0, 32(SP)
-	VMOVUPS      Y7, 320(SP)
-	VADDPS       Y7, Y0, Y0
+	VMOVUPS      Y6, 384(SP)
+	VMOVUPS      Y7, 416(SP)
+	VMOVUPS      Y2, 448(SP)
+	VMOVUPS      Y8, 480(SP)
+	VMOVUPS      Y3, 512(SP)
+	VMOVUPS      Y1, 544(SP)
+	VMOVUPS      Y5, 576(SP)
+	VMOVUPS      Y0, 608(SP)
+	VBROADCASTSS 32(AX), Y0
+	VINSERTPS    $0x10, 68(AX), X0, X0
+	VINSERTPS    $0x20, 104(AX), X0, X0
+	VINSERTPS    $0x30, 140(AX), X0, X0
+	VMOVSS       176(AX), X1
+	VINSERTPS    $0x10, 212(AX), X1, X1
+	VINSERTPS    $0x20, 248(AX), X1, X1
+	VINSERTPS    $0x30, 284(AX), X1, X1
+	VINSERTF128  $0x01, X1, Y0, Y0
+	VMOVUPS      Y0, 640(SP)
+	VMOVUPS      640(SP), Y0
+	VMOVUPS      448(SP), Y1
+	VMOVUPS      Y0, (SP)
+	VMOVUPS      Y1, 288(SP)
+	VADDPS       Y1, Y0, Y0
 	VMULPS       half<>+0(SB), Y0, Y0
-	VMULPS       half<>+0(SB), Y3, Y1
+	VMOVUPS      544(SP), Y1
+	VMULPS       half<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, 96(SP)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 192(SP)
+	VMOVUPS      608(SP), Y0
+	VMOVUPS      416(SP), Y1
+	VMOVUPS      Y0, 32(SP)
+	VMOVUPS      Y1, 320(SP)
+	VADDPS       Y1, Y0, Y0
+	VMULPS       half<>+0(SB), Y0, Y0
+	VMOVUPS      512(SP), Y1
+	VMULPS       half<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y2
 	VMOVUPS      Y2, 128(SP)
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, 224(SP)
-	VMOVUPS      Y5, 64(SP)
-	VMOVUPS      Y6, 352(SP)
-	VADDPS       Y6, Y5, Y0
+	VMOVUPS      576(SP), Y0
+	VMOVUPS      384(SP), Y1
+	VMOVUPS      Y0, 64(SP)
+	VMOVUPS      Y1, 352(SP)
+	VADDPS       Y1, Y0, Y0
 	VMULPS       half<>+0(SB), Y0, Y0
-	VMULPS       half<>+0(SB), Y8, Y1
+	VMOVUPS      480(SP), Y1
+	VMULPS       half<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y2
 	VMOVUPS      Y2, 160(SP)
 	VSUBPS       Y1, Y0, Y0
@@ -732,9 +768,9 @@ loop:
 	VZEROUPPER
 	RET
 
-// func filterGrad2AVX2(src *float32, plane int, dst *float32, groups int)
+// func filterGrad23AVX2(src *float32, plane int, dst *float32, groups int)
 // Requires: AVX
-TEXT ·filterGrad2AVX2(SB), $384-32
+TEXT ·filterGrad23AVX2(SB), $672-32
 	MOVQ src+0(FP), AX
 	MOVQ plane+8(FP), CX
 	SHLQ $0x02, CX
@@ -807,70 +843,88 @@ loop:
 	VMULPS       half<>+0(SB), Y2, Y2
 	VMOVUPS      (SP), Y3
 	VADDPS       Y3, Y2, Y3
+	VMOVUPS      Y3, 384(SP)
 	VSUBPS       Y1, Y0, Y0
 	VMULPS       half<>+0(SB), Y0, Y0
-	VMOVUPS      96(SP), Y1
-	VADDPS       Y1, Y2, Y1
-	VMOVUPS      160(SP), Y2
-	VMOVUPS      192(SP), Y4
-	VADDPS       Y4, Y2, Y5
-	VMULPS       half<>+0(SB), Y5, Y5
-	VMOVUPS      128(SP), Y6
-	VADDPS       Y6, Y5, Y6
-	VSUBPS       Y4, Y2, Y2
+	VMOVUPS      Y0, 416(SP)
+	VMOVUPS      96(SP), Y0
+	VADDPS       Y0, Y2, Y0
+	VMOVUPS      Y0, 448(SP)
+	VMOVUPS      160(SP), Y0
+	VMOVUPS      192(SP), Y1
+	VADDPS       Y1, Y0, Y2
 	VMULPS       half<>+0(SB), Y2, Y2
-	VMOVUPS      224(SP), Y4
-	VADDPS       Y4, Y5, Y4
-	VMOVUPS      288(SP), Y5
-	VMOVUPS      320(SP), Y7
-	VADDPS       Y7, Y5, Y8
-	VMULPS       half<>+0(SB), Y8, Y8
-	VMOVUPS      256(SP), Y9
-	VADDPS       Y9, Y8, Y9
-	VSUBPS       Y7, Y5, Y5
-	VMULPS       half<>+0(SB), Y5, Y5
-	VMOVUPS      352(SP), Y7
-	VADDPS       Y7, Y8, Y7
-	VEXTRACTF128 $0x01, Y7, X8
-	VMOVSS       X7, 32(SI)
-	VEXTRACTPS   $0x01, X7, 68(SI)
-	VEXTRACTPS   $0x02, X7, 104(SI)
-	VEXTRACTPS   $0x03, X7, 140(SI)
-	VMOVSS       X8, 176(SI)
-	VEXTRACTPS   $0x01, X8, 212(SI)
-	VEXTRACTPS   $0x02, X8, 248(SI)
-	VEXTRACTPS   $0x03, X8, 284(SI)
-	VUNPCKLPS    Y0, Y3, Y7
-	VUNPCKHPS    Y0, Y3, Y0
-	VUNPCKLPS    Y6, Y1, Y3
-	VUNPCKHPS    Y6, Y1, Y1
-	VSHUFPS      $0x44, Y3, Y7, Y6
-	VSHUFPS      $0xee, Y3, Y7, Y3
-	VSHUFPS      $0x44, Y1, Y0, Y7
-	VSHUFPS      $0xee, Y1, Y0, Y0
-	VUNPCKLPS    Y4, Y2, Y1
-	VUNPCKHPS    Y4, Y2, Y2
-	VUNPCKLPS    Y5, Y9, Y4
-	VUNPCKHPS    Y5, Y9, Y5
-	VSHUFPS      $0x44, Y4, Y1, Y8
-	VSHUFPS      $0xee, Y4, Y1, Y1
-	VSHUFPS      $0x44, Y5, Y2, Y4
+	VMOVUPS      128(SP), Y3
+	VADDPS       Y3, Y2, Y3
+	VMOVUPS      Y3, 480(SP)
+	VSUBPS       Y1, Y0, Y0
+	VMULPS       half<>+0(SB), Y0, Y0
+	VMOVUPS      Y0, 512(SP)
+	VMOVUPS      224(SP), Y0
+	VADDPS       Y0, Y2, Y0
+	VMOVUPS      Y0, 544(SP)
+	VMOVUPS      288(SP), Y0
+	VMOVUPS      320(SP), Y1
+	VADDPS       Y1, Y0, Y2
+	VMULPS       half<>+0(SB), Y2, Y2
+	VMOVUPS      256(SP), Y3
+	VADDPS       Y3, Y2, Y3
+	VMOVUPS      Y3, 576(SP)
+	VSUBPS       Y1, Y0, Y0
+	VMULPS       half<>+0(SB), Y0, Y0
+	VMOVUPS      Y0, 608(SP)
+	VMOVUPS      352(SP), Y0
+	VADDPS       Y0, Y2, Y0
+	VMOVUPS      Y0, 640(SP)
+	VMOVUPS      640(SP), Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VMOVSS       X0, 32(SI)
+	VEXTRACTPS   $0x01, X0, 68(SI)
+	VEXTRACTPS   $0x02, X0, 104(SI)
+	VEXTRACTPS   $0x03, X0, 140(SI)
+	VMOVSS       X1, 176(SI)
+	VEXTRACTPS   $0x01, X1, 212(SI)
+	VEXTRACTPS   $0x02, X1, 248(SI)
+	VEXTRACTPS   $0x03, X1, 284(SI)
+	VMOVUPS      384(SP), Y0
+	VMOVUPS      416(SP), Y1
+	VMOVUPS      448(SP), Y2
+	VMOVUPS      480(SP), Y3
+	VMOVUPS      512(SP), Y4
+	VMOVUPS      544(SP), Y5
+	VMOVUPS      576(SP), Y6
+	VMOVUPS      608(SP), Y7
+	VUNPCKLPS    Y1, Y0, Y8
+	VUNPCKHPS    Y1, Y0, Y0
+	VUNPCKLPS    Y3, Y2, Y1
+	VUNPCKHPS    Y3, Y2, Y2
+	VSHUFPS      $0x44, Y1, Y8, Y3
+	VSHUFPS      $0xee, Y1, Y8, Y1
+	VSHUFPS      $0x44, Y2, Y0, Y8
+	VSHUFPS      $0xee, Y2, Y0, Y0
+	VUNPCKLPS    Y5, Y4, Y2
+	VUNPCKHPS    Y5, Y4, Y4
+	VUNPCKLPS    Y7, Y6, Y5
+	VUNPCKHPS    Y7, Y6, Y6
+	VSHUFPS      $0x44, Y5, Y2, Y7
 	VSHUFPS      $0xee, Y5, Y2, Y2
-	VPERM2F128   $0x20, Y8, Y6, Y5
-	VPERM2F128   $0x31, Y8, Y6, Y6
-	VPERM2F128   $0x20, Y1, Y3, Y8
-	VPERM2F128   $0x31, Y1, Y3, Y1
-	VPERM2F128   $0x20, Y4, Y7, Y3
-	VPERM2F128   $0x31, Y4, Y7, Y4
-	VPERM2F128   $0x20, Y2, Y0, Y7
-	VPERM2F128   $0x31, Y2, Y0, Y0
-	VMOVUPS      Y5, (SI)
-	VMOVUPS      Y8, 36(SI)
-	VMOVUPS      Y3, 72(SI)
-	VMOVUPS      Y7, 108(SI)
-	VMOVUPS      Y6, 144(SI)
+	VSHUFPS      $0x44, Y6, Y4, Y5
+	VSHUFPS      $0xee, Y6, Y4, Y4
+	VPERM2F128   $0x20, Y7, Y3, Y6
+	VPERM2F128   $0x31, Y7, Y3, Y3
+	VPERM2F128   $0x20, Y2, Y1, Y7
+	VPERM2F128   $0x31, Y2, Y1, Y1
+	VPERM2F128   $0x20, Y5, Y8, Y2
+	VPERM2F128   $0x31, Y5, Y8, Y5
+	VPERM2F128   $0x20, Y4, Y0, Y8
+	VPERM2F128   $0x31, Y4, Y0, Y0
+	VMOVUPS      Y6, (SI)
+	VMOVUPS      Y7, 36(SI)
+	VMOVUPS      Y2, 72(SI)
+	VMOVUPS      Y8, 108(SI)
+	VMOVUPS      Y3, 144(SI)
 	VMOVUPS      Y1, 180(SI)
-	VMOVUPS      Y4, 216(SI)
+	VMOVUPS      Y5, 216(SI)
 	VMOVUPS      Y0, 252(SI)
 	ADDQ         $0x20, AX
 	ADDQ         $0x00000120, SI
@@ -879,9 +933,9 @@ loop:
 	VZEROUPPER
 	RET
 
-// func input4AVX2(src *float32, offsets *int, ld int, dst *float32, plane int, groups int)
+// func input43AVX2(src *float32, offsets *int, ld int, dst *float32, plane int, groups int)
 // Requires: AVX
-TEXT ·input4AVX2(SB), $1152-48
+TEXT ·input43AVX2(SB), $1152-48
 	MOVQ src+0(FP), AX
 	MOVQ offsets+8(FP), CX
 	MOVQ dst+24(FP), DX
@@ -1521,9 +1575,9 @@ DATA b1<>+24(SB)/4, $(1.5)
 DATA b1<>+28(SB)/4, $(1.5)
 GLOBL b1<>(SB), RODATA|NOPTR, $32
 
-// func grad4AVX2(src *float32, offsets *int, ld int, dst *float32, plane int, groups int)
+// func grad43AVX2(src *float32, offsets *int, ld int, dst *float32, plane int, groups int)
 // Requires: AVX
-TEXT ·grad4AVX2(SB), $768-48
+TEXT ·grad43AVX2(SB), $768-48
 	MOVQ src+0(FP), AX
 	MOVQ offsets+8(FP), CX
 	MOVQ dst+24(FP), DX
@@ -1890,9 +1944,9 @@ DATA b3<>+24(SB)/4, $(3.375)
 DATA b3<>+28(SB)/4, $(3.375)
 GLOBL b3<>(SB), RODATA|NOPTR, $32
 
-// func output4AVX2(src *float32, plane int, dst *float32, offsets *int, ld int, groups int, bias float32)
+// func output43AVX2(src *float32, plane int, dst *float32, offsets *int, ld int, groups int, bias float32)
 // Requires: AVX, AVX2, SSE
-TEXT ·output4AVX2(SB), $768-52
+TEXT ·output43AVX2(SB), $768-52
 	MOVQ         src+0(FP), AX
 	MOVQ         plane+8(FP), CX
 	SHLQ         $0x02, CX
@@ -2282,9 +2336,9 @@ loop:
 	VZEROUPPER
 	RET
 
-// func filter4AVX2(src *float32, dst *float32, plane int, groups int)
+// func filter43AVX2(src *float32, dst *float32, plane int, groups int)
 // Requires: AVX
-TEXT ·filter4AVX2(SB), $576-32
+TEXT ·filter43AVX2(SB), $864-32
 	MOVQ src+0(FP), AX
 	MOVQ dst+8(FP), CX
 	MOVQ plane+16(FP), DX
@@ -2326,66 +2380,84 @@ loop:
 	VPERM2F128   $0x31, Y5, Y8, Y5
 	VPERM2F128   $0x20, Y4, Y0, Y8
 	VPERM2F128   $0x31, Y4, Y0, Y0
-	VBROADCASTSS 32(AX), Y4
-	VINSERTPS    $0x10, 68(AX), X4, X4
-	VINSERTPS    $0x20, 104(AX), X4, X4
-	VINSERTPS    $0x30, 140(AX), X4, X4
-	VMOVSS       176(AX), X9
-	VINSERTPS    $0x10, 212(AX), X9, X9
-	VINSERTPS    $0x20, 248(AX), X9, X9
-	VINSERTPS    $0x30, 284(AX), X9, X9
-	VINSERTF128  $0x01, X9, Y4, Y4
-	VMULPS       g0<>+0(SB), Y6, Y9
-	VMOVUPS      Y9, (SP)
-	VMOVUPS      Y5, 480(SP)
-	VMULPS       ga0<>+0(SB), Y6, Y9
-	VMULPS       ga2<>+0(SB), Y5, Y10
-	VADDPS       Y10, Y9, Y9
-	VMULPS       ga1<>+0(SB), Y8, Y10
-	VADDPS       Y10, Y9, Y11
-	VMOVUPS      Y11, 96(SP)
-	VSUBPS       Y10, Y9, Y9
-	VMOVUPS      Y9, 192(SP)
-	VMULPS       gb0<>+0(SB), Y6, Y6
-	VMULPS       gb2<>+0(SB), Y5, Y5
-	VADDPS       Y5, Y6, Y5
-	VMULPS       gb1<>+0(SB), Y8, Y6
-	VADDPS       Y6, Y5, Y8
-	VMOVUPS      Y8, 288(SP)
-	VSUBPS       Y6, Y5, Y5
-	VMOVUPS      Y5, 384(SP)
-	VMULPS       g0<>+0(SB), Y7, Y5
-	VMOVUPS      Y5, 32(SP)
-	VMOVUPS      Y0, 512(SP)
-	VMULPS       ga0<>+0(SB), Y7, Y5
-	VMULPS       ga2<>+0(SB), Y0, Y6
-	VADDPS       Y6, Y5, Y5
-	VMULPS       ga1<>+0(SB), Y3, Y6
-	VADDPS       Y6, Y5, Y8
-	VMOVUPS      Y8, 128(SP)
-	VSUBPS       Y6, Y5, Y5
-	VMOVUPS      Y5, 224(SP)
-	VMULPS       gb0<>+0(SB), Y7, Y5
-	VMULPS       gb2<>+0(SB), Y0, Y0
-	VADDPS       Y0, Y5, Y0
-	VMULPS       gb1<>+0(SB), Y3, Y3
-	VADDPS       Y3, Y0, Y5
-	VMOVUPS      Y5, 320(SP)
-	VSUBPS       Y3, Y0, Y0
+	VMOVUPS      Y6, 576(SP)
+	VMOVUPS      Y7, 608(SP)
+	VMOVUPS      Y2, 640(SP)
+	VMOVUPS      Y8, 672(SP)
+	VMOVUPS      Y3, 704(SP)
+	VMOVUPS      Y1, 736(SP)
+	VMOVUPS      Y5, 768(SP)
+	VMOVUPS      Y0, 800(SP)
+	VBROADCASTSS 32(AX), Y0
+	VINSERTPS    $0x10, 68(AX), X0, X0
+	VINSERTPS    $0x20, 104(AX), X0, X0
+	VINSERTPS    $0x30, 140(AX), X0, X0
+	VMOVSS       176(AX), X1
+	VINSERTPS    $0x10, 212(AX), X1, X1
+	VINSERTPS    $0x20, 248(AX), X1, X1
+	VINSERTPS    $0x30, 284(AX), X1, X1
+	VINSERTF128  $0x01, X1, Y0, Y0
+	VMOVUPS      Y0, 832(SP)
+	VMOVUPS      576(SP), Y0
+	VMOVUPS      672(SP), Y1
+	VMOVUPS      768(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, (SP)
+	VMOVUPS      Y2, 480(SP)
+	VMULPS       ga0<>+0(SB), Y0, Y3
+	VMULPS       ga2<>+0(SB), Y2, Y4
+	VADDPS       Y4, Y3, Y3
+	VMULPS       ga1<>+0(SB), Y1, Y4
+	VADDPS       Y4, Y3, Y5
+	VMOVUPS      Y5, 96(SP)
+	VSUBPS       Y4, Y3, Y3
+	VMOVUPS      Y3, 192(SP)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, 288(SP)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 384(SP)
+	VMOVUPS      608(SP), Y0
+	VMOVUPS      704(SP), Y1
+	VMOVUPS      800(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, 32(SP)
+	VMOVUPS      Y2, 512(SP)
+	VMULPS       ga0<>+0(SB), Y0, Y3
+	VMULPS       ga2<>+0(SB), Y2, Y4
+	VADDPS       Y4, Y3, Y3
+	VMULPS       ga1<>+0(SB), Y1, Y4
+	VADDPS       Y4, Y3, Y5
+	VMOVUPS      Y5, 128(SP)
+	VSUBPS       Y4, Y3, Y3
+	VMOVUPS      Y3, 224(SP)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, 320(SP)
+	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, 416(SP)
-	VMULPS       g0<>+0(SB), Y2, Y0
-	VMOVUPS      Y0, 64(SP)
-	VMOVUPS      Y4, 544(SP)
-	VMULPS       ga0<>+0(SB), Y2, Y0
-	VMULPS       ga2<>+0(SB), Y4, Y3
-	VADDPS       Y3, Y0, Y0
-	VMULPS       ga1<>+0(SB), Y1, Y3
-	VADDPS       Y3, Y0, Y5
+	VMOVUPS      640(SP), Y0
+	VMOVUPS      736(SP), Y1
+	VMOVUPS      832(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, 64(SP)
+	VMOVUPS      Y2, 544(SP)
+	VMULPS       ga0<>+0(SB), Y0, Y3
+	VMULPS       ga2<>+0(SB), Y2, Y4
+	VADDPS       Y4, Y3, Y3
+	VMULPS       ga1<>+0(SB), Y1, Y4
+	VADDPS       Y4, Y3, Y5
 	VMOVUPS      Y5, 160(SP)
-	VSUBPS       Y3, Y0, Y0
-	VMOVUPS      Y0, 256(SP)
-	VMULPS       gb0<>+0(SB), Y2, Y0
-	VMULPS       gb2<>+0(SB), Y4, Y2
+	VSUBPS       Y4, Y3, Y3
+	VMOVUPS      Y3, 256(SP)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y2, Y2
 	VADDPS       Y2, Y0, Y0
 	VMULPS       gb1<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y2
@@ -2607,9 +2679,9 @@ DATA gb1<>+24(SB)/4, $(0.17927171)
 DATA gb1<>+28(SB)/4, $(0.17927171)
 GLOBL gb1<>(SB), RODATA|NOPTR, $32
 
-// func turned4AVX2(src *float32, dst *float32, plane int, groups int)
+// func turned43AVX2(src *float32, dst *float32, plane int, groups int)
 // Requires: AVX
-TEXT ·turned4AVX2(SB), $576-32
+TEXT ·turned43AVX2(SB), $864-32
 	MOVQ src+0(FP), AX
 	MOVQ dst+8(FP), CX
 	MOVQ plane+16(FP), DX
@@ -2651,68 +2723,86 @@ loop:
 	VPERM2F128   $0x31, Y5, Y8, Y5
 	VPERM2F128   $0x20, Y4, Y0, Y8
 	VPERM2F128   $0x31, Y4, Y0, Y0
-	VBROADCASTSS 32(AX), Y4
-	VINSERTPS    $0x10, 68(AX), X4, X4
-	VINSERTPS    $0x20, 104(AX), X4, X4
-	VINSERTPS    $0x30, 140(AX), X4, X4
-	VMOVSS       176(AX), X9
-	VINSERTPS    $0x10, 212(AX), X9, X9
-	VINSERTPS    $0x20, 248(AX), X9, X9
-	VINSERTPS    $0x30, 284(AX), X9, X9
-	VINSERTF128  $0x01, X9, Y4, Y4
-	VMULPS       g0<>+0(SB), Y4, Y9
-	VMOVUPS      Y9, (SP)
+	VMOVUPS      Y6, 576(SP)
+	VMOVUPS      Y7, 608(SP)
+	VMOVUPS      Y2, 640(SP)
+	VMOVUPS      Y8, 672(SP)
+	VMOVUPS      Y3, 704(SP)
+	VMOVUPS      Y1, 736(SP)
+	VMOVUPS      Y5, 768(SP)
+	VMOVUPS      Y0, 800(SP)
+	VBROADCASTSS 32(AX), Y0
+	VINSERTPS    $0x10, 68(AX), X0, X0
+	VINSERTPS    $0x20, 104(AX), X0, X0
+	VINSERTPS    $0x30, 140(AX), X0, X0
+	VMOVSS       176(AX), X1
+	VINSERTPS    $0x10, 212(AX), X1, X1
+	VINSERTPS    $0x20, 248(AX), X1, X1
+	VINSERTPS    $0x30, 284(AX), X1, X1
+	VINSERTF128  $0x01, X1, Y0, Y0
+	VMOVUPS      Y0, 832(SP)
+	VMOVUPS      832(SP), Y0
+	VMOVUPS      736(SP), Y1
+	VMOVUPS      640(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, (SP)
 	VMOVUPS      Y2, 480(SP)
-	VMULPS       ga0<>+0(SB), Y4, Y9
-	VMULPS       ga2<>+0(SB), Y2, Y10
-	VADDPS       Y10, Y9, Y9
-	VMULPS       ga1<>+0(SB), Y1, Y10
-	VADDPS       Y10, Y9, Y11
-	VMOVUPS      Y11, 96(SP)
-	VSUBPS       Y10, Y9, Y9
-	VMOVUPS      Y9, 192(SP)
-	VMULPS       gb0<>+0(SB), Y4, Y4
-	VMULPS       gb2<>+0(SB), Y2, Y2
-	VADDPS       Y2, Y4, Y2
-	VMULPS       gb1<>+0(SB), Y1, Y1
-	VADDPS       Y1, Y2, Y4
-	VMOVUPS      Y4, 288(SP)
-	VSUBPS       Y1, Y2, Y1
-	VMOVUPS      Y1, 384(SP)
-	VMULPS       g0<>+0(SB), Y0, Y1
-	VMOVUPS      Y1, 32(SP)
-	VMOVUPS      Y7, 512(SP)
-	VMULPS       ga0<>+0(SB), Y0, Y1
-	VMULPS       ga2<>+0(SB), Y7, Y2
-	VADDPS       Y2, Y1, Y1
-	VMULPS       ga1<>+0(SB), Y3, Y2
-	VADDPS       Y2, Y1, Y4
-	VMOVUPS      Y4, 128(SP)
-	VSUBPS       Y2, Y1, Y1
-	VMOVUPS      Y1, 224(SP)
+	VMULPS       ga0<>+0(SB), Y0, Y3
+	VMULPS       ga2<>+0(SB), Y2, Y4
+	VADDPS       Y4, Y3, Y3
+	VMULPS       ga1<>+0(SB), Y1, Y4
+	VADDPS       Y4, Y3, Y5
+	VMOVUPS      Y5, 96(SP)
+	VSUBPS       Y4, Y3, Y3
+	VMOVUPS      Y3, 192(SP)
 	VMULPS       gb0<>+0(SB), Y0, Y0
-	VMULPS       gb2<>+0(SB), Y7, Y1
-	VADDPS       Y1, Y0, Y0
-	VMULPS       gb1<>+0(SB), Y3, Y1
+	VMULPS       gb2<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, 288(SP)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 384(SP)
+	VMOVUPS      800(SP), Y0
+	VMOVUPS      704(SP), Y1
+	VMOVUPS      608(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, 32(SP)
+	VMOVUPS      Y2, 512(SP)
+	VMULPS       ga0<>+0(SB), Y0, Y3
+	VMULPS       ga2<>+0(SB), Y2, Y4
+	VADDPS       Y4, Y3, Y3
+	VMULPS       ga1<>+0(SB), Y1, Y4
+	VADDPS       Y4, Y3, Y5
+	VMOVUPS      Y5, 128(SP)
+	VSUBPS       Y4, Y3, Y3
+	VMOVUPS      Y3, 224(SP)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y2
 	VMOVUPS      Y2, 320(SP)
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, 416(SP)
-	VMULPS       g0<>+0(SB), Y5, Y0
-	VMOVUPS      Y0, 64(SP)
-	VMOVUPS      Y6, 544(SP)
-	VMULPS       ga0<>+0(SB), Y5, Y0
-	VMULPS       ga2<>+0(SB), Y6, Y1
-	VADDPS       Y1, Y0, Y0
-	VMULPS       ga1<>+0(SB), Y8, Y1
-	VADDPS       Y1, Y0, Y2
-	VMOVUPS      Y2, 160(SP)
-	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 256(SP)
-	VMULPS       gb0<>+0(SB), Y5, Y0
-	VMULPS       gb2<>+0(SB), Y6, Y1
-	VADDPS       Y1, Y0, Y0
-	VMULPS       gb1<>+0(SB), Y8, Y1
+	VMOVUPS      768(SP), Y0
+	VMOVUPS      672(SP), Y1
+	VMOVUPS      576(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, 64(SP)
+	VMOVUPS      Y2, 544(SP)
+	VMULPS       ga0<>+0(SB), Y0, Y3
+	VMULPS       ga2<>+0(SB), Y2, Y4
+	VADDPS       Y4, Y3, Y3
+	VMULPS       ga1<>+0(SB), Y1, Y4
+	VADDPS       Y4, Y3, Y5
+	VMOVUPS      Y5, 160(SP)
+	VSUBPS       Y4, Y3, Y3
+	VMOVUPS      Y3, 256(SP)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y2
 	VMOVUPS      Y2, 352(SP)
 	VSUBPS       Y1, Y0, Y0
@@ -2862,9 +2952,9 @@ loop:
 	VZEROUPPER
 	RET
 
-// func filterGrad4AVX2(src *float32, plane int, dst *float32, groups int)
+// func filterGrad43AVX2(src *float32, plane int, dst *float32, groups int)
 // Requires: AVX
-TEXT ·filterGrad4AVX2(SB), $576-32
+TEXT ·filterGrad43AVX2(SB), $864-32
 	MOVQ src+0(FP), AX
 	MOVQ plane+8(FP), CX
 	SHLQ $0x02, CX
@@ -3046,101 +3136,2095 @@ loop:
 	VMOVUPS      (SP), Y5
 	VMULPS       g0<>+0(SB), Y5, Y5
 	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 576(SP)
 	VMULPS       ga1<>+0(SB), Y0, Y0
 	VMULPS       gb1<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y0
-	VMULPS       ga2<>+0(SB), Y2, Y1
-	VMULPS       gb2<>+0(SB), Y4, Y2
-	VADDPS       Y2, Y1, Y1
-	VMOVUPS      160(SP), Y2
-	VADDPS       Y2, Y1, Y1
-	VMOVUPS      224(SP), Y2
-	VMOVUPS      256(SP), Y4
-	VADDPS       Y4, Y2, Y5
-	VSUBPS       Y4, Y2, Y2
-	VMOVUPS      288(SP), Y4
-	VMOVUPS      320(SP), Y6
-	VADDPS       Y6, Y4, Y7
-	VSUBPS       Y6, Y4, Y4
-	VMULPS       ga0<>+0(SB), Y5, Y6
-	VMULPS       gb0<>+0(SB), Y7, Y8
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      192(SP), Y8
-	VMULPS       g0<>+0(SB), Y8, Y8
-	VADDPS       Y8, Y6, Y6
-	VMULPS       ga1<>+0(SB), Y2, Y2
-	VMULPS       gb1<>+0(SB), Y4, Y4
-	VADDPS       Y4, Y2, Y2
-	VMULPS       ga2<>+0(SB), Y5, Y4
-	VMULPS       gb2<>+0(SB), Y7, Y5
-	VADDPS       Y5, Y4, Y4
-	VMOVUPS      352(SP), Y5
-	VADDPS       Y5, Y4, Y4
-	VMOVUPS      416(SP), Y5
-	VMOVUPS      448(SP), Y7
-	VADDPS       Y7, Y5, Y8
-	VSUBPS       Y7, Y5, Y5
-	VMOVUPS      480(SP), Y7
-	VMOVUPS      512(SP), Y9
-	VADDPS       Y9, Y7, Y10
-	VSUBPS       Y9, Y7, Y7
-	VMULPS       ga0<>+0(SB), Y8, Y9
-	VMULPS       gb0<>+0(SB), Y10, Y11
-	VADDPS       Y11, Y9, Y9
-	VMOVUPS      384(SP), Y11
-	VMULPS       g0<>+0(SB), Y11, Y11
-	VADDPS       Y11, Y9, Y9
-	VMULPS       ga1<>+0(SB), Y5, Y5
-	VMULPS       gb1<>+0(SB), Y7, Y7
-	VADDPS       Y7, Y5, Y5
-	VMULPS       ga2<>+0(SB), Y8, Y7
-	VMULPS       gb2<>+0(SB), Y10, Y8
-	VADDPS       Y8, Y7, Y7
-	VMOVUPS      544(SP), Y8
-	VADDPS       Y8, Y7, Y7
-	VEXTRACTF128 $0x01, Y7, X8
-	VMOVSS       X7, 32(DI)
-	VEXTRACTPS   $0x01, X7, 68(DI)
-	VEXTRACTPS   $0x02, X7, 104(DI)
-	VEXTRACTPS   $0x03, X7, 140(DI)
-	VMOVSS       X8, 176(DI)
-	VEXTRACTPS   $0x01, X8, 212(DI)
-	VEXTRACTPS   $0x02, X8, 248(DI)
-	VEXTRACTPS   $0x03, X8, 284(DI)
-	VUNPCKLPS    Y0, Y3, Y7
-	VUNPCKHPS    Y0, Y3, Y0
-	VUNPCKLPS    Y6, Y1, Y3
-	VUNPCKHPS    Y6, Y1, Y1
-	VSHUFPS      $0x44, Y3, Y7, Y6
-	VSHUFPS      $0xee, Y3, Y7, Y3
-	VSHUFPS      $0x44, Y1, Y0, Y7
-	VSHUFPS      $0xee, Y1, Y0, Y0
-	VUNPCKLPS    Y4, Y2, Y1
-	VUNPCKHPS    Y4, Y2, Y2
-	VUNPCKLPS    Y5, Y9, Y4
-	VUNPCKHPS    Y5, Y9, Y5
-	VSHUFPS      $0x44, Y4, Y1, Y8
-	VSHUFPS      $0xee, Y4, Y1, Y1
-	VSHUFPS      $0x44, Y5, Y2, Y4
+	VMOVUPS      Y0, 608(SP)
+	VMULPS       ga2<>+0(SB), Y2, Y0
+	VMULPS       gb2<>+0(SB), Y4, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      160(SP), Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 640(SP)
+	VMOVUPS      224(SP), Y0
+	VMOVUPS      256(SP), Y1
+	VADDPS       Y1, Y0, Y2
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      288(SP), Y1
+	VMOVUPS      320(SP), Y3
+	VADDPS       Y3, Y1, Y4
+	VSUBPS       Y3, Y1, Y1
+	VMULPS       ga0<>+0(SB), Y2, Y3
+	VMULPS       gb0<>+0(SB), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      192(SP), Y5
+	VMULPS       g0<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 672(SP)
+	VMULPS       ga1<>+0(SB), Y0, Y0
+	VMULPS       gb1<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 704(SP)
+	VMULPS       ga2<>+0(SB), Y2, Y0
+	VMULPS       gb2<>+0(SB), Y4, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      352(SP), Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 736(SP)
+	VMOVUPS      416(SP), Y0
+	VMOVUPS      448(SP), Y1
+	VADDPS       Y1, Y0, Y2
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      480(SP), Y1
+	VMOVUPS      512(SP), Y3
+	VADDPS       Y3, Y1, Y4
+	VSUBPS       Y3, Y1, Y1
+	VMULPS       ga0<>+0(SB), Y2, Y3
+	VMULPS       gb0<>+0(SB), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      384(SP), Y5
+	VMULPS       g0<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 768(SP)
+	VMULPS       ga1<>+0(SB), Y0, Y0
+	VMULPS       gb1<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 800(SP)
+	VMULPS       ga2<>+0(SB), Y2, Y0
+	VMULPS       gb2<>+0(SB), Y4, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      544(SP), Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 832(SP)
+	VMOVUPS      832(SP), Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VMOVSS       X0, 32(DI)
+	VEXTRACTPS   $0x01, X0, 68(DI)
+	VEXTRACTPS   $0x02, X0, 104(DI)
+	VEXTRACTPS   $0x03, X0, 140(DI)
+	VMOVSS       X1, 176(DI)
+	VEXTRACTPS   $0x01, X1, 212(DI)
+	VEXTRACTPS   $0x02, X1, 248(DI)
+	VEXTRACTPS   $0x03, X1, 284(DI)
+	VMOVUPS      576(SP), Y0
+	VMOVUPS      608(SP), Y1
+	VMOVUPS      640(SP), Y2
+	VMOVUPS      672(SP), Y3
+	VMOVUPS      704(SP), Y4
+	VMOVUPS      736(SP), Y5
+	VMOVUPS      768(SP), Y6
+	VMOVUPS      800(SP), Y7
+	VUNPCKLPS    Y1, Y0, Y8
+	VUNPCKHPS    Y1, Y0, Y0
+	VUNPCKLPS    Y3, Y2, Y1
+	VUNPCKHPS    Y3, Y2, Y2
+	VSHUFPS      $0x44, Y1, Y8, Y3
+	VSHUFPS      $0xee, Y1, Y8, Y1
+	VSHUFPS      $0x44, Y2, Y0, Y8
+	VSHUFPS      $0xee, Y2, Y0, Y0
+	VUNPCKLPS    Y5, Y4, Y2
+	VUNPCKHPS    Y5, Y4, Y4
+	VUNPCKLPS    Y7, Y6, Y5
+	VUNPCKHPS    Y7, Y6, Y6
+	VSHUFPS      $0x44, Y5, Y2, Y7
 	VSHUFPS      $0xee, Y5, Y2, Y2
-	VPERM2F128   $0x20, Y8, Y6, Y5
-	VPERM2F128   $0x31, Y8, Y6, Y6
-	VPERM2F128   $0x20, Y1, Y3, Y8
-	VPERM2F128   $0x31, Y1, Y3, Y1
-	VPERM2F128   $0x20, Y4, Y7, Y3
-	VPERM2F128   $0x31, Y4, Y7, Y4
-	VPERM2F128   $0x20, Y2, Y0, Y7
-	VPERM2F128   $0x31, Y2, Y0, Y0
-	VMOVUPS      Y5, (DI)
-	VMOVUPS      Y8, 36(DI)
-	VMOVUPS      Y3, 72(DI)
-	VMOVUPS      Y7, 108(DI)
-	VMOVUPS      Y6, 144(DI)
+	VSHUFPS      $0x44, Y6, Y4, Y5
+	VSHUFPS      $0xee, Y6, Y4, Y4
+	VPERM2F128   $0x20, Y7, Y3, Y6
+	VPERM2F128   $0x31, Y7, Y3, Y3
+	VPERM2F128   $0x20, Y2, Y1, Y7
+	VPERM2F128   $0x31, Y2, Y1, Y1
+	VPERM2F128   $0x20, Y5, Y8, Y2
+	VPERM2F128   $0x31, Y5, Y8, Y5
+	VPERM2F128   $0x20, Y4, Y0, Y8
+	VPERM2F128   $0x31, Y4, Y0, Y0
+	VMOVUPS      Y6, (DI)
+	VMOVUPS      Y7, 36(DI)
+	VMOVUPS      Y2, 72(DI)
+	VMOVUPS      Y8, 108(DI)
+	VMOVUPS      Y3, 144(DI)
 	VMOVUPS      Y1, 180(DI)
-	VMOVUPS      Y4, 216(DI)
+	VMOVUPS      Y5, 216(DI)
 	VMOVUPS      Y0, 252(DI)
 	ADDQ         $0x20, AX
 	ADDQ         $0x00000120, DI
+	DECQ         R8
+	JNZ          loop
+	VZEROUPPER
+	RET
+
+// func grad25AVX2(src *float32, offsets *int, ld int, dst *float32, plane int, groups int)
+// Requires: AVX
+TEXT ·grad25AVX2(SB), $384-48
+	MOVQ src+0(FP), AX
+	MOVQ offsets+8(FP), CX
+	MOVQ dst+24(FP), DX
+	MOVQ ld+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ plane+32(FP), SI
+	SHLQ $0x02, SI
+	MOVQ groups+40(FP), DI
+
+loop:
+	MOVQ         (CX), R8
+	ADDQ         AX, R8
+	MOVQ         8(CX), R9
+	ADDQ         AX, R9
+	MOVQ         32(CX), R10
+	ADDQ         AX, R10
+	MOVQ         40(CX), R11
+	ADDQ         AX, R11
+	VBROADCASTSD (R8), Y0
+	VMOVHPS      (R9), X0, X0
+	VMOVSD       (R10), X1
+	VMOVHPS      (R11), X1, X1
+	VINSERTF128  $0x01, X1, Y0, Y0
+	VBROADCASTSD (R8)(BX*1), Y1
+	VMOVHPS      (R9)(BX*1), X1, X1
+	VMOVSD       (R10)(BX*1), X2
+	VMOVHPS      (R11)(BX*1), X2, X2
+	VINSERTF128  $0x01, X2, Y1, Y1
+	VMOVUPS      Y0, (SP)
+	VMOVUPS      Y1, 320(SP)
+	VMULPS       a1<>+0(SB), Y1, Y2
+	VADDPS       Y2, Y0, Y3
+	VMOVUPS      Y3, 64(SP)
+	VSUBPS       Y2, Y0, Y2
+	VMOVUPS      Y2, 128(SP)
+	VMULPS       b1<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, 192(SP)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 256(SP)
+	MOVQ         16(CX), R8
+	ADDQ         AX, R8
+	MOVQ         24(CX), R9
+	ADDQ         AX, R9
+	MOVQ         48(CX), R10
+	ADDQ         AX, R10
+	MOVQ         56(CX), R11
+	ADDQ         AX, R11
+	VBROADCASTSD (R8), Y0
+	VMOVHPS      (R9), X0, X0
+	VMOVSD       (R10), X1
+	VMOVHPS      (R11), X1, X1
+	VINSERTF128  $0x01, X1, Y0, Y0
+	VBROADCASTSD (R8)(BX*1), Y1
+	VMOVHPS      (R9)(BX*1), X1, X1
+	VMOVSD       (R10)(BX*1), X2
+	VMOVHPS      (R11)(BX*1), X2, X2
+	VINSERTF128  $0x01, X2, Y1, Y1
+	VMOVUPS      Y0, 32(SP)
+	VMOVUPS      Y1, 352(SP)
+	VMULPS       a1<>+0(SB), Y1, Y2
+	VADDPS       Y2, Y0, Y3
+	VMOVUPS      Y3, 96(SP)
+	VSUBPS       Y2, Y0, Y2
+	VMOVUPS      Y2, 160(SP)
+	VMULPS       b1<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, 224(SP)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 288(SP)
+	LEAQ         (SI)(SI*2), R8
+	LEAQ         (SI)(SI*4), R9
+	MOVQ         DX, R10
+	VMOVUPS      (SP), Y0
+	VMOVUPS      32(SP), Y1
+	VSHUFPS      $0x88, Y1, Y0, Y2
+	VSHUFPS      $0xdd, Y1, Y0, Y0
+	VMOVUPS      Y2, (R10)
+	VMOVUPS      Y0, (R10)(R9*1)
+	VMULPS       a1<>+0(SB), Y0, Y1
+	VADDPS       Y1, Y2, Y3
+	VMOVUPS      Y3, (R10)(SI*1)
+	VSUBPS       Y1, Y2, Y1
+	VMOVUPS      Y1, (R10)(SI*2)
+	VMULPS       b1<>+0(SB), Y0, Y0
+	VADDPS       Y0, Y2, Y1
+	VMOVUPS      Y1, (R10)(R8*1)
+	VSUBPS       Y0, Y2, Y0
+	VMOVUPS      Y0, (R10)(SI*4)
+	LEAQ         (R10)(R8*2), R10
+	VMOVUPS      64(SP), Y0
+	VMOVUPS      96(SP), Y1
+	VSHUFPS      $0x88, Y1, Y0, Y2
+	VSHUFPS      $0xdd, Y1, Y0, Y0
+	VMOVUPS      Y2, (R10)
+	VMOVUPS      Y0, (R10)(R9*1)
+	VMULPS       a1<>+0(SB), Y0, Y1
+	VADDPS       Y1, Y2, Y3
+	VMOVUPS      Y3, (R10)(SI*1)
+	VSUBPS       Y1, Y2, Y1
+	VMOVUPS      Y1, (R10)(SI*2)
+	VMULPS       b1<>+0(SB), Y0, Y0
+	VADDPS       Y0, Y2, Y1
+	VMOVUPS      Y1, (R10)(R8*1)
+	VSUBPS       Y0, Y2, Y0
+	VMOVUPS      Y0, (R10)(SI*4)
+	LEAQ         (R10)(R8*2), R10
+	VMOVUPS      128(SP), Y0
+	VMOVUPS      160(SP), Y1
+	VSHUFPS      $0x88, Y1, Y0, Y2
+	VSHUFPS      $0xdd, Y1, Y0, Y0
+	VMOVUPS      Y2, (R10)
+	VMOVUPS      Y0, (R10)(R9*1)
+	VMULPS       a1<>+0(SB), Y0, Y1
+	VADDPS       Y1, Y2, Y3
+	VMOVUPS      Y3, (R10)(SI*1)
+	VSUBPS       Y1, Y2, Y1
+	VMOVUPS      Y1, (R10)(SI*2)
+	VMULPS       b1<>+0(SB), Y0, Y0
+	VADDPS       Y0, Y2, Y1
+	VMOVUPS      Y1, (R10)(R8*1)
+	VSUBPS       Y0, Y2, Y0
+	VMOVUPS      Y0, (R10)(SI*4)
+	LEAQ         (R10)(R8*2), R10
+	VMOVUPS      192(SP), Y0
+	VMOVUPS      224(SP), Y1
+	VSHUFPS      $0x88, Y1, Y0, Y2
+	VSHUFPS      $0xdd, Y1, Y0, Y0
+	VMOVUPS      Y2, (R10)
+	VMOVUPS      Y0, (R10)(R9*1)
+	VMULPS       a1<>+0(SB), Y0, Y1
+	VADDPS       Y1, Y2, Y3
+	VMOVUPS      Y3, (R10)(SI*1)
+	VSUBPS       Y1, Y2, Y1
+	VMOVUPS      Y1, (R10)(SI*2)
+	VMULPS       b1<>+0(SB), Y0, Y0
+	VADDPS       Y0, Y2, Y1
+	VMOVUPS      Y1, (R10)(R8*1)
+	VSUBPS       Y0, Y2, Y0
+	VMOVUPS      Y0, (R10)(SI*4)
+	LEAQ         (R10)(R8*2), R10
+	VMOVUPS      256(SP), Y0
+	VMOVUPS      288(SP), Y1
+	VSHUFPS      $0x88, Y1, Y0, Y2
+	VSHUFPS      $0xdd, Y1, Y0, Y0
+	VMOVUPS      Y2, (R10)
+	VMOVUPS      Y0, (R10)(R9*1)
+	VMULPS       a1<>+0(SB), Y0, Y1
+	VADDPS       Y1, Y2, Y3
+	VMOVUPS      Y3, (R10)(SI*1)
+	VSUBPS       Y1, Y2, Y1
+	VMOVUPS      Y1, (R10)(SI*2)
+	VMULPS       b1<>+0(SB), Y0, Y0
+	VADDPS       Y0, Y2, Y1
+	VMOVUPS      Y1, (R10)(R8*1)
+	VSUBPS       Y0, Y2, Y0
+	VMOVUPS      Y0, (R10)(SI*4)
+	LEAQ         (R10)(R8*2), R10
+	VMOVUPS      320(SP), Y0
+	VMOVUPS      352(SP), Y1
+	VSHUFPS      $0x88, Y1, Y0, Y2
+	VSHUFPS      $0xdd, Y1, Y0, Y0
+	VMOVUPS      Y2, (R10)
+	VMOVUPS      Y0, (R10)(R9*1)
+	VMULPS       a1<>+0(SB), Y0, Y1
+	VADDPS       Y1, Y2, Y3
+	VMOVUPS      Y3, (R10)(SI*1)
+	VSUBPS       Y1, Y2, Y1
+	VMOVUPS      Y1, (R10)(SI*2)
+	VMULPS       b1<>+0(SB), Y0, Y0
+	VADDPS       Y0, Y2, Y1
+	VMOVUPS      Y1, (R10)(R8*1)
+	VSUBPS       Y0, Y2, Y0
+	VMOVUPS      Y0, (R10)(SI*4)
+	ADDQ         $0x40, CX
+	ADDQ         $0x20, DX
+	DECQ         DI
+	JNZ          loop
+	VZEROUPPER
+	RET
+
+// func output25AVX2(src *float32, plane int, dst *float32, offsets *int, ld int, groups int, bias float32)
+// Requires: AVX, AVX2, SSE
+TEXT ·output25AVX2(SB), $384-52
+	MOVQ         src+0(FP), AX
+	MOVQ         plane+8(FP), CX
+	SHLQ         $0x02, CX
+	LEAQ         (CX)(CX*2), DX
+	ADDQ         DX, DX
+	LEAQ         (DX)(DX*2), BX
+	LEAQ         (DX)(DX*4), SI
+	MOVQ         dst+16(FP), DI
+	MOVQ         offsets+24(FP), R8
+	MOVQ         ld+32(FP), R9
+	SHLQ         $0x02, R9
+	MOVQ         groups+40(FP), R10
+	MOVSS        bias+48(FP), X0
+	VBROADCASTSS X0, Y0
+
+loop:
+	MOVQ         AX, R11
+	VMOVUPS      (R11)(DX*1), Y1
+	VMOVUPS      (R11)(DX*2), Y2
+	VADDPS       Y2, Y1, Y3
+	VSUBPS       Y2, Y1, Y1
+	VMOVUPS      (R11)(BX*1), Y2
+	VMOVUPS      (R11)(DX*4), Y4
+	VADDPS       Y4, Y2, Y5
+	VSUBPS       Y4, Y2, Y2
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y3, Y3
+	VMOVUPS      Y3, (SP)
+	VMULPS       a1<>+0(SB), Y1, Y1
+	VMULPS       b1<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      (R11)(SI*1), Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      Y1, 192(SP)
+	ADDQ         CX, R11
+	VMOVUPS      (R11)(DX*1), Y1
+	VMOVUPS      (R11)(DX*2), Y2
+	VADDPS       Y2, Y1, Y3
+	VSUBPS       Y2, Y1, Y1
+	VMOVUPS      (R11)(BX*1), Y2
+	VMOVUPS      (R11)(DX*4), Y4
+	VADDPS       Y4, Y2, Y5
+	VSUBPS       Y4, Y2, Y2
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y3, Y3
+	VMOVUPS      Y3, 32(SP)
+	VMULPS       a1<>+0(SB), Y1, Y1
+	VMULPS       b1<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      (R11)(SI*1), Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      Y1, 224(SP)
+	ADDQ         CX, R11
+	VMOVUPS      (R11)(DX*1), Y1
+	VMOVUPS      (R11)(DX*2), Y2
+	VADDPS       Y2, Y1, Y3
+	VSUBPS       Y2, Y1, Y1
+	VMOVUPS      (R11)(BX*1), Y2
+	VMOVUPS      (R11)(DX*4), Y4
+	VADDPS       Y4, Y2, Y5
+	VSUBPS       Y4, Y2, Y2
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y3, Y3
+	VMOVUPS      Y3, 64(SP)
+	VMULPS       a1<>+0(SB), Y1, Y1
+	VMULPS       b1<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      (R11)(SI*1), Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      Y1, 256(SP)
+	ADDQ         CX, R11
+	VMOVUPS      (R11)(DX*1), Y1
+	VMOVUPS      (R11)(DX*2), Y2
+	VADDPS       Y2, Y1, Y3
+	VSUBPS       Y2, Y1, Y1
+	VMOVUPS      (R11)(BX*1), Y2
+	VMOVUPS      (R11)(DX*4), Y4
+	VADDPS       Y4, Y2, Y5
+	VSUBPS       Y4, Y2, Y2
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y3, Y3
+	VMOVUPS      Y3, 96(SP)
+	VMULPS       a1<>+0(SB), Y1, Y1
+	VMULPS       b1<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      (R11)(SI*1), Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      Y1, 288(SP)
+	ADDQ         CX, R11
+	VMOVUPS      (R11)(DX*1), Y1
+	VMOVUPS      (R11)(DX*2), Y2
+	VADDPS       Y2, Y1, Y3
+	VSUBPS       Y2, Y1, Y1
+	VMOVUPS      (R11)(BX*1), Y2
+	VMOVUPS      (R11)(DX*4), Y4
+	VADDPS       Y4, Y2, Y5
+	VSUBPS       Y4, Y2, Y2
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y3, Y3
+	VMOVUPS      Y3, 128(SP)
+	VMULPS       a1<>+0(SB), Y1, Y1
+	VMULPS       b1<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      (R11)(SI*1), Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      Y1, 320(SP)
+	ADDQ         CX, R11
+	VMOVUPS      (R11)(DX*1), Y1
+	VMOVUPS      (R11)(DX*2), Y2
+	VADDPS       Y2, Y1, Y3
+	VSUBPS       Y2, Y1, Y1
+	VMOVUPS      (R11)(BX*1), Y2
+	VMOVUPS      (R11)(DX*4), Y4
+	VADDPS       Y4, Y2, Y5
+	VSUBPS       Y4, Y2, Y2
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      (R11), Y4
+	VADDPS       Y4, Y3, Y3
+	VMOVUPS      Y3, 160(SP)
+	VMULPS       a1<>+0(SB), Y1, Y1
+	VMULPS       b1<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      (R11)(SI*1), Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      Y1, 352(SP)
+	MOVQ         DI, R11
+	VMOVUPS      32(SP), Y1
+	VMOVUPS      64(SP), Y2
+	VADDPS       Y2, Y1, Y3
+	VSUBPS       Y2, Y1, Y1
+	VMOVUPS      96(SP), Y2
+	VMOVUPS      128(SP), Y4
+	VADDPS       Y4, Y2, Y5
+	VSUBPS       Y4, Y2, Y2
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      (SP), Y4
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y0, Y3, Y3
+	VMULPS       a1<>+0(SB), Y1, Y1
+	VMULPS       b1<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      160(SP), Y2
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y0, Y1, Y1
+	VUNPCKLPS    Y1, Y3, Y2
+	VEXTRACTF128 $0x01, Y2, X4
+	MOVQ         (R8), R12
+	VMOVLPS      X2, (R11)(R12*1)
+	MOVQ         8(R8), R12
+	VMOVHPS      X2, (R11)(R12*1)
+	MOVQ         32(R8), R12
+	VMOVLPS      X4, (R11)(R12*1)
+	MOVQ         40(R8), R12
+	VMOVHPS      X4, (R11)(R12*1)
+	VUNPCKHPS    Y1, Y3, Y1
+	VEXTRACTF128 $0x01, Y1, X2
+	MOVQ         16(R8), R12
+	VMOVLPS      X1, (R11)(R12*1)
+	MOVQ         24(R8), R12
+	VMOVHPS      X1, (R11)(R12*1)
+	MOVQ         48(R8), R12
+	VMOVLPS      X2, (R11)(R12*1)
+	MOVQ         56(R8), R12
+	VMOVHPS      X2, (R11)(R12*1)
+	ADDQ         R9, R11
+	VMOVUPS      224(SP), Y1
+	VMOVUPS      256(SP), Y2
+	VADDPS       Y2, Y1, Y3
+	VSUBPS       Y2, Y1, Y1
+	VMOVUPS      288(SP), Y2
+	VMOVUPS      320(SP), Y4
+	VADDPS       Y4, Y2, Y5
+	VSUBPS       Y4, Y2, Y2
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      192(SP), Y4
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y0, Y3, Y3
+	VMULPS       a1<>+0(SB), Y1, Y1
+	VMULPS       b1<>+0(SB), Y2, Y2
+	VADDPS       Y2, Y1, Y1
+	VMOVUPS      352(SP), Y2
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y0, Y1, Y1
+	VUNPCKLPS    Y1, Y3, Y2
+	VEXTRACTF128 $0x01, Y2, X4
+	MOVQ         (R8), R12
+	VMOVLPS      X2, (R11)(R12*1)
+	MOVQ         8(R8), R12
+	VMOVHPS      X2, (R11)(R12*1)
+	MOVQ         32(R8), R12
+	VMOVLPS      X4, (R11)(R12*1)
+	MOVQ         40(R8), R12
+	VMOVHPS      X4, (R11)(R12*1)
+	VUNPCKHPS    Y1, Y3, Y1
+	VEXTRACTF128 $0x01, Y1, X2
+	MOVQ         16(R8), R12
+	VMOVLPS      X1, (R11)(R12*1)
+	MOVQ         24(R8), R12
+	VMOVHPS      X1, (R11)(R12*1)
+	MOVQ         48(R8), R12
+	VMOVLPS      X2, (R11)(R12*1)
+	MOVQ         56(R8), R12
+	VMOVHPS      X2, (R11)(R12*1)
+	ADDQ         $0x20, AX
+	ADDQ         $0x40, R8
+	DECQ         R10
+	JNZ          loop
+	VZEROUPPER
+	RET
+
+// func filter25AVX2(src *float32, dst *float32, plane int, groups int)
+// Requires: AVX
+TEXT ·filter25AVX2(SB), $1760-32
+	MOVQ src+0(FP), AX
+	MOVQ dst+8(FP), CX
+	MOVQ plane+16(FP), DX
+	SHLQ $0x02, DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
+	MOVQ groups+24(FP), DI
+
+loop:
+	VMOVUPS      (AX), Y0
+	VMOVUPS      100(AX), Y1
+	VMOVUPS      200(AX), Y2
+	VMOVUPS      300(AX), Y3
+	VMOVUPS      400(AX), Y4
+	VMOVUPS      500(AX), Y5
+	VMOVUPS      600(AX), Y6
+	VMOVUPS      700(AX), Y7
+	VUNPCKLPS    Y1, Y0, Y8
+	VUNPCKHPS    Y1, Y0, Y0
+	VUNPCKLPS    Y3, Y2, Y1
+	VUNPCKHPS    Y3, Y2, Y2
+	VSHUFPS      $0x44, Y1, Y8, Y3
+	VSHUFPS      $0xee, Y1, Y8, Y1
+	VSHUFPS      $0x44, Y2, Y0, Y8
+	VSHUFPS      $0xee, Y2, Y0, Y0
+	VUNPCKLPS    Y5, Y4, Y2
+	VUNPCKHPS    Y5, Y4, Y4
+	VUNPCKLPS    Y7, Y6, Y5
+	VUNPCKHPS    Y7, Y6, Y6
+	VSHUFPS      $0x44, Y5, Y2, Y7
+	VSHUFPS      $0xee, Y5, Y2, Y2
+	VSHUFPS      $0x44, Y6, Y4, Y5
+	VSHUFPS      $0xee, Y6, Y4, Y4
+	VPERM2F128   $0x20, Y7, Y3, Y6
+	VPERM2F128   $0x31, Y7, Y3, Y3
+	VPERM2F128   $0x20, Y2, Y1, Y7
+	VPERM2F128   $0x31, Y2, Y1, Y1
+	VPERM2F128   $0x20, Y5, Y8, Y2
+	VPERM2F128   $0x31, Y5, Y8, Y5
+	VPERM2F128   $0x20, Y4, Y0, Y8
+	VPERM2F128   $0x31, Y4, Y0, Y0
+	VMOVUPS      Y6, 960(SP)
+	VMOVUPS      Y7, 992(SP)
+	VMOVUPS      Y2, 1024(SP)
+	VMOVUPS      Y8, 1056(SP)
+	VMOVUPS      Y3, 1088(SP)
+	VMOVUPS      Y1, 1120(SP)
+	VMOVUPS      Y5, 1152(SP)
+	VMOVUPS      Y0, 1184(SP)
+	VMOVUPS      32(AX), Y0
+	VMOVUPS      132(AX), Y1
+	VMOVUPS      232(AX), Y2
+	VMOVUPS      332(AX), Y3
+	VMOVUPS      432(AX), Y4
+	VMOVUPS      532(AX), Y5
+	VMOVUPS      632(AX), Y6
+	VMOVUPS      732(AX), Y7
+	VUNPCKLPS    Y1, Y0, Y8
+	VUNPCKHPS    Y1, Y0, Y0
+	VUNPCKLPS    Y3, Y2, Y1
+	VUNPCKHPS    Y3, Y2, Y2
+	VSHUFPS      $0x44, Y1, Y8, Y3
+	VSHUFPS      $0xee, Y1, Y8, Y1
+	VSHUFPS      $0x44, Y2, Y0, Y8
+	VSHUFPS      $0xee, Y2, Y0, Y0
+	VUNPCKLPS    Y5, Y4, Y2
+	VUNPCKHPS    Y5, Y4, Y4
+	VUNPCKLPS    Y7, Y6, Y5
+	VUNPCKHPS    Y7, Y6, Y6
+	VSHUFPS      $0x44, Y5, Y2, Y7
+	VSHUFPS      $0xee, Y5, Y2, Y2
+	VSHUFPS      $0x44, Y6, Y4, Y5
+	VSHUFPS      $0xee, Y6, Y4, Y4
+	VPERM2F128   $0x20, Y7, Y3, Y6
+	VPERM2F128   $0x31, Y7, Y3, Y3
+	VPERM2F128   $0x20, Y2, Y1, Y7
+	VPERM2F128   $0x31, Y2, Y1, Y1
+	VPERM2F128   $0x20, Y5, Y8, Y2
+	VPERM2F128   $0x31, Y5, Y8, Y5
+	VPERM2F128   $0x20, Y4, Y0, Y8
+	VPERM2F128   $0x31, Y4, Y0, Y0
+	VMOVUPS      Y6, 1216(SP)
+	VMOVUPS      Y7, 1248(SP)
+	VMOVUPS      Y2, 1280(SP)
+	VMOVUPS      Y8, 1312(SP)
+	VMOVUPS      Y3, 1344(SP)
+	VMOVUPS      Y1, 1376(SP)
+	VMOVUPS      Y5, 1408(SP)
+	VMOVUPS      Y0, 1440(SP)
+	VMOVUPS      64(AX), Y0
+	VMOVUPS      164(AX), Y1
+	VMOVUPS      264(AX), Y2
+	VMOVUPS      364(AX), Y3
+	VMOVUPS      464(AX), Y4
+	VMOVUPS      564(AX), Y5
+	VMOVUPS      664(AX), Y6
+	VMOVUPS      764(AX), Y7
+	VUNPCKLPS    Y1, Y0, Y8
+	VUNPCKHPS    Y1, Y0, Y0
+	VUNPCKLPS    Y3, Y2, Y1
+	VUNPCKHPS    Y3, Y2, Y2
+	VSHUFPS      $0x44, Y1, Y8, Y3
+	VSHUFPS      $0xee, Y1, Y8, Y1
+	VSHUFPS      $0x44, Y2, Y0, Y8
+	VSHUFPS      $0xee, Y2, Y0, Y0
+	VUNPCKLPS    Y5, Y4, Y2
+	VUNPCKHPS    Y5, Y4, Y4
+	VUNPCKLPS    Y7, Y6, Y5
+	VUNPCKHPS    Y7, Y6, Y6
+	VSHUFPS      $0x44, Y5, Y2, Y7
+	VSHUFPS      $0xee, Y5, Y2, Y2
+	VSHUFPS      $0x44, Y6, Y4, Y5
+	VSHUFPS      $0xee, Y6, Y4, Y4
+	VPERM2F128   $0x20, Y7, Y3, Y6
+	VPERM2F128   $0x31, Y7, Y3, Y3
+	VPERM2F128   $0x20, Y2, Y1, Y7
+	VPERM2F128   $0x31, Y2, Y1, Y1
+	VPERM2F128   $0x20, Y5, Y8, Y2
+	VPERM2F128   $0x31, Y5, Y8, Y5
+	VPERM2F128   $0x20, Y4, Y0, Y8
+	VPERM2F128   $0x31, Y4, Y0, Y0
+	VMOVUPS      Y6, 1472(SP)
+	VMOVUPS      Y7, 1504(SP)
+	VMOVUPS      Y2, 1536(SP)
+	VMOVUPS      Y8, 1568(SP)
+	VMOVUPS      Y3, 1600(SP)
+	VMOVUPS      Y1, 1632(SP)
+	VMOVUPS      Y5, 1664(SP)
+	VMOVUPS      Y0, 1696(SP)
+	VBROADCASTSS 96(AX), Y0
+	VINSERTPS    $0x10, 196(AX), X0, X0
+	VINSERTPS    $0x20, 296(AX), X0, X0
+	VINSERTPS    $0x30, 396(AX), X0, X0
+	VMOVSS       496(AX), X1
+	VINSERTPS    $0x10, 596(AX), X1, X1
+	VINSERTPS    $0x20, 696(AX), X1, X1
+	VINSERTPS    $0x30, 796(AX), X1, X1
+	VINSERTF128  $0x01, X1, Y0, Y0
+	VMOVUPS      Y0, 1728(SP)
+	VMOVUPS      960(SP), Y0
+	VMOVUPS      1280(SP), Y1
+	VMOVUPS      1600(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, (SP)
+	VMOVUPS      Y2, 800(SP)
+	VMOVUPS      1120(SP), Y3
+	VMOVUPS      1440(SP), Y4
+	VMULPS       ga0<>+0(SB), Y0, Y5
+	VMULPS       ga2<>+0(SB), Y1, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga4<>+0(SB), Y2, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga1<>+0(SB), Y3, Y6
+	VMULPS       ga3<>+0(SB), Y4, Y7
+	VADDPS       Y7, Y6, Y6
+	VADDPS       Y6, Y5, Y7
+	VMOVUPS      Y7, 160(SP)
+	VSUBPS       Y6, Y5, Y5
+	VMOVUPS      Y5, 320(SP)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb4<>+0(SB), Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y3, Y1
+	VMULPS       gb3<>+0(SB), Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, 480(SP)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 640(SP)
+	VMOVUPS      992(SP), Y0
+	VMOVUPS      1312(SP), Y1
+	VMOVUPS      1632(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, 32(SP)
+	VMOVUPS      Y2, 832(SP)
+	VMOVUPS      1152(SP), Y3
+	VMOVUPS      1472(SP), Y4
+	VMULPS       ga0<>+0(SB), Y0, Y5
+	VMULPS       ga2<>+0(SB), Y1, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga4<>+0(SB), Y2, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga1<>+0(SB), Y3, Y6
+	VMULPS       ga3<>+0(SB), Y4, Y7
+	VADDPS       Y7, Y6, Y6
+	VADDPS       Y6, Y5, Y7
+	VMOVUPS      Y7, 192(SP)
+	VSUBPS       Y6, Y5, Y5
+	VMOVUPS      Y5, 352(SP)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb4<>+0(SB), Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y3, Y1
+	VMULPS       gb3<>+0(SB), Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, 512(SP)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 672(SP)
+	VMOVUPS      1024(SP), Y0
+	VMOVUPS      1344(SP), Y1
+	VMOVUPS      1664(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, 64(SP)
+	VMOVUPS      Y2, 864(SP)
+	VMOVUPS      1184(SP), Y3
+	VMOVUPS      1504(SP), Y4
+	VMULPS       ga0<>+0(SB), Y0, Y5
+	VMULPS       ga2<>+0(SB), Y1, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga4<>+0(SB), Y2, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga1<>+0(SB), Y3, Y6
+	VMULPS       ga3<>+0(SB), Y4, Y7
+	VADDPS       Y7, Y6, Y6
+	VADDPS       Y6, Y5, Y7
+	VMOVUPS      Y7, 224(SP)
+	VSUBPS       Y6, Y5, Y5
+	VMOVUPS      Y5, 384(SP)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb4<>+0(SB), Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y3, Y1
+	VMULPS       gb3<>+0(SB), Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, 544(SP)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 704(SP)
+	VMOVUPS      1056(SP), Y0
+	VMOVUPS      1376(SP), Y1
+	VMOVUPS      1696(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, 96(SP)
+	VMOVUPS      Y2, 896(SP)
+	VMOVUPS      1216(SP), Y3
+	VMOVUPS      1536(SP), Y4
+	VMULPS       ga0<>+0(SB), Y0, Y5
+	VMULPS       ga2<>+0(SB), Y1, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga4<>+0(SB), Y2, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga1<>+0(SB), Y3, Y6
+	VMULPS       ga3<>+0(SB), Y4, Y7
+	VADDPS       Y7, Y6, Y6
+	VADDPS       Y6, Y5, Y7
+	VMOVUPS      Y7, 256(SP)
+	VSUBPS       Y6, Y5, Y5
+	VMOVUPS      Y5, 416(SP)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb4<>+0(SB), Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y3, Y1
+	VMULPS       gb3<>+0(SB), Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, 576(SP)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 736(SP)
+	VMOVUPS      1088(SP), Y0
+	VMOVUPS      1408(SP), Y1
+	VMOVUPS      1728(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, 128(SP)
+	VMOVUPS      Y2, 928(SP)
+	VMOVUPS      1248(SP), Y3
+	VMOVUPS      1568(SP), Y4
+	VMULPS       ga0<>+0(SB), Y0, Y5
+	VMULPS       ga2<>+0(SB), Y1, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga4<>+0(SB), Y2, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga1<>+0(SB), Y3, Y6
+	VMULPS       ga3<>+0(SB), Y4, Y7
+	VADDPS       Y7, Y6, Y6
+	VADDPS       Y6, Y5, Y7
+	VMOVUPS      Y7, 288(SP)
+	VSUBPS       Y6, Y5, Y5
+	VMOVUPS      Y5, 448(SP)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb4<>+0(SB), Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y3, Y1
+	VMULPS       gb3<>+0(SB), Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, 608(SP)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 768(SP)
+	MOVQ         CX, R8
+	VMOVUPS      (SP), Y0
+	VMOVUPS      64(SP), Y1
+	VMOVUPS      128(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y2, (R8)(SI*1)
+	VMOVUPS      32(SP), Y3
+	VMOVUPS      96(SP), Y4
+	VMULPS       ga0<>+0(SB), Y0, Y5
+	VMULPS       ga2<>+0(SB), Y1, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga4<>+0(SB), Y2, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga1<>+0(SB), Y3, Y6
+	VMULPS       ga3<>+0(SB), Y4, Y7
+	VADDPS       Y7, Y6, Y6
+	VADDPS       Y6, Y5, Y7
+	VMOVUPS      Y7, (R8)(DX*1)
+	VSUBPS       Y6, Y5, Y5
+	VMOVUPS      Y5, (R8)(DX*2)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb4<>+0(SB), Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y3, Y1
+	VMULPS       gb3<>+0(SB), Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, (R8)(BX*1)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (R8)(DX*4)
+	LEAQ         (R8)(BX*2), R8
+	VMOVUPS      160(SP), Y0
+	VMOVUPS      224(SP), Y1
+	VMOVUPS      288(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y2, (R8)(SI*1)
+	VMOVUPS      192(SP), Y3
+	VMOVUPS      256(SP), Y4
+	VMULPS       ga0<>+0(SB), Y0, Y5
+	VMULPS       ga2<>+0(SB), Y1, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga4<>+0(SB), Y2, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga1<>+0(SB), Y3, Y6
+	VMULPS       ga3<>+0(SB), Y4, Y7
+	VADDPS       Y7, Y6, Y6
+	VADDPS       Y6, Y5, Y7
+	VMOVUPS      Y7, (R8)(DX*1)
+	VSUBPS       Y6, Y5, Y5
+	VMOVUPS      Y5, (R8)(DX*2)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb4<>+0(SB), Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y3, Y1
+	VMULPS       gb3<>+0(SB), Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, (R8)(BX*1)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (R8)(DX*4)
+	LEAQ         (R8)(BX*2), R8
+	VMOVUPS      320(SP), Y0
+	VMOVUPS      384(SP), Y1
+	VMOVUPS      448(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y2, (R8)(SI*1)
+	VMOVUPS      352(SP), Y3
+	VMOVUPS      416(SP), Y4
+	VMULPS       ga0<>+0(SB), Y0, Y5
+	VMULPS       ga2<>+0(SB), Y1, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga4<>+0(SB), Y2, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga1<>+0(SB), Y3, Y6
+	VMULPS       ga3<>+0(SB), Y4, Y7
+	VADDPS       Y7, Y6, Y6
+	VADDPS       Y6, Y5, Y7
+	VMOVUPS      Y7, (R8)(DX*1)
+	VSUBPS       Y6, Y5, Y5
+	VMOVUPS      Y5, (R8)(DX*2)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb4<>+0(SB), Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y3, Y1
+	VMULPS       gb3<>+0(SB), Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, (R8)(BX*1)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (R8)(DX*4)
+	LEAQ         (R8)(BX*2), R8
+	VMOVUPS      480(SP), Y0
+	VMOVUPS      544(SP), Y1
+	VMOVUPS      608(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y2, (R8)(SI*1)
+	VMOVUPS      512(SP), Y3
+	VMOVUPS      576(SP), Y4
+	VMULPS       ga0<>+0(SB), Y0, Y5
+	VMULPS       ga2<>+0(SB), Y1, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga4<>+0(SB), Y2, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga1<>+0(SB), Y3, Y6
+	VMULPS       ga3<>+0(SB), Y4, Y7
+	VADDPS       Y7, Y6, Y6
+	VADDPS       Y6, Y5, Y7
+	VMOVUPS      Y7, (R8)(DX*1)
+	VSUBPS       Y6, Y5, Y5
+	VMOVUPS      Y5, (R8)(DX*2)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb4<>+0(SB), Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y3, Y1
+	VMULPS       gb3<>+0(SB), Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, (R8)(BX*1)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (R8)(DX*4)
+	LEAQ         (R8)(BX*2), R8
+	VMOVUPS      640(SP), Y0
+	VMOVUPS      704(SP), Y1
+	VMOVUPS      768(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y2, (R8)(SI*1)
+	VMOVUPS      672(SP), Y3
+	VMOVUPS      736(SP), Y4
+	VMULPS       ga0<>+0(SB), Y0, Y5
+	VMULPS       ga2<>+0(SB), Y1, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga4<>+0(SB), Y2, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga1<>+0(SB), Y3, Y6
+	VMULPS       ga3<>+0(SB), Y4, Y7
+	VADDPS       Y7, Y6, Y6
+	VADDPS       Y6, Y5, Y7
+	VMOVUPS      Y7, (R8)(DX*1)
+	VSUBPS       Y6, Y5, Y5
+	VMOVUPS      Y5, (R8)(DX*2)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb4<>+0(SB), Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y3, Y1
+	VMULPS       gb3<>+0(SB), Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, (R8)(BX*1)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (R8)(DX*4)
+	LEAQ         (R8)(BX*2), R8
+	VMOVUPS      800(SP), Y0
+	VMOVUPS      864(SP), Y1
+	VMOVUPS      928(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y2, (R8)(SI*1)
+	VMOVUPS      832(SP), Y3
+	VMOVUPS      896(SP), Y4
+	VMULPS       ga0<>+0(SB), Y0, Y5
+	VMULPS       ga2<>+0(SB), Y1, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga4<>+0(SB), Y2, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga1<>+0(SB), Y3, Y6
+	VMULPS       ga3<>+0(SB), Y4, Y7
+	VADDPS       Y7, Y6, Y6
+	VADDPS       Y6, Y5, Y7
+	VMOVUPS      Y7, (R8)(DX*1)
+	VSUBPS       Y6, Y5, Y5
+	VMOVUPS      Y5, (R8)(DX*2)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb4<>+0(SB), Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y3, Y1
+	VMULPS       gb3<>+0(SB), Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, (R8)(BX*1)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (R8)(DX*4)
+	ADDQ         $0x00000320, AX
+	ADDQ         $0x20, CX
+	DECQ         DI
+	JNZ          loop
+	VZEROUPPER
+	RET
+
+DATA ga4<>+0(SB)/4, $(-0.10504202)
+DATA ga4<>+4(SB)/4, $(-0.10504202)
+DATA ga4<>+8(SB)/4, $(-0.10504202)
+DATA ga4<>+12(SB)/4, $(-0.10504202)
+DATA ga4<>+16(SB)/4, $(-0.10504202)
+DATA ga4<>+20(SB)/4, $(-0.10504202)
+DATA ga4<>+24(SB)/4, $(-0.10504202)
+DATA ga4<>+28(SB)/4, $(-0.10504202)
+GLOBL ga4<>(SB), RODATA|NOPTR, $32
+
+DATA ga3<>+0(SB)/4, $(-0.16806723)
+DATA ga3<>+4(SB)/4, $(-0.16806723)
+DATA ga3<>+8(SB)/4, $(-0.16806723)
+DATA ga3<>+12(SB)/4, $(-0.16806723)
+DATA ga3<>+16(SB)/4, $(-0.16806723)
+DATA ga3<>+20(SB)/4, $(-0.16806723)
+DATA ga3<>+24(SB)/4, $(-0.16806723)
+DATA ga3<>+28(SB)/4, $(-0.16806723)
+GLOBL ga3<>(SB), RODATA|NOPTR, $32
+
+DATA gb4<>+0(SB)/4, $(0.60504204)
+DATA gb4<>+4(SB)/4, $(0.60504204)
+DATA gb4<>+8(SB)/4, $(0.60504204)
+DATA gb4<>+12(SB)/4, $(0.60504204)
+DATA gb4<>+16(SB)/4, $(0.60504204)
+DATA gb4<>+20(SB)/4, $(0.60504204)
+DATA gb4<>+24(SB)/4, $(0.60504204)
+DATA gb4<>+28(SB)/4, $(0.60504204)
+GLOBL gb4<>(SB), RODATA|NOPTR, $32
+
+DATA gb3<>+0(SB)/4, $(0.40336135)
+DATA gb3<>+4(SB)/4, $(0.40336135)
+DATA gb3<>+8(SB)/4, $(0.40336135)
+DATA gb3<>+12(SB)/4, $(0.40336135)
+DATA gb3<>+16(SB)/4, $(0.40336135)
+DATA gb3<>+20(SB)/4, $(0.40336135)
+DATA gb3<>+24(SB)/4, $(0.40336135)
+DATA gb3<>+28(SB)/4, $(0.40336135)
+GLOBL gb3<>(SB), RODATA|NOPTR, $32
+
+// func turned25AVX2(src *float32, dst *float32, plane int, groups int)
+// Requires: AVX
+TEXT ·turned25AVX2(SB), $1760-32
+	MOVQ src+0(FP), AX
+	MOVQ dst+8(FP), CX
+	MOVQ plane+16(FP), DX
+	SHLQ $0x02, DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
+	MOVQ groups+24(FP), DI
+
+loop:
+	VMOVUPS      (AX), Y0
+	VMOVUPS      100(AX), Y1
+	VMOVUPS      200(AX), Y2
+	VMOVUPS      300(AX), Y3
+	VMOVUPS      400(AX), Y4
+	VMOVUPS      500(AX), Y5
+	VMOVUPS      600(AX), Y6
+	VMOVUPS      700(AX), Y7
+	VUNPCKLPS    Y1, Y0, Y8
+	VUNPCKHPS    Y1, Y0, Y0
+	VUNPCKLPS    Y3, Y2, Y1
+	VUNPCKHPS    Y3, Y2, Y2
+	VSHUFPS      $0x44, Y1, Y8, Y3
+	VSHUFPS      $0xee, Y1, Y8, Y1
+	VSHUFPS      $0x44, Y2, Y0, Y8
+	VSHUFPS      $0xee, Y2, Y0, Y0
+	VUNPCKLPS    Y5, Y4, Y2
+	VUNPCKHPS    Y5, Y4, Y4
+	VUNPCKLPS    Y7, Y6, Y5
+	VUNPCKHPS    Y7, Y6, Y6
+	VSHUFPS      $0x44, Y5, Y2, Y7
+	VSHUFPS      $0xee, Y5, Y2, Y2
+	VSHUFPS      $0x44, Y6, Y4, Y5
+	VSHUFPS      $0xee, Y6, Y4, Y4
+	VPERM2F128   $0x20, Y7, Y3, Y6
+	VPERM2F128   $0x31, Y7, Y3, Y3
+	VPERM2F128   $0x20, Y2, Y1, Y7
+	VPERM2F128   $0x31, Y2, Y1, Y1
+	VPERM2F128   $0x20, Y5, Y8, Y2
+	VPERM2F128   $0x31, Y5, Y8, Y5
+	VPERM2F128   $0x20, Y4, Y0, Y8
+	VPERM2F128   $0x31, Y4, Y0, Y0
+	VMOVUPS      Y6, 960(SP)
+	VMOVUPS      Y7, 992(SP)
+	VMOVUPS      Y2, 1024(SP)
+	VMOVUPS      Y8, 1056(SP)
+	VMOVUPS      Y3, 1088(SP)
+	VMOVUPS      Y1, 1120(SP)
+	VMOVUPS      Y5, 1152(SP)
+	VMOVUPS      Y0, 1184(SP)
+	VMOVUPS      32(AX), Y0
+	VMOVUPS      132(AX), Y1
+	VMOVUPS      232(AX), Y2
+	VMOVUPS      332(AX), Y3
+	VMOVUPS      432(AX), Y4
+	VMOVUPS      532(AX), Y5
+	VMOVUPS      632(AX), Y6
+	VMOVUPS      732(AX), Y7
+	VUNPCKLPS    Y1, Y0, Y8
+	VUNPCKHPS    Y1, Y0, Y0
+	VUNPCKLPS    Y3, Y2, Y1
+	VUNPCKHPS    Y3, Y2, Y2
+	VSHUFPS      $0x44, Y1, Y8, Y3
+	VSHUFPS      $0xee, Y1, Y8, Y1
+	VSHUFPS      $0x44, Y2, Y0, Y8
+	VSHUFPS      $0xee, Y2, Y0, Y0
+	VUNPCKLPS    Y5, Y4, Y2
+	VUNPCKHPS    Y5, Y4, Y4
+	VUNPCKLPS    Y7, Y6, Y5
+	VUNPCKHPS    Y7, Y6, Y6
+	VSHUFPS      $0x44, Y5, Y2, Y7
+	VSHUFPS      $0xee, Y5, Y2, Y2
+	VSHUFPS      $0x44, Y6, Y4, Y5
+	VSHUFPS      $0xee, Y6, Y4, Y4
+	VPERM2F128   $0x20, Y7, Y3, Y6
+	VPERM2F128   $0x31, Y7, Y3, Y3
+	VPERM2F128   $0x20, Y2, Y1, Y7
+	VPERM2F128   $0x31, Y2, Y1, Y1
+	VPERM2F128   $0x20, Y5, Y8, Y2
+	VPERM2F128   $0x31, Y5, Y8, Y5
+	VPERM2F128   $0x20, Y4, Y0, Y8
+	VPERM2F128   $0x31, Y4, Y0, Y0
+	VMOVUPS      Y6, 1216(SP)
+	VMOVUPS      Y7, 1248(SP)
+	VMOVUPS      Y2, 1280(SP)
+	VMOVUPS      Y8, 1312(SP)
+	VMOVUPS      Y3, 1344(SP)
+	VMOVUPS      Y1, 1376(SP)
+	VMOVUPS      Y5, 1408(SP)
+	VMOVUPS      Y0, 1440(SP)
+	VMOVUPS      64(AX), Y0
+	VMOVUPS      164(AX), Y1
+	VMOVUPS      264(AX), Y2
+	VMOVUPS      364(AX), Y3
+	VMOVUPS      464(AX), Y4
+	VMOVUPS      564(AX), Y5
+	VMOVUPS      664(AX), Y6
+	VMOVUPS      764(AX), Y7
+	VUNPCKLPS    Y1, Y0, Y8
+	VUNPCKHPS    Y1, Y0, Y0
+	VUNPCKLPS    Y3, Y2, Y1
+	VUNPCKHPS    Y3, Y2, Y2
+	VSHUFPS      $0x44, Y1, Y8, Y3
+	VSHUFPS      $0xee, Y1, Y8, Y1
+	VSHUFPS      $0x44, Y2, Y0, Y8
+	VSHUFPS      $0xee, Y2, Y0, Y0
+	VUNPCKLPS    Y5, Y4, Y2
+	VUNPCKHPS    Y5, Y4, Y4
+	VUNPCKLPS    Y7, Y6, Y5
+	VUNPCKHPS    Y7, Y6, Y6
+	VSHUFPS      $0x44, Y5, Y2, Y7
+	VSHUFPS      $0xee, Y5, Y2, Y2
+	VSHUFPS      $0x44, Y6, Y4, Y5
+	VSHUFPS      $0xee, Y6, Y4, Y4
+	VPERM2F128   $0x20, Y7, Y3, Y6
+	VPERM2F128   $0x31, Y7, Y3, Y3
+	VPERM2F128   $0x20, Y2, Y1, Y7
+	VPERM2F128   $0x31, Y2, Y1, Y1
+	VPERM2F128   $0x20, Y5, Y8, Y2
+	VPERM2F128   $0x31, Y5, Y8, Y5
+	VPERM2F128   $0x20, Y4, Y0, Y8
+	VPERM2F128   $0x31, Y4, Y0, Y0
+	VMOVUPS      Y6, 1472(SP)
+	VMOVUPS      Y7, 1504(SP)
+	VMOVUPS      Y2, 1536(SP)
+	VMOVUPS      Y8, 1568(SP)
+	VMOVUPS      Y3, 1600(SP)
+	VMOVUPS      Y1, 1632(SP)
+	VMOVUPS      Y5, 1664(SP)
+	VMOVUPS      Y0, 1696(SP)
+	VBROADCASTSS 96(AX), Y0
+	VINSERTPS    $0x10, 196(AX), X0, X0
+	VINSERTPS    $0x20, 296(AX), X0, X0
+	VINSERTPS    $0x30, 396(AX), X0, X0
+	VMOVSS       496(AX), X1
+	VINSERTPS    $0x10, 596(AX), X1, X1
+	VINSERTPS    $0x20, 696(AX), X1, X1
+	VINSERTPS    $0x30, 796(AX), X1, X1
+	VINSERTF128  $0x01, X1, Y0, Y0
+	VMOVUPS      Y0, 1728(SP)
+	VMOVUPS      1728(SP), Y0
+	VMOVUPS      1408(SP), Y1
+	VMOVUPS      1088(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, (SP)
+	VMOVUPS      Y2, 800(SP)
+	VMOVUPS      1568(SP), Y3
+	VMOVUPS      1248(SP), Y4
+	VMULPS       ga0<>+0(SB), Y0, Y5
+	VMULPS       ga2<>+0(SB), Y1, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga4<>+0(SB), Y2, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga1<>+0(SB), Y3, Y6
+	VMULPS       ga3<>+0(SB), Y4, Y7
+	VADDPS       Y7, Y6, Y6
+	VADDPS       Y6, Y5, Y7
+	VMOVUPS      Y7, 160(SP)
+	VSUBPS       Y6, Y5, Y5
+	VMOVUPS      Y5, 320(SP)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb4<>+0(SB), Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y3, Y1
+	VMULPS       gb3<>+0(SB), Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, 480(SP)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 640(SP)
+	VMOVUPS      1696(SP), Y0
+	VMOVUPS      1376(SP), Y1
+	VMOVUPS      1056(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, 32(SP)
+	VMOVUPS      Y2, 832(SP)
+	VMOVUPS      1536(SP), Y3
+	VMOVUPS      1216(SP), Y4
+	VMULPS       ga0<>+0(SB), Y0, Y5
+	VMULPS       ga2<>+0(SB), Y1, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga4<>+0(SB), Y2, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga1<>+0(SB), Y3, Y6
+	VMULPS       ga3<>+0(SB), Y4, Y7
+	VADDPS       Y7, Y6, Y6
+	VADDPS       Y6, Y5, Y7
+	VMOVUPS      Y7, 192(SP)
+	VSUBPS       Y6, Y5, Y5
+	VMOVUPS      Y5, 352(SP)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb4<>+0(SB), Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y3, Y1
+	VMULPS       gb3<>+0(SB), Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, 512(SP)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 672(SP)
+	VMOVUPS      1664(SP), Y0
+	VMOVUPS      1344(SP), Y1
+	VMOVUPS      1024(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, 64(SP)
+	VMOVUPS      Y2, 864(SP)
+	VMOVUPS      1504(SP), Y3
+	VMOVUPS      1184(SP), Y4
+	VMULPS       ga0<>+0(SB), Y0, Y5
+	VMULPS       ga2<>+0(SB), Y1, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga4<>+0(SB), Y2, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga1<>+0(SB), Y3, Y6
+	VMULPS       ga3<>+0(SB), Y4, Y7
+	VADDPS       Y7, Y6, Y6
+	VADDPS       Y6, Y5, Y7
+	VMOVUPS      Y7, 224(SP)
+	VSUBPS       Y6, Y5, Y5
+	VMOVUPS      Y5, 384(SP)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb4<>+0(SB), Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y3, Y1
+	VMULPS       gb3<>+0(SB), Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, 544(SP)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 704(SP)
+	VMOVUPS      1632(SP), Y0
+	VMOVUPS      1312(SP), Y1
+	VMOVUPS      992(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, 96(SP)
+	VMOVUPS      Y2, 896(SP)
+	VMOVUPS      1472(SP), Y3
+	VMOVUPS      1152(SP), Y4
+	VMULPS       ga0<>+0(SB), Y0, Y5
+	VMULPS       ga2<>+0(SB), Y1, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga4<>+0(SB), Y2, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga1<>+0(SB), Y3, Y6
+	VMULPS       ga3<>+0(SB), Y4, Y7
+	VADDPS       Y7, Y6, Y6
+	VADDPS       Y6, Y5, Y7
+	VMOVUPS      Y7, 256(SP)
+	VSUBPS       Y6, Y5, Y5
+	VMOVUPS      Y5, 416(SP)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb4<>+0(SB), Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y3, Y1
+	VMULPS       gb3<>+0(SB), Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, 576(SP)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 736(SP)
+	VMOVUPS      1600(SP), Y0
+	VMOVUPS      1280(SP), Y1
+	VMOVUPS      960(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, 128(SP)
+	VMOVUPS      Y2, 928(SP)
+	VMOVUPS      1440(SP), Y3
+	VMOVUPS      1120(SP), Y4
+	VMULPS       ga0<>+0(SB), Y0, Y5
+	VMULPS       ga2<>+0(SB), Y1, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga4<>+0(SB), Y2, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga1<>+0(SB), Y3, Y6
+	VMULPS       ga3<>+0(SB), Y4, Y7
+	VADDPS       Y7, Y6, Y6
+	VADDPS       Y6, Y5, Y7
+	VMOVUPS      Y7, 288(SP)
+	VSUBPS       Y6, Y5, Y5
+	VMOVUPS      Y5, 448(SP)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb4<>+0(SB), Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y3, Y1
+	VMULPS       gb3<>+0(SB), Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, 608(SP)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 768(SP)
+	MOVQ         CX, R8
+	VMOVUPS      (SP), Y0
+	VMOVUPS      64(SP), Y1
+	VMOVUPS      128(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y2, (R8)(SI*1)
+	VMOVUPS      32(SP), Y3
+	VMOVUPS      96(SP), Y4
+	VMULPS       ga0<>+0(SB), Y0, Y5
+	VMULPS       ga2<>+0(SB), Y1, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga4<>+0(SB), Y2, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga1<>+0(SB), Y3, Y6
+	VMULPS       ga3<>+0(SB), Y4, Y7
+	VADDPS       Y7, Y6, Y6
+	VADDPS       Y6, Y5, Y7
+	VMOVUPS      Y7, (R8)(DX*1)
+	VSUBPS       Y6, Y5, Y5
+	VMOVUPS      Y5, (R8)(DX*2)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb4<>+0(SB), Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y3, Y1
+	VMULPS       gb3<>+0(SB), Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, (R8)(BX*1)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (R8)(DX*4)
+	LEAQ         (R8)(BX*2), R8
+	VMOVUPS      160(SP), Y0
+	VMOVUPS      224(SP), Y1
+	VMOVUPS      288(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y2, (R8)(SI*1)
+	VMOVUPS      192(SP), Y3
+	VMOVUPS      256(SP), Y4
+	VMULPS       ga0<>+0(SB), Y0, Y5
+	VMULPS       ga2<>+0(SB), Y1, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga4<>+0(SB), Y2, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga1<>+0(SB), Y3, Y6
+	VMULPS       ga3<>+0(SB), Y4, Y7
+	VADDPS       Y7, Y6, Y6
+	VADDPS       Y6, Y5, Y7
+	VMOVUPS      Y7, (R8)(DX*1)
+	VSUBPS       Y6, Y5, Y5
+	VMOVUPS      Y5, (R8)(DX*2)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb4<>+0(SB), Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y3, Y1
+	VMULPS       gb3<>+0(SB), Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, (R8)(BX*1)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (R8)(DX*4)
+	LEAQ         (R8)(BX*2), R8
+	VMOVUPS      320(SP), Y0
+	VMOVUPS      384(SP), Y1
+	VMOVUPS      448(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y2, (R8)(SI*1)
+	VMOVUPS      352(SP), Y3
+	VMOVUPS      416(SP), Y4
+	VMULPS       ga0<>+0(SB), Y0, Y5
+	VMULPS       ga2<>+0(SB), Y1, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga4<>+0(SB), Y2, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga1<>+0(SB), Y3, Y6
+	VMULPS       ga3<>+0(SB), Y4, Y7
+	VADDPS       Y7, Y6, Y6
+	VADDPS       Y6, Y5, Y7
+	VMOVUPS      Y7, (R8)(DX*1)
+	VSUBPS       Y6, Y5, Y5
+	VMOVUPS      Y5, (R8)(DX*2)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb4<>+0(SB), Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y3, Y1
+	VMULPS       gb3<>+0(SB), Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, (R8)(BX*1)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (R8)(DX*4)
+	LEAQ         (R8)(BX*2), R8
+	VMOVUPS      480(SP), Y0
+	VMOVUPS      544(SP), Y1
+	VMOVUPS      608(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y2, (R8)(SI*1)
+	VMOVUPS      512(SP), Y3
+	VMOVUPS      576(SP), Y4
+	VMULPS       ga0<>+0(SB), Y0, Y5
+	VMULPS       ga2<>+0(SB), Y1, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga4<>+0(SB), Y2, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga1<>+0(SB), Y3, Y6
+	VMULPS       ga3<>+0(SB), Y4, Y7
+	VADDPS       Y7, Y6, Y6
+	VADDPS       Y6, Y5, Y7
+	VMOVUPS      Y7, (R8)(DX*1)
+	VSUBPS       Y6, Y5, Y5
+	VMOVUPS      Y5, (R8)(DX*2)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb4<>+0(SB), Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y3, Y1
+	VMULPS       gb3<>+0(SB), Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, (R8)(BX*1)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (R8)(DX*4)
+	LEAQ         (R8)(BX*2), R8
+	VMOVUPS      640(SP), Y0
+	VMOVUPS      704(SP), Y1
+	VMOVUPS      768(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y2, (R8)(SI*1)
+	VMOVUPS      672(SP), Y3
+	VMOVUPS      736(SP), Y4
+	VMULPS       ga0<>+0(SB), Y0, Y5
+	VMULPS       ga2<>+0(SB), Y1, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga4<>+0(SB), Y2, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga1<>+0(SB), Y3, Y6
+	VMULPS       ga3<>+0(SB), Y4, Y7
+	VADDPS       Y7, Y6, Y6
+	VADDPS       Y6, Y5, Y7
+	VMOVUPS      Y7, (R8)(DX*1)
+	VSUBPS       Y6, Y5, Y5
+	VMOVUPS      Y5, (R8)(DX*2)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb4<>+0(SB), Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y3, Y1
+	VMULPS       gb3<>+0(SB), Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, (R8)(BX*1)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (R8)(DX*4)
+	LEAQ         (R8)(BX*2), R8
+	VMOVUPS      800(SP), Y0
+	VMOVUPS      864(SP), Y1
+	VMOVUPS      928(SP), Y2
+	VMULPS       g0<>+0(SB), Y0, Y3
+	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y2, (R8)(SI*1)
+	VMOVUPS      832(SP), Y3
+	VMOVUPS      896(SP), Y4
+	VMULPS       ga0<>+0(SB), Y0, Y5
+	VMULPS       ga2<>+0(SB), Y1, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga4<>+0(SB), Y2, Y6
+	VADDPS       Y6, Y5, Y5
+	VMULPS       ga1<>+0(SB), Y3, Y6
+	VMULPS       ga3<>+0(SB), Y4, Y7
+	VADDPS       Y7, Y6, Y6
+	VADDPS       Y6, Y5, Y7
+	VMOVUPS      Y7, (R8)(DX*1)
+	VSUBPS       Y6, Y5, Y5
+	VMOVUPS      Y5, (R8)(DX*2)
+	VMULPS       gb0<>+0(SB), Y0, Y0
+	VMULPS       gb2<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb4<>+0(SB), Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       gb1<>+0(SB), Y3, Y1
+	VMULPS       gb3<>+0(SB), Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y1, Y0, Y2
+	VMOVUPS      Y2, (R8)(BX*1)
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (R8)(DX*4)
+	ADDQ         $0x00000320, AX
+	ADDQ         $0x20, CX
+	DECQ         DI
+	JNZ          loop
+	VZEROUPPER
+	RET
+
+// func filterGrad25AVX2(src *float32, plane int, dst *float32, groups int)
+// Requires: AVX
+TEXT ·filterGrad25AVX2(SB), $1760-32
+	MOVQ src+0(FP), AX
+	MOVQ plane+8(FP), CX
+	SHLQ $0x02, CX
+	LEAQ (CX)(CX*2), DX
+	ADDQ DX, DX
+	LEAQ (DX)(DX*2), BX
+	LEAQ (DX)(DX*4), SI
+	MOVQ dst+16(FP), DI
+	MOVQ groups+24(FP), R8
+
+loop:
+	MOVQ         AX, R9
+	VMOVUPS      (R9)(DX*1), Y0
+	VMOVUPS      (R9)(DX*2), Y1
+	VADDPS       Y1, Y0, Y2
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      (R9)(BX*1), Y1
+	VMOVUPS      (R9)(DX*4), Y3
+	VADDPS       Y3, Y1, Y4
+	VSUBPS       Y3, Y1, Y1
+	VMULPS       ga0<>+0(SB), Y2, Y3
+	VMULPS       gb0<>+0(SB), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      (R9), Y5
+	VMULPS       g0<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, (SP)
+	VMULPS       ga1<>+0(SB), Y0, Y3
+	VMULPS       gb1<>+0(SB), Y1, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 192(SP)
+	VMULPS       ga2<>+0(SB), Y2, Y3
+	VMULPS       gb2<>+0(SB), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 384(SP)
+	VMULPS       ga3<>+0(SB), Y0, Y0
+	VMULPS       gb3<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 576(SP)
+	VMULPS       ga4<>+0(SB), Y2, Y0
+	VMULPS       gb4<>+0(SB), Y4, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      (R9)(SI*1), Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 768(SP)
+	ADDQ         CX, R9
+	VMOVUPS      (R9)(DX*1), Y0
+	VMOVUPS      (R9)(DX*2), Y1
+	VADDPS       Y1, Y0, Y2
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      (R9)(BX*1), Y1
+	VMOVUPS      (R9)(DX*4), Y3
+	VADDPS       Y3, Y1, Y4
+	VSUBPS       Y3, Y1, Y1
+	VMULPS       ga0<>+0(SB), Y2, Y3
+	VMULPS       gb0<>+0(SB), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      (R9), Y5
+	VMULPS       g0<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 32(SP)
+	VMULPS       ga1<>+0(SB), Y0, Y3
+	VMULPS       gb1<>+0(SB), Y1, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 224(SP)
+	VMULPS       ga2<>+0(SB), Y2, Y3
+	VMULPS       gb2<>+0(SB), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 416(SP)
+	VMULPS       ga3<>+0(SB), Y0, Y0
+	VMULPS       gb3<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 608(SP)
+	VMULPS       ga4<>+0(SB), Y2, Y0
+	VMULPS       gb4<>+0(SB), Y4, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      (R9)(SI*1), Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 800(SP)
+	ADDQ         CX, R9
+	VMOVUPS      (R9)(DX*1), Y0
+	VMOVUPS      (R9)(DX*2), Y1
+	VADDPS       Y1, Y0, Y2
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      (R9)(BX*1), Y1
+	VMOVUPS      (R9)(DX*4), Y3
+	VADDPS       Y3, Y1, Y4
+	VSUBPS       Y3, Y1, Y1
+	VMULPS       ga0<>+0(SB), Y2, Y3
+	VMULPS       gb0<>+0(SB), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      (R9), Y5
+	VMULPS       g0<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 64(SP)
+	VMULPS       ga1<>+0(SB), Y0, Y3
+	VMULPS       gb1<>+0(SB), Y1, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 256(SP)
+	VMULPS       ga2<>+0(SB), Y2, Y3
+	VMULPS       gb2<>+0(SB), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 448(SP)
+	VMULPS       ga3<>+0(SB), Y0, Y0
+	VMULPS       gb3<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 640(SP)
+	VMULPS       ga4<>+0(SB), Y2, Y0
+	VMULPS       gb4<>+0(SB), Y4, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      (R9)(SI*1), Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 832(SP)
+	ADDQ         CX, R9
+	VMOVUPS      (R9)(DX*1), Y0
+	VMOVUPS      (R9)(DX*2), Y1
+	VADDPS       Y1, Y0, Y2
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      (R9)(BX*1), Y1
+	VMOVUPS      (R9)(DX*4), Y3
+	VADDPS       Y3, Y1, Y4
+	VSUBPS       Y3, Y1, Y1
+	VMULPS       ga0<>+0(SB), Y2, Y3
+	VMULPS       gb0<>+0(SB), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      (R9), Y5
+	VMULPS       g0<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 96(SP)
+	VMULPS       ga1<>+0(SB), Y0, Y3
+	VMULPS       gb1<>+0(SB), Y1, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 288(SP)
+	VMULPS       ga2<>+0(SB), Y2, Y3
+	VMULPS       gb2<>+0(SB), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 480(SP)
+	VMULPS       ga3<>+0(SB), Y0, Y0
+	VMULPS       gb3<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 672(SP)
+	VMULPS       ga4<>+0(SB), Y2, Y0
+	VMULPS       gb4<>+0(SB), Y4, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      (R9)(SI*1), Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 864(SP)
+	ADDQ         CX, R9
+	VMOVUPS      (R9)(DX*1), Y0
+	VMOVUPS      (R9)(DX*2), Y1
+	VADDPS       Y1, Y0, Y2
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      (R9)(BX*1), Y1
+	VMOVUPS      (R9)(DX*4), Y3
+	VADDPS       Y3, Y1, Y4
+	VSUBPS       Y3, Y1, Y1
+	VMULPS       ga0<>+0(SB), Y2, Y3
+	VMULPS       gb0<>+0(SB), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      (R9), Y5
+	VMULPS       g0<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 128(SP)
+	VMULPS       ga1<>+0(SB), Y0, Y3
+	VMULPS       gb1<>+0(SB), Y1, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 320(SP)
+	VMULPS       ga2<>+0(SB), Y2, Y3
+	VMULPS       gb2<>+0(SB), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 512(SP)
+	VMULPS       ga3<>+0(SB), Y0, Y0
+	VMULPS       gb3<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 704(SP)
+	VMULPS       ga4<>+0(SB), Y2, Y0
+	VMULPS       gb4<>+0(SB), Y4, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      (R9)(SI*1), Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 896(SP)
+	ADDQ         CX, R9
+	VMOVUPS      (R9)(DX*1), Y0
+	VMOVUPS      (R9)(DX*2), Y1
+	VADDPS       Y1, Y0, Y2
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      (R9)(BX*1), Y1
+	VMOVUPS      (R9)(DX*4), Y3
+	VADDPS       Y3, Y1, Y4
+	VSUBPS       Y3, Y1, Y1
+	VMULPS       ga0<>+0(SB), Y2, Y3
+	VMULPS       gb0<>+0(SB), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      (R9), Y5
+	VMULPS       g0<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 160(SP)
+	VMULPS       ga1<>+0(SB), Y0, Y3
+	VMULPS       gb1<>+0(SB), Y1, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 352(SP)
+	VMULPS       ga2<>+0(SB), Y2, Y3
+	VMULPS       gb2<>+0(SB), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 544(SP)
+	VMULPS       ga3<>+0(SB), Y0, Y0
+	VMULPS       gb3<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 736(SP)
+	VMULPS       ga4<>+0(SB), Y2, Y0
+	VMULPS       gb4<>+0(SB), Y4, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      (R9)(SI*1), Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 928(SP)
+	VMOVUPS      32(SP), Y0
+	VMOVUPS      64(SP), Y1
+	VADDPS       Y1, Y0, Y2
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      96(SP), Y1
+	VMOVUPS      128(SP), Y3
+	VADDPS       Y3, Y1, Y4
+	VSUBPS       Y3, Y1, Y1
+	VMULPS       ga0<>+0(SB), Y2, Y3
+	VMULPS       gb0<>+0(SB), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      (SP), Y5
+	VMULPS       g0<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 960(SP)
+	VMULPS       ga1<>+0(SB), Y0, Y3
+	VMULPS       gb1<>+0(SB), Y1, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 992(SP)
+	VMULPS       ga2<>+0(SB), Y2, Y3
+	VMULPS       gb2<>+0(SB), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 1024(SP)
+	VMULPS       ga3<>+0(SB), Y0, Y0
+	VMULPS       gb3<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 1056(SP)
+	VMULPS       ga4<>+0(SB), Y2, Y0
+	VMULPS       gb4<>+0(SB), Y4, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      160(SP), Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 1088(SP)
+	VMOVUPS      224(SP), Y0
+	VMOVUPS      256(SP), Y1
+	VADDPS       Y1, Y0, Y2
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      288(SP), Y1
+	VMOVUPS      320(SP), Y3
+	VADDPS       Y3, Y1, Y4
+	VSUBPS       Y3, Y1, Y1
+	VMULPS       ga0<>+0(SB), Y2, Y3
+	VMULPS       gb0<>+0(SB), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      192(SP), Y5
+	VMULPS       g0<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 1120(SP)
+	VMULPS       ga1<>+0(SB), Y0, Y3
+	VMULPS       gb1<>+0(SB), Y1, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 1152(SP)
+	VMULPS       ga2<>+0(SB), Y2, Y3
+	VMULPS       gb2<>+0(SB), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 1184(SP)
+	VMULPS       ga3<>+0(SB), Y0, Y0
+	VMULPS       gb3<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 1216(SP)
+	VMULPS       ga4<>+0(SB), Y2, Y0
+	VMULPS       gb4<>+0(SB), Y4, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      352(SP), Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 1248(SP)
+	VMOVUPS      416(SP), Y0
+	VMOVUPS      448(SP), Y1
+	VADDPS       Y1, Y0, Y2
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      480(SP), Y1
+	VMOVUPS      512(SP), Y3
+	VADDPS       Y3, Y1, Y4
+	VSUBPS       Y3, Y1, Y1
+	VMULPS       ga0<>+0(SB), Y2, Y3
+	VMULPS       gb0<>+0(SB), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      384(SP), Y5
+	VMULPS       g0<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 1280(SP)
+	VMULPS       ga1<>+0(SB), Y0, Y3
+	VMULPS       gb1<>+0(SB), Y1, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 1312(SP)
+	VMULPS       ga2<>+0(SB), Y2, Y3
+	VMULPS       gb2<>+0(SB), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 1344(SP)
+	VMULPS       ga3<>+0(SB), Y0, Y0
+	VMULPS       gb3<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 1376(SP)
+	VMULPS       ga4<>+0(SB), Y2, Y0
+	VMULPS       gb4<>+0(SB), Y4, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      544(SP), Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 1408(SP)
+	VMOVUPS      608(SP), Y0
+	VMOVUPS      640(SP), Y1
+	VADDPS       Y1, Y0, Y2
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      672(SP), Y1
+	VMOVUPS      704(SP), Y3
+	VADDPS       Y3, Y1, Y4
+	VSUBPS       Y3, Y1, Y1
+	VMULPS       ga0<>+0(SB), Y2, Y3
+	VMULPS       gb0<>+0(SB), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      576(SP), Y5
+	VMULPS       g0<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 1440(SP)
+	VMULPS       ga1<>+0(SB), Y0, Y3
+	VMULPS       gb1<>+0(SB), Y1, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 1472(SP)
+	VMULPS       ga2<>+0(SB), Y2, Y3
+	VMULPS       gb2<>+0(SB), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 1504(SP)
+	VMULPS       ga3<>+0(SB), Y0, Y0
+	VMULPS       gb3<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 1536(SP)
+	VMULPS       ga4<>+0(SB), Y2, Y0
+	VMULPS       gb4<>+0(SB), Y4, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      736(SP), Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 1568(SP)
+	VMOVUPS      800(SP), Y0
+	VMOVUPS      832(SP), Y1
+	VADDPS       Y1, Y0, Y2
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      864(SP), Y1
+	VMOVUPS      896(SP), Y3
+	VADDPS       Y3, Y1, Y4
+	VSUBPS       Y3, Y1, Y1
+	VMULPS       ga0<>+0(SB), Y2, Y3
+	VMULPS       gb0<>+0(SB), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      768(SP), Y5
+	VMULPS       g0<>+0(SB), Y5, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 1600(SP)
+	VMULPS       ga1<>+0(SB), Y0, Y3
+	VMULPS       gb1<>+0(SB), Y1, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 1632(SP)
+	VMULPS       ga2<>+0(SB), Y2, Y3
+	VMULPS       gb2<>+0(SB), Y4, Y5
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, 1664(SP)
+	VMULPS       ga3<>+0(SB), Y0, Y0
+	VMULPS       gb3<>+0(SB), Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 1696(SP)
+	VMULPS       ga4<>+0(SB), Y2, Y0
+	VMULPS       gb4<>+0(SB), Y4, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      928(SP), Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 1728(SP)
+	VMOVUPS      1728(SP), Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VMOVSS       X0, 96(DI)
+	VEXTRACTPS   $0x01, X0, 196(DI)
+	VEXTRACTPS   $0x02, X0, 296(DI)
+	VEXTRACTPS   $0x03, X0, 396(DI)
+	VMOVSS       X1, 496(DI)
+	VEXTRACTPS   $0x01, X1, 596(DI)
+	VEXTRACTPS   $0x02, X1, 696(DI)
+	VEXTRACTPS   $0x03, X1, 796(DI)
+	VMOVUPS      960(SP), Y0
+	VMOVUPS      992(SP), Y1
+	VMOVUPS      1024(SP), Y2
+	VMOVUPS      1056(SP), Y3
+	VMOVUPS      1088(SP), Y4
+	VMOVUPS      1120(SP), Y5
+	VMOVUPS      1152(SP), Y6
+	VMOVUPS      1184(SP), Y7
+	VUNPCKLPS    Y1, Y0, Y8
+	VUNPCKHPS    Y1, Y0, Y0
+	VUNPCKLPS    Y3, Y2, Y1
+	VUNPCKHPS    Y3, Y2, Y2
+	VSHUFPS      $0x44, Y1, Y8, Y3
+	VSHUFPS      $0xee, Y1, Y8, Y1
+	VSHUFPS      $0x44, Y2, Y0, Y8
+	VSHUFPS      $0xee, Y2, Y0, Y0
+	VUNPCKLPS    Y5, Y4, Y2
+	VUNPCKHPS    Y5, Y4, Y4
+	VUNPCKLPS    Y7, Y6, Y5
+	VUNPCKHPS    Y7, Y6, Y6
+	VSHUFPS      $0x44, Y5, Y2, Y7
+	VSHUFPS      $0xee, Y5, Y2, Y2
+	VSHUFPS      $0x44, Y6, Y4, Y5
+	VSHUFPS      $0xee, Y6, Y4, Y4
+	VPERM2F128   $0x20, Y7, Y3, Y6
+	VPERM2F128   $0x31, Y7, Y3, Y3
+	VPERM2F128   $0x20, Y2, Y1, Y7
+	VPERM2F128   $0x31, Y2, Y1, Y1
+	VPERM2F128   $0x20, Y5, Y8, Y2
+	VPERM2F128   $0x31, Y5, Y8, Y5
+	VPERM2F128   $0x20, Y4, Y0, Y8
+	VPERM2F128   $0x31, Y4, Y0, Y0
+	VMOVUPS      Y6, (DI)
+	VMOVUPS      Y7, 100(DI)
+	VMOVUPS      Y2, 200(DI)
+	VMOVUPS      Y8, 300(DI)
+	VMOVUPS      Y3, 400(DI)
+	VMOVUPS      Y1, 500(DI)
+	VMOVUPS      Y5, 600(DI)
+	VMOVUPS      Y0, 700(DI)
+	VMOVUPS      1216(SP), Y0
+	VMOVUPS      1248(SP), Y1
+	VMOVUPS      1280(SP), Y2
+	VMOVUPS      1312(SP), Y3
+	VMOVUPS      1344(SP), Y4
+	VMOVUPS      1376(SP), Y5
+	VMOVUPS      1408(SP), Y6
+	VMOVUPS      1440(SP), Y7
+	VUNPCKLPS    Y1, Y0, Y8
+	VUNPCKHPS    Y1, Y0, Y0
+	VUNPCKLPS    Y3, Y2, Y1
+	VUNPCKHPS    Y3, Y2, Y2
+	VSHUFPS      $0x44, Y1, Y8, Y3
+	VSHUFPS      $0xee, Y1, Y8, Y1
+	VSHUFPS      $0x44, Y2, Y0, Y8
+	VSHUFPS      $0xee, Y2, Y0, Y0
+	VUNPCKLPS    Y5, Y4, Y2
+	VUNPCKHPS    Y5, Y4, Y4
+	VUNPCKLPS    Y7, Y6, Y5
+	VUNPCKHPS    Y7, Y6, Y6
+	VSHUFPS      $0x44, Y5, Y2, Y7
+	VSHUFPS      $0xee, Y5, Y2, Y2
+	VSHUFPS      $0x44, Y6, Y4, Y5
+	VSHUFPS      $0xee, Y6, Y4, Y4
+	VPERM2F128   $0x20, Y7, Y3, Y6
+	VPERM2F128   $0x31, Y7, Y3, Y3
+	VPERM2F128   $0x20, Y2, Y1, Y7
+	VPERM2F128   $0x31, Y2, Y1, Y1
+	VPERM2F128   $0x20, Y5, Y8, Y2
+	VPERM2F128   $0x31, Y5, Y8, Y5
+	VPERM2F128   $0x20, Y4, Y0, Y8
+	VPERM2F128   $0x31, Y4, Y0, Y0
+	VMOVUPS      Y6, 32(DI)
+	VMOVUPS      Y7, 132(DI)
+	VMOVUPS      Y2, 232(DI)
+	VMOVUPS      Y8, 332(DI)
+	VMOVUPS      Y3, 432(DI)
+	VMOVUPS      Y1, 532(DI)
+	VMOVUPS      Y5, 632(DI)
+	VMOVUPS      Y0, 732(DI)
+	VMOVUPS      1472(SP), Y0
+	VMOVUPS      1504(SP), Y1
+	VMOVUPS      1536(SP), Y2
+	VMOVUPS      1568(SP), Y3
+	VMOVUPS      1600(SP), Y4
+	VMOVUPS      1632(SP), Y5
+	VMOVUPS      1664(SP), Y6
+	VMOVUPS      1696(SP), Y7
+	VUNPCKLPS    Y1, Y0, Y8
+	VUNPCKHPS    Y1, Y0, Y0
+	VUNPCKLPS    Y3, Y2, Y1
+	VUNPCKHPS    Y3, Y2, Y2
+	VSHUFPS      $0x44, Y1, Y8, Y3
+	VSHUFPS      $0xee, Y1, Y8, Y1
+	VSHUFPS      $0x44, Y2, Y0, Y8
+	VSHUFPS      $0xee, Y2, Y0, Y0
+	VUNPCKLPS    Y5, Y4, Y2
+	VUNPCKHPS    Y5, Y4, Y4
+	VUNPCKLPS    Y7, Y6, Y5
+	VUNPCKHPS    Y7, Y6, Y6
+	VSHUFPS      $0x44, Y5, Y2, Y7
+	VSHUFPS      $0xee, Y5, Y2, Y2
+	VSHUFPS      $0x44, Y6, Y4, Y5
+	VSHUFPS      $0xee, Y6, Y4, Y4
+	VPERM2F128   $0x20, Y7, Y3, Y6
+	VPERM2F128   $0x31, Y7, Y3, Y3
+	VPERM2F128   $0x20, Y2, Y1, Y7
+	VPERM2F128   $0x31, Y2, Y1, Y1
+	VPERM2F128   $0x20, Y5, Y8, Y2
+	VPERM2F128   $0x31, Y5, Y8, Y5
+	VPERM2F128   $0x20, Y4, Y0, Y8
+	VPERM2F128   $0x31, Y4, Y0, Y0
+	VMOVUPS      Y6, 64(DI)
+	VMOVUPS      Y7, 164(DI)
+	VMOVUPS      Y2, 264(DI)
+	VMOVUPS      Y8, 364(DI)
+	VMOVUPS      Y3, 464(DI)
+	VMOVUPS      Y1, 564(DI)
+	VMOVUPS      Y5, 664(DI)
+	VMOVUPS      Y0, 764(DI)
+	ADDQ         $0x20, AX
+	ADDQ         $0x00000320, DI
 	DECQ         R8
 	JNZ          loop
 	VZEROUPPER

@@ -5,9 +5,9 @@ import "unsafe"
 // vector is a row or column of a tile, or of its transform.
 type vector [6]float32
 
-// matrices are the transforms of tiles of m x m outputs in one dimension: products with B^T, A, A^T, G and G^T.
+// matrices are the transforms of tiles of m x m outputs for filters of r x r in one dimension: products with B^T, A, A^T, G and G^T.
 type matrices struct {
-	m int
+	m, r int
 
 	input, grad, output, filter, filterGrad func(vector) vector
 }
@@ -31,10 +31,11 @@ func both(f func(vector) vector, d *[6]vector, rows, cols, made int) (y [6]vecto
 }
 
 // portable returns the kernels in Go.
-func portable() *kernels { return &kernels{"portable", two.kernels(), four.kernels()} }
+func portable() *kernels { return &kernels{"portable", f23.kernels(), f43.kernels(), f25.kernels()} }
 
 func (s *matrices) kernels() transforms {
-	m, n := s.m, s.m+2
+	m, r, n := s.m, s.r, s.m+s.r-1
+	taps := r * r
 	forward := func(f func(vector) vector, side int) func(src *float32, offsets *int, ld int, dst *float32, plane, groups int) {
 		return func(src *float32, offsets *int, ld int, dst *float32, plane, groups int) {
 			v := unsafe.Slice(dst, (n*n-1)*plane+lanes*groups)
@@ -53,16 +54,16 @@ func (s *matrices) kernels() transforms {
 	}
 	filter := func(turn bool) func(src, dst *float32, plane, groups int) {
 		return func(src, dst *float32, plane, groups int) {
-			g, u := unsafe.Slice(src, 9*lanes*groups), unsafe.Slice(dst, (n*n-1)*plane+lanes*groups)
+			g, u := unsafe.Slice(src, taps*lanes*groups), unsafe.Slice(dst, (n*n-1)*plane+lanes*groups)
 			for t := range lanes * groups {
 				var d [6]vector
-				for i, x := range g[9*t:][:9] {
+				for i, x := range g[taps*t:][:taps] {
 					if turn {
-						i = 8 - i
+						i = taps - 1 - i
 					}
-					d[i/3][i%3] = x
+					d[i/r][i%r] = x
 				}
-				y := both(s.filter, &d, 3, 3, n)
+				y := both(s.filter, &d, r, r, n)
 				for i := range n * n {
 					u[i*plane+t] = y[i/n][i%n]
 				}
@@ -83,20 +84,20 @@ func (s *matrices) kernels() transforms {
 			x := unsafe.Slice(src, (n*n-1)*plane+lanes*groups)
 			for t, at := range unsafe.Slice(offsets, lanes*groups) {
 				y := unsafe.Slice((*float32)(unsafe.Add(unsafe.Pointer(dst), at)), (m-1)*ld+m)
-				r := back(s.output, m, x[t:], plane)
+				tile := back(s.output, m, x[t:], plane)
 				for i := range m * m {
-					y[i/m*ld+i%m] = r[i/m][i%m] + bias
+					y[i/m*ld+i%m] = tile[i/m][i%m] + bias
 				}
 			}
 		},
 		filter: filter(false),
 		turned: filter(true),
 		filterGrad: func(src *float32, plane int, dst *float32, groups int) {
-			x, g := unsafe.Slice(src, (n*n-1)*plane+lanes*groups), unsafe.Slice(dst, 9*lanes*groups)
+			x, g := unsafe.Slice(src, (n*n-1)*plane+lanes*groups), unsafe.Slice(dst, taps*lanes*groups)
 			for t := range lanes * groups {
-				r := back(s.filterGrad, 3, x[t:], plane)
-				for i := range 9 {
-					g[9*t+i] = r[i/3][i%3]
+				f := back(s.filterGrad, r, x[t:], plane)
+				for i := range taps {
+					g[taps*t+i] = f[i/r][i%r]
 				}
 			}
 		},

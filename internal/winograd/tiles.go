@@ -11,7 +11,7 @@ type maps struct {
 	padH, padW, overlap int
 }
 
-func (c *Conv) images(x []float32) maps { return maps{x, c.C, c.H, c.W, c.PadH, c.PadW, 2} }
+func (c *Conv) images(x []float32) maps { return maps{x, c.C, c.H, c.W, c.PadH, c.PadW, c.Filter - 1} }
 
 // outputs are those, or their gradients.
 func (c *Conv) outputs(y []float32) maps { return maps{y, c.O, c.oh(), c.ow(), 0, 0, 0} }

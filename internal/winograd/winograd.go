@@ -1,15 +1,15 @@
-// Package winograd convolves with 3x3 filters at less than half, or near a quarter, of the multiplications of the definition.
+// Package winograd convolves with 3x3 and 5x5 filters at a half to a quarter of the multiplications of the definition.
 //
-// Outputs are computed in tiles of m x m, each from a tile d of (m+2)x(m+2) inputs, as Y = A^T [sum over channels of U * V] A with
-// U = G g G^T of a filter g and V = B^T d B, where * is by element. F(2x2, 3x3) has 16 multiplications instead of 36, F(4x4, 3x3) 36 instead of 144.
-// For each of the (m+2)^2 elements the sum over channels is a product of matrices, filters by tiles. The gradient of the input is again
+// Outputs are computed in tiles of m x m, each from a tile d of n x n inputs, n = m + r - 1 for filters of r x r, as Y = A^T [sum over channels of U * V] A with
+// U = G g G^T of a filter g and V = B^T d B, where * is by element. F(2x2, 3x3) has 16 multiplications instead of 36, F(4x4, 3x3) 36 instead of 144,
+// F(2x2, 5x5) 36 instead of 100. For each of the n^2 elements the sum over channels is a product of matrices, filters by tiles. The gradient of the input is again
 // such a convolution, with filters turned by half a turn. The gradient of the filters is dg = G^T dU G with dU = dM V^T and dM = A dY A^T.
 //
 // # Matrices
 //
-// The convolution in one dimension is a product of polynomials, from the values of its factors at m+2 points, of which the last is infinity (Toom and Cook). In two
+// The convolution in one dimension is a product of polynomials, from the values of its factors at n points, of which the last is infinity (Toom and Cook). In two
 // dimensions it is that twice. For a point x, B^T has a row of the coefficients of the product p(z) of (z - y) over all other points y, G a row
-// (1, x, x^2)/p(x), and A^T a column (1, x, ... x^(m-1)). For infinity p is the product over all points, and the others are (0, 0, 1) and (0, ... 0, 1).
+// (1, x, ... x^(r-1))/p(x), and A^T a column (1, x, ... x^(m-1)). For infinity p is the product over all points, and the others are (0, ... 0, 1).
 //
 // F(2x2) has points 0, 1 and -1, with the signs of Lavin and Gray: it adds, subtracts and halves. F(4x4) has points 0, +-a with a = 5/8, +-b with b = 3/2:
 //
@@ -20,7 +20,8 @@
 //	                                     |  0    a²b   -a²     -b    1  0 |        | (1  -b   b²) / 2b²(b²-a²)  |
 //	                                     |  0    a²b²   0    -a²-b²  0  1 |        | 0                 0        1 |
 //
-// A and B are exact in float32, and G is rounded.
+// F(2x2, 5x5) has the same points, and so the same B. The first two rows of this A^T, with the last column (0, 1), are its A^T, and its G has
+// the powers of a and b up to the fourth. A and B are exact in float32, and G is rounded.
 //
 // # Rounding
 //
@@ -33,7 +34,9 @@
 //	3.8e-7   0, 5/8, -5/8, 3/2, -3/2
 //
 // With many channels it is the sums that lose digits. The errors of F(4x4), outputs and gradients, are 1.1 to 3.4 times those of the definition in float32 (16 to 512
-// channels), 2.4 times for the outputs of 16 channels, 1.9 times for 64 and 256, and 1.3 times for 512. Errors of a tile are relative to its largest numbers.
+// channels), 2.4 times for the outputs of 16 channels, 1.9 times for 64 and 256, and 1.3 times for 512. Those of F(2x2, 5x5) are 1.4 to 1.7 times those of
+// the definition in outputs and gradients of images, and 2.3 to 4.3 times in gradients of filters (16 to 128 channels, one image). Errors of a tile are
+// relative to its largest numbers.
 //
 // Sources: A. Lavin and S. Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, arXiv:1509.09308. B. Barabasz, A. Anderson, K. M. Soodhalter and
 // D. Gregg, "Error Analysis and Improving the Accuracy of Winograd Convolution for Deep Neural Networks", ACM TOMS 46, 2020, arXiv:1803.10986. The points of F(4x4)
@@ -51,30 +54,33 @@ import (
 	"github.com/ftprop/ftprop/internal/vec"
 )
 
-// Conv is the sizes of a convolution with stride 1: images (N, C, H, W), filters (O, C, 3, 3), zero padding on both sides,
-// outputs (N, O, H + 2 PadH - 2, W + 2 PadW - 2).
+// Conv is the sizes of a convolution with stride 1: images (N, C, H, W), filters (O, C, Filter, Filter), zero padding on both sides,
+// outputs (N, O, H + 2 PadH - Filter + 1, W + 2 PadW - Filter + 1).
 type Conv struct {
 	N, C, H, W, O int
 	PadH, PadW    int
 
-	// Tile is a side of the tiles of outputs, 2 or 4.
-	Tile int
+	// Filter is a side of the filters, 3 or 5, and Tile one of the tiles of outputs: 2, or, for filters of 3x3, 4.
+	Filter, Tile int
 }
 
 // Suits reports whether this way is open and pays: the transforms cost too much where there are few channels.
 func (c *Conv) Suits() bool {
-	return c.C >= 16 && c.O >= 16 && c.PadH <= 2 && c.PadW <= 2
+	return c.C >= 16 && c.O >= 16 && c.PadH < c.Filter && c.PadW < c.Filter
 }
 
-func (c *Conv) oh() int { return c.H + 2*c.PadH - 2 }
-func (c *Conv) ow() int { return c.W + 2*c.PadW - 2 }
+func (c *Conv) oh() int { return c.H + 2*c.PadH - c.Filter + 1 }
+func (c *Conv) ow() int { return c.W + 2*c.PadW - c.Filter + 1 }
 
 // down and across are the tiles of a map.
 func (c *Conv) down() int   { return (c.oh() + c.Tile - 1) / c.Tile }
 func (c *Conv) across() int { return (c.ow() + c.Tile - 1) / c.Tile }
 
 // elements is the number of elements of a transform.
-func (c *Conv) elements() int { return (c.Tile + 2) * (c.Tile + 2) }
+func (c *Conv) elements() int { return (c.Tile + c.Filter - 1) * (c.Tile + c.Filter - 1) }
+
+// taps is the number of elements of a filter.
+func (c *Conv) taps() int { return c.Filter * c.Filter }
 
 // planes is how the matrices of all elements lie in memory: rows are ld apart and matrices plane. A cache line between the matrices keeps
 // those of powers of two out of each other's cache sets.
@@ -135,17 +141,17 @@ func widest(chunks []chunk) int {
 
 // filters returns the transforms of all filters, in scratch memory, with turn those of the filters turned by half a turn.
 func (c *Conv) filters(f []float32, turn bool) *scratch {
-	p, kernel, inGo := c.filterPlanes(), c.transforms().filter, portable().of(c.Tile).filter
+	p, kernel, inGo := c.filterPlanes(), c.transforms().filter, portable().of(c).filter
 	if turn {
-		kernel, inGo = c.transforms().turned, portable().of(c.Tile).turned
+		kernel, inGo = c.transforms().turned, portable().of(c).turned
 	}
 	s := take(&filterPool, c.elements()*p.plane)
 	u := s.x
 	each(c.O*c.C, func(lo, hi int) {
-		kernel(&f[9*lo], &u[lo], p.plane, (hi-lo)/lanes)
+		kernel(&f[c.taps()*lo], &u[lo], p.plane, (hi-lo)/lanes)
 	}, func(lo int) {
-		var from [9 * lanes]float32
-		copy(from[:], f[9*lo:])
+		from := make([]float32, lanes*c.taps())
+		copy(from, f[c.taps()*lo:])
 		buf := make([]float32, lanes*c.elements())
 		inGo(&from[0], &buf[0], lanes, 1)
 		for i := range c.elements() {
@@ -176,11 +182,12 @@ func (c *Conv) Forward(y, x, f []float32, e vec.Epilogue[float32]) error {
 func (c *Conv) InputGrad(dx, dy, f []float32) error {
 	u := c.filters(f, true)
 	defer u.release()
-	back := Conv{N: c.N, C: c.O, H: c.oh(), W: c.ow(), O: c.C, PadH: 2 - c.PadH, PadW: 2 - c.PadW, Tile: c.Tile}
+	last := c.Filter - 1
+	back := Conv{N: c.N, C: c.O, H: c.oh(), W: c.ow(), O: c.C, PadH: last - c.PadH, PadW: last - c.PadW, Filter: c.Filter, Tile: c.Tile}
 	return back.convolve(dx, dy, u.x, true, vec.Epilogue[float32]{})
 }
 
-// convolve is Forward with the filters' transforms, or with transposed, those of (C, O, 3, 3) filters.
+// convolve is Forward with the filters' transforms, or with transposed, those of filters (C, O, Filter, Filter).
 func (c *Conv) convolve(y, x, u []float32, transposed bool, e vec.Epilogue[float32]) error {
 	chunks, n := c.chunks(), c.elements()
 	tiles := widest(chunks)
@@ -283,15 +290,15 @@ func (c *Conv) FilterGrad(df, dy, x []float32) error {
 		return err
 	}
 	each(c.O*c.C, func(lo, hi int) {
-		c.transforms().filterGrad(&total[lo], up.plane, &df[9*lo], (hi-lo)/lanes)
+		c.transforms().filterGrad(&total[lo], up.plane, &df[c.taps()*lo], (hi-lo)/lanes)
 	}, func(lo int) {
 		buf := make([]float32, lanes*n)
 		for i := range n {
 			copy(buf[i*lanes:(i+1)*lanes], total[i*up.plane+lo:i*up.plane+c.O*c.C])
 		}
-		var to [9 * lanes]float32
-		portable().of(c.Tile).filterGrad(&buf[0], lanes, &to[0], 1)
-		copy(df[9*lo:], to[:])
+		to := make([]float32, lanes*c.taps())
+		portable().of(c).filterGrad(&buf[0], lanes, &to[0], 1)
+		copy(df[c.taps()*lo:], to)
 	})
 	return nil
 }

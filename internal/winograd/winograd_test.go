@@ -15,7 +15,7 @@ import (
 
 // sizes are of all kinds: rows of tiles of whole and broken groups, odd maps, every padding, few and many channels, maps that
 // several samples share a chunk of and maps cut into several chunks, filters that do not fill a group.
-var sizes = bothTiles([]Conv{
+var sizes = allTiles([]Conv{
 	{N: 1, C: 1, H: 3, W: 3, O: 1},
 	{N: 1, C: 1, H: 1, W: 1, O: 1, PadH: 1, PadW: 1},
 	{N: 2, C: 3, H: 4, W: 5, O: 2, PadH: 1, PadW: 1},
@@ -35,13 +35,25 @@ var sizes = bothTiles([]Conv{
 	{N: 2, C: 6, H: 18, W: 18, O: 5, PadH: 1, PadW: 1},
 	{N: 2, C: 98, H: 13, W: 15, O: 99, PadH: 1, PadW: 1},
 	{N: 9, C: 4, H: 4, W: 4, O: 4, PadH: 1, PadW: 1},
+	{N: 5, C: 32, H: 16, W: 16, O: 64, PadH: 2, PadW: 2},
+	{N: 2, C: 5, H: 5, W: 6, O: 9, PadH: 2, PadW: 2},
 })
 
-// bothTiles returns the convolutions with tiles of 2x2 and of 4x4.
-func bothTiles(convs []Conv) (all []Conv) {
+// algorithms are F(Tile x Tile, Filter x Filter).
+var algorithms = []Conv{{Filter: 3, Tile: 2}, {Filter: 3, Tile: 4}, {Filter: 5, Tile: 2}}
+
+func (c *Conv) algorithm() string {
+	return fmt.Sprintf("F(%dx%d, %dx%d)", c.Tile, c.Tile, c.Filter, c.Filter)
+}
+
+// allTiles returns the convolutions by each algorithm, those that have outputs.
+func allTiles(convs []Conv) (all []Conv) {
 	for _, c := range convs {
-		for _, c.Tile = range []int{2, 4} {
-			all = append(all, c)
+		for _, a := range algorithms {
+			c.Filter, c.Tile = a.Filter, a.Tile
+			if c.oh() > 0 && c.ow() > 0 {
+				all = append(all, c)
+			}
 		}
 	}
 	return all
@@ -70,12 +82,12 @@ func define(c *Conv, x, f, bias, dy []float32) *reference {
 				at := (n*c.O+o)*oh*ow + i
 				r.y[at], r.yAbs[at] = float64(bias[o]), math.Abs(float64(bias[o]))
 				for ch := range c.C {
-					for k := range 9 {
-						yy, xx := i/ow-c.PadH+k/3, i%ow-c.PadW+k%3
+					for k := range c.taps() {
+						yy, xx := i/ow-c.PadH+k/c.Filter, i%ow-c.PadW+k%c.Filter
 						if yy < 0 || xx < 0 || yy >= c.H || xx >= c.W {
 							continue
 						}
-						xi, fi := ((n*c.C+ch)*c.H+yy)*c.W+xx, (o*c.C+ch)*9+k
+						xi, fi := ((n*c.C+ch)*c.H+yy)*c.W+xx, (o*c.C+ch)*c.taps()+k
 						a, b, d := float64(x[xi]), float64(f[fi]), float64(dy[at])
 						r.y[at] += a * b
 						r.yAbs[at] += math.Abs(a * b)
@@ -109,7 +121,7 @@ func TestEqualsDefinition(t *testing.T) {
 		best = ks
 		for _, c := range sizes {
 			rng := rand.New(rand.NewPCG(1, 2))
-			x, f, bias := random(rng, c.N*c.C*c.H*c.W), random(rng, c.O*c.C*9), random(rng, c.O)
+			x, f, bias := random(rng, c.N*c.C*c.H*c.W), random(rng, c.O*c.C*c.taps()), random(rng, c.O)
 			dy := random(rng, c.N*c.O*c.oh()*c.ow())
 			want := define(&c, x, f, bias, dy)
 			for _, procs := range []int{1, 2, 3} {
@@ -141,20 +153,23 @@ func TestEqualsDefinition(t *testing.T) {
 // Against the definition, for sizes and data that the fuzzer chooses, with all kernels. Sizes are small, so that a core does some
 // thousands a second; exponent scales the data.
 func FuzzDefinition(f *testing.F) {
-	for i := 0; i < len(sizes); i += 2 { // the target runs both sizes of tiles
-		c := sizes[i]
-		f.Add(uint64(i), uint8(c.N), uint8(c.C), uint8(c.H), uint8(c.W), uint8(c.O), uint8(3*c.PadH+c.PadW), int8(0))
+	for i, c := range sizes {
+		f.Add(uint64(i), uint8(i), uint8(c.N), uint8(c.C), uint8(c.H), uint8(c.W), uint8(c.O), uint8(c.Filter*c.PadH+c.PadW), int8(0))
 	}
-	f.Add(uint64(1), uint8(1), uint8(16), uint8(5), uint8(40), uint8(16), uint8(4), int8(20))
-	f.Add(uint64(2), uint8(2), uint8(18), uint8(3), uint8(3), uint8(17), uint8(8), int8(-20))
-	f.Fuzz(func(t *testing.T, seed uint64, n, ch, h, w, o, pad uint8, exponent int8) {
-		c := Conv{N: 1 + int(n)%3, C: 1 + int(ch)%20, H: 1 + int(h)%9, W: 1 + int(w)%40, O: 1 + int(o)%20, PadH: int(pad) / 3 % 3, PadW: int(pad) % 3}
+	for i := range algorithms {
+		f.Add(uint64(1), uint8(i), uint8(1), uint8(16), uint8(5), uint8(40), uint8(16), uint8(4), int8(20))
+		f.Add(uint64(2), uint8(i), uint8(2), uint8(18), uint8(3), uint8(3), uint8(17), uint8(8), int8(-20))
+	}
+	f.Fuzz(func(t *testing.T, seed uint64, algorithm, n, ch, h, w, o, pad uint8, exponent int8) {
+		c := algorithms[int(algorithm)%len(algorithms)]
+		c.N, c.C, c.H, c.W, c.O = 1+int(n)%3, 1+int(ch)%20, 1+int(h)%9, 1+int(w)%40, 1+int(o)%20
+		c.PadH, c.PadW = int(pad)/c.Filter%c.Filter, int(pad)%c.Filter
 		if c.oh() < 1 || c.ow() < 1 || c.N*c.C*c.O*c.oh()*c.ow() > 4000 {
 			t.Skip()
 		}
 		scale := float32(math.Ldexp(1, int(exponent)%32))
 		rng := rand.New(rand.NewPCG(seed, 3))
-		x, filter, bias := random(rng, c.N*c.C*c.H*c.W), random(rng, c.O*c.C*9), random(rng, c.O)
+		x, filter, bias := random(rng, c.N*c.C*c.H*c.W), random(rng, c.O*c.C*c.taps()), random(rng, c.O)
 		dy := random(rng, c.N*c.O*c.oh()*c.ow())
 		for _, v := range [][]float32{x, bias, dy} { // results are linear in them
 			for i := range v {
@@ -173,8 +188,7 @@ func FuzzDefinition(f *testing.F) {
 			}
 		}
 		defer func(b *kernels) { best = b }(best)
-		for i := range 2 * len(available()) {
-			best, c.Tile = available()[i/2], 2+2*(i%2)
+		for _, best = range available() {
 			y, dx, df := make([]float32, len(dy)), make([]float32, len(x)), make([]float32, len(filter))
 			for _, err := range []error{c.Forward(y, x, filter, vec.Epilogue[float32]{Shift: bias}), c.InputGrad(dx, dy, filter), c.FilterGrad(df, dy, x)} {
 				if err != nil {
@@ -202,7 +216,7 @@ func TestKernelsHaveTheSameBits(t *testing.T) {
 	defer func(b *kernels) { best = b }(best)
 	for _, c := range sizes {
 		rng := rand.New(rand.NewPCG(5, 6))
-		x, f, bias, dy := random(rng, c.N*c.C*c.H*c.W), random(rng, c.O*c.C*9), random(rng, c.O), random(rng, c.N*c.O*c.oh()*c.ow())
+		x, f, bias, dy := random(rng, c.N*c.C*c.H*c.W), random(rng, c.O*c.C*c.taps()), random(rng, c.O), random(rng, c.N*c.O*c.oh()*c.ow())
 		var want [3][]float32
 		for _, ks := range available() {
 			best = ks
@@ -226,7 +240,7 @@ func TestKernelsHaveTheSameBits(t *testing.T) {
 
 // Without a bias it is zero.
 func TestNoBias(t *testing.T) {
-	c := Conv{N: 1, C: 2, H: 4, W: 4, O: 2, PadH: 1, PadW: 1, Tile: 2}
+	c := Conv{N: 1, C: 2, H: 4, W: 4, O: 2, PadH: 1, PadW: 1, Filter: 3, Tile: 2}
 	rng := rand.New(rand.NewPCG(1, 2))
 	x, f := random(rng, 32), random(rng, 36)
 	a, b := make([]float32, 32), make([]float32, 32)
@@ -238,6 +252,12 @@ func TestNoBias(t *testing.T) {
 	}
 }
 
+// direct is the convolution for package conv.
+func (c *Conv) direct() *conv.Conv {
+	return &conv.Conv{N: c.N, C: c.C, H: c.H, W: c.W, O: c.O, KH: c.Filter, KW: c.Filter, OH: c.oh(), OW: c.ow(),
+		Pad: [2]int{c.PadH, c.PadW}, Stride: [2]int{1, 1}, Dilation: [2]int{1, 1}}
+}
+
 // way is a way to compute a convolution.
 type way interface {
 	Forward(y, x, f []float32, e vec.Epilogue[float32]) error
@@ -245,7 +265,7 @@ type way interface {
 	FilterGrad(df, dy, x []float32) error
 }
 
-// BenchmarkConv is of both sizes of tiles and of package conv in turns. It reports for each the multiply-adds of the definition in a second, in thousands of
+// BenchmarkConv is of the algorithms for filters of that size and of package conv in turns. It reports for each the multiply-adds of the definition in a second, in thousands of
 // millions, of its fastest run.
 func BenchmarkConv(b *testing.B) {
 	for _, l := range []struct {
@@ -253,41 +273,51 @@ func BenchmarkConv(b *testing.B) {
 		c       Conv
 		batches []int
 	}{
-		{"ResNet18.1", Conv{C: 64, H: 32, W: 32, O: 64, PadH: 1, PadW: 1}, []int{1, 16, 64}},
-		{"ResNet18.2", Conv{C: 128, H: 16, W: 16, O: 128, PadH: 1, PadW: 1}, []int{1, 16, 64}},
-		{"ResNet18.3", Conv{C: 256, H: 8, W: 8, O: 256, PadH: 1, PadW: 1}, []int{1, 16, 64}},
-		{"ResNet18.4", Conv{C: 512, H: 4, W: 4, O: 512, PadH: 1, PadW: 1}, []int{1, 16, 64}},
-		{"ConvNet8.1", Conv{C: 48, H: 18, W: 18, O: 64, PadH: 1, PadW: 1}, []int{64}},
-		{"ConvNet8.2", Conv{C: 64, H: 18, W: 18, O: 64, PadH: 1, PadW: 1}, []int{64}},
-		{"ConvNet8.3", Conv{C: 64, H: 9, W: 9, O: 128}, []int{64}},
-		{"ConvNet8.3padded", Conv{C: 128, H: 9, W: 9, O: 128, PadH: 1, PadW: 1}, []int{64}},
-		{"ConvNet8.4", Conv{C: 128, H: 7, W: 7, O: 128, PadH: 1, PadW: 1}, []int{64}},
-		{"ConvNet8.5", Conv{C: 128, H: 7, W: 7, O: 128}, []int{64}},
-		{"AlexNet.3", Conv{C: 192, H: 13, W: 13, O: 384, PadH: 1, PadW: 1}, []int{8}},
-		{"VGG.1", Conv{C: 64, H: 224, W: 224, O: 64, PadH: 1, PadW: 1}, []int{1}},
-		{"VGG.2", Conv{C: 128, H: 112, W: 112, O: 128, PadH: 1, PadW: 1}, []int{1}},
-		{"VGG.3", Conv{C: 256, H: 56, W: 56, O: 256, PadH: 1, PadW: 1}, []int{1}},
-		{"VGG.4", Conv{C: 512, H: 28, W: 28, O: 512, PadH: 1, PadW: 1}, []int{1}},
-		{"VGG.5", Conv{C: 512, H: 14, W: 14, O: 512, PadH: 1, PadW: 1}, []int{1, 16}},
-		{"VGG.small", Conv{C: 32, H: 112, W: 112, O: 32, PadH: 1, PadW: 1}, []int{1}},
+		{"ResNet18.1", Conv{C: 64, H: 32, W: 32, O: 64, PadH: 1, PadW: 1, Filter: 3}, []int{1, 16, 64}},
+		{"ResNet18.2", Conv{C: 128, H: 16, W: 16, O: 128, PadH: 1, PadW: 1, Filter: 3}, []int{1, 16, 64}},
+		{"ResNet18.3", Conv{C: 256, H: 8, W: 8, O: 256, PadH: 1, PadW: 1, Filter: 3}, []int{1, 16, 64}},
+		{"ResNet18.4", Conv{C: 512, H: 4, W: 4, O: 512, PadH: 1, PadW: 1, Filter: 3}, []int{1, 16, 64}},
+		{"ConvNet8.1", Conv{C: 48, H: 18, W: 18, O: 64, PadH: 1, PadW: 1, Filter: 3}, []int{64}},
+		{"ConvNet8.2", Conv{C: 64, H: 18, W: 18, O: 64, PadH: 1, PadW: 1, Filter: 3}, []int{64}},
+		{"ConvNet8.3", Conv{C: 64, H: 9, W: 9, O: 128, Filter: 3}, []int{64}},
+		{"ConvNet8.3padded", Conv{C: 128, H: 9, W: 9, O: 128, PadH: 1, PadW: 1, Filter: 3}, []int{64}},
+		{"ConvNet8.4", Conv{C: 128, H: 7, W: 7, O: 128, PadH: 1, PadW: 1, Filter: 3}, []int{64}},
+		{"ConvNet8.5", Conv{C: 128, H: 7, W: 7, O: 128, Filter: 3}, []int{64}},
+		{"ConvNet4.2", Conv{C: 32, H: 16, W: 16, O: 64, PadH: 2, PadW: 2, Filter: 5}, []int{1, 16, 64}},
+		{"AlexNet.2", Conv{C: 64, H: 27, W: 27, O: 192, PadH: 2, PadW: 2, Filter: 5}, []int{1, 8}},
+		{"5x5.small", Conv{C: 16, H: 32, W: 32, O: 16, PadH: 2, PadW: 2, Filter: 5}, []int{1, 64}},
+		{"5x5.32", Conv{C: 32, H: 14, W: 14, O: 32, PadH: 2, PadW: 2, Filter: 5}, []int{4, 64}},
+		{"5x5.odd", Conv{C: 64, H: 7, W: 7, O: 64, PadH: 2, PadW: 2, Filter: 5}, []int{8, 64}},
+		{"5x5.last", Conv{C: 128, H: 8, W: 8, O: 256, PadH: 2, PadW: 2, Filter: 5}, []int{1, 64}},
+		{"AlexNet.3", Conv{C: 192, H: 13, W: 13, O: 384, PadH: 1, PadW: 1, Filter: 3}, []int{8}},
+		{"VGG.1", Conv{C: 64, H: 224, W: 224, O: 64, PadH: 1, PadW: 1, Filter: 3}, []int{1}},
+		{"VGG.2", Conv{C: 128, H: 112, W: 112, O: 128, PadH: 1, PadW: 1, Filter: 3}, []int{1}},
+		{"VGG.3", Conv{C: 256, H: 56, W: 56, O: 256, PadH: 1, PadW: 1, Filter: 3}, []int{1}},
+		{"VGG.4", Conv{C: 512, H: 28, W: 28, O: 512, PadH: 1, PadW: 1, Filter: 3}, []int{1}},
+		{"VGG.5", Conv{C: 512, H: 14, W: 14, O: 512, PadH: 1, PadW: 1, Filter: 3}, []int{1, 16}},
+		{"VGG.small", Conv{C: 32, H: 112, W: 112, O: 32, PadH: 1, PadW: 1, Filter: 3}, []int{1}},
 	} {
 		for _, n := range l.batches {
-			two := l.c
-			two.N, two.Tile = n, 2
-			four := two
-			four.Tile = 4
-			direct := conv.Conv{N: n, C: two.C, H: two.H, W: two.W, O: two.O, KH: 3, KW: 3, OH: two.oh(), OW: two.ow(),
-				Pad: [2]int{two.PadH, two.PadW}, Stride: [2]int{1, 1}, Dilation: [2]int{1, 1}}
+			c := l.c
+			c.N = n
 			rng := rand.New(rand.NewPCG(1, 2))
-			x, f := random(rng, n*two.C*two.H*two.W), random(rng, two.O*two.C*9)
-			dy := random(rng, n*two.O*two.oh()*two.ow())
+			x, f := random(rng, n*c.C*c.H*c.W), random(rng, c.O*c.C*c.taps())
+			dy := random(rng, n*c.O*c.oh()*c.ow())
 			y, dx, df := make([]float32, len(dy)), make([]float32, len(x)), make([]float32, len(f))
-			ways := []struct {
+			type named struct {
 				name string
-				conv way
-			}{{"F2x2", &two}, {"F4x4", &four}, {"conv", &direct}}
-			if conv.Lanes() == 0 {
-				ways = ways[:2]
+				way
+			}
+			var ways []named
+			for _, a := range algorithms {
+				if a.Filter == c.Filter {
+					w := c
+					w.Tile = a.Tile
+					ways = append(ways, named{fmt.Sprintf("F%dx%d", a.Tile, a.Tile), &w})
+				}
+			}
+			if conv.Lanes() > 0 {
+				ways = append(ways, named{"conv", c.direct()})
 			}
 			for _, pass := range []string{"forward", "inputGrad", "filterGrad"} {
 				b.Run(fmt.Sprintf("%s/%d/%s", l.name, n, pass), func(b *testing.B) {
@@ -298,11 +328,11 @@ func BenchmarkConv(b *testing.B) {
 							var err error
 							switch pass {
 							case "forward":
-								err = w.conv.Forward(y, x, f, vec.Epilogue[float32]{})
+								err = w.Forward(y, x, f, vec.Epilogue[float32]{})
 							case "inputGrad":
-								err = w.conv.InputGrad(dx, dy, f)
+								err = w.InputGrad(dx, dy, f)
 							default:
-								err = w.conv.FilterGrad(df, dy, x)
+								err = w.FilterGrad(df, dy, x)
 							}
 							if err != nil {
 								b.Fatal(err)
@@ -313,7 +343,7 @@ func BenchmarkConv(b *testing.B) {
 						}
 					}
 					for i, w := range ways {
-						b.ReportMetric(math.Round(9*float64(two.C)*float64(len(dy))/least[i].Seconds()/1e8)/10, w.name)
+						b.ReportMetric(math.Round(float64(c.taps()*c.C*len(dy))/least[i].Seconds()/1e8)/10, w.name)
 					}
 					b.ReportMetric(0, "ns/op")
 				})

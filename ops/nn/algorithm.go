@@ -18,14 +18,14 @@ const (
 // A pass is computed by the first of these that suits its sizes: Winograd's algorithm, package conv, matrix products of columns. The last is for all
 // sizes and both types. The bounds below are from BenchmarkConv2d, and from BenchmarkConv of package winograd, on a Zen 5.
 
-// winogradFor returns the convolution for package winograd, or nil where the sizes do not suit it: 3x3 filters, stride 1,
+// winogradFor returns the convolution for package winograd, or nil where the sizes do not suit it: filters of 3x3 or 5x5, stride 1,
 // many channels. It computes in float32 only; float64 is for checking, and is done by the definition.
 func winogradFor[T vec.Float](g *geometry, p convPass) *winograd.Conv {
 	var x T
-	if _, ok := any(x).(float32); !ok || g.byDefinition || g.kh != 3 || g.kw != 3 || g.stride != [2]int{1, 1} || g.dilation != [2]int{1, 1} {
+	if _, ok := any(x).(float32); !ok || g.byDefinition || g.kh != 3 && g.kh != 5 || g.kw != g.kh || g.stride != [2]int{1, 1} || g.dilation != [2]int{1, 1} {
 		return nil
 	}
-	c := &winograd.Conv{N: g.n, C: g.c, H: g.h, W: g.w, O: g.o, PadH: g.pad[0], PadW: g.pad[1]}
+	c := &winograd.Conv{N: g.n, C: g.c, H: g.h, W: g.w, O: g.o, PadH: g.pad[0], PadW: g.pad[1], Filter: g.kh}
 	if !c.Suits() {
 		return nil
 	}
@@ -37,7 +37,8 @@ func winogradFor[T vec.Float](g *geometry, p convPass) *winograd.Conv {
 
 // winogradTile returns the side of the tiles with which Winograd's algorithm is fastest, 2 or 4, or 0 where package conv, whose vectors have lanes numbers, is
 // faster. Tiles reach over the edges of maps whose sides are no multiples of theirs. The filters' transforms, which those of 4x4 have more of, are to serve many
-// tiles. The gradient of the filters saves less, and with tiles of 2x2 needs more channels. All gain more with short vectors.
+// tiles. The gradient of the filters saves less, and with tiles of 2x2 needs more channels. All gain more with short vectors. Filters of 5x5 have tiles of 2x2
+// only, with transforms as large as those of 4x4 for filters of 3x3.
 func winogradTile(g *geometry, p convPass, lanes int) int {
 	h, w := g.oh, g.ow
 	if p == inputPass {
@@ -46,10 +47,23 @@ func winogradTile(g *geometry, p convPass, lanes int) int {
 	tiles := func(side int) int { return ((h + side - 1) / side) * ((w + side - 1) / side) }
 	filled2, filled4 := float64(h*w)/float64(4*tiles(2)), float64(h*w)/float64(16*tiles(4))
 	if lanes == 0 { // nothing but products counts
-		if 36*tiles(4) < 16*tiles(2) {
+		if g.kh == 3 && 36*tiles(4) < 16*tiles(2) {
 			return 4
 		}
 		return 2
+	}
+	if g.kh == 5 {
+		least, channels, most := 0.7, 0, 0 // most is where even few tiles pay
+		if lanes == 16 {
+			least, channels, most = 0.85, 32*32, 96*96
+		}
+		if p == filterPass {
+			channels = max(2*channels, 32*32)
+		}
+		if filled2 >= least && g.c*g.o >= channels && (g.n*tiles(2) >= 512 || g.c*g.o >= most) {
+			return 2
+		}
+		return 0
 	}
 	least, channels := 0.75, 0
 	if lanes == 16 {

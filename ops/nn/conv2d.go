@@ -24,9 +24,9 @@ import (
 // In float32, on processors with AVX2 or AVX-512, the images are read where they lie (package internal/conv). Gradients of images of few channels, float64 and
 // other processors take columns: matrix
 // products, filter (O, C KH KW) by columns (C KH KW, outputs), of several samples at a time where their maps are small and of a part of one where
-// they are large; 1x1 convolutions with stride 1 need no columns. Samples are shared out between goroutines. In float32, 3x3 convolutions with
-// stride 1 of 16 channels or more take less than half the multiplications, or near a quarter, where it pays: Winograd's algorithm F(2x2, 3x3) or F(4x4, 3x3), whose
-// rounding differs from that of the definition. Errors of the second are up to four times those of the definition. Which one it is depends on sizes, the number of
+// they are large; 1x1 convolutions with stride 1 need no columns. Samples are shared out between goroutines. In float32, 3x3 and 5x5 convolutions with
+// stride 1 of 16 channels or more take a half to a quarter of the multiplications where it pays: Winograd's algorithm F(2x2, 3x3), F(4x4, 3x3) or F(2x2, 5x5), whose
+// rounding differs from that of the definition. Errors of the last two are up to five times those of the definition. Which one it is depends on sizes, the number of
 // samples among them, so that one image and a batch may differ in the last bits. Where there are a few outputs a channel, as of one small image, sums are in another
 // order than in larger batches. The gradient of the image is computed only where gorgonia.Grad needs it,
 // not for a network's input.

@@ -49,10 +49,10 @@ func BenchmarkConv2d(b *testing.B) {
 			y, dx, df := make([]float32, g.n*g.o*g.cols()), make([]float32, len(x)), make([]float32, len(f))
 			dy := numbers(len(y))
 			d := conv.Conv{N: g.n, C: g.c, H: g.h, W: g.w, O: g.o, KH: g.kh, KW: g.kw, OH: g.oh, OW: g.ow, Pad: g.pad, Stride: g.stride, Dilation: g.dilation}
-			two := winograd.Conv{N: g.n, C: g.c, H: g.h, W: g.w, O: g.o, PadH: g.pad[0], PadW: g.pad[1], Tile: 2}
+			two := winograd.Conv{N: g.n, C: g.c, H: g.h, W: g.w, O: g.o, PadH: g.pad[0], PadW: g.pad[1], Filter: g.kh, Tile: 2}
 			four := two
 			four.Tile = 4
-			fast := g.kh == 3 && g.stride[0] == 1 && two.Suits()
+			fast := (g.kh == 3 || g.kh == 5) && g.stride[0] == 1 && two.Suits()
 			for _, pass := range []struct {
 				name string
 				ways map[string]func() error
@@ -74,7 +74,7 @@ func BenchmarkConv2d(b *testing.B) {
 					least := map[string]float64{}
 					for b.Loop() {
 						for way, f := range pass.ways {
-							if way[0] == 'F' && !fast {
+							if way[0] == 'F' && !fast || way == "F4x4" && g.kh == 5 {
 								continue
 							}
 							start := time.Now()

@@ -13,12 +13,14 @@ import (
 
 func main() {
 	ConstraintExpr("amd64")
-	for _, v := range []variant{two, four} {
-		v.forward("input", "transforms tiles of inputs", v.m+2, v.input)
+	for _, v := range []variant{f23, f43, f25} {
+		if v.input != nil {
+			v.forward("input", "transforms tiles of inputs", v.n(), v.input)
+		}
 		v.forward("grad", "transforms tiles of gradients of outputs", v.m, v.grad)
 		v.back()
-		v.filters("filter", "transforms 3x3 filters, one after the other in src", false)
-		v.filters("turned", "transforms 3x3 filters, one after the other in src, turned by half a turn", true)
+		v.filters("filter", "", false)
+		v.filters("turned", ", turned by half a turn", true)
 		v.filterGrads()
 	}
 	Generate()
@@ -31,16 +33,19 @@ type vector = reg.VecVirtual
 // it is.
 type transform func(x func(i int) vector, y func(i int, v vector))
 
-// variant is the transforms of tiles of m x m outputs.
+// variant is the transforms of tiles of m x m outputs for filters of r x r.
 type variant struct {
-	m int
+	m, r int
 
 	input, grad, output, filter, filterGrad transform
 }
 
+// n is the side of a transform, and of a tile of inputs.
+func (v variant) n() int { return v.m + v.r - 1 }
+
 // begin opens a function that is free of side effects on the stack.
 func (v variant) begin(name, signature, doc string) {
-	name = fmt.Sprintf("%s%dAVX2", name, v.m)
+	name = fmt.Sprintf("%s%d%dAVX2", name, v.m, v.r)
 	TEXT(name, 0, signature)
 	Pragma("noescape")
 	Doc(name + " " + doc)
@@ -154,10 +159,10 @@ func squares(r [4]vector) [4]vector {
 	return b
 }
 
-// forward: tiles of side x side elements to (m+2)x(m+2), eight at a time. Vectors of the first stage, down the columns, hold elements of several tiles side by side:
+// forward: tiles of side x side elements to n x n, eight at a time. Vectors of the first stage, down the columns, hold elements of several tiles side by side:
 // four of tiles i and i+4, or, of what is left of a row, two of tiles i, i+1, i+4 and i+5. The second stage, along the rows, has a tile in each lane.
 func (v variant) forward(name, doc string, side int, f transform) {
-	n := v.m + 2
+	n := v.n()
 	v.begin(name, "func(src *float32, offsets *int, ld int, dst *float32, plane, groups int)",
 		doc+" at offsets, in groups of eight: rows of src are ld floats apart, planes of dst plane.")
 	quads, pairs := side/4*4, side%4
@@ -230,9 +235,9 @@ func (v variant) forward(name, doc string, side int, f transform) {
 	RET()
 }
 
-// down transforms the columns of eight tiles, from (m+2)^2 planes, and returns where it has put their rows: element (i, j).
+// down transforms the columns of eight tiles, from n^2 planes, and returns where it has put their rows: element (i, j).
 func (v variant) down(src reg.Register, plane stride, row stride, made int, f transform, mid Mem) func(i, j int) Mem {
-	n := v.m + 2
+	n := v.n()
 	from := GP64()
 	MOVQ(src, from)
 	at := func(i, j int) Mem { return mid.Offset((i*n + j) * 32) }
@@ -248,19 +253,19 @@ func (v variant) down(src reg.Register, plane stride, row stride, made int, f tr
 // rowsOf returns the distance of a column's elements in planes.
 func (v variant) rowsOf(plane reg.Register) stride {
 	r := GP64()
-	if v.m == 2 {
+	if v.n() == 4 {
 		MOVQ(plane, r)
 		SHLQ(U8(2), r)
 	} else {
 		LEAQ(Mem{Base: plane, Index: plane, Scale: 2}, r)
 		ADDQ(r, r)
 	}
-	return strideOf(r, v.m+2)
+	return strideOf(r, v.n())
 }
 
 // back: A^T M A + bias of eight tiles at a time.
 func (v variant) back() {
-	n := v.m + 2
+	n := v.n()
 	v.begin("output", "func(src *float32, plane int, dst *float32, offsets *int, ld, groups int, bias float32)",
 		"transforms products back to tiles of outputs at offsets, in groups of eight: planes of src are plane floats apart, rows of dst ld.")
 	mid := AllocLocal(v.m * n * 32)
@@ -326,24 +331,29 @@ func transpose(r [8]vector) [8]vector {
 	return c
 }
 
-// filters: U = G g G^T of eight filters at a time.
+// filters: U = G g G^T of eight filters at a time. They have an element more than whole vectors, of which the other seven may lie outside.
 func (v variant) filters(name, doc string, turn bool) {
-	n := v.m + 2
-	v.begin(name, "func(src, dst *float32, plane, groups int)", doc+", in groups of eight: planes of dst are plane floats apart.")
-	mid := AllocLocal(n * 3 * 32)
+	n, taps := v.n(), v.r*v.r
+	v.begin(name, "func(src, dst *float32, plane, groups int)",
+		fmt.Sprintf("transforms %dx%d filters, one after the other in src%s, in groups of eight: planes of dst are plane floats apart.", v.r, v.r, doc))
+	mid, in := AllocLocal(n*v.r*32), AllocLocal(taps*32)
 	src, dst := pointer("src"), pointer("dst")
 	planes := strideOf(floats("plane"), n)
 	groups := pointer("groups")
 	Label("loop")
-	var in [8]vector
-	for i := range in {
-		in[i] = load(Mem{Base: src, Disp: i * 36})
+	for first := 0; first < taps-1; first += 8 {
+		var x [8]vector
+		for i := range x {
+			x[i] = load(Mem{Base: src, Disp: 4 * (i*taps + first)})
+		}
+		for i, x := range transpose(x) {
+			VMOVUPS(x, in.Offset((first+i)*32))
+		}
 	}
-	t := transpose(in)
 	last, upper := YMM(), XMM()
 	for i, x := range []reg.Register{last.AsX(), upper} {
 		for lane := range 4 {
-			at := Mem{Base: src, Disp: (4*i+lane)*36 + 32}
+			at := Mem{Base: src, Disp: 4 * ((4*i+lane)*taps + taps - 1)}
 			switch {
 			case lane > 0:
 				VINSERTPS(U8(lane<<4), at, x, x)
@@ -355,24 +365,24 @@ func (v variant) filters(name, doc string, turn bool) {
 		}
 	}
 	VINSERTF128(U8(1), upper, last, last)
-	taps := append(t[:], last)
-	for j := range 3 {
+	VMOVUPS(last, in.Offset((taps-1)*32))
+	for j := range v.r {
 		v.filter(func(i int) vector {
 			if turn {
-				return taps[8-3*i-j]
+				return load(in.Offset((taps - 1 - v.r*i - j) * 32))
 			}
-			return taps[3*i+j]
-		}, func(i int, u vector) { VMOVUPS(u, mid.Offset((3*i+j)*32)) })
+			return load(in.Offset((v.r*i + j) * 32))
+		}, func(i int, u vector) { VMOVUPS(u, mid.Offset((v.r*i+j)*32)) })
 	}
 	to := GP64()
 	MOVQ(dst, to)
 	for i := range n {
-		v.filter(func(j int) vector { return load(mid.Offset((3*i + j) * 32)) }, func(j int, u vector) { VMOVUPS(u, planes.at(to, j, 0)) })
+		v.filter(func(j int) vector { return load(mid.Offset((v.r*i + j) * 32)) }, func(j int, u vector) { VMOVUPS(u, planes.at(to, j, 0)) })
 		if i < n-1 {
 			planes.skip(to, n)
 		}
 	}
-	ADDQ(U32(8*36), src)
+	ADDQ(U32(8*4*taps), src)
 	ADDQ(U8(32), dst)
 	DECQ(groups)
 	JNZ(LabelRef("loop"))
@@ -382,24 +392,23 @@ func (v variant) filters(name, doc string, turn bool) {
 
 // filterGrads: dg = G^T dU G of eight filters at a time.
 func (v variant) filterGrads() {
-	n := v.m + 2
+	n, taps := v.n(), v.r*v.r
 	v.begin("filterGrad", "func(src *float32, plane int, dst *float32, groups int)",
-		"transforms gradients back to 3x3 filters, one after the other in dst, in groups of eight: planes of src are plane floats apart.")
-	mid := AllocLocal(3 * n * 32)
+		fmt.Sprintf("transforms gradients back to %dx%d filters, one after the other in dst, in groups of eight: planes of src are plane floats apart.", v.r, v.r))
+	mid, out := AllocLocal(v.r*n*32), AllocLocal(taps*32)
 	src, plane := pointer("src"), stride{one: floats("plane")}
 	row := v.rowsOf(plane.one)
 	dst, groups := pointer("dst"), pointer("groups")
 	Label("loop")
-	at := v.down(src, plane, row, 3, v.filterGrad, mid)
-	var taps [9]vector
-	for i := range 3 {
-		v.filterGrad(func(j int) vector { return load(at(i, j)) }, func(j int, x vector) { taps[3*i+j] = x })
+	at := v.down(src, plane, row, v.r, v.filterGrad, mid)
+	for i := range v.r {
+		v.filterGrad(func(j int) vector { return load(at(i, j)) }, func(j int, x vector) { VMOVUPS(x, out.Offset((v.r*i+j)*32)) })
 	}
-	upper := XMM()
-	VEXTRACTF128(U8(1), taps[8], upper)
-	for i, x := range []reg.Register{taps[8].AsX(), upper} {
+	last, upper := load(out.Offset((taps-1)*32)), XMM()
+	VEXTRACTF128(U8(1), last, upper)
+	for i, x := range []reg.Register{last.AsX(), upper} {
 		for lane := range 4 {
-			at := Mem{Base: dst, Disp: (4*i+lane)*36 + 32}
+			at := Mem{Base: dst, Disp: 4 * ((4*i+lane)*taps + taps - 1)}
 			if lane == 0 {
 				VMOVSS(x, at)
 			} else {
@@ -407,11 +416,17 @@ func (v variant) filterGrads() {
 			}
 		}
 	}
-	for i, x := range transpose([8]vector(taps[:8])) {
-		VMOVUPS(x, Mem{Base: dst, Disp: i * 36})
+	for first := 0; first < taps-1; first += 8 {
+		var x [8]vector
+		for i := range x {
+			x[i] = load(out.Offset((first + i) * 32))
+		}
+		for i, x := range transpose(x) {
+			VMOVUPS(x, Mem{Base: dst, Disp: 4 * (i*taps + first)})
+		}
 	}
 	ADDQ(U8(32), src)
-	ADDQ(U32(8*36), dst)
+	ADDQ(U32(8*4*taps), dst)
 	DECQ(groups)
 	JNZ(LabelRef("loop"))
 	VZEROUPPER()

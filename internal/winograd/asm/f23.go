@@ -2,7 +2,7 @@ package main
 
 import . "github.com/mmcloughlin/avo/build"
 
-// F(2x2, 3x3), in the order of operations of ../two.go.
+// F(2x2, 3x3), in the order of operations of ../f23.go.
 
 var half = constant{"half", 0.5}
 
@@ -13,8 +13,8 @@ func minus(x vector) vector {
 	return sub(zero, x)
 }
 
-var two = variant{
-	m: 2,
+var f23 = variant{
+	m: 2, r: 3,
 	input: func(x func(int) vector, y func(int, vector)) {
 		d1, d2 := x(1), x(2)
 		y(0, sub(x(0), d2))

@@ -21,10 +21,10 @@ const (
 	gb2 = b2 * gb0
 )
 
-var four = matrices{4, input4, grad4, output4, filter4, filterGrad4}
+var f43 = matrices{4, 3, input43, grad43, output43, filter43, filterGrad43}
 
-// input4 is B^T d: for each point, the coefficients of the product of (x - y) for all other points y.
-func input4(d vector) (v vector) {
+// input43 is B^T d: for each point, the coefficients of the product of (x - y) for all other points y.
+func input43(d vector) (v vector) {
 	even, odd := d[4]-float32(b2*d[2]), d[3]-float32(b2*d[1])
 	x := float32(a1 * odd)
 	v[1], v[2] = even+x, even-x
@@ -36,8 +36,8 @@ func input4(d vector) (v vector) {
 	return v
 }
 
-// grad4 is A dy: values of polynomials of degree 3.
-func grad4(y vector) (d vector) {
+// grad43 is A dy: values of polynomials of degree 3.
+func grad43(y vector) (d vector) {
 	d[0], d[5] = y[0], y[3]
 	even, odd := y[0]+float32(a2*y[2]), float32(a1*y[1])+float32(a3*y[3])
 	d[1], d[2] = even+odd, even-odd
@@ -46,8 +46,8 @@ func grad4(y vector) (d vector) {
 	return d
 }
 
-// output4 is A^T m.
-func output4(m vector) (y vector) {
+// output43 is A^T m.
+func output43(m vector) (y vector) {
 	s, d := m[1]+m[2], m[1]-m[2]
 	s2, d2 := m[3]+m[4], m[3]-m[4]
 	y[0] = s + s2 + m[0]
@@ -57,8 +57,8 @@ func output4(m vector) (y vector) {
 	return y
 }
 
-// filter4 is G g.
-func filter4(g vector) (u vector) {
+// filter43 is G g.
+func filter43(g vector) (u vector) {
 	u[0], u[5] = g0*g[0], g[2]
 	even, odd := float32(ga0*g[0])+float32(ga2*g[2]), float32(ga1*g[1])
 	u[1], u[2] = even+odd, even-odd
@@ -67,8 +67,8 @@ func filter4(g vector) (u vector) {
 	return u
 }
 
-// filterGrad4 is G^T du.
-func filterGrad4(d vector) (g vector) {
+// filterGrad43 is G^T du.
+func filterGrad43(d vector) (g vector) {
 	s, x := d[1]+d[2], d[1]-d[2]
 	s2, x2 := d[3]+d[4], d[3]-d[4]
 	g[0] = float32(ga0*s) + float32(gb0*s2) + float32(g0*d[0])

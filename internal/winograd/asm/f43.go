@@ -1,6 +1,6 @@
 package main
 
-// F(4x4, 3x3), in the order of operations of ../four.go.
+// F(4x4, 3x3), in the order of operations of ../f43.go.
 
 const (
 	a = 5. / 8
@@ -33,8 +33,8 @@ func pair(y func(int, vector), i int, even, odd vector) {
 	y(i+1, sub(even, odd))
 }
 
-var four = variant{
-	m: 4,
+var f43 = variant{
+	m: 4, r: 3,
 	input: func(x func(int) vector, y func(int, vector)) {
 		d1, d2, d3, d4 := x(1), x(2), x(3), x(4)
 		even, odd := sub(d4, mul(d2, b2)), sub(d3, mul(d1, b2))
