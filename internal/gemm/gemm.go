@@ -118,12 +118,14 @@ func mul[T vec.Float](ks *kernels[T], transA, transB bool, m, n, k int, alpha T,
 		return
 	}
 	// Share out columns in whole tiles; rows where there are few columns, or where tiles of columns do not come out even: all wait
-	// for who has most.
+	// for who has most. The goroutines have a job on the heap, which Serial does without.
+	shared := &job[T]{}
+	*shared = j
 	var err error
 	if cols := evenness(n, ks.cols()); (n >= 4*ks.cols() || n >= m) && evenness(m, ks.rows()) < 1.1*cols {
-		err = par.Range(n, ks.cols(), func(lo, hi int) error { j.block(0, m, lo, hi); return nil })
+		err = par.Range(n, ks.cols(), func(lo, hi int) error { shared.block(0, m, lo, hi); return nil })
 	} else {
-		err = par.Range(m, ks.rows(), func(lo, hi int) error { j.block(lo, hi, 0, n); return nil })
+		err = par.Range(m, ks.rows(), func(lo, hi int) error { shared.block(lo, hi, 0, n); return nil })
 	}
 	if err != nil {
 		panic(err) // a bounds check that failed in a goroutine
