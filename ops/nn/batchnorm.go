@@ -447,32 +447,47 @@ type normGrad struct {
 	all, allHat []float64 // over all ranks, or the same ones
 }
 
-func normSums[T vec.Float](g *normGrad, p planes, x, dy []T) error {
-	if g.run == g.norm.run && len(g.sum) == p.channels {
-		return nil
+// begin reports whether the sums are still to be computed in this run, and prepares for it.
+func (g *normGrad) begin(channels int) bool {
+	if g.run == g.norm.run && len(g.sum) == channels {
+		return false
 	}
 	g.run = g.norm.run
-	if len(g.sum) != p.channels {
-		g.sum, g.sumHat = make([]float64, p.channels), make([]float64, p.channels)
+	if len(g.sum) != channels {
+		g.sum, g.sumHat = make([]float64, channels), make([]float64, channels)
+	}
+	g.all, g.allHat = g.sum, g.sumHat
+	return true
+}
+
+// together says whether the sums are those of all ranks.
+func (g *normGrad) together() bool { return g.norm.all != nil && !g.norm.testing }
+
+func normSums[T vec.Float](g *normGrad, p planes, x, dy []T) error {
+	if !g.begin(p.channels) {
+		return nil
 	}
 	err := par.Each(p.channels, 1, func(lo, hi int) error {
 		for c := lo; c < hi; c++ {
-			m := T(g.norm.center[c])
-			sum, dot := 0.0, 0.0
-			p.each(c, func(from, to int) {
-				s, d := vec.SumDot(dy[from:to], x[from:to], m)
-				sum += s
-				dot += d
-			})
-			g.sum[c], g.sumHat[c] = sum, (dot-g.norm.rest[c]*sum)*g.norm.invStd[c]
+			channelSums(g, p, c, x, dy)
 		}
 		return nil
 	})
-	g.all, g.allHat = g.sum, g.sumHat
-	if err == nil && g.norm.all != nil && !g.norm.testing {
+	if err == nil && g.together() {
 		g.all, g.allHat, err = g.norm.all.gradients(g.sum, g.sumHat)
 	}
 	return err
+}
+
+func channelSums[T vec.Float](g *normGrad, p planes, c int, x, dy []T) {
+	m := T(g.norm.center[c])
+	sum, dot := 0.0, 0.0
+	p.each(c, func(from, to int) {
+		s, d := vec.SumDot(dy[from:to], x[from:to], m)
+		sum += s
+		dot += d
+	})
+	g.sum[c], g.sumHat[c] = sum, (dot-g.norm.rest[c]*sum)*g.norm.invStd[c]
 }
 
 // normInputGrad is the gradient of one input: (x, scale, y, dy) to that input's shape.
@@ -525,7 +540,11 @@ func normBackward[T vec.Float](d *normInputGrad, in []gorgonia.Value) (gorgonia.
 	if err != nil {
 		return nil, err
 	}
-	if err := normSums(d.normGrad, p, x[0], x[2]); err != nil {
+	// Sums of a channel are taken right before its gradient, while its elements are in the cache, unless other ranks have their part in them.
+	sums := false
+	if d.input == 0 && !d.together() {
+		sums = d.begin(p.channels)
+	} else if err := normSums(d.normGrad, p, x[0], x[2]); err != nil {
 		return nil, err
 	}
 	shape := d.shape
@@ -546,11 +565,14 @@ func normBackward[T vec.Float](d *normInputGrad, in []gorgonia.Value) (gorgonia.
 		return v, nil
 	}
 	count := float64(p.n * p.size)
-	if d.norm.all != nil && !d.norm.testing {
+	if d.together() {
 		count = d.norm.all.count
 	}
 	return v, par.Each(p.channels, 1, func(lo, hi int) error {
 		for c := lo; c < hi; c++ {
+			if sums {
+				channelSums(d.normGrad, p, c, x[0], x[2])
+			}
 			inv := d.norm.invStd[c]
 			k := float64(x[1][c]) * inv
 			if d.norm.testing { // the statistics are constants
