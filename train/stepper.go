@@ -130,6 +130,10 @@ type StepperConfig struct {
 // Stepper takes training steps with any Gorgonia graph, one batch at a time: forward, backward, and the solver's step. It is what a
 // Trainer is built on, for loops that a Trainer does not cover: what a batch is, when to stop and what to write is the caller's.
 //
+// It has the graph for itself, and takes less memory for it than a machine of the caller's does. What a layer computed is intact until the next step,
+// unless gorgonia.Read reads it. Gradients of nodes between the layers share memory, and are NaN, a scalar, after a step; for such a
+// gradient run a machine of one's own, on gorgonia.Grad with that node among its nodes.
+//
 // Annealed rules stay as they begin, unless the caller moves them: ops.SetProgress(input.Graph(), k/n) before step k of n.
 //
 // Steppers whose graphs share nothing may run at the same time, each on one goroutine, but are to be made one after the other: see
@@ -144,7 +148,8 @@ type Stepper struct {
 	vm     gorgonia.VM
 	model  []gorgonia.ValueGrad
 	solver gorgonia.Solver
-	last   float64 // loss
+	shared gorgonia.Nodes // gradients whose memory others have had by the end of a run
+	last   float64        // loss
 	labels []int
 }
 
@@ -164,6 +169,7 @@ func newStepper(c StepperConfig) (*Stepper, error) {
 	}
 	s := &Stepper{X: g.x, Y: g.y, graph: g, solver: c.Solver}
 	if c.Solver == nil {
+		s.shared = opkit.Economise(c.Input.Graph())
 		s.vm = gorgonia.NewTapeMachine(c.Input.Graph(), gorgonia.EvalMode())
 		return s, nil
 	}
@@ -174,6 +180,7 @@ func newStepper(c StepperConfig) (*Stepper, error) {
 	if copied := copiedGradients(c.Params); len(copied) > 0 {
 		opts = append(opts, gorgonia.BindDualValues(copied...))
 	}
+	s.shared = opkit.Economise(c.Input.Graph())
 	s.vm = gorgonia.NewTapeMachine(c.Input.Graph(), opts...)
 	s.model = gorgonia.NodesToValueGrads(c.Params)
 	return s, nil
@@ -233,6 +240,9 @@ func (s *Stepper) run() (loss float64, err error) {
 	if err = s.vm.RunAll(); err == nil {
 		loss, err = s.graph.mean()
 	}
+	if err := s.forget(); err != nil {
+		return 0, err
+	}
 	if err == nil && s.solver != nil && (math.IsNaN(loss) || math.IsInf(loss, 0)) {
 		err = notFinite(loss)
 	}
@@ -242,6 +252,20 @@ func (s *Stepper) run() (loss float64, err error) {
 	}
 	s.last = loss
 	return loss, nil
+}
+
+// forget sets the values of gradients that share memory to NaN: what they were is overwritten.
+func (s *Stepper) forget() error {
+	for _, n := range s.shared {
+		var nan any = math.NaN()
+		if n.Dtype() == tensor.Float32 {
+			nan = float32(math.NaN())
+		}
+		if err := gorgonia.UnsafeLet(n, nan); err != nil {
+			return errors.Wrapf(err, "gradient %v", n)
+		}
+	}
+	return nil
 }
 
 // notFinite is the error for a loss that is not.

@@ -25,6 +25,7 @@ import (
 //   - runs in which the memory whose turn it is has become the value of an input of the graph: results can be fed back
 //
 // Gradients of nodes between the layers, which take as much memory as all else together, have one memory and live until the next run.
+// Economise says what is different where one machine has the graph for itself.
 type Buffer struct {
 	in     gorgonia.Nodes // the inputs of the node it belongs to
 	out    *gorgonia.Node // that node
@@ -33,8 +34,12 @@ type Buffer struct {
 	nodes  int            // of the graph, when the fields below were set
 	leaves gorgonia.Nodes // of the graph: nodes without an operation, whose values are the user's
 	result bool           // of a network: never kept
-	single bool           // the gradient of a node between layers: one memory
+	single bool           // one memory: the gradient of a node between layers, and with oneRun a layer
 	small  uintptr        // the number of bytes up to which a result is never kept
+
+	oneRun bool    // see Economise
+	lent   *lent   // the memory of a gradient that shares it
+	reads  []*lent // of the node's inputs
 }
 
 // Its methods are unexported, and what other packages need is functions, so that operations that embed a Buffer have no methods of
@@ -47,15 +52,39 @@ func (b *Buffer) bind(in gorgonia.Nodes, out *gorgonia.Node) {
 	}
 }
 
-// belongsTo says whether the memory is that of a node.
-func (b *Buffer) belongsTo(n *gorgonia.Node) bool { return b.out == n }
-
 // Bind gives an operation that embeds a Buffer to the node on the inputs. The first call counts; other operations are left alone.
 func Bind(op any, in gorgonia.Nodes, out *gorgonia.Node) {
 	if b, ok := op.(interface {
 		bind(in gorgonia.Nodes, out *gorgonia.Node)
 	}); ok {
 		b.bind(in, out)
+	}
+}
+
+// buffer returns the memory that belongs to a node, nil where it is another's.
+func (b *Buffer) buffer(n *gorgonia.Node) *Buffer {
+	if b == nil || b.out != n {
+		return nil
+	}
+	return b
+}
+
+// bufferOf returns the memory of a node's operation, nil if it has none or belongs to another node.
+func bufferOf(n *gorgonia.Node) *Buffer {
+	if op, ok := n.Op().(interface {
+		buffer(n *gorgonia.Node) *Buffer
+	}); ok {
+		return op.buffer(n)
+	}
+	return nil
+}
+
+// haveRun gives back the memory of inputs that nothing else reads.
+func (b *Buffer) haveRun() {
+	if b != nil {
+		for _, l := range b.reads {
+			l.readBy(b)
+		}
 	}
 }
 
@@ -113,22 +142,32 @@ func (b *Buffer) look() {
 		}
 	}
 	b.result, b.single, b.small = false, false, 0
-	if _, ok := b.out.Op().(interface{ isGradient() }); ok {
+	if isGradient(b.out) {
 		b.single = !slices.ContainsFunc(b.leaves, func(n *gorgonia.Node) bool { return n.Deriv() == b.out })
 		return
 	}
 	b.small = 4 << 10 // logits of 100 samples and 10 classes
 	b.result = true
-	for _, reader := range graph.NodesOf(g.To(b.out.ID())) {
-		n := reader.(*gorgonia.Node)
+	b.single = b.oneRun
+	for _, n := range readersOf(b.out) {
 		if n.IsScalar() && differentiable(g, n) && b.out.Dims() <= 2 {
 			b.result = true
 			return
 		}
 		if fmt.Sprintf("%T", n.Op()) != "gorgonia.readOp" {
 			b.result = false
+		} else {
+			b.single = false // two values that were read can be compared
 		}
 	}
+}
+
+// readersOf returns the nodes that a node is an input of.
+func readersOf(n *gorgonia.Node) (readers gorgonia.Nodes) {
+	for _, r := range graph.NodesOf(n.Graph().To(n.ID())) {
+		readers = append(readers, r.(*gorgonia.Node))
+	}
+	return readers
 }
 
 // differentiable counts the inputs in the graph: the Arity of an operation on any number of them is -1.
@@ -164,19 +203,47 @@ func Tensor[T vec.Float](b *Buffer, shape tensor.Shape, in []gorgonia.Value) (go
 		if !b.single {
 			b.turn = 1 - b.turn
 		}
-		// A user who had the tensor may have reshaped or transposed it.
-		if d := b.kept[b.turn]; d != nil && d.Shape().Eq(shape) && !d.RequiresIterator() && !d.DataOrder().IsColMajor() && !d.IsMasked() {
+		if b.lent != nil && uintptr(n)*unsafe.Sizeof(zero) >= leastShared {
+			return borrowed[T](b, shape, n)
+		}
+		if d := b.kept[b.turn]; asMade(d, shape) {
 			if data, ok := d.Data().([]T); ok && len(data) == n && !b.fedBack(d) {
 				return d, data
 			}
 		}
 	}
 	data := make([]T, n)
-	d := tensor.New(tensor.WithShape(shape.Clone()...), tensor.WithBacking(data))
+	d := tensorOf(shape, data)
 	if keep {
 		b.kept[b.turn] = d
 	}
 	return d, data
+}
+
+// asMade says whether a tensor is as tensorOf makes it: a user who had it may have reshaped or transposed it.
+func asMade(d *tensor.Dense, shape tensor.Shape) bool {
+	return d != nil && d.Shape().Eq(shape) && !d.RequiresIterator() && !d.DataOrder().IsColMajor() && !d.IsMasked()
+}
+
+func tensorOf[T vec.Float](shape tensor.Shape, data []T) *tensor.Dense {
+	return tensor.New(tensor.WithShape(shape.Clone()...), tensor.WithBacking(data))
+}
+
+// borrowed is Tensor in memory that is shared.
+func borrowed[T vec.Float](b *Buffer, shape tensor.Shape, n int) (gorgonia.Value, []T) {
+	for {
+		data := borrow[T](b.lent, n)
+		if d := b.kept[0]; asMade(d, shape) {
+			if kept, ok := d.Data().([]T); ok && len(kept) == n && &kept[0] == &data[0] && !b.fedBack(d) {
+				return d, data
+			}
+		}
+		b.kept[0] = tensorOf(shape, data)
+		if !b.fedBack(b.kept[0]) {
+			return b.kept[0], data
+		}
+		b.lent.data = nil // it is the user's from now on
+	}
 }
 
 // PreallocDoer is an operation that can write its result to memory it is given.
@@ -189,7 +256,9 @@ type PreallocDoer interface {
 // the first input is.
 func DoInto(b *Buffer, op PreallocDoer, in []gorgonia.Value) (gorgonia.Value, error) {
 	v, err := doInto(b, op, in)
-	if err != nil && b.out != nil {
+	if err == nil {
+		b.haveRun()
+	} else if b.out != nil {
 		err = OnNode(b.in[0], err)
 	}
 	return v, err

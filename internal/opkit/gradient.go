@@ -27,9 +27,10 @@ func (Gradient) isGradient() {}
 
 // KeepsGradient reports whether a node is a gradient whose operation writes it to memory of its own, so that nothing else in the graph does.
 func KeepsGradient(n *gorgonia.Node) bool {
-	if _, ok := n.Op().(interface{ isGradient() }); !ok {
-		return false
-	}
-	op, ok := n.Op().(interface{ belongsTo(n *gorgonia.Node) bool })
-	return ok && op.belongsTo(n)
+	return isGradient(n) && bufferOf(n) != nil
+}
+
+func isGradient(n *gorgonia.Node) bool {
+	_, ok := n.Op().(interface{ isGradient() })
+	return ok
 }

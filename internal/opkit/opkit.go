@@ -33,6 +33,9 @@ func Dispatch(op fmt.Stringer, inputs []gorgonia.Value, arity int, f32, f64 func
 	} else {
 		v, err = f64()
 	}
+	if op, ok := op.(interface{ haveRun() }); ok && err == nil {
+		op.haveRun()
+	}
 	return v, OfOp(op, err)
 }
 
