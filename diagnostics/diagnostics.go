@@ -35,7 +35,7 @@ type LayerStats struct {
 	Flips     float64 `json:"flips"`     // units whose level is another than at the last look; 0 at the first
 	Loss      float64 `json:"loss"`      // layer loss, sum w l(z, t): see nodes.LayerLoss; of a batch in parts the mean of theirs, as the cost of a batch is
 
-	Z          Histogram `json:"z"`          // of the pre-activations
+	Z          Histogram `json:"z"`          // of the pre-activations, of a large batch of at most 2^20 of each part, evenly spaced
 	Thresholds []float64 `json:"thresholds"` // where the activation steps
 }
 
@@ -47,8 +47,11 @@ type Histogram struct {
 	Counts []int   `json:"counts"`
 }
 
-// bins is the number of bins of a histogram.
-const bins = 60
+// bins is the number of bins of a histogram, mostInputs how many pre-activations of a part it is of.
+const (
+	bins       = 60
+	mostInputs = 1 << 20
+)
 
 // Probe reads threshold layers after each run of their graph.
 type Probe struct {
@@ -70,11 +73,16 @@ type watched[T vec.Float] struct {
 	z, h, target, loss gorgonia.Value
 
 	// Of the parts so far, one after the other.
-	inputs, outputs                      []T
-	parts                                int
+	inputs                               []T // evenly spaced
+	low, high                            T   // of all inputs
+	parts, seen                          int // seen is the number of outputs
 	targets, agreeing, saturated, losses float64
+	flips                                float64
+	first                                []int  // the level of each unit for the first sample
+	alive                                []bool // another one for another sample
 
-	before []T // outputs at the last look
+	outputs packed // the levels of this look and, from where it is, of the last one
+	before  int    // how many those of the last look are
 }
 
 // Watch returns a probe of the activations in hidden, of which those that have no thresholds (baselines) are left out.
@@ -116,7 +124,7 @@ func Watch(hidden gorgonia.Nodes, names []string) (*Probe, error) {
 }
 
 func watch[T vec.Float](h *gorgonia.Node, name string, levels ops.Levels, batch int) (layer, error) {
-	w := &watched[T]{name: name, levels: levels, batch: batch}
+	w := &watched[T]{name: name, levels: levels, batch: batch, outputs: newPacked(levels.Steps + 1)}
 	for _, n := range []struct {
 		of func(*gorgonia.Node) (*gorgonia.Node, error)
 		to *gorgonia.Value
@@ -193,10 +201,29 @@ func (w *watched[T]) add() error {
 			w.saturated++
 		}
 	}
-	if w.parts == 0 { // at the first look it is not known yet how many come
-		w.inputs, w.outputs = make([]T, 0, max(len(z), len(w.before))), make([]T, 0, max(len(h), len(w.before)))
+	if w.parts == 0 {
+		w.low, w.high = T(math.Inf(1)), T(math.Inf(-1))
+		w.first, w.alive = make([]int, len(h)/w.batch), make([]bool, len(h)/w.batch)
 	}
-	w.inputs, w.outputs = append(w.inputs, z...), append(w.outputs, h...)
+	for _, x := range z {
+		w.low, w.high = min(w.low, x), max(w.high, x)
+	}
+	for i := 0; i < len(z); i += (len(z) + mostInputs - 1) / mostInputs {
+		w.inputs = append(w.inputs, z[i])
+	}
+	w.outputs.grow(w.seen + len(h))
+	for i, x := range h {
+		level, unit := w.levels.Index(float64(x)), i%len(w.first)
+		if before := w.outputs.swap(w.seen+i, level); before != level {
+			w.flips++
+		}
+		if w.parts == 0 && i < len(w.first) {
+			w.first[unit] = level
+		} else if w.first[unit] != level {
+			w.alive[unit] = true
+		}
+	}
+	w.seen += len(h)
 	w.parts++
 	w.losses += float64(v[3][0])
 	return nil
@@ -208,42 +235,30 @@ func (w *watched[T]) read() (LayerStats, error) {
 			return LayerStats{}, err
 		}
 	}
-	h := w.outputs
-	n := float64(len(h))
+	n := float64(w.seen)
 	l := LayerStats{
-		Name: w.name, Units: len(h) / (w.batch * w.parts), Agreement: 1, Loss: w.losses / float64(w.parts),
-		Ignored: (n - w.targets) / n, Saturated: w.saturated / n, Z: histogram(w.inputs), Thresholds: thresholds(w.levels),
+		Name: w.name, Units: len(w.first), Agreement: 1, Loss: w.losses / float64(w.parts),
+		Ignored: (n - w.targets) / n, Saturated: w.saturated / n, Z: histogram(w.inputs, float64(w.low), float64(w.high)), Thresholds: thresholds(w.levels),
 	}
 	if w.targets > 0 {
 		l.Agreement = w.agreeing / w.targets
 	}
-	for i, x := range h {
-		if len(w.before) == len(h) && x != w.before[i] { // the first look has nothing to compare with, nor has one at fewer parts
-			l.Flips++
-		}
+	if w.before == w.seen { // the first look has nothing to compare with, nor has one at fewer parts
+		l.Flips = w.flips / n
 	}
-	l.Flips /= n
-	for u := range l.Units {
-		same := 1.0
-		for i := u + l.Units; i < len(h); i += l.Units {
-			if h[i] != h[u] {
-				same = 0
-				break
-			}
+	for _, alive := range w.alive {
+		if !alive {
+			l.Dead++
 		}
-		l.Dead += same
 	}
 	l.Dead /= float64(l.Units)
-	w.before, w.inputs, w.outputs = h, nil, nil
-	w.parts, w.targets, w.agreeing, w.saturated, w.losses = 0, 0, 0, 0, 0
+	w.before = w.seen
+	w.inputs, w.parts, w.seen, w.targets, w.agreeing, w.saturated, w.losses, w.flips = nil, 0, 0, 0, 0, 0, 0, 0
 	return l, nil
 }
 
-func histogram[T vec.Float](x []T) Histogram {
-	h := Histogram{Min: math.Inf(1), Max: math.Inf(-1), Counts: make([]int, bins)}
-	for _, v := range x {
-		h.Min, h.Max = math.Min(h.Min, float64(v)), math.Max(h.Max, float64(v))
-	}
+func histogram[T vec.Float](x []T, low, high float64) Histogram {
+	h := Histogram{Min: low, Max: high, Counts: make([]int, bins)}
 	scale := float64(bins) / (h.Max - h.Min)
 	for _, v := range x {
 		i := 0 // all in one bin, if all values are the same
