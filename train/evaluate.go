@@ -66,7 +66,7 @@ func (e *Evaluator) at(batch int) (*Stepper, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := newStepper(StepperConfig{Input: net.Input, Logits: net.Logits, Loss: e.loss})
+	s, err := newStepper(StepperConfig{Input: net.Input, Logits: net.Logits, Loss: e.loss, Lean: true})
 	if err != nil {
 		return nil, errors.WithMessage(err, "train: evaluation")
 	}

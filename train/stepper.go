@@ -125,6 +125,10 @@ type StepperConfig struct {
 	// Solver is any of Gorgonia's or of package solvers. nil means that there is nothing to train: no gradients, and the machine is
 	// in evaluation mode.
 	Solver gorgonia.Solver
+
+	// Lean is for large images: what layers compute shares memory, too, as soon as nothing in the step reads it any more. The values of such nodes are NaN,
+	// a scalar, after a step, but for the logits, the loss, and what gorgonia.Read reads.
+	Lean bool
 }
 
 // Stepper takes training steps with any Gorgonia graph, one batch at a time: forward, backward, and the solver's step. It is what a
@@ -169,7 +173,7 @@ func newStepper(c StepperConfig) (*Stepper, error) {
 	}
 	s := &Stepper{X: g.x, Y: g.y, graph: g, solver: c.Solver}
 	if c.Solver == nil {
-		s.shared = opkit.Economise(c.Input.Graph())
+		s.shared = opkit.Economise(c.Input.Graph(), c.Lean)
 		s.vm = gorgonia.NewTapeMachine(c.Input.Graph(), gorgonia.EvalMode())
 		return s, nil
 	}
@@ -180,7 +184,7 @@ func newStepper(c StepperConfig) (*Stepper, error) {
 	if copied := copiedGradients(c.Params); len(copied) > 0 {
 		opts = append(opts, gorgonia.BindDualValues(copied...))
 	}
-	s.shared = opkit.Economise(c.Input.Graph())
+	s.shared = opkit.Economise(c.Input.Graph(), c.Lean)
 	s.vm = gorgonia.NewTapeMachine(c.Input.Graph(), opts...)
 	s.model = gorgonia.NodesToValueGrads(c.Params)
 	return s, nil

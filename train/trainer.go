@@ -17,6 +17,7 @@ import (
 	"github.com/ftprop/ftprop/solvers"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
 )
 
 // Config is what to train on what, and how. Net, Solver, Train and Epochs must be given.
@@ -50,6 +51,8 @@ type Config struct {
 	// Setup says in words what training on from a checkpoint must have in common with what wrote it: activation, solver,
 	// data. Resuming with another Setup is an error; "" is one like any other.
 	Setup string
+
+	Lean bool // that of StepperConfig
 
 	OnStep  func(Step)   // after each step; nil means nothing
 	OnEpoch func(*Epoch) // after each epoch; nil means nothing
@@ -164,7 +167,7 @@ func (t *Trainer) build() (err error) {
 	if t.stateful, err = stateful(c.Solver); err != nil && c.Dir != "" {
 		return errors.WithMessage(err, "train: checkpoints in Dir")
 	}
-	t.stepper, err = newStepper(StepperConfig{Input: c.Net.Input, Logits: c.Net.Logits, Params: c.Net.Params(), Loss: c.Loss, Solver: c.Solver})
+	t.stepper, err = newStepper(StepperConfig{Input: c.Net.Input, Logits: c.Net.Logits, Params: c.Net.Params(), Loss: c.Loss, Solver: c.Solver, Lean: c.Lean})
 	if errors.Is(err, errInTraining) {
 		return errors.WithMessagef(err, "train: %s is in training already", c.Net.Name())
 	}
@@ -588,10 +591,13 @@ type probe struct {
 	images data.Source
 }
 
-// lookBatch returns the number of images that are looked at at a time, of n: the largest divisor up to 25, unless that is small. A
-// graph keeps the results of all its operations, and this one has gradients as well and stays beside those of training and evaluation.
-func lookBatch(n int) int {
-	const most, least = 25, 8
+// lookBatch returns the number of images that are looked at at a time, of n: the largest divisor up to 25, of images of more than 64 pixels a side up to 8, unless
+// that is small. A graph keeps the results of all its operations, and this one has gradients as well and stays beside those of training and evaluation.
+func lookBatch(n int, image tensor.Shape) int {
+	most, least := 25, 8
+	if image.TotalSize() > 3*64*64 {
+		most, least = 8, 4
+	}
 	for batch := min(n, most); batch >= least; batch-- {
 		if n%batch == 0 {
 			return batch
@@ -602,7 +608,7 @@ func lookBatch(n int) int {
 
 func newProbe(c *Config) (*probe, error) {
 	n := min(c.Inspect, c.Train.N())
-	net, err := c.Net.At(lookBatch(n))
+	net, err := c.Net.At(lookBatch(n, c.Net.Input.Shape()[1:]))
 	if err != nil {
 		return nil, err
 	}

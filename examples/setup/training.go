@@ -160,7 +160,7 @@ func (t *Training) Config(n *Network, p Parts, seed uint64) (c train.Config, err
 	}
 	return train.Config{
 		Net: net, Loss: loss, Solver: solver, Train: p.Train, Validation: p.Validation, Test: p.Test, Epochs: t.Epochs, Seed: seed,
-		EvalBatch: t.EvalBatchFor(net), Workers: t.Workers, Inspect: t.Inspect, Every: t.Checkpoint,
+		EvalBatch: t.EvalBatchFor(net), Workers: t.Workers, Inspect: t.Inspect, Every: t.Checkpoint, Lean: true,
 	}, nil
 }
 

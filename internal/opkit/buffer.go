@@ -242,7 +242,7 @@ func borrowed[T vec.Float](b *Buffer, shape tensor.Shape, n int) (gorgonia.Value
 		if !b.fedBack(b.kept[0]) {
 			return b.kept[0], data
 		}
-		b.lent.data = nil // it is the user's from now on
+		b.lent.leave()
 	}
 }
 
