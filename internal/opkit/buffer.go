@@ -156,8 +156,6 @@ func (b *Buffer) look() {
 		}
 		if fmt.Sprintf("%T", n.Op()) != "gorgonia.readOp" {
 			b.result = false
-		} else {
-			b.single = false // two values that were read can be compared
 		}
 	}
 }
