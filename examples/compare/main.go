@@ -77,7 +77,7 @@ func (o *options) run(ctx context.Context, out, log io.Writer) (err error) {
 		return err
 	}
 	if o.net.Arch != "mlp" { // tensors are few and large, and live long: see examples/train
-		defer debug.SetGCPercent(debug.SetGCPercent(20))
+		defer debug.SetGCPercent(debug.SetGCPercent(10))
 	}
 	t := training{o: o}
 	if t.sets, err = o.ranks.Open(ctx, &o.data, log); err != nil {

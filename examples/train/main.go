@@ -79,7 +79,7 @@ func (o *options) run(ctx context.Context, r ranks.Ranks, out, log io.Writer) (e
 		return err
 	}
 	// Tensors are few and large, and live long: a small margin of garbage costs little time and much less memory.
-	defer debug.SetGCPercent(debug.SetGCPercent(20))
+	defer debug.SetGCPercent(debug.SetGCPercent(10))
 	sets, err := r.Open(ctx, &o.data, log)
 	if err != nil {
 		return err
