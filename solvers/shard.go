@@ -277,8 +277,11 @@ func (s scattering[T]) take(rank, param int, p comm.Part, sum []T) {
 		clear(g)
 		return
 	}
-	vec.Scale(g, sum, 1/T(s.ranks))
-	look(&s.mean, param, p.Offset, g)
+	for lo := 0; lo < len(g); lo += tile { // looked at in the cache
+		t := g[lo:min(lo+tile, len(g))]
+		vec.Scale(t, sum[lo:lo+len(t)], 1/T(s.ranks))
+		look(&s.mean, param, p.Offset+lo, t)
+	}
 }
 
 // gathering gives all ranks the weights of all parts.
