@@ -16,7 +16,7 @@ type State struct {
 	Solver string              // the type: "Adam", "Scheduled", ...
 	Step   int                 // steps taken
 	Slots  map[string][]Tensor // by PyTorch's name ("exp_avg", ...), one tensor a parameter, in the model's order
-	Inner  *State              // Scheduled, Clip and AllReduce: the state of the solver, nil if that cannot give it
+	Inner  *State              // Scheduled, Clip and AllReduce: the state of the solver, nil if that cannot give it, and in an AllReduce with Shard
 	Groups []GroupState        // Groups: one for each group, Default's last
 
 	keep sharding // what a solver that gets this state is to keep of its tensors
