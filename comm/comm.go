@@ -1,4 +1,4 @@
-// Package comm is what ranks that train one network together need of each other: sums over all of them, and a few bytes.
+// Package comm is what ranks that train one network together need of each other: sums over all of them, parts of what each has, and a few bytes.
 //
 // A rank is one of several copies of a program, or of a function, that do the same work on different data. [Comm] is what connects them.
 // [Local] runs ranks as goroutines of one process, for tests and notebooks; package mpi connects processes, on one machine or on many.
@@ -28,6 +28,15 @@ type Comm interface {
 	SumFloat32(x []float32) error
 	// SumFloat64 is SumFloat32 for float64.
 	SumFloat64(x []float64) error
+	// ReduceScatterFloat32 replaces what is the part of this rank in x by its sum over all ranks, taken in the order of the ranks: each gets that of its own
+	// part. The rest of x stays as it is. All ranks give the same parts, which are to be as CheckParts wants them.
+	ReduceScatterFloat32(x []float32, parts []Part) error
+	// ReduceScatterFloat64 is ReduceScatterFloat32 for float64.
+	ReduceScatterFloat64(x []float64, parts []Part) error
+	// AllGatherFloat32 replaces each part of x by what it is at the rank whose part it is. All ranks give the same parts.
+	AllGatherFloat32(x []float32, parts []Part) error
+	// AllGatherFloat64 is AllGatherFloat32 for float64.
+	AllGatherFloat64(x []float64, parts []Part) error
 	// Broadcast replaces b by what it is at the rank root.
 	Broadcast(b []byte, root int) error
 	// Gather returns what all ranks have given, by rank. The lengths may differ.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -87,6 +88,73 @@ func TestLocal(t *testing.T) {
 	gtest.WantError(t, "no ranks", Local(0, func(Comm) error { return nil }), "comm: Local: 0 ranks")
 }
 
+// Parts are summed where they are a rank's, in the order of the ranks, and gathered from there; nothing else changes.
+func TestLocalParts(t *testing.T) {
+	for _, n := range []int{1, 2, 4, 7} {
+		// Uneven parts with a gap before each; those of every third rank are empty.
+		parts := make([]Part, n)
+		size := 0
+		for r := range parts {
+			parts[r] = Part{size + 1, (r + 1) % 3 * 5}
+			size += 1 + parts[r].Len
+		}
+		given := func(rank, i int) float64 { return math.Sin(float64(i + 31*rank)) }
+		err := within(t, func() error {
+			return Local(n, func(c Comm) error {
+				x, y := make([]float32, size), make([]float64, size)
+				for i := range x {
+					x[i], y[i] = float32(given(c.Rank(), i)), given(c.Rank(), i)
+				}
+				if err := c.ReduceScatterFloat32(x, parts); err != nil {
+					return err
+				}
+				if err := c.ReduceScatterFloat64(y, parts); err != nil {
+					return err
+				}
+				sums := func(i int) (float32, float64) {
+					a, b := float32(0), 0.0
+					for rank := range n {
+						a, b = a+float32(given(rank, i)), b+given(rank, i)
+					}
+					return a, b
+				}
+				owner := make([]int, size)
+				for i := range owner {
+					owner[i] = slices.IndexFunc(parts, func(p Part) bool { return i >= p.Offset && i < p.Offset+p.Len })
+				}
+				for i := range x {
+					a, b := float32(given(c.Rank(), i)), given(c.Rank(), i)
+					if owner[i] == c.Rank() {
+						a, b = sums(i)
+					}
+					if x[i] != a || y[i] != b {
+						return errors.Errorf("element %d of rank %d: %v and %v, want %v and %v", i, owner[i], x[i], y[i], a, b)
+					}
+				}
+				if err := c.AllGatherFloat32(x, parts); err != nil {
+					return err
+				}
+				if err := c.AllGatherFloat64(y, parts); err != nil {
+					return err
+				}
+				for i := range x {
+					a, b := float32(given(c.Rank(), i)), given(c.Rank(), i)
+					if owner[i] >= 0 {
+						a, b = sums(i)
+					}
+					if x[i] != a || y[i] != b {
+						return errors.Errorf("gathered element %d of rank %d: %v and %v, want %v and %v", i, owner[i], x[i], y[i], a, b)
+					}
+				}
+				return nil
+			})
+		})
+		if err != nil {
+			t.Errorf("%d ranks: %v", n, err)
+		}
+	}
+}
+
 // A rank that does not come ends the others, whatever keeps it.
 func TestLocalFailures(t *testing.T) {
 	mine := errors.New("out of paper")
@@ -117,6 +185,23 @@ func TestLocalFailures(t *testing.T) {
 				t.Errorf("%s: rank %d has no error", what, r)
 			}
 		}
+	}
+}
+
+// Parts that cannot be, or are not those of the others, are an error on all ranks.
+func TestLocalPartsFailures(t *testing.T) {
+	for what, test := range map[string]struct {
+		parts func(rank int) []Part
+		words []string
+	}{
+		"none":   {func(int) []Part { return nil }, []string{"AllGatherFloat32: 0 parts for 2 ranks"}},
+		"beyond": {func(int) []Part { return []Part{{0, 3}, {3, 2}} }, []string{"AllGatherFloat32: part 1 of 2 elements from 3 on"}},
+		"others": {func(rank int) []Part { return []Part{{0, rank}, {3, 1}} }, []string{"AllGatherFloat32 with other parts than rank 0"}},
+	} {
+		err := within(t, func() error {
+			return Local(2, func(c Comm) error { return c.AllGatherFloat32(make([]float32, 4), test.parts(c.Rank())) })
+		})
+		gtest.WantError(t, what, err, test.words...)
 	}
 }
 

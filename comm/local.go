@@ -3,6 +3,7 @@ package comm
 import (
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 
 	"github.com/pkg/errors"
@@ -36,11 +37,12 @@ type kind string
 
 // request is what a rank gives to a collective call.
 type request struct {
-	kind kind
-	f32  []float32
-	f64  []float64
-	b    []byte
-	root int
+	kind  kind
+	f32   []float32
+	f64   []float64
+	b     []byte
+	root  int
+	parts []Part
 }
 
 // size is what must be the same on all ranks.
@@ -138,14 +140,30 @@ func (g *group) complete() error {
 	for rank := range g.ranks {
 		if r := &g.ranks[rank]; r.kind != first.kind || r.size() != first.size() || r.root != first.root {
 			return errors.Errorf("rank %d calls %s of %d elements, root %d, while rank 0 calls %s of %d, root %d", rank, r.kind, r.size(), r.root, first.kind, first.size(), first.root)
+		} else if !slices.Equal(r.parts, first.parts) {
+			return errors.Errorf("rank %d calls %s with other parts than rank 0", rank, r.kind)
+		}
+	}
+	switch first.kind {
+	case "ReduceScatterFloat32", "ReduceScatterFloat64", "AllGatherFloat32", "AllGatherFloat64":
+		if err := CheckParts(first.parts, len(g.ranks), first.size()); err != nil {
+			return errors.WithMessage(err, string(first.kind))
 		}
 	}
 	g.gathered = nil
 	switch first.kind {
 	case "SumFloat32":
-		g.sum32 = sum(g.sum32, g.ranks, func(r *request) []float32 { return r.f32 })
+		g.sum32 = sum(g.sum32, g.ranks, float32sOf)
 	case "SumFloat64":
-		g.sum64 = sum(g.sum64, g.ranks, func(r *request) []float64 { return r.f64 })
+		g.sum64 = sum(g.sum64, g.ranks, float64sOf)
+	case "ReduceScatterFloat32":
+		g.sum32 = reduceScatter(g.sum32, g.ranks, float32sOf)
+	case "ReduceScatterFloat64":
+		g.sum64 = reduceScatter(g.sum64, g.ranks, float64sOf)
+	case "AllGatherFloat32":
+		allGather(g.ranks, float32sOf)
+	case "AllGatherFloat64":
+		allGather(g.ranks, float64sOf)
 	case "Broadcast":
 		if first.root < 0 || first.root >= len(g.ranks) {
 			return errors.Errorf("Broadcast from rank %d of %d", first.root, len(g.ranks))
@@ -163,18 +181,49 @@ func (g *group) complete() error {
 	return nil
 }
 
+func float32sOf(r *request) []float32 { return r.f32 }
+func float64sOf(r *request) []float64 { return r.f64 }
+
 // sum gives all ranks the sum of what they have given, and returns the scratch it took.
 func sum[T float32 | float64](scratch []T, ranks []request, of func(*request) []T) []T {
-	scratch = append(scratch[:0], of(&ranks[0])...)
-	for rank := range ranks[1:] {
-		for i, x := range of(&ranks[rank+1]) {
-			scratch[i] += x
-		}
-	}
+	scratch = total(scratch, ranks, of, Part{0, len(of(&ranks[0]))})
 	for rank := range ranks {
 		copy(of(&ranks[rank]), scratch)
 	}
 	return scratch
+}
+
+// total returns the sum of a part of what ranks have given, in the memory of scratch if it is large enough.
+func total[T float32 | float64](scratch []T, ranks []request, of func(*request) []T, p Part) []T {
+	scratch = append(scratch[:0], Of(p, of(&ranks[0]))...)
+	for rank := range ranks[1:] {
+		for i, x := range Of(p, of(&ranks[rank+1])) {
+			scratch[i] += x
+		}
+	}
+	return scratch
+}
+
+// reduceScatter gives each rank the sum of its part, and returns the scratch it took.
+func reduceScatter[T float32 | float64](scratch []T, ranks []request, of func(*request) []T) []T {
+	for rank := range ranks {
+		r := &ranks[rank]
+		scratch = total(scratch, ranks, of, r.parts[rank])
+		copy(Of(r.parts[rank], of(r)), scratch)
+	}
+	return scratch
+}
+
+// allGather gives each rank the parts of the others.
+func allGather[T float32 | float64](ranks []request, of func(*request) []T) {
+	for rank := range ranks {
+		from := &ranks[rank]
+		for other := range ranks {
+			if other != rank {
+				copy(Of(from.parts[rank], of(&ranks[other])), Of(from.parts[rank], of(from)))
+			}
+		}
+	}
 }
 
 // local is a rank of a group.
@@ -195,6 +244,26 @@ func (c *local) SumFloat32(x []float32) error {
 
 func (c *local) SumFloat64(x []float64) error {
 	_, err := c.g.call(c.rank, request{kind: "SumFloat64", f64: x})
+	return err
+}
+
+func (c *local) ReduceScatterFloat32(x []float32, parts []Part) error {
+	_, err := c.g.call(c.rank, request{kind: "ReduceScatterFloat32", f32: x, parts: parts})
+	return err
+}
+
+func (c *local) ReduceScatterFloat64(x []float64, parts []Part) error {
+	_, err := c.g.call(c.rank, request{kind: "ReduceScatterFloat64", f64: x, parts: parts})
+	return err
+}
+
+func (c *local) AllGatherFloat32(x []float32, parts []Part) error {
+	_, err := c.g.call(c.rank, request{kind: "AllGatherFloat32", f32: x, parts: parts})
+	return err
+}
+
+func (c *local) AllGatherFloat64(x []float64, parts []Part) error {
+	_, err := c.g.call(c.rank, request{kind: "AllGatherFloat64", f64: x, parts: parts})
 	return err
 }
 

@@ -8,7 +8,7 @@ import (
 // World is the connection of this process to all that mpirun has started with it.
 //
 // MPI takes the sum of all ranks in an order of its own, which is the same for all ranks, and in each run with as many of them on as many
-// machines. Error codes of the library become errors. Abort ends all ranks, and so does mpirun where one dies.
+// machines. ReduceScatter takes that of its parts in the order of the ranks. With two ranks these are the same bits. Error codes of the library become errors. Abort ends all ranks, and so does mpirun where one dies.
 type World struct{ comm.Comm }
 
 // Init loads the MPI library, and makes this process a rank, which it can be once. It returns an error where there is no library, or the

@@ -4,6 +4,7 @@ package mpi
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"strings"
@@ -11,7 +12,9 @@ import (
 	"unsafe"
 
 	"github.com/ebitengine/purego"
+	"github.com/ftprop/ftprop/comm"
 	"github.com/ftprop/ftprop/internal/launch"
+	"github.com/ftprop/ftprop/internal/vec"
 	"github.com/pkg/errors"
 )
 
@@ -32,6 +35,9 @@ type library struct {
 	allgather     func(in unsafe.Pointer, n int32, of uintptr, out unsafe.Pointer, m int32, to, comm uintptr) int32
 	allgatherv    func(in unsafe.Pointer, n int32, of uintptr, out unsafe.Pointer, counts, offsets *int32, to, comm uintptr) int32
 	barrier       func(comm uintptr) int32
+
+	alltoallv         func(in unsafe.Pointer, counts, offsets *int32, of uintptr, out unsafe.Pointer, outCounts, outOffsets *int32, to, comm uintptr) int32
+	allgathervInPlace func(in, n, of uintptr, x unsafe.Pointer, counts, offsets *int32, to, comm uintptr) int32
 }
 
 // load opens the first library of the names that is there.
@@ -59,13 +65,16 @@ func load(names []string) (*library, error) {
 	for name, f := range map[string]any{
 		"MPI_Get_library_version": &version, "MPI_Init_thread": &l.initThread, "MPI_Finalize": &l.finalize, "MPI_Abort": &l.abort,
 		"MPI_Comm_rank": &l.commRank, "MPI_Comm_size": &l.commSize, "MPI_Comm_set_errhandler": &l.setErrhandler, "MPI_Error_string": &l.errorString,
-		"MPI_Allreduce": &l.allreduce, "MPI_Bcast": &l.bcast, "MPI_Allgather": &l.allgather, "MPI_Allgatherv": &l.allgatherv, "MPI_Barrier": &l.barrier,
+		"MPI_Allreduce": &l.allreduce, "MPI_Bcast": &l.bcast, "MPI_Allgather": &l.allgather, "MPI_Allgatherv": &l.allgatherv, "MPI_Barrier": &l.barrier, "MPI_Alltoallv": &l.alltoallv,
 	} {
 		at, err := symbol(name)
 		if err != nil {
 			return nil, err
 		}
 		purego.RegisterFunc(f, at)
+		if name == "MPI_Allgatherv" { // with a constant in the place of an address
+			purego.RegisterFunc(&l.allgathervInPlace, at)
+		}
 	}
 	const most = 8192 // MPI_MAX_LIBRARY_VERSION_STRING of MPICH, the longest
 	text, n := make([]byte, most+1), int32(0)
@@ -104,6 +113,9 @@ type world struct {
 	calls      chan func() error
 	results    chan error
 	closed     bool // of serve: MPI_Finalize has been called
+
+	f32 []float32 // scratch: what other ranks have given
+	f64 []float64
 }
 
 // errClosed is the error of a call after Close: MPI would end the process.
@@ -189,6 +201,92 @@ func sum[T float32 | float64](w *world, x []T, of uintptr) error {
 	return parts(w, x, func(x []T) error {
 		return w.failure("MPI_Allreduce", w.allreduce(w.inPlace, unsafe.Pointer(&x[0]), int32(len(x)), of, w.sum, w.world))
 	})
+}
+
+func (w *world) ReduceScatterFloat32(x []float32, parts []comm.Part) error {
+	return reduceScatter(w, x, parts, w.float32, &w.f32)
+}
+
+func (w *world) ReduceScatterFloat64(x []float64, parts []comm.Part) error {
+	return reduceScatter(w, x, parts, w.float64, &w.f64)
+}
+
+// reduceScatter sends each rank its part, and adds up what comes: MPI_Reduce_scatter would want all parts to touch, a copy of them, and an order
+// of its own.
+func reduceScatter[T float32 | float64](w *world, x []T, parts []comm.Part, of uintptr, scratch *[]T) error {
+	counts, offsets, total, err := w.layout(parts, len(x))
+	if err != nil || total == 0 {
+		return err
+	}
+	mine := comm.Of(parts[w.rank], x)
+	counts[w.rank] = 0
+	inCounts, inOffsets := make([]int32, w.size), make([]int32, w.size)
+	n := int64(0)
+	for r := range w.size {
+		if inOffsets[r] = int32(n); r != w.rank {
+			inCounts[r] = int32(len(mine))
+			n += int64(len(mine))
+		}
+		if n > math.MaxInt32 {
+			return errors.Errorf("mpi: a part of %d elements of each of %d ranks: want at most %d in all", len(mine), w.size, math.MaxInt32)
+		}
+	}
+	if len(*scratch) <= int(n) {
+		*scratch = make([]T, n+1) // so that there is a first element
+	}
+	in := *scratch
+	err = w.do(func() error {
+		return w.failure("MPI_Alltoallv", w.alltoallv(unsafe.Pointer(&x[0]), &counts[0], &offsets[0], of, unsafe.Pointer(&in[0]), &inCounts[0], &inOffsets[0], of, w.world))
+	})
+	if err != nil {
+		return errors.WithMessage(err, "mpi")
+	}
+	given := func(r int) []T { return in[inOffsets[r]:][:inCounts[r]] }
+	if w.rank > 0 { // sums are those of the ranks in their order, from the first one on
+		for r := 1; r < w.rank; r++ {
+			vec.Add(given(0), given(r))
+		}
+		vec.Sum(mine, given(0), mine)
+	}
+	for r := w.rank + 1; r < w.size; r++ {
+		vec.Add(mine, given(r))
+	}
+	return nil
+}
+
+func (w *world) AllGatherFloat32(x []float32, parts []comm.Part) error {
+	return allGather(w, x, parts, w.float32)
+}
+
+func (w *world) AllGatherFloat64(x []float64, parts []comm.Part) error {
+	return allGather(w, x, parts, w.float64)
+}
+
+func allGather[T float32 | float64](w *world, x []T, parts []comm.Part, of uintptr) error {
+	counts, offsets, total, err := w.layout(parts, len(x))
+	if err != nil || total == 0 {
+		return err
+	}
+	err = w.do(func() error {
+		return w.failure("MPI_Allgatherv", w.allgathervInPlace(w.inPlace, 0, of, unsafe.Pointer(&x[0]), &counts[0], &offsets[0], of, w.world))
+	})
+	return errors.WithMessage(err, "mpi")
+}
+
+// layout returns parts of n elements as MPI takes them.
+func (w *world) layout(parts []comm.Part, n int) (counts, offsets []int32, total int, err error) {
+	if err := comm.CheckParts(parts, w.size, n); err != nil {
+		return nil, nil, 0, errors.WithMessage(err, "mpi")
+	}
+	if n > math.MaxInt32 {
+		return nil, nil, 0, errors.Errorf("mpi: parts of %d elements, want at most %d", n, math.MaxInt32)
+	}
+	counts, offsets = make([]int32, w.size), make([]int32, w.size)
+	for r, p := range parts {
+		counts[r], offsets[r] = int32(p.Len), int32(p.Offset)
+		total += p.Len
+	}
+	return counts, offsets, total, nil
 }
 
 func (w *world) Broadcast(b []byte, root int) error {

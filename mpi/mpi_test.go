@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -57,6 +58,7 @@ func collectives(t *testing.T, n int) {
 			t.Fatal("the bits of sums differ between ranks")
 		}
 	}
+	inParts(t, w)
 	b := []byte{byte(r), 3}
 	if err := w.Broadcast(b, n-1); err != nil || b[0] != byte(n-1) || b[1] != 3 {
 		t.Errorf("broadcast %v, %v", b, err)
@@ -94,6 +96,54 @@ func collectives(t *testing.T, n int) {
 	if err := w.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// inParts compares sums and collections of parts with those of goroutines, bit for bit: of all sizes, uneven, empty, apart from each other.
+func inParts(t *testing.T, w *World) {
+	n := w.Size()
+	given := func(rank, i int) float64 { return math.Sin(float64(i + 31*rank)) }
+	for _, each := range []int{0, 1, 1000, 50_000} {
+		parts, size := make([]comm.Part, n), 0
+		for r := range parts {
+			parts[r] = comm.Part{Offset: size + 3, Len: each * ((r + 1) % 3)}
+			size += 3 + parts[r].Len
+		}
+		steps := func(c comm.Comm) (x []float32, y []float64, err error) {
+			x, y = make([]float32, size), make([]float64, size)
+			for i := range x {
+				x[i], y[i] = float32(given(c.Rank(), i)), given(c.Rank(), i)
+			}
+			if err = c.ReduceScatterFloat32(x, parts); err == nil {
+				err = c.ReduceScatterFloat64(y, parts)
+			}
+			if err == nil && c.Rank() == 0 { // what is not a part stays
+				x[0], y[1] = 7, 7
+			}
+			if err == nil {
+				err = c.AllGatherFloat32(x, parts)
+			}
+			if err == nil {
+				err = c.AllGatherFloat64(y, parts)
+			}
+			return x, y, err
+		}
+		x, y, err := steps(w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = comm.Local(n, func(c comm.Comm) error {
+			a, b, err := steps(c)
+			if err == nil && c.Rank() == w.Rank() && (!slices.Equal(a, x) || !slices.Equal(b, y)) {
+				return errors.Errorf("parts of %d elements differ from those of goroutines", each)
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	gtest.WantError(t, "parts", w.AllGatherFloat32(nil, make([]comm.Part, n+1)), "mpi: ", "parts for")
+	gtest.WantError(t, "parts", w.ReduceScatterFloat64(make([]float64, 3), []comm.Part{{Offset: 2, Len: 2}, {Offset: 4}, {Offset: 4}, {Offset: 4}}[:n]), "mpi: part 0 of 2 elements")
 }
 
 // What the library finds wrong becomes an error, with its words.

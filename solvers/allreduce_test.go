@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/ftprop/ftprop/comm"
@@ -35,6 +36,24 @@ func stock() map[string]func() gorgonia.Solver {
 
 // tensors is model without Gorgonia's scalars, for which some of its solvers have no step.
 func tensors(r *rand.Rand, dt tensor.Dtype) []gorgonia.ValueGrad { return model(r, dt)[:4] }
+
+// zeroGrads reports whether all gradients are 0.
+func zeroGrads(m []gorgonia.ValueGrad) bool {
+	for _, w := range m {
+		_, g, err := open(w)
+		if err != nil || slices.ContainsFunc(g.Floats(), func(x float64) bool { return x != 0 }) {
+			return false
+		}
+	}
+	return true
+}
+
+// bothWays calls f without Shard, and with it.
+func bothWays(f func(shard bool)) {
+	for _, shard := range []bool{false, true} {
+		f(shard)
+	}
+}
 
 // Any solver takes the step of the mean gradient, on all ranks, whatever the size of a bucket.
 func TestAllReduce(t *testing.T) {
@@ -83,18 +102,28 @@ func TestAllReduce(t *testing.T) {
 					t.Fatalf("%s: %v", name, err)
 				}
 			}
-			buckets := []int{1024}
-			if name == "Adam/defaults" {
-				buckets = []int{0, 1024, 40000}
+			type how struct {
+				bucket int
+				shard  bool
 			}
-			for _, bucket := range buckets {
+			hows := []how{{1024, false}}
+			if name == "Adam/defaults" {
+				hows = []how{{0, false}, {1024, false}, {40000, false}, {0, true}, {40000, true}}
+			}
+			if Elementwise(mk()) == nil {
+				hows = append(hows, how{1024, true})
+			}
+			for _, h := range hows {
 				err := comm.Local(ranks, func(c comm.Comm) error {
 					m := tensors(source(1), dt)
-					s := &AllReduce{Solver: mk(), Comm: c, Bucket: bucket, Check: true}
+					s := &AllReduce{Solver: mk(), Comm: c, Bucket: h.bucket, Shard: h.shard, Check: true}
 					for step := range count {
 						grads(m, c.Rank(), step)
 						if err := s.Step(m); err != nil {
 							return err
+						}
+						if !zeroGrads(m) {
+							return errors.New("a gradient is left")
 						}
 					}
 					if !reflect.DeepEqual(values(t, m), values(t, want)) {
@@ -106,7 +135,7 @@ func TestAllReduce(t *testing.T) {
 					return nil
 				})
 				if err != nil {
-					t.Errorf("%s, %v, buckets of %d bytes: %v", name, dt, bucket, err)
+					t.Errorf("%s, %v, %+v: %v", name, dt, h, err)
 				}
 			}
 		}
@@ -127,40 +156,43 @@ func TestAllReduceErrors(t *testing.T) {
 		"no solver":    {func(s *AllReduce, m []gorgonia.ValueGrad) []gorgonia.ValueGrad { s.Solver = nil; return m }, []string{"rank 2", "no Solver"}},
 		"bucket":       {func(s *AllReduce, m []gorgonia.ValueGrad) []gorgonia.ValueGrad { s.Bucket = -1; return m }, []string{"rank 2", "Bucket of -1 bytes"}},
 		"other bucket": {func(s *AllReduce, m []gorgonia.ValueGrad) []gorgonia.ValueGrad { s.Bucket = 2048; return m }, []string{"ranks differ", "a bucket of 0", "rank 2", "2048"}},
+		"other shard":  {func(s *AllReduce, m []gorgonia.ValueGrad) []gorgonia.ValueGrad { s.Shard = !s.Shard; return m }, []string{"ranks differ", "sharded: ", "rank 2"}},
 		"fewer":        {func(_ *AllReduce, m []gorgonia.ValueGrad) []gorgonia.ValueGrad { return m[:3] }, []string{"ranks differ", "parameter 3 (w3)", "rank 2"}},
 		"weights": {func(_ *AllReduce, m []gorgonia.ValueGrad) []gorgonia.ValueGrad {
 			m[0].Value().(*tensor.Dense).Float32s()[3]++
 			return m
 		}, []string{"before the first step", "SHA-256 of their weights", "rank 2"}},
 	} {
-		err := comm.Local(4, func(c2 comm.Comm) error {
-			m := tensors(source(1), tensor.Float32)
-			before := values(t, m)
-			s := &AllReduce{Solver: &Adam{}, Comm: c2}
-			setGrads(m, source(2))
-			mine := m
-			if c2.Rank() == 2 {
-				mine = c.spoil(s, m)
-				before = values(t, m)
+		bothWays(func(shard bool) {
+			err := comm.Local(4, func(c2 comm.Comm) error {
+				m := tensors(source(1), tensor.Float32)
+				before := values(t, m)
+				s := &AllReduce{Solver: &Adam{}, Comm: c2, Shard: shard}
+				setGrads(m, source(2))
+				mine := m
+				if c2.Rank() == 2 {
+					mine = c.spoil(s, m)
+					before = values(t, m)
+				}
+				err := s.Step(mine)
+				if err == nil {
+					return errors.New("no error")
+				}
+				for _, w := range append(c.words, "solvers: AllReduce: ") {
+					gtest.WantError(t, fmt.Sprintf("%s, rank %d", what, c2.Rank()), err, w)
+				}
+				if !reflect.DeepEqual(values(t, m), before) {
+					return errors.New("a weight has changed")
+				}
+				if s.State().Step != 0 {
+					return errors.New("a step was counted")
+				}
+				return nil
+			})
+			if err != nil {
+				t.Errorf("%s, sharded %v: %v", what, shard, err)
 			}
-			err := s.Step(mine)
-			if err == nil {
-				return errors.New("no error")
-			}
-			for _, w := range append(c.words, "solvers: AllReduce: ") {
-				gtest.WantError(t, fmt.Sprintf("%s, rank %d", what, c2.Rank()), err, w)
-			}
-			if !reflect.DeepEqual(values(t, m), before) {
-				return errors.New("a weight has changed")
-			}
-			if s.State().Step != 0 {
-				return errors.New("a step was counted")
-			}
-			return nil
 		})
-		if err != nil {
-			t.Errorf("%s: %v", what, err)
-		}
 	}
 	m := tensors(source(1), tensor.Float32)
 	gtest.WantError(t, "no Comm", (&AllReduce{Solver: &SGD{}}).Step(m), "AllReduce", "no Comm")
@@ -168,21 +200,52 @@ func TestAllReduceErrors(t *testing.T) {
 
 // A sum of finite numbers may not be finite.
 func TestAllReduceOverflow(t *testing.T) {
-	err := comm.Local(3, func(c comm.Comm) error {
-		m := tensors(source(1), tensor.Float32)
-		before := values(t, m)
-		setGrads(m, source(2))
-		m[2].(*weight).grad.(*tensor.Dense).Float32s()[5] = math.MaxFloat32
-		err := (&AllReduce{Solver: &SGD{}, Comm: c, Bucket: 1024}).Step(m)
-		gtest.WantError(t, "overflow", err, "the mean over all ranks", "parameter 2 (w2)", "+Inf", "element 5")
-		if !reflect.DeepEqual(values(t, m), before) {
-			return errors.New("a weight has changed")
+	bothWays(func(shard bool) {
+		err := comm.Local(3, func(c comm.Comm) error {
+			m := tensors(source(1), tensor.Float32)
+			before := values(t, m)
+			setGrads(m, source(2))
+			m[2].(*weight).grad.(*tensor.Dense).Float32s()[5] = math.MaxFloat32
+			err := (&AllReduce{Solver: &SGD{}, Comm: c, Bucket: 1024, Shard: shard}).Step(m)
+			gtest.WantError(t, "overflow", err, "the mean over all ranks", "parameter 2 (w2)", "+Inf", "element 5")
+			if !reflect.DeepEqual(values(t, m), before) {
+				return errors.New("a weight has changed")
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
-		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+}
+
+// A weight that a step makes infinite is an error on all ranks, which hold the same weights then.
+func TestAllReduceOverflowOfWeights(t *testing.T) {
+	bothWays(func(shard bool) {
+		for _, dt := range gtest.Dtypes() {
+			after := make([][][]float64, 3)
+			err := comm.Local(3, func(c comm.Comm) error {
+				m := tensors(source(1), dt)
+				setGrads(m, source(2))
+				_, g, _ := open(m[1])
+				if at := 20_000; dt == tensor.Float32 {
+					g.Float32[at] = math.MaxFloat32 / 4
+				} else {
+					g.Float64[at] = math.MaxFloat64 / 4
+				}
+				err := (&AllReduce{Solver: &SGD{LearnRate: 100}, Comm: c, Bucket: 1024, Shard: shard, Check: true}).Step(m)
+				gtest.WantError(t, "overflow", err, "SGD: parameter 1 (w1): weight is -Inf at element 20000 of 20012 after this step")
+				after[c.Rank()] = values(t, m)
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(after[0], after[1]) || !reflect.DeepEqual(after[0], after[2]) {
+				t.Errorf("sharded %v: weights differ", shard)
+			}
+		}
+	})
 }
 
 // crooked is a solver whose step is not the same on all ranks.
@@ -208,35 +271,37 @@ func TestAllReduceCheck(t *testing.T) {
 
 // It can be within the others, which then do on all ranks what they do alone.
 func TestAllReduceInside(t *testing.T) {
-	around := map[string]func(c comm.Comm) gorgonia.Solver{
-		"Scheduled": func(c comm.Comm) gorgonia.Solver {
-			return &Scheduled{Solver: &AllReduce{Solver: &Adam{}, Comm: c, Check: true}, Schedule: Warmup(3, Cosine(0.1, 0, 12))}
-		},
-		"around Scheduled": func(c comm.Comm) gorgonia.Solver {
-			return &AllReduce{Solver: &Scheduled{Solver: &Adam{}, Schedule: Warmup(3, Cosine(0.1, 0, 12))}, Comm: c, Check: true}
-		},
-		"Clip": func(c comm.Comm) gorgonia.Solver {
-			return &Clip{Solver: &AllReduce{Solver: &SGD{LearnRate: 0.1}, Comm: c, Check: true}, Limit: 0.5}
-		},
-		"Groups": func(c comm.Comm) gorgonia.Solver {
-			return &Groups{List: []Group{{[]string{"w1"}, &AllReduce{Solver: &SGD{}, Comm: c}}}, Default: &AllReduce{Solver: &Adam{}, Comm: c, Check: true}}
-		},
-	}
-	for what, mk := range around {
-		all := make([][][]float64, 4)
-		err := comm.Local(4, func(c comm.Comm) error {
-			m := tensors(source(1), tensor.Float32)
-			steps(t, mk(c), m, source(uint64(c.Rank())), 6)
-			all[c.Rank()] = values(t, m)
-			return nil
-		})
-		if err != nil {
-			t.Fatalf("%s: %v", what, err)
+	bothWays(func(shard bool) {
+		around := map[string]func(c comm.Comm) gorgonia.Solver{
+			"Scheduled": func(c comm.Comm) gorgonia.Solver {
+				return &Scheduled{Solver: &AllReduce{Solver: &Adam{}, Comm: c, Shard: shard, Check: true}, Schedule: Warmup(3, Cosine(0.1, 0, 12))}
+			},
+			"around Scheduled": func(c comm.Comm) gorgonia.Solver {
+				return &AllReduce{Solver: &Scheduled{Solver: &Adam{}, Schedule: Warmup(3, Cosine(0.1, 0, 12))}, Comm: c, Shard: shard, Check: true}
+			},
+			"Clip": func(c comm.Comm) gorgonia.Solver {
+				return &Clip{Solver: &AllReduce{Solver: &SGD{LearnRate: 0.1}, Comm: c, Shard: shard, Check: true}, Limit: 0.5}
+			},
+			"Groups": func(c comm.Comm) gorgonia.Solver {
+				return &Groups{List: []Group{{[]string{"w1"}, &AllReduce{Solver: &SGD{}, Comm: c, Shard: shard}}}, Default: &AllReduce{Solver: &Adam{}, Comm: c, Shard: shard, Check: true}}
+			},
 		}
-		for r := range all {
-			if !reflect.DeepEqual(all[r], all[0]) {
-				t.Errorf("%s: rank %d has other weights than rank 0", what, r)
+		for what, mk := range around {
+			all := make([][][]float64, 4)
+			err := comm.Local(4, func(c comm.Comm) error {
+				m := tensors(source(1), tensor.Float32)
+				steps(t, mk(c), m, source(uint64(c.Rank())), 6)
+				all[c.Rank()] = values(t, m)
+				return nil
+			})
+			if err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+			for r := range all {
+				if !reflect.DeepEqual(all[r], all[0]) {
+					t.Errorf("%s: rank %d has other weights than rank 0", what, r)
+				}
 			}
 		}
-	}
+	})
 }

@@ -88,7 +88,7 @@ func (s *Clip) commit(model []gorgonia.ValueGrad) error {
 				continue
 			}
 		}
-		w, err := inPlace(n.Value())
+		w, err := weightsOf(n)
 		if err != nil {
 			return errors.Wrapf(err, "%s: value after the step", describe(i, n))
 		}

@@ -36,7 +36,8 @@
 //   - Some of the parameters: [Groups] gives each [Group] of them a solver of its own.
 //   - Learning rates that change: [Scheduled] holds any solver with a [Schedule], a function from step to learning rate; [StepDecay],
 //     [Cosine] and [Warmup] make schedules. [LearnRater] is what it asks of the solver.
-//   - Many processes: [AllReduce] averages the gradients of all ranks of a comm.Comm, before any solver.
+//   - Many processes: [AllReduce] averages the gradients of all ranks of a comm.Comm, before any solver, and can share out the step over them;
+//     [GatherState] returns the state then.
 //   - Stopping and going on: a [Stateful] solver gives and takes its [State], a [Tensor] for each parameter and slot.
 //   - Solvers that hold solvers: [Scheduled], [Clip], [Groups] and [AllReduce] hold those of this package, each other, and those of
 //     elsewhere, for which they check the model before a step and the weights after it. Each is a [Wrapper].

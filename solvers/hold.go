@@ -162,7 +162,7 @@ func firstNonFinite(params []param, model []gorgonia.ValueGrad) error {
 	for i := range params {
 		p := &params[i]
 		if at, value := (opkit.Values{Float32: p.f32.w, Float64: p.f64.w}).FirstNonFinite(); at >= 0 {
-			return errors.Errorf("%s: value is %v at element %d of %d", describe(i, model[i]), value, at, p.size)
+			return errors.Errorf("%s: value is %v at %s", describe(i, model[i]), value, place(model[i], at, p.size))
 		}
 	}
 	return errNonFinite

@@ -129,6 +129,8 @@ func (m *memory) prepare(model []gorgonia.ValueGrad, checked bool, slots ...stri
 			*p = param{dt: w.Dtype, shape: w.Shape.Clone(), start: size, size: w.Size()}
 		case p.dt != w.Dtype || !slices.Equal(p.shape, w.Shape):
 			return errors.Errorf("%s is a %v of shape %v, in the steps before a %v of shape %v", describe(i, n), w.Dtype, w.Shape, p.dt, p.shape)
+		case p.size != w.Size():
+			return errors.Errorf("%s has %d elements on this rank, in the steps before %d: AllReduce's Shard may not change between steps", describe(i, n), w.Size(), p.size)
 		}
 		p.f32.w, p.f32.g = w.Float32, g.Float32
 		p.f64.w, p.f64.g = w.Float64, g.Float64
@@ -221,8 +223,8 @@ func (m *memory) overflow(model []gorgonia.ValueGrad) error {
 				what, e.Float32, e.Float64 = m.slots[k], p.f32.slots[k], p.f64.slots[k]
 			}
 			if at, value := e.FirstNonFinite(); at >= 0 {
-				return errors.Errorf("%s: %s is %v at element %d of %d after this step, which is done: go on from weights and a state of before, with a lower learning rate or clipped gradients",
-					describe(i, model[i]), what, value, at, p.size)
+				return errors.Errorf("%s: %s is %v at %s after this step, which is done: go on from weights and a state of before, with a lower learning rate or clipped gradients",
+					describe(i, model[i]), what, value, place(model[i], at, p.size))
 			}
 		}
 	}
@@ -262,7 +264,7 @@ func finite(params []param, size int, model []gorgonia.ValueGrad) error {
 	for i := range params {
 		p := &params[i]
 		if at, value := (opkit.Values{Float32: p.f32.g, Float64: p.f64.g}).FirstNonFinite(); at >= 0 {
-			return errors.Errorf("%s: gradient is %v at element %d of %d", describe(i, model[i]), value, at, p.size)
+			return errors.Errorf("%s: gradient is %v at %s", describe(i, model[i]), value, place(model[i], at, p.size))
 		}
 	}
 	return err

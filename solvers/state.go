@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/ftprop/ftprop/comm"
 	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/pkg/errors"
 	"gorgonia.org/tensor"
@@ -15,8 +16,10 @@ type State struct {
 	Solver string              // the type: "Adam", "Scheduled", ...
 	Step   int                 // steps taken
 	Slots  map[string][]Tensor // by PyTorch's name ("exp_avg", ...), one tensor a parameter, in the model's order
-	Inner  *State              // Scheduled, Clip and AllReduce: the state of the solver, nil if that cannot give it
+	Inner  *State              // Scheduled, Clip and AllReduce: the state of the solver, nil if that cannot give it, and in an AllReduce with Shard
 	Groups []GroupState        // Groups: one for each group, Default's last
+
+	keep sharding // what a solver that gets this state is to keep of its tensors
 }
 
 // GroupState is the state of one of Groups.
@@ -30,6 +33,13 @@ type Tensor struct {
 	Shape   []int
 	Float32 []float32
 	Float64 []float64
+}
+
+func (t *Tensor) dtype() tensor.Dtype {
+	if t.Float64 != nil {
+		return tensor.Float64
+	}
+	return tensor.Float32
 }
 
 // Stateful is a solver whose state can be saved and restored. All solvers of this package are.
@@ -124,16 +134,17 @@ func (m *memory) restore(s State, solver string, slots ...string) (set func() er
 		}
 		for i, t := range ts {
 			p := &next.params[i]
-			dt, size := tensor.Float32, len(t.Float32)
-			if t.Float64 != nil {
-				dt, size = tensor.Float64, len(t.Float64)
+			dt, size := t.dtype(), len(t.Float32)
+			if dt == tensor.Float64 {
+				size = len(t.Float64)
 			}
 			if volume, err := opkit.Volume(t.Shape); err != nil || t.Float32 != nil && t.Float64 != nil || size != volume {
 				return nil, errors.Errorf("the state's %s of parameter %d has %d float32 and %d float64 for shape %v", name, i, len(t.Float32), len(t.Float64), t.Shape)
 			}
+			part := s.keep.ofTensor(size, dt)
 			if k == 0 {
-				*p = param{dt: dt, shape: slices.Clone(t.Shape), start: next.size, size: size}
-				next.size += size
+				*p = param{dt: dt, shape: slices.Clone(t.Shape), start: next.size, size: part.Len}
+				next.size += part.Len
 			} else if p.dt != dt || !slices.Equal(p.shape, t.Shape) {
 				return nil, errors.Errorf("the state's %s of parameter %d is a %v of shape %v, its %s a %v of shape %v", name, i, dt, t.Shape, slots[0], p.dt, p.shape)
 			}
@@ -152,7 +163,11 @@ func (m *memory) restore(s State, solver string, slots ...string) (set func() er
 					return nil, errors.Errorf("the state's %s of parameter %d is %v at element %d of %d, want %s", name, i, x, j, size, want)
 				}
 			}
-			p.f32.slots[k], p.f64.slots[k] = slices.Clone(t.Float32), slices.Clone(t.Float64)
+			if dt == tensor.Float32 {
+				p.f32.slots[k] = slices.Clone(comm.Of(part, t.Float32))
+			} else {
+				p.f64.slots[k] = slices.Clone(comm.Of(part, t.Float64))
+			}
 		}
 	}
 	if m.params != nil {

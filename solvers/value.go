@@ -9,13 +9,16 @@ import (
 	"gorgonia.org/gorgonia"
 )
 
-// open returns the elements of a parameter and of its gradient, which have equal shape, both in their own memory.
+// open returns the elements of a parameter and of its gradient, which have equal shape, both in their own memory. Of a shard they are one rank's.
 func open(n gorgonia.ValueGrad) (w, g opkit.Values, err error) {
 	if n == nil {
 		return w, g, errors.New("nil")
 	}
 	if node, ok := n.(*gorgonia.Node); ok && node == nil {
 		return w, g, errors.New("nil node")
+	}
+	if s, ok := n.(*shard); ok {
+		return s.w, s.g, nil
 	}
 	if w, err = inPlace(n.Value()); err != nil {
 		return w, g, errors.Wrap(err, "value")
@@ -34,6 +37,14 @@ func open(n gorgonia.ValueGrad) (w, g opkit.Values, err error) {
 		return w, g, errors.Errorf("gradient has shape %v, the value %v", g.Shape, w.Shape)
 	}
 	return w, g, nil
+}
+
+// weightsOf returns the elements of a parameter as open does.
+func weightsOf(n gorgonia.ValueGrad) (opkit.Values, error) {
+	if s, ok := n.(*shard); ok {
+		return s.w, nil
+	}
+	return inPlace(n.Value())
 }
 
 // inPlace is opkit.ValuesInPlace; of a nil value it says what may be missing.

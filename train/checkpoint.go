@@ -526,8 +526,12 @@ func printable(s string) string {
 	return s
 }
 
-// state returns where training stands.
+// state returns where training stands. All ranks call it: each may have a part of the solver's state.
 func (t *Trainer) state() (*checkpoint, error) {
+	solver, err := solvers.GatherState(t.stateful)
+	if err != nil {
+		return nil, err
+	}
 	size := 1 << 16 // of names and running statistics; the buffer grows where they take more
 	for _, p := range t.c.Net.Params() {
 		size += 4 * p.Shape().TotalSize()
@@ -538,7 +542,7 @@ func (t *Trainer) state() (*checkpoint, error) {
 		return nil, err
 	}
 	return &checkpoint{
-		Setup: t.c.Setup, Network: t.c.Net.Name(), Anneal: t.annealed(), Ranks: t.several(), Weights: weights.Bytes(), Layers: layerStates(t.c.Net), Solver: flatten(t.stateful.State()),
+		Setup: t.c.Setup, Network: t.c.Net.Name(), Anneal: t.annealed(), Ranks: t.several(), Weights: weights.Bytes(), Layers: layerStates(t.c.Net), Solver: flatten(solver),
 		Epoch: t.epoch, Step: t.step, Sum: t.sum, Seconds: t.seconds, GradNorm: t.gradNorm, History: t.history,
 	}, nil
 }

@@ -58,6 +58,8 @@ func onRanks(t *testing.T, n int, change func(c comm.Comm, o *Config), f func(c 
 	})
 }
 
+func asIs(comm.Comm, *Config) {}
+
 func synchronised(c comm.Comm, o *Config) { o.Net.Synchronise(c) }
 
 func run(_ comm.Comm, tr *Trainer) error { return tr.Run(context.Background()) }
@@ -70,10 +72,13 @@ func TestRanks(t *testing.T) {
 	if err := want.Run(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	for _, n := range []int{1, 2, 4} {
-		dir := t.TempDir()
+	for _, how := range []struct {
+		n     int
+		shard bool
+	}{{1, false}, {2, false}, {4, false}, {1, true}, {2, true}, {4, true}} {
+		n, dir := how.n, t.TempDir()
 		err := onRanks(t, n, func(c comm.Comm, o *Config) {
-			o.Dir = dir
+			o.Dir, o.Shard = dir, how.shard
 			o.Net.Synchronise(c)
 		}, func(c comm.Comm, tr *Trainer) error {
 			if err := tr.Run(context.Background()); err != nil {
@@ -143,13 +148,22 @@ func TestRanksStatistics(t *testing.T) {
 
 // A context that ends on one rank stops all after the step in progress, and they go on from the checkpoint as if they had not stopped.
 func TestRanksStopAndResume(t *testing.T) {
-	for what, sync := range map[string]func(comm.Comm, *Config){"synchronised": synchronised, "of each rank": func(comm.Comm, *Config) {}} {
+	sharded := func(_ comm.Comm, o *Config) { o.Shard = true }
+	for what, how := range map[string]struct{ sync, first, then func(comm.Comm, *Config) }{
+		"synchronised":     {synchronised, asIs, asIs},
+		"of each rank":     {asIs, asIs, asIs},
+		"sharded":          {asIs, sharded, sharded},
+		"sharded at last":  {asIs, asIs, sharded},
+		"sharded at first": {synchronised, sharded, asIs},
+	} {
+		sync := how.sync
 		whole, parts := t.TempDir(), t.TempDir()
 		if err := onRanks(t, 2, func(c comm.Comm, o *Config) { sync(c, o); o.Dir = whole }, run); err != nil {
 			t.Fatal(err)
 		}
 		err := onRanks(t, 2, func(c comm.Comm, o *Config) {
 			sync(c, o)
+			how.first(c, o)
 			o.Dir = parts
 		}, func(c comm.Comm, tr *Trainer) error {
 			ctx, cancel := context.WithCancel(context.Background())
@@ -170,7 +184,7 @@ func TestRanksStopAndResume(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = onRanks(t, 2, func(c comm.Comm, o *Config) { sync(c, o); o.Dir = parts }, func(c comm.Comm, tr *Trainer) error {
+		err = onRanks(t, 2, func(c comm.Comm, o *Config) { sync(c, o); how.then(c, o); o.Dir = parts }, func(c comm.Comm, tr *Trainer) error {
 			if err := tr.Resume(filepath.Join(parts, CheckpointFile)); err != nil {
 				return err
 			}
@@ -186,7 +200,7 @@ func TestRanksStopAndResume(t *testing.T) {
 				t.Errorf("%s: %s differs after a pause (%v, %v)", what, name, errA, errB)
 			}
 		}
-		err = onRanks(t, 4, sync, func(c comm.Comm, tr *Trainer) error { return tr.Resume(filepath.Join(parts, CheckpointFile)) })
+		err = onRanks(t, 4, how.first, func(c comm.Comm, tr *Trainer) error { return tr.Resume(filepath.Join(parts, CheckpointFile)) })
 		gtest.WantError(t, "other ranks", err, "rank 0", "written by 2 ranks, and here are 4")
 	}
 }
@@ -206,6 +220,12 @@ func TestRanksFail(t *testing.T) {
 				}
 			}
 		}, []string{"rank 1", "NaN"}},
+		"a solver": {func(c comm.Comm, o *Config) {
+			if o.Shard = true; c.Rank() == 1 {
+				o.Solver = gorgonia.NewVanillaSolver()
+			}
+		}, []string{"rank 1: train: Shard: ", "VanillaSolver"}},
+		"shards of one": {func(c comm.Comm, o *Config) { o.Shard = c.Rank() == 0 }, []string{"ranks differ", "sharded: true"}},
 		"a folder": {func(c comm.Comm, o *Config) {
 			if c.Rank() == 0 {
 				o.Dir = filepath.Join(t.TempDir(), "file")
@@ -222,7 +242,7 @@ func TestRanksFail(t *testing.T) {
 		})
 		gtest.WantError(t, what, err, test.words...)
 		for rank, err := range errs {
-			if err == nil && what != "a folder" {
+			if err == nil && what != "a folder" && what != "a solver" {
 				t.Errorf("%s: rank %d has no error", what, rank)
 			}
 		}

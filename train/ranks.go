@@ -195,7 +195,7 @@ func (t *Trainer) agree() error {
 			fmt.Fprintf(&w, "%d images for %s, %dx%dx%d of %d classes\n", s.src.N(), s.name, ch, height, width, s.src.NumClasses())
 		}
 	}
-	fmt.Fprintf(&w, "epoch %d, step %d\nbatch normalisation over all ranks: %v\n", t.epoch+1, t.step+1, t.waiting)
+	fmt.Fprintf(&w, "epoch %d, step %d\nbatch normalisation over all ranks: %v\nsharded: %v\n", t.epoch+1, t.step+1, t.waiting, t.c.Shard)
 	if err := comm.Agree(t.Comm, "what they train", w.String()); err != nil {
 		return errors.WithMessage(err, "train")
 	}
@@ -272,9 +272,9 @@ func (t *Trainer) gradNormOfAll() (float64, error) {
 }
 
 // around returns the solver that averages gradients over the ranks before s takes its step.
-func (r *ranks) around(s gorgonia.Solver) gorgonia.Solver {
+func (r *ranks) around(s gorgonia.Solver, shard bool) gorgonia.Solver {
 	if r.Comm == nil {
 		return s
 	}
-	return &solvers.AllReduce{Solver: s, Comm: r.Comm}
+	return &solvers.AllReduce{Solver: s, Comm: r.Comm, Shard: shard}
 }

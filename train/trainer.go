@@ -68,6 +68,9 @@ type Config struct {
 	// Net.Synchronise's. Without it each rank normalises by its own batches, and the running statistics are those of the first. An
 	// error of New is of this rank alone: comm.Check tells the others.
 	Comm comm.Comm
+	// Shard makes each rank take the step of Solver for its part of the weights, and remember only that part: solvers.AllReduce.Shard. A checkpoint is
+	// the same with it and without. New returns an error for a Solver that is not solvers.Elementwise. With one rank it does nothing else.
+	Shard bool
 }
 
 // Names of the files in Config.Dir.
@@ -152,8 +155,13 @@ func New(c Config) (*Trainer, error) {
 			return nil, errors.Errorf("train: %s has %d classes, the network %d", s.name, s.src.NumClasses(), classes)
 		}
 	}
+	if c.Shard {
+		if err := solvers.Elementwise(c.Solver); err != nil {
+			return nil, errors.WithMessage(err, "train: Shard")
+		}
+	}
 	t := &Trainer{c: c, ranks: newRanks(c.Comm, c.Net)}
-	t.c.Solver = t.around(c.Solver)
+	t.c.Solver = t.around(c.Solver, c.Shard)
 	if err := t.build(); err != nil {
 		t.Close()
 		return nil, err
@@ -546,10 +554,7 @@ func (t *Trainer) checkpoint() error {
 		return nil
 	}
 	c, err := t.state()
-	if err != nil {
-		return err
-	}
-	if t.first() {
+	if err == nil && t.first() {
 		err = c.write(t.file(CheckpointFile))
 	}
 	if err := t.check(err); err != nil {

@@ -133,14 +133,18 @@ func (idle) Step([]gorgonia.ValueGrad) error { return nil }
 // still is two ranks of which the other sends nothing, in no time.
 type still struct{}
 
-func (still) Rank() int                         { return 0 }
-func (still) Size() int                         { return 2 }
-func (still) SumFloat32([]float32) error        { return nil }
-func (still) SumFloat64([]float64) error        { return nil }
-func (still) Broadcast([]byte, int) error       { return nil }
-func (still) Gather(b []byte) ([][]byte, error) { return [][]byte{b, b}, nil }
-func (still) Barrier() error                    { return nil }
-func (still) Abort(error)                       {}
+func (still) Rank() int                                         { return 0 }
+func (still) Size() int                                         { return 2 }
+func (still) SumFloat32([]float32) error                        { return nil }
+func (still) SumFloat64([]float64) error                        { return nil }
+func (still) ReduceScatterFloat32([]float32, []comm.Part) error { return nil }
+func (still) ReduceScatterFloat64([]float64, []comm.Part) error { return nil }
+func (still) AllGatherFloat32([]float32, []comm.Part) error     { return nil }
+func (still) AllGatherFloat64([]float64, []comm.Part) error     { return nil }
+func (still) Broadcast([]byte, int) error                       { return nil }
+func (still) Gather(b []byte) ([][]byte, error)                 { return [][]byte{b, b}, nil }
+func (still) Barrier() error                                    { return nil }
+func (still) Abort(error)                                       {}
 
 var _ comm.Comm = still{}
 

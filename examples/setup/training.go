@@ -34,6 +34,7 @@ type Training struct {
 	PerRank             bool    // Rate is that of one rank
 	Ranks               int     // that train together, each with Batch images a step; 0 means 1
 	SyncBN              bool    // batch normalisation over all ranks
+	Shard               bool    // the solver's step and what it remembers are shared out over the ranks
 	Epochs, Batch       int
 	Limit               int // of training images; 0 means all
 	EvalBatch, Workers  int
@@ -64,11 +65,12 @@ func (t *Training) Flags(f *flag.FlagSet) {
 	f.IntVar(&t.Checkpoint, "checkpoint-every", 0, "`steps` between checkpoints within an epoch (default only after each epoch)")
 }
 
-// RankFlags defines the flags -lr-per-rank and -sync-bn.
+// RankFlags defines the flags -lr-per-rank, -shard and -sync-bn.
 func (t *Training) RankFlags(f *flag.FlagSet) {
 	f.Lookup("batch").Usage += "; with -mpi of each rank: n ranks take n times as many"
 	f.Lookup("warmup").Usage += "; with -lr-per-rank from -lr"
 	f.BoolVar(&t.PerRank, "lr-per-rank", false, "with -mpi: multiply -lr by the number of ranks (the linear scaling rule of Goyal et al., 2017, which goes with -warmup 5)")
+	f.BoolVar(&t.Shard, "shard", true, "with -mpi: each rank takes the solver's step for its part of the weights, and remembers that part only")
 	f.BoolVar(&t.SyncBN, "sync-bn", false, "with -mpi: batch normalisation over the images of all ranks, not over those of each")
 }
 

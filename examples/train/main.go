@@ -207,7 +207,8 @@ func (o *options) fit(ctx context.Context, r ranks.Ranks, c train.Config, out, l
 	bar := newProgress(log, steps)
 	board := &board{steps: steps}
 	c.Dir, c.Locked, c.Overwrite = o.out, true, o.replace
-	if c.Comm = r.Comm; o.train.SyncBN {
+	c.Comm, c.Shard = r.Comm, o.train.Shard
+	if o.train.SyncBN {
 		c.Net.Synchronise(r.Comm)
 	}
 	c.OnStep = func(s train.Step) {

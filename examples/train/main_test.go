@@ -337,6 +337,7 @@ func TestSetupHasAllThatWeightsDependOn(t *testing.T) {
 		"dir": "elsewhere", "download": "true", "workers": "3", "epochs": "7", "eval-batch": "9", "out": "elsewhere", "resume": "true", "overwrite": "true",
 		"checkpoint-every": "5", "max-pixels": "99", "inspect": "3", "mpi": "true", "tensorboard": "elsewhere", "eval": "file", "fixed-point": "true", "input-max": "3", "input-bits": "5", "integer": "true",
 		"recipe": "digits", // a name for other flags
+		"shard":  "false",  // but for rounding, with three ranks or more: training goes on with it and without
 	}
 	differs := map[string]string{
 		"data": "mnist", "size": "16", "channels": "3", "augment": "true", "validation": "0.1", "crop": "32", "arch": "convnet4", "act": "qrelu", "rule": "SSTE",

@@ -58,9 +58,11 @@ func TestMPI(t *testing.T) {
 	if events, _ := filepath.Glob(filepath.Join(whole, "events", "*")); len(events) != 1 {
 		t.Errorf("event files %v", events)
 	}
-	// Some moments at which one rank is asked to stop: mpirun asks all, but seconds after Ctrl-C.
+	// Some moments at which one rank is asked to stop: mpirun asks all, but seconds after Ctrl-C. A step that is shared out and one that is not are the
+	// same to the bit with two ranks, and so are their checkpoints.
 	args := together(again, "-epochs", "20", "-checkpoint-every", "1")
 	for stops := 0; ; {
+		args = append(args, fmt.Sprintf("-shard=%v", stops%2 == 1))
 		a := args
 		_, err := os.Stat(filepath.Join(again, train.CheckpointFile))
 		if err == nil {
@@ -187,6 +189,8 @@ func TestMPIAlone(t *testing.T) {
 	gtest.WantError(t, "rate", err, "-lr-per-rank is for -mpi")
 	_, _, err = program(t, tiny(out, "-sync-bn")...)
 	gtest.WantError(t, "norms", err, "-sync-bn is for -mpi")
+	_, _, err = program(t, tiny(out, "-shard=false")...)
+	gtest.WantError(t, "shards", err, "-shard is for -mpi")
 	_, _, err = program(t, tiny(out, "-warmup", "-1")...)
 	gtest.WantError(t, "warm-up", err, "-warmup -1")
 	t.Setenv("FTPROP_MPI", "/nowhere/libmpi.so")

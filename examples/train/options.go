@@ -77,6 +77,8 @@ func (o *options) check() error {
 		return errors.New("-mpi is for training: -eval takes one process")
 	case o.train.PerRank && !o.mpi:
 		return errors.New("-lr-per-rank is for -mpi")
+	case o.given["shard"] && !o.mpi:
+		return errors.New("-shard is for -mpi")
 	case o.train.SyncBN && !o.mpi:
 		return errors.New("-sync-bn is for -mpi")
 	case o.resume && o.replace:
