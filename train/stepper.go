@@ -180,7 +180,7 @@ func newStepper(c StepperConfig) (*Stepper, error) {
 	if _, err := gorgonia.Grad(g.cost, c.Params...); err != nil {
 		return nil, errors.Wrap(err, "gradients")
 	}
-	var opts []gorgonia.VMOpt
+	opts := []gorgonia.VMOpt{gorgonia.WithEngine(opkit.Engine{})}
 	if copied := copiedGradients(c.Params); len(copied) > 0 {
 		opts = append(opts, gorgonia.BindDualValues(copied...))
 	}

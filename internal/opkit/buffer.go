@@ -201,7 +201,7 @@ func Tensor[T vec.Float](b *Buffer, shape tensor.Shape, in []gorgonia.Value) (go
 		if !b.single {
 			b.turn = 1 - b.turn
 		}
-		if b.lent != nil && uintptr(n)*unsafe.Sizeof(zero) >= leastShared {
+		if b.lent != nil {
 			return borrowed[T](b, shape, n)
 		}
 		if d := b.kept[b.turn]; asMade(d, shape) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/ftprop/ftprop/internal/gtest"
 	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/nodes"
@@ -48,6 +49,9 @@ func leanNets() map[string]func(dt tensor.Dtype) (*models.Net, error) {
 func TestSharedMemoryHasTheSameBits(t *testing.T) {
 	for name, build := range leanNets() {
 		for _, dt := range []tensor.Dtype{tensor.Float32, tensor.Float64} {
+			if (gtest.Race || dt == tensor.Float64) && name != "ConvNet8" { // the memory of one dtype is handled as that of the other
+				continue
+			}
 			t.Run(fmt.Sprintf("%s/%v", name, dt), func(t *testing.T) {
 				net := must(build(dt))(t)
 				want := plainSteps(t, net)

@@ -7,10 +7,8 @@ import (
 
 	"github.com/ftprop/ftprop/internal/vec"
 	"gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
 )
-
-// leastShared is the least size, in bytes, of results that are worth sharing memory for.
-const leastShared = 64 << 10
 
 // Economise makes the operations of a graph that one tape machine runs, over and over, do with less memory. What a layer computes has one memory,
 // and is intact until the next run. Gradients of nodes between the layers share memory: each is intact until all operations that
@@ -21,7 +19,7 @@ const leastShared = 64 << 10
 //
 // It returns the nodes that share memory. Their values are to be forgotten after a run.
 func Economise(g *gorgonia.ExprGraph, layers bool) (shared gorgonia.Nodes) {
-	p := new(pool)
+	pools := map[tensor.Dtype]*pool{tensor.Float32: {}, tensor.Float64: {}}
 	for _, n := range g.AllNodes() {
 		b := bufferOf(n)
 		if b == nil {
@@ -36,7 +34,7 @@ func Economise(g *gorgonia.ExprGraph, layers bool) (shared gorgonia.Nodes) {
 		if !ok {
 			continue
 		}
-		b.lent = &lent{pool: p, readers: distinct(readers)}
+		b.lent = &lent{pool: pools[n.Dtype()], readers: distinct(readers)}
 		b.lent.waiting = make([]bool, len(b.lent.readers))
 		for _, r := range b.lent.readers {
 			r.reads = append(r.reads, b.lent)
@@ -45,12 +43,7 @@ func Economise(g *gorgonia.ExprGraph, layers bool) (shared gorgonia.Nodes) {
 	}
 	if order, err := gorgonia.Sort(g); err == nil { // else every result has memory of its own
 		slices.Reverse(order)
-		p.size = plan(order)
-		for _, n := range shared {
-			if b := bufferOf(n); b != nil {
-				b.lent.leave()
-			}
-		}
+		plan(order)
 	}
 	return shared
 }
@@ -131,7 +124,7 @@ func (l *lent) readBy(b *Buffer) {
 // leave makes the memory of this run the user's: it is not written to again.
 func (l *lent) leave() { l.data, l.left, l.part = nil, 0, span{} }
 
-// pool is the memory of all results that share it, in one piece. What does not fit has memory of its own.
+// pool is the memory of all results of one dtype that share it, in one piece. What does not fit has memory of its own.
 type pool struct {
 	size int // elements
 	data any
@@ -151,29 +144,28 @@ func take[T vec.Float](p *pool, n int) ([]T, span) {
 	return data[part.from : part.from+n : part.from+n], part
 }
 
-// plan returns the size of a pool for a run in which nodes run in their order: take and put do as they will then.
-func plan(order gorgonia.Nodes) (size int) {
-	free := spans{{0, math.MaxInt}}
+// plan finds out how large the pools are to be for a run in which nodes run in their order: what is taken and put back will be the same then.
+func plan(order gorgonia.Nodes) {
 	for _, n := range order {
 		b := bufferOf(n)
 		if b == nil {
 			continue
 		}
-		if l := b.lent; l != nil {
-			l.part = free.take(n.Shape().TotalSize())
-			size = max(size, l.part.to)
+		if l := b.lent; l != nil && uintptr(n.Shape().TotalSize())*n.Dtype().Size() > b.small {
+			if l.pool.size == 0 {
+				l.pool.free = spans{{0, math.MaxInt}}
+			}
+			l.part = l.pool.free.take(n.Shape().TotalSize())
+			l.pool.size = max(l.pool.size, l.part.to)
 			l.await()
 		}
-		for _, l := range b.reads {
-			if i := slices.Index(l.readers, b); l.waiting[i] {
-				l.waiting[i] = false
-				if l.left--; l.left == 0 {
-					free.put(l.part)
-				}
-			}
+		b.haveRun()
+	}
+	for _, n := range order {
+		if b := bufferOf(n); b != nil && b.lent != nil {
+			b.lent.leave()
 		}
 	}
-	return size
 }
 
 // span is elements from from to to of a pool. spans are those that are free, in order, none next to another.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/ftprop/ftprop/internal/conv"
+	"github.com/ftprop/ftprop/internal/gtest"
 	"github.com/ftprop/ftprop/internal/vec"
 )
 
@@ -228,6 +229,9 @@ func TestPointsLoseFewestDigits(t *testing.T) {
 // Errors of outputs and gradients stay within bounds, those of transforms of 6x6 within five times, root mean square, those of the definition in float32, as
 // package conv computes it.
 func TestErrors(t *testing.T) {
+	if gtest.Race {
+		t.Skip("much arithmetic")
+	}
 	for _, l := range []struct{ filter, channels, side int }{{3, 16, 24}, {3, 64, 16}, {3, 128, 8}, {5, 16, 24}, {5, 64, 16}, {5, 128, 8}} {
 		pad := l.filter / 2
 		c := Conv{N: 1, C: l.channels, H: l.side, W: l.side, O: l.channels, PadH: pad, PadW: pad, Filter: l.filter}
