@@ -303,17 +303,11 @@ func (s *AllReduce) scatter(model []gorgonia.ValueGrad, checked bool) error {
 	if err := s.Comm.SumFloat64(x[:]); err != nil {
 		return err
 	}
-	first := func(p, q error) error {
-		if p != nil {
-			return p
-		}
-		return q
-	}
 	switch {
 	case x[0] > 0:
-		return comm.Explain(s.Comm, first(a.error(&a.own, model), b.error(&b.own, model)))
+		return comm.Explain(s.Comm, cmp.Or(a.error(&a.own, model), b.error(&b.own, model)))
 	case x[1] > 0:
-		return comm.Explain(s.Comm, errors.WithMessage(first(a.error(&a.mean, model), b.error(&b.mean, model)), "the mean over all ranks"))
+		return comm.Explain(s.Comm, errors.WithMessage(cmp.Or(a.error(&a.mean, model), b.error(&b.mean, model)), "the mean over all ranks"))
 	}
 	return nil
 }

@@ -134,8 +134,8 @@ type StepperConfig struct {
 // Stepper takes training steps with any Gorgonia graph, one batch at a time: forward, backward, and the solver's step. It is what a
 // Trainer is built on, for loops that a Trainer does not cover: what a batch is, when to stop and what to write is the caller's.
 //
-// It has the graph for itself, and takes less memory for it than a machine of the caller's does. What a layer computed is intact until the next step,
-// unless gorgonia.Read reads it. Gradients of nodes between the layers share memory, and are NaN, a scalar, after a step; for such a
+// It has the graph for itself, and takes less memory for it than a machine of the caller's does. What a layer computed is intact until the next step.
+// Gradients of nodes between the layers share memory, and are NaN, a scalar, after a step, unless gorgonia.Read reads them; for such a
 // gradient run a machine of one's own, on gorgonia.Grad with that node among its nodes.
 //
 // Annealed rules stay as they begin, unless the caller moves them: ops.SetProgress(input.Graph(), k/n) before step k of n.
@@ -152,7 +152,7 @@ type Stepper struct {
 	vm     gorgonia.VM
 	model  []gorgonia.ValueGrad
 	solver gorgonia.Solver
-	shared gorgonia.Nodes // gradients whose memory others have had by the end of a run
+	shared gorgonia.Nodes // whose memory others have had by the end of a run
 	last   float64        // loss
 	labels []int
 }
@@ -258,7 +258,7 @@ func (s *Stepper) run() (loss float64, err error) {
 	return loss, nil
 }
 
-// forget sets the values of gradients that share memory to NaN: what they were is overwritten.
+// forget sets the values of nodes that share memory to NaN: what they were is overwritten.
 func (s *Stepper) forget() error {
 	for _, n := range s.shared {
 		var nan any = math.NaN()
@@ -266,7 +266,7 @@ func (s *Stepper) forget() error {
 			nan = float32(math.NaN())
 		}
 		if err := gorgonia.UnsafeLet(n, nan); err != nil {
-			return errors.Wrapf(err, "gradient %v", n)
+			return errors.Wrapf(err, "node %v", n)
 		}
 	}
 	return nil

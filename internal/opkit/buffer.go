@@ -143,7 +143,7 @@ func (b *Buffer) look() {
 	}
 	b.result, b.single, b.small = false, false, 0
 	if isGradient(b.out) {
-		b.single = !slices.ContainsFunc(b.leaves, func(n *gorgonia.Node) bool { return n.Deriv() == b.out })
+		b.single = !isDerivative(b.out)
 		return
 	}
 	b.small = 4 << 10 // logits of 100 samples and 10 classes

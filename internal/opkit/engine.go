@@ -14,14 +14,15 @@ type Engine struct{ gorgonia.StandardEngine }
 // Add is a + b, with the options of tensor.Add, and the same bits.
 func (e Engine) Add(a, b tensor.Tensor, opts ...tensor.FuncOpt) (tensor.Tensor, error) {
 	var y tensor.Tensor
+	var err error
 	switch a.Dtype() {
 	case tensor.Float32:
-		y = sum[float32](a, b, opts)
+		y, err = sum[float32](a, b, opts)
 	case tensor.Float64:
-		y = sum[float64](a, b, opts)
+		y, err = sum[float64](a, b, opts)
 	}
-	if y != nil {
-		return y, nil
+	if y != nil || err != nil {
+		return y, err
 	}
 	return e.StandardEngine.Add(a, b, opts...)
 }
@@ -29,19 +30,18 @@ func (e Engine) Add(a, b tensor.Tensor, opts ...tensor.FuncOpt) (tensor.Tensor, 
 // leastSum is the least number of elements that are worth two goroutines.
 const leastSum = 1 << 14
 
-// sum returns nil for what it leaves to Gorgonia: small and unusual tensors, increments, and errors.
-func sum[T vec.Float](a, b tensor.Tensor, opts []tensor.FuncOpt) tensor.Tensor {
+// sum returns nil for what it leaves to Gorgonia: small and unusual tensors, increments, and what is an error of its own.
+func sum[T vec.Float](a, b tensor.Tensor, opts []tensor.FuncOpt) (to tensor.Tensor, err error) {
 	shape := a.Shape()
 	n := shape.TotalSize()
 	if n < leastSum {
-		return nil
+		return nil, nil
 	}
 	o := tensor.ParseFuncOpts(opts...)
 	x, y := elementsAsMade[T](a, shape), elementsAsMade[T](b, shape)
 	if x == nil || y == nil || o.Incr() != nil {
-		return nil
+		return nil, nil
 	}
-	var to tensor.Tensor
 	var z []T
 	switch {
 	case o.Reuse() != nil:
@@ -54,16 +54,12 @@ func sum[T vec.Float](a, b tensor.Tensor, opts []tensor.FuncOpt) tensor.Tensor {
 		to = tensorOf(shape, z)
 	}
 	if z == nil {
-		return nil
+		return nil, nil
 	}
-	err := par.Each(n, leastSum, func(lo, hi int) error {
+	return to, par.Each(n, leastSum, func(lo, hi int) error {
 		vec.Sum(z[lo:hi], x[lo:hi], y[lo:hi])
 		return nil
 	})
-	if err != nil {
-		return nil
-	}
-	return to
 }
 
 // elementsAsMade returns the elements of a tensor of the shape as tensorOf makes it, nil of others.
