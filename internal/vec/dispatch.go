@@ -8,6 +8,9 @@ type kernel func(dst, x, y *float32, n int, a, b, c, d float32) (finite bool)
 // coefKernel is one that reads its coefficients from memory.
 type coefKernel func(dst, x, y *float32, n int, c *float64)
 
+// planesKernel is one over the planes of a channel.
+type planesKernel func(dst, x, y *float32, n, planes, stride int, a, b, c, d float32)
+
 // kernels are those of one instruction set. In the portable set all are nil.
 type kernels struct {
 	name  string
@@ -15,10 +18,11 @@ type kernels struct {
 
 	oneLinear, meanLinear, oneReciprocal, fewReciprocal, meanReciprocal, meanLogistic, meanTruncLogistic, gradientScaling coefKernel
 	threshold, tent, swish, power, window, mulWindow, sech2, mulSech2, exp, sigmoid, tanh, staircaseFew, staircase, finite,
-	negSign, mulAbs, mul, negMul, add, scale, rectify, gate, affine, affineRest kernel
+	negSign, mulAbs, mul, negMul, add, scale, rectify, gate kernel
+	affine, affineRest planesKernel
 
 	adam     func(w, grad, m, v *float32, n int, c *float32) (left int)
-	copyRows func(dst *float32, dstStride int, src *float32, srcStride, rows, left, width, total int)
+	copyRows func(dst *float32, dstStride int, src *float32, srcStride, rows, left, width, total, ahead int)
 	addRows  func(dst *float32, dstStride int, src *float32, srcStride, rows, width int)
 	pool     func(dst *float32, arg *int32, x *float32, w, rows, cols int) (ordered bool)
 	unpool   func(dst *float32, arg *int32, grad *float32, w, rows, cols int)

@@ -16,19 +16,19 @@ func available() (sets []*kernels) {
 
 // sumDot is the set's kernel for SumDot, if it has one: called by name, not through a field, so that what acc points to can
 // stay on the stack.
-func (k *kernels) sumDot(x, y *float32, n int, shift float32, acc *float64) {
+func (k *kernels) sumDot(x, y *float32, n, planes, stride int, shift float32, acc *float64) {
 	if k.lanes == 16 {
-		sumDotAVX512(x, y, n, shift, acc)
+		sumDotAVX512(x, y, n, planes, stride, shift, acc)
 	} else {
-		sumDotAVX2(x, y, n, shift, acc)
+		sumDotAVX2(x, y, n, planes, stride, shift, acc)
 	}
 }
 
 // moments is the set's kernel for Moments, likewise.
-func (k *kernels) moments(x *float32, n int, center float64, acc *float64) {
+func (k *kernels) moments(x *float32, n, planes, stride int, center float64, acc *float64) {
 	if k.lanes == 16 {
-		momentsAVX512(x, n, center, acc)
+		momentsAVX512(x, n, planes, stride, center, acc)
 	} else {
-		momentsAVX2(x, n, center, acc)
+		momentsAVX2(x, n, planes, stride, center, acc)
 	}
 }

@@ -23,7 +23,7 @@ func (e *Epilogue[T]) Apply(dst, src []T, c, at int) {
 		if e.Shift != nil {
 			b = e.Shift[c]
 		}
-		AffineAround(dst, src, e.Scale[c], b, e.Center[c])
+		AffineAround(dst, src, Whole(len(src)), e.Scale[c], b, e.Center[c])
 	case e.Shift != nil:
 		Affine(dst, src, 1, e.Shift[c])
 	case len(src) > 0 && &dst[0] != &src[0]:

@@ -224,26 +224,6 @@ func gateAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float3
 //go:noescape
 func gateAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
 
-// affineAVX512 sets dst = a*(x-c) + b, rounded three times.
-//
-//go:noescape
-func affineAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
-
-// affineAVX2 sets dst = a*(x-c) + b, rounded three times.
-//
-//go:noescape
-func affineAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
-
-// affineRestAVX512 sets dst = a*((y-d) - b*(x-c)), rounded at every step.
-//
-//go:noescape
-func affineRestAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
-
-// affineRestAVX2 sets dst = a*((y-d) - b*(x-c)), rounded at every step.
-//
-//go:noescape
-func affineRestAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
-
 // meanLinearAVX512 is vec.MeanLinear.
 //
 //go:noescape
@@ -324,25 +304,45 @@ func gradientScalingAVX512(dst *float32, x *float32, y *float32, n int, c *float
 //go:noescape
 func gradientScalingAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
 
+// affineAVX512 sets dst = a*(x-c) + b, rounded three times, in planes of n elements that start stride elements apart.
+//
+//go:noescape
+func affineAVX512(dst *float32, x *float32, y *float32, n int, planes int, stride int, a float32, b float32, c float32, d float32)
+
+// affineAVX2 sets dst = a*(x-c) + b, rounded three times, in planes of n elements that start stride elements apart.
+//
+//go:noescape
+func affineAVX2(dst *float32, x *float32, y *float32, n int, planes int, stride int, a float32, b float32, c float32, d float32)
+
+// affineRestAVX512 sets dst = a*((y-d) - b*(x-c)), rounded at every step, in planes of n elements that start stride elements apart.
+//
+//go:noescape
+func affineRestAVX512(dst *float32, x *float32, y *float32, n int, planes int, stride int, a float32, b float32, c float32, d float32)
+
+// affineRestAVX2 sets dst = a*((y-d) - b*(x-c)), rounded at every step, in planes of n elements that start stride elements apart.
+//
+//go:noescape
+func affineRestAVX2(dst *float32, x *float32, y *float32, n int, planes int, stride int, a float32, b float32, c float32, d float32)
+
 // adamAVX512 takes a step of Adam with the nine coefficients of AdamStep at c, and zeroes grad.
 //
 //go:noescape
 func adamAVX512(w *float32, grad *float32, m *float32, v *float32, n int, c *float32) (left int)
 
-// sumDotAVX512 adds x to the first 16 sums at acc and x*(y-shift) to the next 16, of n elements, n a positive multiple of 16.
+// sumDotAVX512 adds x to the first 16 sums at acc and x*(y-shift) to the next 16, of n elements of planes that start stride elements apart, n a positive multiple of 16.
 //
 //go:noescape
-func sumDotAVX512(x *float32, y *float32, n int, shift float32, acc *float64)
+func sumDotAVX512(x *float32, y *float32, n int, planes int, stride int, shift float32, acc *float64)
 
-// momentsAVX512 adds x-center to the first 16 sums at acc and its square to the next 16, of n elements, n a positive multiple of 16.
+// momentsAVX512 adds x-center to the first 16 sums at acc and its square to the next 16, of n elements of planes that start stride elements apart, n a positive multiple of 16.
 //
 //go:noescape
-func momentsAVX512(x *float32, n int, center float64, acc *float64)
+func momentsAVX512(x *float32, n int, planes int, stride int, center float64, acc *float64)
 
-// copyRowsAVX512 sets rows of total elements to left zeros, width elements of src and zeros, 4 <= total <= 64.
+// copyRowsAVX512 sets rows of total elements to left zeros, width elements of src and zeros, 4 <= total <= 64. It fetches into the cache what lies ahead elements further in src.
 //
 //go:noescape
-func copyRowsAVX512(dst *float32, dstStride int, src *float32, srcStride int, rows int, left int, width int, total int)
+func copyRowsAVX512(dst *float32, dstStride int, src *float32, srcStride int, rows int, left int, width int, total int, ahead int)
 
 // addRowsAVX512 adds to rows of width elements those of src, 4 <= width <= 64.
 //
@@ -364,20 +364,20 @@ func unpoolAVX512(dst *float32, arg *int32, grad *float32, w int, rows int, cols
 //go:noescape
 func adamAVX2(w *float32, grad *float32, m *float32, v *float32, n int, c *float32) (left int)
 
-// sumDotAVX2 adds x to the first 16 sums at acc and x*(y-shift) to the next 16, of n elements, n a positive multiple of 16.
+// sumDotAVX2 adds x to the first 16 sums at acc and x*(y-shift) to the next 16, of n elements of planes that start stride elements apart, n a positive multiple of 16.
 //
 //go:noescape
-func sumDotAVX2(x *float32, y *float32, n int, shift float32, acc *float64)
+func sumDotAVX2(x *float32, y *float32, n int, planes int, stride int, shift float32, acc *float64)
 
-// momentsAVX2 adds x-center to the first 16 sums at acc and its square to the next 16, of n elements, n a positive multiple of 16.
+// momentsAVX2 adds x-center to the first 16 sums at acc and its square to the next 16, of n elements of planes that start stride elements apart, n a positive multiple of 16.
 //
 //go:noescape
-func momentsAVX2(x *float32, n int, center float64, acc *float64)
+func momentsAVX2(x *float32, n int, planes int, stride int, center float64, acc *float64)
 
-// copyRowsAVX2 sets rows of total elements to left zeros, width elements of src and zeros, 4 <= total <= 32.
+// copyRowsAVX2 sets rows of total elements to left zeros, width elements of src and zeros, 4 <= total <= 32. It fetches into the cache what lies ahead elements further in src.
 //
 //go:noescape
-func copyRowsAVX2(dst *float32, dstStride int, src *float32, srcStride int, rows int, left int, width int, total int)
+func copyRowsAVX2(dst *float32, dstStride int, src *float32, srcStride int, rows int, left int, width int, total int, ahead int)
 
 // addRowsAVX2 adds to rows of width elements those of src, 4 <= width <= 32.
 //

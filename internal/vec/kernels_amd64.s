@@ -4149,298 +4149,6 @@ done:
 	VZEROUPPER
 	RET
 
-// func affineAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·affineAVX512(SB), NOSPLIT, $0-49
-	MOVQ         dst+0(FP), AX
-	MOVQ         x+8(FP), CX
-	MOVQ         n+24(FP), DX
-	VBROADCASTSS a+32(FP), Z0
-	VBROADCASTSS b+36(FP), Z1
-	VBROADCASTSS c+40(FP), Z2
-
-loop4:
-	CMPQ    DX, $0x00000040
-	JL      end4
-	VMOVUPS (CX), Z3
-	VSUBPS  Z2, Z3, Z3
-	VMULPS  Z0, Z3, Z3
-	VADDPS  Z1, Z3, Z3
-	VMOVUPS Z3, (AX)
-	VMOVUPS 64(CX), Z3
-	VSUBPS  Z2, Z3, Z3
-	VMULPS  Z0, Z3, Z3
-	VADDPS  Z1, Z3, Z3
-	VMOVUPS Z3, 64(AX)
-	VMOVUPS 128(CX), Z3
-	VSUBPS  Z2, Z3, Z3
-	VMULPS  Z0, Z3, Z3
-	VADDPS  Z1, Z3, Z3
-	VMOVUPS Z3, 128(AX)
-	VMOVUPS 192(CX), Z3
-	VSUBPS  Z2, Z3, Z3
-	VMULPS  Z0, Z3, Z3
-	VADDPS  Z1, Z3, Z3
-	VMOVUPS Z3, 192(AX)
-	ADDQ    $0x00000100, AX
-	ADDQ    $0x00000100, CX
-	SUBQ    $0x00000040, DX
-	JMP     loop4
-
-end4:
-loop1:
-	CMPQ    DX, $0x00000010
-	JL      end1
-	VMOVUPS (CX), Z3
-	VSUBPS  Z2, Z3, Z3
-	VMULPS  Z0, Z3, Z3
-	VADDPS  Z1, Z3, Z3
-	VMOVUPS Z3, (AX)
-	ADDQ    $0x00000040, AX
-	ADDQ    $0x00000040, CX
-	SUBQ    $0x00000010, DX
-	JMP     loop1
-
-end1:
-	TESTQ     DX, DX
-	JZ        done
-	MOVQ      $-1, BX
-	BZHIQ     DX, BX, BX
-	KMOVW     BX, K1
-	VMOVUPS.Z (CX), K1, Z3
-	VSUBPS    Z2, Z3, Z3
-	VMULPS    Z0, Z3, Z3
-	VADDPS    Z1, Z3, Z3
-	VMOVUPS   Z3, K1, (AX)
-
-done:
-	MOVB $0x01, AL
-	MOVB AL, finite+48(FP)
-	VZEROUPPER
-	RET
-
-// func affineAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
-// Requires: AVX, AVX2, SSE2
-TEXT ·affineAVX2(SB), NOSPLIT, $0-49
-	MOVQ         dst+0(FP), AX
-	MOVQ         x+8(FP), CX
-	MOVQ         n+24(FP), DX
-	VBROADCASTSS a+32(FP), Y0
-	VBROADCASTSS b+36(FP), Y1
-	VBROADCASTSS c+40(FP), Y2
-
-loop4:
-	CMPQ    DX, $0x00000020
-	JL      end4
-	VMOVUPS (CX), Y3
-	VSUBPS  Y2, Y3, Y3
-	VMULPS  Y0, Y3, Y3
-	VADDPS  Y1, Y3, Y3
-	VMOVUPS Y3, (AX)
-	VMOVUPS 32(CX), Y3
-	VSUBPS  Y2, Y3, Y3
-	VMULPS  Y0, Y3, Y3
-	VADDPS  Y1, Y3, Y3
-	VMOVUPS Y3, 32(AX)
-	VMOVUPS 64(CX), Y3
-	VSUBPS  Y2, Y3, Y3
-	VMULPS  Y0, Y3, Y3
-	VADDPS  Y1, Y3, Y3
-	VMOVUPS Y3, 64(AX)
-	VMOVUPS 96(CX), Y3
-	VSUBPS  Y2, Y3, Y3
-	VMULPS  Y0, Y3, Y3
-	VADDPS  Y1, Y3, Y3
-	VMOVUPS Y3, 96(AX)
-	ADDQ    $0x00000080, AX
-	ADDQ    $0x00000080, CX
-	SUBQ    $0x00000020, DX
-	JMP     loop4
-
-end4:
-loop1:
-	CMPQ    DX, $0x00000008
-	JL      end1
-	VMOVUPS (CX), Y3
-	VSUBPS  Y2, Y3, Y3
-	VMULPS  Y0, Y3, Y3
-	VADDPS  Y1, Y3, Y3
-	VMOVUPS Y3, (AX)
-	ADDQ    $0x00000020, AX
-	ADDQ    $0x00000020, CX
-	SUBQ    $0x00000008, DX
-	JMP     loop1
-
-end1:
-	TESTQ        DX, DX
-	JZ           done
-	MOVQ         DX, X3
-	VPBROADCASTD X3, Y3
-	VPCMPGTD     iota<>+0(SB), Y3, Y3
-	VMASKMOVPS   (CX), Y3, Y4
-	VSUBPS       Y2, Y4, Y4
-	VMULPS       Y0, Y4, Y4
-	VADDPS       Y1, Y4, Y4
-	VMASKMOVPS   Y4, Y3, (AX)
-
-done:
-	MOVB $0x01, AL
-	MOVB AL, finite+48(FP)
-	VZEROUPPER
-	RET
-
-// func affineRestAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·affineRestAVX512(SB), NOSPLIT, $0-49
-	MOVQ         dst+0(FP), AX
-	MOVQ         x+8(FP), CX
-	MOVQ         y+16(FP), DX
-	MOVQ         n+24(FP), BX
-	VBROADCASTSS a+32(FP), Z0
-	VBROADCASTSS b+36(FP), Z1
-	VBROADCASTSS c+40(FP), Z2
-	VBROADCASTSS d+44(FP), Z3
-
-loop2:
-	CMPQ    BX, $0x00000020
-	JL      end2
-	VMOVUPS (CX), Z4
-	VMOVUPS (DX), Z5
-	VSUBPS  Z2, Z4, Z4
-	VMULPS  Z1, Z4, Z4
-	VSUBPS  Z3, Z5, Z5
-	VSUBPS  Z4, Z5, Z5
-	VMULPS  Z0, Z5, Z5
-	VMOVUPS Z5, (AX)
-	VMOVUPS 64(CX), Z4
-	VMOVUPS 64(DX), Z5
-	VSUBPS  Z2, Z4, Z4
-	VMULPS  Z1, Z4, Z4
-	VSUBPS  Z3, Z5, Z5
-	VSUBPS  Z4, Z5, Z5
-	VMULPS  Z0, Z5, Z5
-	VMOVUPS Z5, 64(AX)
-	ADDQ    $0x00000080, AX
-	ADDQ    $0x00000080, CX
-	ADDQ    $0x00000080, DX
-	SUBQ    $0x00000020, BX
-	JMP     loop2
-
-end2:
-loop1:
-	CMPQ    BX, $0x00000010
-	JL      end1
-	VMOVUPS (CX), Z4
-	VMOVUPS (DX), Z5
-	VSUBPS  Z2, Z4, Z4
-	VMULPS  Z1, Z4, Z4
-	VSUBPS  Z3, Z5, Z5
-	VSUBPS  Z4, Z5, Z5
-	VMULPS  Z0, Z5, Z5
-	VMOVUPS Z5, (AX)
-	ADDQ    $0x00000040, AX
-	ADDQ    $0x00000040, CX
-	ADDQ    $0x00000040, DX
-	SUBQ    $0x00000010, BX
-	JMP     loop1
-
-end1:
-	TESTQ     BX, BX
-	JZ        done
-	MOVQ      $-1, SI
-	BZHIQ     BX, SI, SI
-	KMOVW     SI, K1
-	VMOVUPS.Z (CX), K1, Z4
-	VMOVUPS.Z (DX), K1, Z5
-	VSUBPS    Z2, Z4, Z4
-	VMULPS    Z1, Z4, Z4
-	VSUBPS    Z3, Z5, Z5
-	VSUBPS    Z4, Z5, Z5
-	VMULPS    Z0, Z5, Z5
-	VMOVUPS   Z5, K1, (AX)
-
-done:
-	MOVB $0x01, AL
-	MOVB AL, finite+48(FP)
-	VZEROUPPER
-	RET
-
-// func affineRestAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
-// Requires: AVX, AVX2, SSE2
-TEXT ·affineRestAVX2(SB), NOSPLIT, $0-49
-	MOVQ         dst+0(FP), AX
-	MOVQ         x+8(FP), CX
-	MOVQ         y+16(FP), DX
-	MOVQ         n+24(FP), BX
-	VBROADCASTSS a+32(FP), Y0
-	VBROADCASTSS b+36(FP), Y1
-	VBROADCASTSS c+40(FP), Y2
-	VBROADCASTSS d+44(FP), Y3
-
-loop2:
-	CMPQ    BX, $0x00000010
-	JL      end2
-	VMOVUPS (CX), Y4
-	VMOVUPS (DX), Y5
-	VSUBPS  Y2, Y4, Y4
-	VMULPS  Y1, Y4, Y4
-	VSUBPS  Y3, Y5, Y5
-	VSUBPS  Y4, Y5, Y5
-	VMULPS  Y0, Y5, Y5
-	VMOVUPS Y5, (AX)
-	VMOVUPS 32(CX), Y4
-	VMOVUPS 32(DX), Y5
-	VSUBPS  Y2, Y4, Y4
-	VMULPS  Y1, Y4, Y4
-	VSUBPS  Y3, Y5, Y5
-	VSUBPS  Y4, Y5, Y5
-	VMULPS  Y0, Y5, Y5
-	VMOVUPS Y5, 32(AX)
-	ADDQ    $0x00000040, AX
-	ADDQ    $0x00000040, CX
-	ADDQ    $0x00000040, DX
-	SUBQ    $0x00000010, BX
-	JMP     loop2
-
-end2:
-loop1:
-	CMPQ    BX, $0x00000008
-	JL      end1
-	VMOVUPS (CX), Y4
-	VMOVUPS (DX), Y5
-	VSUBPS  Y2, Y4, Y4
-	VMULPS  Y1, Y4, Y4
-	VSUBPS  Y3, Y5, Y5
-	VSUBPS  Y4, Y5, Y5
-	VMULPS  Y0, Y5, Y5
-	VMOVUPS Y5, (AX)
-	ADDQ    $0x00000020, AX
-	ADDQ    $0x00000020, CX
-	ADDQ    $0x00000020, DX
-	SUBQ    $0x00000008, BX
-	JMP     loop1
-
-end1:
-	TESTQ        BX, BX
-	JZ           done
-	MOVQ         BX, X4
-	VPBROADCASTD X4, Y4
-	VPCMPGTD     iota<>+0(SB), Y4, Y4
-	VMASKMOVPS   (CX), Y4, Y5
-	VMASKMOVPS   (DX), Y4, Y6
-	VSUBPS       Y2, Y5, Y5
-	VMULPS       Y1, Y5, Y5
-	VSUBPS       Y3, Y6, Y6
-	VSUBPS       Y5, Y6, Y6
-	VMULPS       Y0, Y6, Y6
-	VMASKMOVPS   Y6, Y4, (AX)
-
-done:
-	MOVB $0x01, AL
-	MOVB AL, finite+48(FP)
-	VZEROUPPER
-	RET
-
 // func meanLinearAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·meanLinearAVX512(SB), NOSPLIT, $0-40
@@ -7689,6 +7397,365 @@ done:
 	VZEROUPPER
 	RET
 
+// func affineAVX512(dst *float32, x *float32, y *float32, n int, planes int, stride int, a float32, b float32, c float32, d float32)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·affineAVX512(SB), NOSPLIT, $0-64
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+24(FP), DX
+	VBROADCASTSS a+48(FP), Z0
+	VBROADCASTSS b+52(FP), Z1
+	VBROADCASTSS c+56(FP), Z2
+	MOVQ         stride+40(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         planes+32(FP), SI
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+
+plane:
+	MOVQ DX, R9
+
+loop4:
+	CMPQ       R9, $0x00000040
+	JL         end4
+	PREFETCHT0 (AX)(BX*1)
+	VMOVUPS    (CX), Z3
+	VSUBPS     Z2, Z3, Z3
+	VMULPS     Z0, Z3, Z3
+	VADDPS     Z1, Z3, Z3
+	VMOVUPS    Z3, (AX)
+	PREFETCHT0 64(AX)(BX*1)
+	VMOVUPS    64(CX), Z3
+	VSUBPS     Z2, Z3, Z3
+	VMULPS     Z0, Z3, Z3
+	VADDPS     Z1, Z3, Z3
+	VMOVUPS    Z3, 64(AX)
+	PREFETCHT0 128(AX)(BX*1)
+	VMOVUPS    128(CX), Z3
+	VSUBPS     Z2, Z3, Z3
+	VMULPS     Z0, Z3, Z3
+	VADDPS     Z1, Z3, Z3
+	VMOVUPS    Z3, 128(AX)
+	PREFETCHT0 192(AX)(BX*1)
+	VMOVUPS    192(CX), Z3
+	VSUBPS     Z2, Z3, Z3
+	VMULPS     Z0, Z3, Z3
+	VADDPS     Z1, Z3, Z3
+	VMOVUPS    Z3, 192(AX)
+	ADDQ       $0x00000100, AX
+	ADDQ       $0x00000100, CX
+	SUBQ       $0x00000040, R9
+	JMP        loop4
+
+end4:
+loop1:
+	CMPQ       R9, $0x00000010
+	JL         end1
+	PREFETCHT0 (AX)(BX*1)
+	VMOVUPS    (CX), Z3
+	VSUBPS     Z2, Z3, Z3
+	VMULPS     Z0, Z3, Z3
+	VADDPS     Z1, Z3, Z3
+	VMOVUPS    Z3, (AX)
+	ADDQ       $0x00000040, AX
+	ADDQ       $0x00000040, CX
+	SUBQ       $0x00000010, R9
+	JMP        loop1
+
+end1:
+	TESTQ     R9, R9
+	JZ        done
+	MOVQ      $-1, R10
+	BZHIQ     R9, R10, R10
+	KMOVW     R10, K1
+	VMOVUPS.Z (CX), K1, Z3
+	VSUBPS    Z2, Z3, Z3
+	VMULPS    Z0, Z3, Z3
+	VADDPS    Z1, Z3, Z3
+	VMOVUPS   Z3, K1, (AX)
+
+done:
+	ADDQ BX, DI
+	MOVQ DI, AX
+	ADDQ BX, R8
+	MOVQ R8, CX
+	DECQ SI
+	JNZ  plane
+	VZEROUPPER
+	RET
+
+// func affineAVX2(dst *float32, x *float32, y *float32, n int, planes int, stride int, a float32, b float32, c float32, d float32)
+// Requires: AVX, AVX2, MMX+, SSE2
+TEXT ·affineAVX2(SB), NOSPLIT, $0-64
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+24(FP), DX
+	VBROADCASTSS a+48(FP), Y0
+	VBROADCASTSS b+52(FP), Y1
+	VBROADCASTSS c+56(FP), Y2
+	MOVQ         stride+40(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         planes+32(FP), SI
+	MOVQ         AX, DI
+	MOVQ         CX, R8
+
+plane:
+	MOVQ DX, R9
+
+loop4:
+	CMPQ       R9, $0x00000020
+	JL         end4
+	PREFETCHT0 (AX)(BX*1)
+	VMOVUPS    (CX), Y3
+	VSUBPS     Y2, Y3, Y3
+	VMULPS     Y0, Y3, Y3
+	VADDPS     Y1, Y3, Y3
+	VMOVUPS    Y3, (AX)
+	VMOVUPS    32(CX), Y3
+	VSUBPS     Y2, Y3, Y3
+	VMULPS     Y0, Y3, Y3
+	VADDPS     Y1, Y3, Y3
+	VMOVUPS    Y3, 32(AX)
+	PREFETCHT0 64(AX)(BX*1)
+	VMOVUPS    64(CX), Y3
+	VSUBPS     Y2, Y3, Y3
+	VMULPS     Y0, Y3, Y3
+	VADDPS     Y1, Y3, Y3
+	VMOVUPS    Y3, 64(AX)
+	VMOVUPS    96(CX), Y3
+	VSUBPS     Y2, Y3, Y3
+	VMULPS     Y0, Y3, Y3
+	VADDPS     Y1, Y3, Y3
+	VMOVUPS    Y3, 96(AX)
+	ADDQ       $0x00000080, AX
+	ADDQ       $0x00000080, CX
+	SUBQ       $0x00000020, R9
+	JMP        loop4
+
+end4:
+loop1:
+	CMPQ       R9, $0x00000008
+	JL         end1
+	PREFETCHT0 (AX)(BX*1)
+	VMOVUPS    (CX), Y3
+	VSUBPS     Y2, Y3, Y3
+	VMULPS     Y0, Y3, Y3
+	VADDPS     Y1, Y3, Y3
+	VMOVUPS    Y3, (AX)
+	ADDQ       $0x00000020, AX
+	ADDQ       $0x00000020, CX
+	SUBQ       $0x00000008, R9
+	JMP        loop1
+
+end1:
+	TESTQ        R9, R9
+	JZ           done
+	MOVQ         R9, X3
+	VPBROADCASTD X3, Y3
+	VPCMPGTD     iota<>+0(SB), Y3, Y3
+	VMASKMOVPS   (CX), Y3, Y4
+	VSUBPS       Y2, Y4, Y4
+	VMULPS       Y0, Y4, Y4
+	VADDPS       Y1, Y4, Y4
+	VMASKMOVPS   Y4, Y3, (AX)
+
+done:
+	ADDQ BX, DI
+	MOVQ DI, AX
+	ADDQ BX, R8
+	MOVQ R8, CX
+	DECQ SI
+	JNZ  plane
+	VZEROUPPER
+	RET
+
+// func affineRestAVX512(dst *float32, x *float32, y *float32, n int, planes int, stride int, a float32, b float32, c float32, d float32)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·affineRestAVX512(SB), NOSPLIT, $0-64
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         y+16(FP), DX
+	MOVQ         n+24(FP), BX
+	VBROADCASTSS a+48(FP), Z0
+	VBROADCASTSS b+52(FP), Z1
+	VBROADCASTSS c+56(FP), Z2
+	VBROADCASTSS d+60(FP), Z3
+	MOVQ         stride+40(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         planes+32(FP), DI
+	MOVQ         AX, R8
+	MOVQ         CX, R9
+	MOVQ         DX, R10
+
+plane:
+	MOVQ BX, R11
+
+loop2:
+	CMPQ       R11, $0x00000020
+	JL         end2
+	PREFETCHT0 (AX)(SI*1)
+	VMOVUPS    (CX), Z4
+	VMOVUPS    (DX), Z5
+	VSUBPS     Z2, Z4, Z4
+	VMULPS     Z1, Z4, Z4
+	VSUBPS     Z3, Z5, Z5
+	VSUBPS     Z4, Z5, Z5
+	VMULPS     Z0, Z5, Z5
+	VMOVUPS    Z5, (AX)
+	PREFETCHT0 64(AX)(SI*1)
+	VMOVUPS    64(CX), Z4
+	VMOVUPS    64(DX), Z5
+	VSUBPS     Z2, Z4, Z4
+	VMULPS     Z1, Z4, Z4
+	VSUBPS     Z3, Z5, Z5
+	VSUBPS     Z4, Z5, Z5
+	VMULPS     Z0, Z5, Z5
+	VMOVUPS    Z5, 64(AX)
+	ADDQ       $0x00000080, AX
+	ADDQ       $0x00000080, CX
+	ADDQ       $0x00000080, DX
+	SUBQ       $0x00000020, R11
+	JMP        loop2
+
+end2:
+loop1:
+	CMPQ       R11, $0x00000010
+	JL         end1
+	PREFETCHT0 (AX)(SI*1)
+	VMOVUPS    (CX), Z4
+	VMOVUPS    (DX), Z5
+	VSUBPS     Z2, Z4, Z4
+	VMULPS     Z1, Z4, Z4
+	VSUBPS     Z3, Z5, Z5
+	VSUBPS     Z4, Z5, Z5
+	VMULPS     Z0, Z5, Z5
+	VMOVUPS    Z5, (AX)
+	ADDQ       $0x00000040, AX
+	ADDQ       $0x00000040, CX
+	ADDQ       $0x00000040, DX
+	SUBQ       $0x00000010, R11
+	JMP        loop1
+
+end1:
+	TESTQ     R11, R11
+	JZ        done
+	MOVQ      $-1, R12
+	BZHIQ     R11, R12, R12
+	KMOVW     R12, K1
+	VMOVUPS.Z (CX), K1, Z4
+	VMOVUPS.Z (DX), K1, Z5
+	VSUBPS    Z2, Z4, Z4
+	VMULPS    Z1, Z4, Z4
+	VSUBPS    Z3, Z5, Z5
+	VSUBPS    Z4, Z5, Z5
+	VMULPS    Z0, Z5, Z5
+	VMOVUPS   Z5, K1, (AX)
+
+done:
+	ADDQ SI, R8
+	MOVQ R8, AX
+	ADDQ SI, R9
+	MOVQ R9, CX
+	ADDQ SI, R10
+	MOVQ R10, DX
+	DECQ DI
+	JNZ  plane
+	VZEROUPPER
+	RET
+
+// func affineRestAVX2(dst *float32, x *float32, y *float32, n int, planes int, stride int, a float32, b float32, c float32, d float32)
+// Requires: AVX, AVX2, MMX+, SSE2
+TEXT ·affineRestAVX2(SB), NOSPLIT, $0-64
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         y+16(FP), DX
+	MOVQ         n+24(FP), BX
+	VBROADCASTSS a+48(FP), Y0
+	VBROADCASTSS b+52(FP), Y1
+	VBROADCASTSS c+56(FP), Y2
+	VBROADCASTSS d+60(FP), Y3
+	MOVQ         stride+40(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         planes+32(FP), DI
+	MOVQ         AX, R8
+	MOVQ         CX, R9
+	MOVQ         DX, R10
+
+plane:
+	MOVQ BX, R11
+
+loop2:
+	CMPQ       R11, $0x00000010
+	JL         end2
+	PREFETCHT0 (AX)(SI*1)
+	VMOVUPS    (CX), Y4
+	VMOVUPS    (DX), Y5
+	VSUBPS     Y2, Y4, Y4
+	VMULPS     Y1, Y4, Y4
+	VSUBPS     Y3, Y5, Y5
+	VSUBPS     Y4, Y5, Y5
+	VMULPS     Y0, Y5, Y5
+	VMOVUPS    Y5, (AX)
+	VMOVUPS    32(CX), Y4
+	VMOVUPS    32(DX), Y5
+	VSUBPS     Y2, Y4, Y4
+	VMULPS     Y1, Y4, Y4
+	VSUBPS     Y3, Y5, Y5
+	VSUBPS     Y4, Y5, Y5
+	VMULPS     Y0, Y5, Y5
+	VMOVUPS    Y5, 32(AX)
+	ADDQ       $0x00000040, AX
+	ADDQ       $0x00000040, CX
+	ADDQ       $0x00000040, DX
+	SUBQ       $0x00000010, R11
+	JMP        loop2
+
+end2:
+loop1:
+	CMPQ       R11, $0x00000008
+	JL         end1
+	PREFETCHT0 (AX)(SI*1)
+	VMOVUPS    (CX), Y4
+	VMOVUPS    (DX), Y5
+	VSUBPS     Y2, Y4, Y4
+	VMULPS     Y1, Y4, Y4
+	VSUBPS     Y3, Y5, Y5
+	VSUBPS     Y4, Y5, Y5
+	VMULPS     Y0, Y5, Y5
+	VMOVUPS    Y5, (AX)
+	ADDQ       $0x00000020, AX
+	ADDQ       $0x00000020, CX
+	ADDQ       $0x00000020, DX
+	SUBQ       $0x00000008, R11
+	JMP        loop1
+
+end1:
+	TESTQ        R11, R11
+	JZ           done
+	MOVQ         R11, X4
+	VPBROADCASTD X4, Y4
+	VPCMPGTD     iota<>+0(SB), Y4, Y4
+	VMASKMOVPS   (CX), Y4, Y5
+	VMASKMOVPS   (DX), Y4, Y6
+	VSUBPS       Y2, Y5, Y5
+	VMULPS       Y1, Y5, Y5
+	VSUBPS       Y3, Y6, Y6
+	VSUBPS       Y5, Y6, Y6
+	VMULPS       Y0, Y6, Y6
+	VMASKMOVPS   Y6, Y4, (AX)
+
+done:
+	ADDQ SI, R8
+	MOVQ R8, AX
+	ADDQ SI, R9
+	MOVQ R9, CX
+	ADDQ SI, R10
+	MOVQ R10, DX
+	DECQ DI
+	JNZ  plane
+	VZEROUPPER
+	RET
+
 // func adamAVX512(w *float32, grad *float32, m *float32, v *float32, n int, c *float32) (left int)
 // Requires: AVX, AVX512F
 TEXT ·adamAVX512(SB), NOSPLIT, $0-56
@@ -7745,21 +7812,32 @@ done:
 	VZEROUPPER
 	RET
 
-// func sumDotAVX512(x *float32, y *float32, n int, shift float32, acc *float64)
-// Requires: AVX, AVX512F, SSE
-TEXT ·sumDotAVX512(SB), NOSPLIT, $0-40
+// func sumDotAVX512(x *float32, y *float32, n int, planes int, stride int, shift float32, acc *float64)
+// Requires: AVX, AVX512F, MMX+, SSE
+TEXT ·sumDotAVX512(SB), NOSPLIT, $0-56
 	MOVQ         x+0(FP), AX
 	MOVQ         y+8(FP), CX
-	MOVQ         n+16(FP), DX
-	MOVQ         acc+32(FP), BX
-	VMOVUPD      (BX), Z0
-	VMOVUPD      128(BX), Z1
-	VMOVUPD      64(BX), Z2
-	VMOVUPD      192(BX), Z3
-	MOVSS        shift+24(FP), X4
+	MOVQ         acc+48(FP), DX
+	VMOVUPD      (DX), Z0
+	VMOVUPD      128(DX), Z1
+	VMOVUPD      64(DX), Z2
+	VMOVUPD      192(DX), Z3
+	MOVSS        shift+40(FP), X4
 	VBROADCASTSS X4, Z4
+	MOVQ         n+16(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         stride+32(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         planes+24(FP), R8
+	MOVQ         AX, R9
+	MOVQ         CX, R10
+
+plane:
+	LEAQ (AX)(BX*1), DI
 
 loop:
+	PREFETCHT0  (AX)(SI*1)
+	PREFETCHT0  (CX)(SI*1)
 	VMOVUPS     (CX), Y6
 	VSUBPS      Y4, Y6, Y6
 	VCVTPS2PD   Y6, Z6
@@ -7774,197 +7852,232 @@ loop:
 	VFMADD231PD Z5, Z6, Z3
 	ADDQ        $0x40, AX
 	ADDQ        $0x40, CX
-	SUBQ        $0x10, DX
-	JNZ         loop
-	VMOVUPD     Z0, (BX)
-	VMOVUPD     Z1, 128(BX)
-	VMOVUPD     Z2, 64(BX)
-	VMOVUPD     Z3, 192(BX)
+	CMPQ        AX, DI
+	JNE         loop
+	ADDQ        SI, R9
+	MOVQ        R9, AX
+	ADDQ        SI, R10
+	MOVQ        R10, CX
+	DECQ        R8
+	JNZ         plane
+	VMOVUPD     Z0, (DX)
+	VMOVUPD     Z1, 128(DX)
+	VMOVUPD     Z2, 64(DX)
+	VMOVUPD     Z3, 192(DX)
 	VZEROUPPER
 	RET
 
-// func momentsAVX512(x *float32, n int, center float64, acc *float64)
-// Requires: AVX, AVX512F, SSE2
-TEXT ·momentsAVX512(SB), NOSPLIT, $0-32
+// func momentsAVX512(x *float32, n int, planes int, stride int, center float64, acc *float64)
+// Requires: AVX, AVX512F, MMX+, SSE2
+TEXT ·momentsAVX512(SB), NOSPLIT, $0-48
 	MOVQ         x+0(FP), AX
-	MOVQ         n+8(FP), CX
-	MOVQ         acc+24(FP), DX
-	VMOVUPD      (DX), Z0
-	VMOVUPD      128(DX), Z1
-	VMOVUPD      64(DX), Z2
-	VMOVUPD      192(DX), Z3
-	MOVSD        center+16(FP), X4
+	MOVQ         acc+40(FP), CX
+	VMOVUPD      (CX), Z0
+	VMOVUPD      128(CX), Z1
+	VMOVUPD      64(CX), Z2
+	VMOVUPD      192(CX), Z3
+	MOVSD        center+32(FP), X4
 	VBROADCASTSD X4, Z4
+	MOVQ         n+8(FP), DX
+	SHLQ         $0x02, DX
+	MOVQ         stride+24(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         planes+16(FP), DI
+	MOVQ         AX, R8
+
+plane:
+	LEAQ (AX)(DX*1), SI
 
 loop:
-	VCVTPS2PD (AX), Z5
-	VSUBPD    Z4, Z5, Z5
-	VADDPD    Z5, Z0, Z0
-	VMULPD    Z5, Z5, Z5
-	VADDPD    Z5, Z1, Z1
-	VCVTPS2PD 32(AX), Z5
-	VSUBPD    Z4, Z5, Z5
-	VADDPD    Z5, Z2, Z2
-	VMULPD    Z5, Z5, Z5
-	VADDPD    Z5, Z3, Z3
-	ADDQ      $0x40, AX
-	SUBQ      $0x10, CX
-	JNZ       loop
-	VMOVUPD   Z0, (DX)
-	VMOVUPD   Z1, 128(DX)
-	VMOVUPD   Z2, 64(DX)
-	VMOVUPD   Z3, 192(DX)
+	PREFETCHT0 (AX)(BX*1)
+	VCVTPS2PD  (AX), Z5
+	VSUBPD     Z4, Z5, Z5
+	VADDPD     Z5, Z0, Z0
+	VMULPD     Z5, Z5, Z5
+	VADDPD     Z5, Z1, Z1
+	VCVTPS2PD  32(AX), Z5
+	VSUBPD     Z4, Z5, Z5
+	VADDPD     Z5, Z2, Z2
+	VMULPD     Z5, Z5, Z5
+	VADDPD     Z5, Z3, Z3
+	ADDQ       $0x40, AX
+	CMPQ       AX, SI
+	JNE        loop
+	ADDQ       BX, R8
+	MOVQ       R8, AX
+	DECQ       DI
+	JNZ        plane
+	VMOVUPD    Z0, (CX)
+	VMOVUPD    Z1, 128(CX)
+	VMOVUPD    Z2, 64(CX)
+	VMOVUPD    Z3, 192(CX)
 	VZEROUPPER
 	RET
 
-// func copyRowsAVX512(dst *float32, dstStride int, src *float32, srcStride int, rows int, left int, width int, total int)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·copyRowsAVX512(SB), NOSPLIT, $0-64
+// func copyRowsAVX512(dst *float32, dstStride int, src *float32, srcStride int, rows int, left int, width int, total int, ahead int)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·copyRowsAVX512(SB), NOSPLIT, $0-72
 	MOVQ  dst+0(FP), AX
 	MOVQ  dstStride+8(FP), CX
 	MOVQ  src+16(FP), DX
 	MOVQ  srcStride+24(FP), BX
 	MOVQ  rows+32(FP), SI
 	MOVQ  total+56(FP), DI
-	MOVQ  left+40(FP), R8
-	MOVQ  width+48(FP), R9
-	ADDQ  R8, R9
-	MOVQ  R8, R10
-	SHLQ  $0x02, R10
-	SUBQ  R10, DX
+	MOVQ  ahead+64(FP), R8
+	MOVQ  left+40(FP), R9
+	MOVQ  width+48(FP), R10
+	ADDQ  R9, R10
+	MOVQ  R9, R11
+	SHLQ  $0x02, R11
+	LEAQ  (DX)(R8*4), R8
+	SUBQ  R11, DX
 	CMPQ  DI, $0x00000031
 	JGE   rows4
 	CMPQ  DI, $0x00000021
 	JGE   rows3
 	CMPQ  DI, $0x00000011
 	JGE   rows2
-	MOVQ  $-1, R10
-	BZHIQ R9, R10, R9
-	BZHIQ R8, R10, R10
-	XORQ  R10, R9
-	KMOVW R9, K1
-	MOVQ  $-1, R8
-	BZHIQ DI, R8, DI
+	MOVQ  $-1, R11
+	BZHIQ R10, R11, R10
+	BZHIQ R9, R11, R11
+	XORQ  R11, R10
+	KMOVW R10, K1
+	MOVQ  $-1, R9
+	BZHIQ DI, R9, DI
 	KMOVW DI, K2
 
 eachrows1:
-	VMOVUPS.Z (DX), K1, Z0
-	VMOVUPS   Z0, K2, (AX)
-	LEAQ      (AX)(CX*4), AX
-	LEAQ      (DX)(BX*4), DX
-	DECQ      SI
-	JNZ       eachrows1
+	PREFETCHT0 (R8)
+	VMOVUPS.Z  (DX), K1, Z0
+	VMOVUPS    Z0, K2, (AX)
+	LEAQ       (AX)(CX*4), AX
+	LEAQ       (DX)(BX*4), DX
+	LEAQ       (R8)(BX*4), R8
+	DECQ       SI
+	JNZ        eachrows1
 	VZEROUPPER
 	RET
 
 rows2:
-	MOVQ  $-1, R10
-	BZHIQ R9, R10, R11
-	BZHIQ R8, R10, R10
-	XORQ  R10, R11
-	KMOVW R11, K1
-	MOVQ  $-1, R10
-	BZHIQ R9, R10, R9
-	BZHIQ R8, R10, R10
-	XORQ  R10, R9
-	SHRQ  $0x10, R9
-	KMOVW R9, K2
-	MOVQ  $-1, R8
-	BZHIQ DI, R8, DI
+	MOVQ  $-1, R11
+	BZHIQ R10, R11, R12
+	BZHIQ R9, R11, R11
+	XORQ  R11, R12
+	KMOVW R12, K1
+	MOVQ  $-1, R11
+	BZHIQ R10, R11, R10
+	BZHIQ R9, R11, R11
+	XORQ  R11, R10
+	SHRQ  $0x10, R10
+	KMOVW R10, K2
+	MOVQ  $-1, R9
+	BZHIQ DI, R9, DI
 	SHRQ  $0x10, DI
 	KMOVW DI, K3
 
 eachrows2:
-	VMOVUPS.Z (DX), K1, Z0
-	VMOVUPS.Z 64(DX), K2, Z1
-	VMOVUPS   Z0, (AX)
-	VMOVUPS   Z1, K3, 64(AX)
-	LEAQ      (AX)(CX*4), AX
-	LEAQ      (DX)(BX*4), DX
-	DECQ      SI
-	JNZ       eachrows2
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	VMOVUPS.Z  (DX), K1, Z0
+	VMOVUPS.Z  64(DX), K2, Z1
+	VMOVUPS    Z0, (AX)
+	VMOVUPS    Z1, K3, 64(AX)
+	LEAQ       (AX)(CX*4), AX
+	LEAQ       (DX)(BX*4), DX
+	LEAQ       (R8)(BX*4), R8
+	DECQ       SI
+	JNZ        eachrows2
 	VZEROUPPER
 	RET
 
 rows3:
-	MOVQ  $-1, R10
-	BZHIQ R9, R10, R11
-	BZHIQ R8, R10, R10
-	XORQ  R10, R11
-	KMOVW R11, K1
-	MOVQ  $-1, R10
-	BZHIQ R9, R10, R11
-	BZHIQ R8, R10, R10
-	XORQ  R10, R11
-	SHRQ  $0x10, R11
-	KMOVW R11, K2
-	MOVQ  $-1, R10
-	BZHIQ R9, R10, R9
-	BZHIQ R8, R10, R10
-	XORQ  R10, R9
-	SHRQ  $0x20, R9
-	KMOVW R9, K3
-	MOVQ  $-1, R8
-	BZHIQ DI, R8, DI
+	MOVQ  $-1, R11
+	BZHIQ R10, R11, R12
+	BZHIQ R9, R11, R11
+	XORQ  R11, R12
+	KMOVW R12, K1
+	MOVQ  $-1, R11
+	BZHIQ R10, R11, R12
+	BZHIQ R9, R11, R11
+	XORQ  R11, R12
+	SHRQ  $0x10, R12
+	KMOVW R12, K2
+	MOVQ  $-1, R11
+	BZHIQ R10, R11, R10
+	BZHIQ R9, R11, R11
+	XORQ  R11, R10
+	SHRQ  $0x20, R10
+	KMOVW R10, K3
+	MOVQ  $-1, R9
+	BZHIQ DI, R9, DI
 	SHRQ  $0x20, DI
 	KMOVW DI, K4
 
 eachrows3:
-	VMOVUPS.Z (DX), K1, Z0
-	VMOVUPS.Z 64(DX), K2, Z1
-	VMOVUPS.Z 128(DX), K3, Z2
-	VMOVUPS   Z0, (AX)
-	VMOVUPS   Z1, 64(AX)
-	VMOVUPS   Z2, K4, 128(AX)
-	LEAQ      (AX)(CX*4), AX
-	LEAQ      (DX)(BX*4), DX
-	DECQ      SI
-	JNZ       eachrows3
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	VMOVUPS.Z  (DX), K1, Z0
+	VMOVUPS.Z  64(DX), K2, Z1
+	VMOVUPS.Z  128(DX), K3, Z2
+	VMOVUPS    Z0, (AX)
+	VMOVUPS    Z1, 64(AX)
+	VMOVUPS    Z2, K4, 128(AX)
+	LEAQ       (AX)(CX*4), AX
+	LEAQ       (DX)(BX*4), DX
+	LEAQ       (R8)(BX*4), R8
+	DECQ       SI
+	JNZ        eachrows3
 	VZEROUPPER
 	RET
 
 rows4:
-	MOVQ  $-1, R10
-	BZHIQ R9, R10, R11
-	BZHIQ R8, R10, R10
-	XORQ  R10, R11
-	KMOVW R11, K1
-	MOVQ  $-1, R10
-	BZHIQ R9, R10, R11
-	BZHIQ R8, R10, R10
-	XORQ  R10, R11
-	SHRQ  $0x10, R11
-	KMOVW R11, K2
-	MOVQ  $-1, R10
-	BZHIQ R9, R10, R11
-	BZHIQ R8, R10, R10
-	XORQ  R10, R11
-	SHRQ  $0x20, R11
-	KMOVW R11, K3
-	MOVQ  $-1, R10
-	BZHIQ R9, R10, R9
-	BZHIQ R8, R10, R10
-	XORQ  R10, R9
-	SHRQ  $0x30, R9
-	KMOVW R9, K4
-	MOVQ  $-1, R8
-	BZHIQ DI, R8, DI
+	MOVQ  $-1, R11
+	BZHIQ R10, R11, R12
+	BZHIQ R9, R11, R11
+	XORQ  R11, R12
+	KMOVW R12, K1
+	MOVQ  $-1, R11
+	BZHIQ R10, R11, R12
+	BZHIQ R9, R11, R11
+	XORQ  R11, R12
+	SHRQ  $0x10, R12
+	KMOVW R12, K2
+	MOVQ  $-1, R11
+	BZHIQ R10, R11, R12
+	BZHIQ R9, R11, R11
+	XORQ  R11, R12
+	SHRQ  $0x20, R12
+	KMOVW R12, K3
+	MOVQ  $-1, R11
+	BZHIQ R10, R11, R10
+	BZHIQ R9, R11, R11
+	XORQ  R11, R10
+	SHRQ  $0x30, R10
+	KMOVW R10, K4
+	MOVQ  $-1, R9
+	BZHIQ DI, R9, DI
 	SHRQ  $0x30, DI
 	KMOVW DI, K5
 
 eachrows4:
-	VMOVUPS.Z (DX), K1, Z0
-	VMOVUPS.Z 64(DX), K2, Z1
-	VMOVUPS.Z 128(DX), K3, Z2
-	VMOVUPS.Z 192(DX), K4, Z3
-	VMOVUPS   Z0, (AX)
-	VMOVUPS   Z1, 64(AX)
-	VMOVUPS   Z2, 128(AX)
-	VMOVUPS   Z3, K5, 192(AX)
-	LEAQ      (AX)(CX*4), AX
-	LEAQ      (DX)(BX*4), DX
-	DECQ      SI
-	JNZ       eachrows4
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	PREFETCHT0 128(R8)
+	PREFETCHT0 192(R8)
+	VMOVUPS.Z  (DX), K1, Z0
+	VMOVUPS.Z  64(DX), K2, Z1
+	VMOVUPS.Z  128(DX), K3, Z2
+	VMOVUPS.Z  192(DX), K4, Z3
+	VMOVUPS    Z0, (AX)
+	VMOVUPS    Z1, 64(AX)
+	VMOVUPS    Z2, 128(AX)
+	VMOVUPS    Z3, K5, 192(AX)
+	LEAQ       (AX)(CX*4), AX
+	LEAQ       (DX)(BX*4), DX
+	LEAQ       (R8)(BX*4), R8
+	DECQ       SI
+	JNZ        eachrows4
 	VZEROUPPER
 	RET
 
@@ -8477,25 +8590,36 @@ done:
 	VZEROUPPER
 	RET
 
-// func sumDotAVX2(x *float32, y *float32, n int, shift float32, acc *float64)
-// Requires: AVX, AVX2, FMA3, SSE
-TEXT ·sumDotAVX2(SB), NOSPLIT, $0-40
+// func sumDotAVX2(x *float32, y *float32, n int, planes int, stride int, shift float32, acc *float64)
+// Requires: AVX, AVX2, FMA3, MMX+, SSE
+TEXT ·sumDotAVX2(SB), NOSPLIT, $0-56
 	MOVQ         x+0(FP), AX
 	MOVQ         y+8(FP), CX
-	MOVQ         n+16(FP), DX
-	MOVQ         acc+32(FP), BX
-	VMOVUPD      (BX), Y0
-	VMOVUPD      128(BX), Y1
-	VMOVUPD      32(BX), Y2
-	VMOVUPD      160(BX), Y3
-	VMOVUPD      64(BX), Y4
-	VMOVUPD      192(BX), Y5
-	VMOVUPD      96(BX), Y6
-	VMOVUPD      224(BX), Y7
-	MOVSS        shift+24(FP), X8
+	MOVQ         acc+48(FP), DX
+	VMOVUPD      (DX), Y0
+	VMOVUPD      128(DX), Y1
+	VMOVUPD      32(DX), Y2
+	VMOVUPD      160(DX), Y3
+	VMOVUPD      64(DX), Y4
+	VMOVUPD      192(DX), Y5
+	VMOVUPD      96(DX), Y6
+	VMOVUPD      224(DX), Y7
+	MOVSS        shift+40(FP), X8
 	VBROADCASTSS X8, Y8
+	MOVQ         n+16(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         stride+32(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         planes+24(FP), R8
+	MOVQ         AX, R9
+	MOVQ         CX, R10
+
+plane:
+	LEAQ (AX)(BX*1), DI
 
 loop:
+	PREFETCHT0  (AX)(SI*1)
+	PREFETCHT0  (CX)(SI*1)
 	VMOVUPS     (CX), X10
 	VSUBPS      X8, X10, X10
 	VCVTPS2PD   X10, Y10
@@ -8522,86 +8646,107 @@ loop:
 	VFMADD231PD Y9, Y10, Y7
 	ADDQ        $0x40, AX
 	ADDQ        $0x40, CX
-	SUBQ        $0x10, DX
-	JNZ         loop
-	VMOVUPD     Y0, (BX)
-	VMOVUPD     Y1, 128(BX)
-	VMOVUPD     Y2, 32(BX)
-	VMOVUPD     Y3, 160(BX)
-	VMOVUPD     Y4, 64(BX)
-	VMOVUPD     Y5, 192(BX)
-	VMOVUPD     Y6, 96(BX)
-	VMOVUPD     Y7, 224(BX)
+	CMPQ        AX, DI
+	JNE         loop
+	ADDQ        SI, R9
+	MOVQ        R9, AX
+	ADDQ        SI, R10
+	MOVQ        R10, CX
+	DECQ        R8
+	JNZ         plane
+	VMOVUPD     Y0, (DX)
+	VMOVUPD     Y1, 128(DX)
+	VMOVUPD     Y2, 32(DX)
+	VMOVUPD     Y3, 160(DX)
+	VMOVUPD     Y4, 64(DX)
+	VMOVUPD     Y5, 192(DX)
+	VMOVUPD     Y6, 96(DX)
+	VMOVUPD     Y7, 224(DX)
 	VZEROUPPER
 	RET
 
-// func momentsAVX2(x *float32, n int, center float64, acc *float64)
-// Requires: AVX, AVX2, SSE2
-TEXT ·momentsAVX2(SB), NOSPLIT, $0-32
+// func momentsAVX2(x *float32, n int, planes int, stride int, center float64, acc *float64)
+// Requires: AVX, AVX2, MMX+, SSE2
+TEXT ·momentsAVX2(SB), NOSPLIT, $0-48
 	MOVQ         x+0(FP), AX
-	MOVQ         n+8(FP), CX
-	MOVQ         acc+24(FP), DX
-	VMOVUPD      (DX), Y0
-	VMOVUPD      128(DX), Y1
-	VMOVUPD      32(DX), Y2
-	VMOVUPD      160(DX), Y3
-	VMOVUPD      64(DX), Y4
-	VMOVUPD      192(DX), Y5
-	VMOVUPD      96(DX), Y6
-	VMOVUPD      224(DX), Y7
-	MOVSD        center+16(FP), X8
+	MOVQ         acc+40(FP), CX
+	VMOVUPD      (CX), Y0
+	VMOVUPD      128(CX), Y1
+	VMOVUPD      32(CX), Y2
+	VMOVUPD      160(CX), Y3
+	VMOVUPD      64(CX), Y4
+	VMOVUPD      192(CX), Y5
+	VMOVUPD      96(CX), Y6
+	VMOVUPD      224(CX), Y7
+	MOVSD        center+32(FP), X8
 	VBROADCASTSD X8, Y8
+	MOVQ         n+8(FP), DX
+	SHLQ         $0x02, DX
+	MOVQ         stride+24(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         planes+16(FP), DI
+	MOVQ         AX, R8
+
+plane:
+	LEAQ (AX)(DX*1), SI
 
 loop:
-	VCVTPS2PD (AX), Y9
-	VSUBPD    Y8, Y9, Y9
-	VADDPD    Y9, Y0, Y0
-	VMULPD    Y9, Y9, Y9
-	VADDPD    Y9, Y1, Y1
-	VCVTPS2PD 16(AX), Y9
-	VSUBPD    Y8, Y9, Y9
-	VADDPD    Y9, Y2, Y2
-	VMULPD    Y9, Y9, Y9
-	VADDPD    Y9, Y3, Y3
-	VCVTPS2PD 32(AX), Y9
-	VSUBPD    Y8, Y9, Y9
-	VADDPD    Y9, Y4, Y4
-	VMULPD    Y9, Y9, Y9
-	VADDPD    Y9, Y5, Y5
-	VCVTPS2PD 48(AX), Y9
-	VSUBPD    Y8, Y9, Y9
-	VADDPD    Y9, Y6, Y6
-	VMULPD    Y9, Y9, Y9
-	VADDPD    Y9, Y7, Y7
-	ADDQ      $0x40, AX
-	SUBQ      $0x10, CX
-	JNZ       loop
-	VMOVUPD   Y0, (DX)
-	VMOVUPD   Y1, 128(DX)
-	VMOVUPD   Y2, 32(DX)
-	VMOVUPD   Y3, 160(DX)
-	VMOVUPD   Y4, 64(DX)
-	VMOVUPD   Y5, 192(DX)
-	VMOVUPD   Y6, 96(DX)
-	VMOVUPD   Y7, 224(DX)
+	PREFETCHT0 (AX)(BX*1)
+	VCVTPS2PD  (AX), Y9
+	VSUBPD     Y8, Y9, Y9
+	VADDPD     Y9, Y0, Y0
+	VMULPD     Y9, Y9, Y9
+	VADDPD     Y9, Y1, Y1
+	VCVTPS2PD  16(AX), Y9
+	VSUBPD     Y8, Y9, Y9
+	VADDPD     Y9, Y2, Y2
+	VMULPD     Y9, Y9, Y9
+	VADDPD     Y9, Y3, Y3
+	VCVTPS2PD  32(AX), Y9
+	VSUBPD     Y8, Y9, Y9
+	VADDPD     Y9, Y4, Y4
+	VMULPD     Y9, Y9, Y9
+	VADDPD     Y9, Y5, Y5
+	VCVTPS2PD  48(AX), Y9
+	VSUBPD     Y8, Y9, Y9
+	VADDPD     Y9, Y6, Y6
+	VMULPD     Y9, Y9, Y9
+	VADDPD     Y9, Y7, Y7
+	ADDQ       $0x40, AX
+	CMPQ       AX, SI
+	JNE        loop
+	ADDQ       BX, R8
+	MOVQ       R8, AX
+	DECQ       DI
+	JNZ        plane
+	VMOVUPD    Y0, (CX)
+	VMOVUPD    Y1, 128(CX)
+	VMOVUPD    Y2, 32(CX)
+	VMOVUPD    Y3, 160(CX)
+	VMOVUPD    Y4, 64(CX)
+	VMOVUPD    Y5, 192(CX)
+	VMOVUPD    Y6, 96(CX)
+	VMOVUPD    Y7, 224(CX)
 	VZEROUPPER
 	RET
 
-// func copyRowsAVX2(dst *float32, dstStride int, src *float32, srcStride int, rows int, left int, width int, total int)
-// Requires: AVX, AVX2
-TEXT ·copyRowsAVX2(SB), NOSPLIT, $0-64
+// func copyRowsAVX2(dst *float32, dstStride int, src *float32, srcStride int, rows int, left int, width int, total int, ahead int)
+// Requires: AVX, AVX2, MMX+
+TEXT ·copyRowsAVX2(SB), NOSPLIT, $0-72
 	MOVQ         dst+0(FP), AX
 	MOVQ         dstStride+8(FP), CX
 	MOVQ         src+16(FP), DX
 	MOVQ         srcStride+24(FP), BX
 	MOVQ         rows+32(FP), SI
 	MOVQ         total+56(FP), DI
-	MOVQ         left+40(FP), R8
-	MOVQ         width+48(FP), R9
-	ADDQ         R8, R9
-	MOVQ         R8, R10
-	SHLQ         $0x02, R10
-	SUBQ         R10, DX
+	MOVQ         ahead+64(FP), R8
+	MOVQ         left+40(FP), R9
+	MOVQ         width+48(FP), R10
+	ADDQ         R9, R10
+	MOVQ         R9, R11
+	SHLQ         $0x02, R11
+	LEAQ         (DX)(R8*4), R8
+	SUBQ         R11, DX
 	CMPQ         DI, $0x00000019
 	JGE          rows4
 	CMPQ         DI, $0x00000011
@@ -8611,32 +8756,34 @@ TEXT ·copyRowsAVX2(SB), NOSPLIT, $0-64
 	CMPQ         DI, $0x00000008
 	JGE          rows1
 	LEAQ         -4(DI), DI
-	MOVQ         R9, R10
-	VMOVQ        R10, X0
+	MOVQ         R10, R11
+	VMOVQ        R11, X0
 	VPBROADCASTD X0, X0
 	VPCMPGTD     iota<>+0(SB), X0, X0
-	MOVQ         R8, R10
-	VMOVQ        R10, X1
+	MOVQ         R9, R11
+	VMOVQ        R11, X1
 	VPBROADCASTD X1, X1
 	VPCMPGTD     iota<>+0(SB), X1, X1
 	VPANDN       X0, X1, X0
-	SUBQ         DI, R9
-	VMOVQ        R9, X1
+	SUBQ         DI, R10
+	VMOVQ        R10, X1
 	VPBROADCASTD X1, X2
 	VPCMPGTD     iota<>+0(SB), X2, X2
-	SUBQ         DI, R8
-	VMOVQ        R8, X1
+	SUBQ         DI, R9
+	VMOVQ        R9, X1
 	VPBROADCASTD X1, X1
 	VPCMPGTD     iota<>+0(SB), X1, X1
 	VPANDN       X2, X1, X2
 
 eachrowsX:
+	PREFETCHT0 (R8)
 	VMASKMOVPS (DX), X0, X1
 	VMASKMOVPS (DX)(DI*4), X2, X3
 	VMOVUPS    X1, (AX)
 	VMOVUPS    X3, (AX)(DI*4)
 	LEAQ       (AX)(CX*4), AX
 	LEAQ       (DX)(BX*4), DX
+	LEAQ       (R8)(BX*4), R8
 	DECQ       SI
 	JNZ        eachrowsX
 	VZEROUPPER
@@ -8644,21 +8791,23 @@ eachrowsX:
 
 rows1:
 	LEAQ         -8(DI), DI
-	SUBQ         DI, R9
-	VMOVQ        R9, X0
+	SUBQ         DI, R10
+	VMOVQ        R10, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     iota<>+0(SB), Y0, Y0
-	SUBQ         DI, R8
-	VMOVQ        R8, X1
+	SUBQ         DI, R9
+	VMOVQ        R9, X1
 	VPBROADCASTD X1, Y1
 	VPCMPGTD     iota<>+0(SB), Y1, Y1
 	VPANDN       Y0, Y1, Y0
 
 eachrows1:
+	PREFETCHT0 (R8)
 	VMASKMOVPS (DX)(DI*4), Y0, Y1
 	VMOVUPS    Y1, (AX)(DI*4)
 	LEAQ       (AX)(CX*4), AX
 	LEAQ       (DX)(BX*4), DX
+	LEAQ       (R8)(BX*4), R8
 	DECQ       SI
 	JNZ        eachrows1
 	VZEROUPPER
@@ -8666,32 +8815,34 @@ eachrows1:
 
 rows2:
 	LEAQ         -8(DI), DI
-	MOVQ         R9, R10
-	VMOVQ        R10, X0
+	MOVQ         R10, R11
+	VMOVQ        R11, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     iota<>+0(SB), Y0, Y0
-	MOVQ         R8, R10
-	VMOVQ        R10, X1
+	MOVQ         R9, R11
+	VMOVQ        R11, X1
 	VPBROADCASTD X1, Y1
 	VPCMPGTD     iota<>+0(SB), Y1, Y1
 	VPANDN       Y0, Y1, Y0
-	SUBQ         DI, R9
-	VMOVQ        R9, X1
+	SUBQ         DI, R10
+	VMOVQ        R10, X1
 	VPBROADCASTD X1, Y2
 	VPCMPGTD     iota<>+0(SB), Y2, Y2
-	SUBQ         DI, R8
-	VMOVQ        R8, X1
+	SUBQ         DI, R9
+	VMOVQ        R9, X1
 	VPBROADCASTD X1, Y1
 	VPCMPGTD     iota<>+0(SB), Y1, Y1
 	VPANDN       Y2, Y1, Y2
 
 eachrows2:
+	PREFETCHT0 (R8)
 	VMASKMOVPS (DX), Y0, Y1
 	VMASKMOVPS (DX)(DI*4), Y2, Y3
 	VMOVUPS    Y1, (AX)
 	VMOVUPS    Y3, (AX)(DI*4)
 	LEAQ       (AX)(CX*4), AX
 	LEAQ       (DX)(BX*4), DX
+	LEAQ       (R8)(BX*4), R8
 	DECQ       SI
 	JNZ        eachrows2
 	VZEROUPPER
@@ -8699,37 +8850,39 @@ eachrows2:
 
 rows3:
 	LEAQ         -8(DI), DI
-	MOVQ         R9, R10
-	VMOVQ        R10, X0
+	MOVQ         R10, R11
+	VMOVQ        R11, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     iota<>+0(SB), Y0, Y0
-	MOVQ         R8, R10
-	VMOVQ        R10, X1
+	MOVQ         R9, R11
+	VMOVQ        R11, X1
 	VPBROADCASTD X1, Y1
 	VPCMPGTD     iota<>+0(SB), Y1, Y1
 	VPANDN       Y0, Y1, Y0
-	MOVQ         R9, R10
-	SUBQ         $0x08, R10
-	VMOVQ        R10, X1
+	MOVQ         R10, R11
+	SUBQ         $0x08, R11
+	VMOVQ        R11, X1
 	VPBROADCASTD X1, Y2
 	VPCMPGTD     iota<>+0(SB), Y2, Y2
-	MOVQ         R8, R10
-	SUBQ         $0x08, R10
-	VMOVQ        R10, X1
+	MOVQ         R9, R11
+	SUBQ         $0x08, R11
+	VMOVQ        R11, X1
 	VPBROADCASTD X1, Y1
 	VPCMPGTD     iota<>+0(SB), Y1, Y1
 	VPANDN       Y2, Y1, Y2
-	SUBQ         DI, R9
-	VMOVQ        R9, X1
+	SUBQ         DI, R10
+	VMOVQ        R10, X1
 	VPBROADCASTD X1, Y4
 	VPCMPGTD     iota<>+0(SB), Y4, Y4
-	SUBQ         DI, R8
-	VMOVQ        R8, X1
+	SUBQ         DI, R9
+	VMOVQ        R9, X1
 	VPBROADCASTD X1, Y1
 	VPCMPGTD     iota<>+0(SB), Y1, Y1
 	VPANDN       Y4, Y1, Y4
 
 eachrows3:
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
 	VMASKMOVPS (DX), Y0, Y1
 	VMASKMOVPS 32(DX), Y2, Y3
 	VMASKMOVPS (DX)(DI*4), Y4, Y5
@@ -8738,6 +8891,7 @@ eachrows3:
 	VMOVUPS    Y5, (AX)(DI*4)
 	LEAQ       (AX)(CX*4), AX
 	LEAQ       (DX)(BX*4), DX
+	LEAQ       (R8)(BX*4), R8
 	DECQ       SI
 	JNZ        eachrows3
 	VZEROUPPER
@@ -8745,48 +8899,50 @@ eachrows3:
 
 rows4:
 	LEAQ         -8(DI), DI
-	MOVQ         R9, R10
-	VMOVQ        R10, X0
+	MOVQ         R10, R11
+	VMOVQ        R11, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     iota<>+0(SB), Y0, Y0
-	MOVQ         R8, R10
-	VMOVQ        R10, X1
+	MOVQ         R9, R11
+	VMOVQ        R11, X1
 	VPBROADCASTD X1, Y1
 	VPCMPGTD     iota<>+0(SB), Y1, Y1
 	VPANDN       Y0, Y1, Y0
-	MOVQ         R9, R10
-	SUBQ         $0x08, R10
-	VMOVQ        R10, X1
+	MOVQ         R10, R11
+	SUBQ         $0x08, R11
+	VMOVQ        R11, X1
 	VPBROADCASTD X1, Y2
 	VPCMPGTD     iota<>+0(SB), Y2, Y2
-	MOVQ         R8, R10
-	SUBQ         $0x08, R10
-	VMOVQ        R10, X1
+	MOVQ         R9, R11
+	SUBQ         $0x08, R11
+	VMOVQ        R11, X1
 	VPBROADCASTD X1, Y1
 	VPCMPGTD     iota<>+0(SB), Y1, Y1
 	VPANDN       Y2, Y1, Y2
-	MOVQ         R9, R10
-	SUBQ         $0x10, R10
-	VMOVQ        R10, X1
+	MOVQ         R10, R11
+	SUBQ         $0x10, R11
+	VMOVQ        R11, X1
 	VPBROADCASTD X1, Y4
 	VPCMPGTD     iota<>+0(SB), Y4, Y4
-	MOVQ         R8, R10
-	SUBQ         $0x10, R10
-	VMOVQ        R10, X1
+	MOVQ         R9, R11
+	SUBQ         $0x10, R11
+	VMOVQ        R11, X1
 	VPBROADCASTD X1, Y1
 	VPCMPGTD     iota<>+0(SB), Y1, Y1
 	VPANDN       Y4, Y1, Y4
-	SUBQ         DI, R9
-	VMOVQ        R9, X1
+	SUBQ         DI, R10
+	VMOVQ        R10, X1
 	VPBROADCASTD X1, Y6
 	VPCMPGTD     iota<>+0(SB), Y6, Y6
-	SUBQ         DI, R8
-	VMOVQ        R8, X1
+	SUBQ         DI, R9
+	VMOVQ        R9, X1
 	VPBROADCASTD X1, Y1
 	VPCMPGTD     iota<>+0(SB), Y1, Y1
 	VPANDN       Y6, Y1, Y6
 
 eachrows4:
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
 	VMASKMOVPS (DX), Y0, Y1
 	VMASKMOVPS 32(DX), Y2, Y3
 	VMASKMOVPS 64(DX), Y4, Y5
@@ -8797,6 +8953,7 @@ eachrows4:
 	VMOVUPS    Y7, (AX)(DI*4)
 	LEAQ       (AX)(CX*4), AX
 	LEAQ       (DX)(BX*4), DX
+	LEAQ       (R8)(BX*4), R8
 	DECQ       SI
 	JNZ        eachrows4
 	VZEROUPPER

@@ -37,6 +37,25 @@ func TestKernelsStayInside(t *testing.T) {
 	}
 }
 
+// TestPlanesStayInside is TestKernelsStayInside of planes, the next of which is fetched into the cache even where there is none.
+func TestPlanesStayInside(t *testing.T) {
+	onSets(t, func(t *testing.T) {
+		for _, p := range somePlanes() {
+			n := p.length()
+			if n == 0 || n > os.Getpagesize()/4 {
+				continue
+			}
+			for _, atEnd := range []bool{false, true} {
+				dst, x, y := walled(t, n, atEnd), walled(t, n, atEnd), walled(t, n, atEnd)
+				SumDot(x, y, p, 1)
+				Moments(x, p, 1)
+				AffineAround(dst, x, p, 1, 2, 3)
+				AffineRest(dst, x, y, p, 1, 2, 3, 4)
+			}
+		}
+	})
+}
+
 // TestRowsStayInside is TestKernelsStayInside of rows, whose zeros are read from nowhere.
 func TestRowsStayInside(t *testing.T) {
 	onSets(t, func(t *testing.T) {
@@ -48,6 +67,7 @@ func TestRowsStayInside(t *testing.T) {
 			for _, atEnd := range []bool{false, true} {
 				dst, src := walled(t, n, atEnd), walled(t, m, atEnd)
 				CopyRows(dst, c.dstStride, src, c.srcStride, c.rows, c.left, c.width, c.right)
+				CopyRowsAhead(dst, c.dstStride, src, c.srcStride, c.rows, c.left, c.width, c.right, 1<<20)
 				AddRows(dst, c.dstStride, src, c.srcStride, c.rows, c.width)
 			}
 		}

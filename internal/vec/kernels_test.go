@@ -46,8 +46,14 @@ var ops = []op{
 	{"Rectify", true, func(dst, x, y []float32, a, b, c float32) bool { Rectify(dst, x); return true }},
 	{"Gate", true, func(dst, x, y []float32, a, b, c float32) bool { Gate(dst, x, y); return true }},
 	{"Affine", true, func(dst, x, y []float32, a, b, c float32) bool { Affine(dst, x, a, b); return true }},
-	{"AffineAround", true, func(dst, x, y []float32, a, b, c float32) bool { AffineAround(dst, x, a, b, c); return true }},
-	{"AffineRest", true, func(dst, x, y []float32, a, b, c float32) bool { AffineRest(dst, x, y, a, b, c, a-b); return true }},
+	{"AffineAround", true, func(dst, x, y []float32, a, b, c float32) bool {
+		AffineAround(dst, x, Whole(len(x)), a, b, c)
+		return true
+	}},
+	{"AffineRest", true, func(dst, x, y []float32, a, b, c float32) bool {
+		AffineRest(dst, x, y, Whole(len(x)), a, b, c, a-b)
+		return true
+	}},
 	{"Sum", true, func(dst, x, y []float32, a, b, c float32) bool { Sum(dst, x, y); return true }},
 	{"Add", true, func(dst, x, y []float32, a, b, c float32) bool { copy(dst, y); Add(dst, x); return true }},
 	staircaseOp(1), staircaseOp(2), staircaseOp(3), staircaseOp(5), staircaseOp(7), staircaseOp(8), staircaseOp(15), staircaseOp(16), staircaseOp(255),

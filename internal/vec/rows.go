@@ -24,6 +24,11 @@ func (k *kernels) rowPart(left int) int {
 //
 // The rows of a convolution's maps are short: a call for each takes longer than its copy.
 func CopyRows[T Float](dst []T, dstStride int, src []T, srcStride, rows, left, width, right int) {
+	CopyRowsAhead(dst, dstStride, src, srcStride, rows, left, width, right, 0)
+}
+
+// CopyRowsAhead is CopyRows, and fetches into the cache what lies ahead elements further in src, to be copied next: see Planes.
+func CopyRowsAhead[T Float](dst []T, dstStride int, src []T, srcStride, rows, left, width, right, ahead int) {
 	if left < 0 || right < 0 {
 		panic("vec: CopyRows: less than no zeros")
 	}
@@ -44,7 +49,7 @@ func CopyRows[T Float](dst []T, dstStride int, src []T, srcStride, rows, left, w
 				from = max(at-left, 0)
 			}
 			for y := 0; y < rows; y += rowsOfCall {
-				best.copyRows(&dst[y*dstStride+at], dstStride, &src[y*srcStride+from], srcStride, min(rows-y, rowsOfCall), zeros, some, n)
+				best.copyRows(&dst[y*dstStride+at], dstStride, &src[y*srcStride+from], srcStride, min(rows-y, rowsOfCall), zeros, some, n, ahead)
 			}
 		}
 		return

@@ -78,6 +78,9 @@ func testRows[T Float](t *testing.T) {
 		got := append([]T(nil), all...)
 		CopyRows(got[around:around+n:around+n], c.dstStride, src, c.srcStride, c.rows, c.left, c.width, c.right)
 		compare(fmt.Sprintf("CopyRows of %+v", c), got, want)
+		copy(got, all)
+		CopyRowsAhead(got[around:around+n:around+n], c.dstStride, src, c.srcStride, c.rows, c.left, c.width, c.right, m)
+		compare(fmt.Sprintf("CopyRowsAhead of %+v", c), got, want)
 
 		copy(want, all)
 		for y := range c.rows {

@@ -63,31 +63,7 @@ func Sign[T Float](x T) T {
 }
 
 // Affine sets dst = a*x + b, rounded twice on every processor.
-func Affine[T Float](dst, x []T, a, b T) { AffineAround(dst, x, a, b, 0) }
-
-// AffineAround sets dst = a*(x-c) + b, rounded three times on every processor: it does not cancel where x is close to c.
-func AffineAround[T Float](dst, x []T, a, b, c T) {
-	dst = dst[:len(x)]
-	if x, ok := any(x).([]float32); ok && best.affine != nil {
-		best.affine.run(any(dst).([]float32), x, nil, float32(a), float32(b), float32(c))
-		return
-	}
-	for i, v := range x {
-		dst[i] = T(a*(v-c)) + b
-	}
-}
-
-// AffineRest sets dst = a*((y-d) - b*(x-c)), rounded at every step on every processor.
-func AffineRest[T Float](dst, x, y []T, a, b, c, d T) {
-	dst, y = dst[:len(x)], y[:len(x)]
-	if x, ok := any(x).([]float32); ok && best.affineRest != nil {
-		best.affineRest.runAll(any(dst).([]float32), x, any(y).([]float32), float32(a), float32(b), float32(c), float32(d))
-		return
-	}
-	for i, v := range x {
-		dst[i] = a * T(T(y[i]-d)-T(b*T(v-c)))
-	}
-}
+func Affine[T Float](dst, x []T, a, b T) { AffineAround(dst, x, Whole(len(x)), a, b, 0) }
 
 // NegSign sets dst = -sign(g), with sign(0) = 0.
 func NegSign[T Float](dst, g []T) {

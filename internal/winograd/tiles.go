@@ -83,7 +83,7 @@ func (c *Conv) forward(kernel func(src *float32, offsets *int, ld int, dst *floa
 				from, to := max(top, 0), min(top+p.rows(c, &m), m.h)
 				if from < to {
 					plane := m.x[(p.n*m.n+ch)*m.size():]
-					vec.CopyRows(src[(p.at+from-top)*ld+m.padW:], ld, plane[from*m.w:], m.w, to-from, 0, m.w, 0)
+					vec.CopyRowsAhead(src[(p.at+from-top)*ld+m.padW:], ld, plane[from*m.w:], m.w, to-from, 0, m.w, 0, m.size())
 				}
 			})
 		}

@@ -243,6 +243,11 @@ func perChannel(s tensor.Shape, c int) bool {
 	return len(s) == 4 && s[0] == 1 && s[1] == c && s[2] == 1 && s[3] == 1
 }
 
+// channel is how the elements of a channel lie, from its first one on.
+func (p planes) channel() vec.Planes {
+	return vec.Planes{Count: p.n, Size: p.size, Stride: p.channels * p.size}
+}
+
 // each calls f with the elements of every plane of channel c.
 func (p planes) each(c int, f func(from, to int)) {
 	for n := range p.n {
@@ -314,7 +319,8 @@ func batchNorm[T vec.Float](op *BatchNorm, in []gorgonia.Value) (gorgonia.Value,
 			op.center[c], op.rest[c], op.invStd[c] = float64(m), rest, inv
 			// x - m before anything else: a x + (shift - a mean) would cancel.
 			a, b := affineOf(rest, inv, x[1][c], x[2][c])
-			p.each(c, func(from, to int) { vec.AffineAround(y[from:to], x[0][from:to], a, b, m) })
+			from := c * p.size
+			vec.AffineAround(y[from:], x[0][from:], p.channel(), a, b, m)
 		}
 		return nil
 	})
@@ -354,12 +360,7 @@ func moments[T vec.Float](op *BatchNorm, p planes, c int, x []T) (m T, rest, var
 func ofBatch[T vec.Float](op *BatchNorm, p planes, c int, x []T) (m T, rest, variance float64, err error) {
 	center, count := x[c*p.size], float64(p.n*p.size)
 	for range 2 {
-		sum, squares := 0.0, 0.0
-		p.each(c, func(from, to int) {
-			s, q := vec.Moments(x[from:to], center)
-			sum += s
-			squares += q
-		})
+		sum, squares := vec.Moments(x[c*p.size:], p.channel(), center)
 		off := sum / count
 		m = T(float64(center) + off)
 		rest = off - (float64(m) - float64(center))
@@ -480,13 +481,8 @@ func normSums[T vec.Float](g *normGrad, p planes, x, dy []T) error {
 }
 
 func channelSums[T vec.Float](g *normGrad, p planes, c int, x, dy []T) {
-	m := T(g.norm.center[c])
-	sum, dot := 0.0, 0.0
-	p.each(c, func(from, to int) {
-		s, d := vec.SumDot(dy[from:to], x[from:to], m)
-		sum += s
-		dot += d
-	})
+	from := c * p.size
+	sum, dot := vec.SumDot(dy[from:], x[from:], p.channel(), T(g.norm.center[c]))
 	g.sum[c], g.sumHat[c] = sum, (dot-g.norm.rest[c]*sum)*g.norm.invStd[c]
 }
 
@@ -583,7 +579,8 @@ func normBackward[T vec.Float](d *normInputGrad, in []gorgonia.Value) (gorgonia.
 			m := T(d.norm.center[c])
 			b := inv * d.allHat[c] / count
 			e := d.all[c]/count - b*d.norm.rest[c]
-			p.each(c, func(from, to int) { vec.AffineRest(out[from:to], x[0][from:to], x[2][from:to], T(k), T(b), m, T(e)) })
+			from := c * p.size
+			vec.AffineRest(out[from:], x[0][from:], x[2][from:], p.channel(), T(k), T(b), m, T(e))
 		}
 		return nil
 	})

@@ -313,11 +313,7 @@ func convBiasGrad[T vec.Float](g *geometry, db, dy []T) error {
 	q := g.cols()
 	return par.Range(g.o, 1, func(lo, hi int) error {
 		for o := lo; o < hi; o++ {
-			sum := 0.0
-			for n := range g.n {
-				part, _ := vec.Moments(dy[(n*g.o+o)*q:(n*g.o+o+1)*q], 0)
-				sum += part
-			}
+			sum, _ := vec.Moments(dy[o*q:], vec.Planes{Count: g.n, Size: q, Stride: g.o * q}, 0)
 			db[o] = T(sum)
 		}
 		return nil

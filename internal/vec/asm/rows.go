@@ -135,18 +135,19 @@ func (r rowShape) maskOf(g *gen, from, to, last reg.Register, i int) Op {
 
 // copyRows writes the kernel of CopyRows.
 func copyRows(s isa) {
-	TEXT("copyRows"+s.name, NOSPLIT, "func(dst *float32, dstStride int, src *float32, srcStride, rows, left, width, total int)")
+	TEXT("copyRows"+s.name, NOSPLIT, "func(dst *float32, dstStride int, src *float32, srcStride, rows, left, width, total, ahead int)")
 	Pragma("noescape")
-	Doc(fmt.Sprintf("copyRows%s sets rows of total elements to left zeros, width elements of src and zeros, %d <= total <= %d.", s.name, shortestRow, mostVectors*s.lanes))
+	Doc(fmt.Sprintf("copyRows%s sets rows of total elements to left zeros, width elements of src and zeros, %d <= total <= %d. It fetches into the cache what lies ahead elements further in src.", s.name, shortestRow, mostVectors*s.lanes))
 	g := &gen{isa: s}
 	dst, dstStride := Load(Param("dst"), GP64()), Load(Param("dstStride"), GP64())
 	src, srcStride := Load(Param("src"), GP64()), Load(Param("srcStride"), GP64())
-	rows, total := Load(Param("rows"), GP64()), Load(Param("total"), GP64())
+	rows, total, ahead := Load(Param("rows"), GP64()), Load(Param("total"), GP64()), Load(Param("ahead"), GP64())
 	left, right := Load(Param("left"), GP64()), Load(Param("width"), GP64())
 	ADDQ(left, right) // where the zeros on the right begin
 	back := GP64()
 	MOVQ(left, back)
 	SHLQ(U8(2), back)
+	LEAQ(Mem{Base: src, Index: ahead, Scale: 4}, ahead)
 	SUBQ(back, src) // as if src's rows had the zeros, which the masks do not read
 	byShape(s.rowShapes(s.wide), total, func(r rowShape, last reg.Register) {
 		masks, v := make([]Op, r.vectors), make([]reg.VecVirtual, r.vectors)
@@ -157,7 +158,10 @@ func copyRows(s isa) {
 		if r.masked {
 			stored = r.maskOf(g, nil, total, last, r.vectors-1)
 		}
-		r.eachRow(rows, []reg.Register{dst, src}, []reg.Register{dstStride, srcStride}, func() {
+		r.eachRow(rows, []reg.Register{dst, src, ahead}, []reg.Register{dstStride, srcStride, srcStride}, func() {
+			for i := 0; i < r.vectors; i += 16 / r.lanes {
+				PREFETCHT0(Mem{Base: ahead, Disp: 4 * r.lanes * i})
+			}
 			for i := range v {
 				g.maskedLoad(r.at(src, last, i), masks[i], r.view(v[i]))
 			}
