@@ -113,19 +113,22 @@ const (
 // for small maps with many channels, whose filters should pass the caches once only.
 func (c *Conv) together() bool { return c.C*c.O > 128*128 }
 
-func (c *Conv) chunks() []chunk {
+// panel is the number of tiles that the kernels of the products take side by side. Fewer take them nearly as long.
+const panel = 48
+
+func (c *Conv) chunks() (out []chunk) {
 	rows, most, least := c.N*c.down(), mostFloatsShared, 1
 	if !c.together() {
 		most, least = mostFloats, runtime.GOMAXPROCS(0)
 	}
 	most = max(1, most/(c.elements()*(c.C+c.O)*c.across())) // rows of a chunk
-	n := max((rows+most-1)/most, min(least, rows))
-	n = (n + least - 1) / least * least // as many for each core
-	n = min(n, rows)
-	out := make([]chunk, n)
-	for i := range out {
-		from, to := rows*i/n, rows*(i+1)/n
-		out[i] = chunk{from, to, (to - from) * c.across()}
+	if panels := most * c.across() / panel; panels > 0 {
+		most = max(1, panels*panel/c.across())
+	}
+	most = min(most, (rows+least-1)/least) // one for each core
+	for from := 0; from < rows; from += most {
+		to := min(from+most, rows)
+		out = append(out, chunk{from, to, (to - from) * c.across()})
 	}
 	return out
 }
