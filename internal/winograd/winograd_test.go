@@ -353,3 +353,30 @@ func BenchmarkConv(b *testing.B) {
 		}
 	}
 }
+
+// Chunks have every row of tiles once, whatever the sizes are.
+func TestChunks(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	for _, cores := range []int{1, 2, 5} {
+		runtime.GOMAXPROCS(cores)
+		for _, n := range []int{1, 3, 64} {
+			for _, channels := range []int{16, 128, 512} {
+				for _, side := range []int{1, 4, 18, 32, 250, 1000} {
+					for _, tile := range []int{2, 4} {
+						c := Conv{N: n, C: channels, H: side, W: side + 1, O: channels, PadH: 1, PadW: 1, Filter: 3, Tile: tile}
+						at := 0
+						for _, k := range c.chunks() {
+							if k.from != at || k.to <= k.from || k.tiles != (k.to-k.from)*c.across() {
+								t.Fatalf("%+v on %d cores: chunk %+v after row %d", c, cores, k, at)
+							}
+							at = k.to
+						}
+						if at != n*c.down() {
+							t.Errorf("%+v on %d cores: %d rows of %d", c, cores, at, n*c.down())
+						}
+					}
+				}
+			}
+		}
+	}
+}
