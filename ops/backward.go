@@ -88,19 +88,23 @@ func layerGrad[T vec.Float](l Threshold, dz, z, h, g []T, batch int) error {
 
 // unitGrad is layerGrad for a slice of units, a part of a tensor that starts at the given offset, on one goroutine.
 func unitGrad[T vec.Float](l Threshold, loss Loss, layer *seen[T], dz, z, h, g []T, offset, batch int) error {
-	slopes, direct := loss.(slopeLoss)
-	direct = direct && !l.Unweighted && (l.Targets == nil || l.Targets == (GradSign{}))
+	direct := !l.Unweighted && (l.Targets == nil || l.Targets == (GradSign{})) // -sign(g) and |g| make g again
+	slopes, isSlope := loss.(slopeLoss)
 	var tbuf []T
-	if !direct {
-		tbuf = make([]T, min(block, len(z)))
-	}
 	for lo := 0; lo < len(z); lo += block {
 		hi := min(lo+block, len(z))
 		d := dz[lo:hi]
-		var finite bool
-		if direct { // -sign(g) and |g| make g again
-			finite = mulSlope(slopes, d, z[lo:hi], g[lo:hi])
-		} else {
+		var finite, done bool
+		switch {
+		case direct && isSlope:
+			finite, done = mulSlope(slopes, d, z[lo:hi], g[lo:hi]), true
+		case direct:
+			finite, done = mulGrad(loss, d, z[lo:hi], g[lo:hi])
+		}
+		if !done {
+			if tbuf == nil {
+				tbuf = make([]T, min(block, len(z)))
+			}
 			t := tbuf[:hi-lo]
 			if err := setTargets(l, layer, t, z[lo:hi], h[lo:hi], g[lo:hi], offset+lo); err != nil {
 				return err

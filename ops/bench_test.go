@@ -87,7 +87,6 @@ func BenchmarkBackward(b *testing.B) {
 // the same tensor, of 2^18 units, which fits a cache: xSoftHinge is the ratio of the shortest times of the two. Beside it stands the number of
 // units, in millions a second.
 func BenchmarkRules(b *testing.B) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	const n = 1 << 18
 	r := rand.New(rand.NewPCG(1, 0))
 	tensors := make([]gorgonia.Value, 4)
@@ -120,6 +119,7 @@ func BenchmarkRules(b *testing.B) {
 			{"staircase255", ops.Staircase{Steps: 255, Rule: rule}, ops.Staircase{Steps: 255}},
 		} {
 			b.Run(name+"/"+c.name, func(b *testing.B) {
+				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // here: package testing sets it for every benchmark
 				ours, soft := time.Duration(math.MaxInt64), time.Duration(math.MaxInt64)
 				for b.Loop() {
 					ours, soft = shortest(b, c.act, ours), shortest(b, c.soft, soft)

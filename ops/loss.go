@@ -46,6 +46,23 @@ func slope[T vec.Float](l slopeLoss, s, z []T) {
 	}
 }
 
+// A weightedLoss has instructions for the targets t = -sign(g) and the weights |g|: dz = |g| dl/dz(z, t), of float32, in one pass. It reports
+// whether all of dz is finite, which it is only where g is (an infinity times 0 is NaN). ok is false, and nothing done, on processors without.
+type weightedLoss interface {
+	Loss
+	mulGrad32(dz, z, g []float32) (finite, ok bool)
+}
+
+// mulGrad sets dz to the weighted derivatives of a weightedLoss.
+func mulGrad[T vec.Float](l Loss, dz, z, g []T) (finite, ok bool) {
+	if l, is := l.(weightedLoss); is {
+		if dz, is := any(dz).([]float32); is {
+			return l.mulGrad32(dz, any(z).([]float32), any(g).([]float32))
+		}
+	}
+	return false, false
+}
+
 // A fusedLoss is a slopeLoss that also multiplies: dz = g s(z), in one pass. It reports whether all of dz is finite, which it
 // is only where g is (an infinity times 0 is NaN).
 type fusedLoss interface {

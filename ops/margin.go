@@ -47,9 +47,10 @@ type smoothShape interface {
 	derivatives(m float64) (d1, d2, d3 float64) // of slope
 }
 
-// gradients sets dst to derivatives with respect to z, if there are instructions for it.
+// gradients sets dst to derivatives with respect to z, for targets t or weighted for gradients g, if there are instructions for it.
 type gradients interface {
-	Grad(dst, z, t []float32) bool
+	Grad(dst, z, t []float32) (ok bool)
+	MulGrad(dst, z, g []float32) (finite, ok bool)
 }
 
 // on returns the loss for the given levels.
@@ -123,6 +124,8 @@ func (l marginLoss) GradSlice64(dz, z, t []float64) {
 		dz[i] = l.Grad(v, t[i])
 	}
 }
+
+func (l marginLoss) mulGrad32(dz, z, g []float32) (finite, ok bool) { return l.fast.MulGrad(dz, z, g) }
 
 // window returns the steps with their margin in the window: those from from to before to.
 func (l marginLoss) window(u, t float64) (from, to float64) {

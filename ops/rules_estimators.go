@@ -267,6 +267,8 @@ func (l ewgs) GradSlice32(dz, z, t []float32) {
 	}
 }
 
+func (l ewgs) mulGrad32(dz, z, g []float32) (finite, ok bool) { return l.fast.MulGrad(dz, z, g) }
+
 // GradSlice64 implements SliceLoss.
 func (l ewgs) GradSlice64(dz, z, t []float64) {
 	for i, v := range z {

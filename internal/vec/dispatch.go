@@ -6,7 +6,7 @@ import "unsafe"
 type kernel func(dst, x, y *float32, n int, a, b, c, d float32) (finite bool)
 
 // coefKernel is one that reads its coefficients from memory.
-type coefKernel func(dst, x, y *float32, n int, c *float64)
+type coefKernel func(dst, x, y *float32, n int, c *float64) (finite bool)
 
 // planesKernel is one over the planes of a channel.
 type planesKernel func(dst, x, y *float32, n, planes, stride int, a, b, c, d float32)
@@ -16,7 +16,8 @@ type kernels struct {
 	name  string
 	lanes int // float32 in a vector
 
-	oneLinear, meanLinear, oneReciprocal, fewReciprocal, meanReciprocal, meanLogistic, meanTruncLogistic, gradientScaling coefKernel
+	oneLinear, meanLinear, oneReciprocal, fewReciprocal, meanReciprocal, meanLogistic, fewTruncLogistic, meanTruncLogistic,
+	gradientScaling coefKernel
 	threshold, tent, swish, power, window, mulWindow, sech2, mulSech2, exp, sigmoid, tanh, staircaseFew, staircase, finite,
 	negSign, mulAbs, mul, negMul, add, scale, rectify, gate kernel
 	affine, affineRest planesKernel

@@ -227,82 +227,92 @@ func gateAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32,
 // meanLinearAVX512 is vec.MeanLinear.
 //
 //go:noescape
-func meanLinearAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
+func meanLinearAVX512(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
 
 // meanLinearAVX2 is vec.MeanLinear.
 //
 //go:noescape
-func meanLinearAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
+func meanLinearAVX2(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
 
 // oneLinearAVX512 is vec.MeanLinear of one threshold.
 //
 //go:noescape
-func oneLinearAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
+func oneLinearAVX512(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
 
 // oneLinearAVX2 is vec.MeanLinear of one threshold.
 //
 //go:noescape
-func oneLinearAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
+func oneLinearAVX2(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
 
 // oneReciprocalAVX512 is vec.MeanReciprocal of one threshold.
 //
 //go:noescape
-func oneReciprocalAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
+func oneReciprocalAVX512(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
 
 // oneReciprocalAVX2 is vec.MeanReciprocal of one threshold.
 //
 //go:noescape
-func oneReciprocalAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
+func oneReciprocalAVX2(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
 
 // fewReciprocalAVX512 is vec.MeanReciprocal of 2 to 8 thresholds.
 //
 //go:noescape
-func fewReciprocalAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
+func fewReciprocalAVX512(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
 
 // fewReciprocalAVX2 is vec.MeanReciprocal of 2 to 8 thresholds.
 //
 //go:noescape
-func fewReciprocalAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
+func fewReciprocalAVX2(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
 
 // meanReciprocalAVX512 is vec.MeanReciprocal.
 //
 //go:noescape
-func meanReciprocalAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
+func meanReciprocalAVX512(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
 
 // meanReciprocalAVX2 is vec.MeanReciprocal.
 //
 //go:noescape
-func meanReciprocalAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
+func meanReciprocalAVX2(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
 
 // meanLogisticAVX512 is vec.MeanLogistic.
 //
 //go:noescape
-func meanLogisticAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
+func meanLogisticAVX512(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
 
 // meanLogisticAVX2 is vec.MeanLogistic.
 //
 //go:noescape
-func meanLogisticAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
+func meanLogisticAVX2(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
+
+// fewTruncLogisticAVX512 is vec.MeanTruncLogistic of 2 or 3 thresholds.
+//
+//go:noescape
+func fewTruncLogisticAVX512(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
+
+// fewTruncLogisticAVX2 is vec.MeanTruncLogistic of 2 or 3 thresholds.
+//
+//go:noescape
+func fewTruncLogisticAVX2(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
 
 // meanTruncLogisticAVX512 is vec.MeanTruncLogistic.
 //
 //go:noescape
-func meanTruncLogisticAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
+func meanTruncLogisticAVX512(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
 
 // meanTruncLogisticAVX2 is vec.MeanTruncLogistic.
 //
 //go:noescape
-func meanTruncLogisticAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
+func meanTruncLogisticAVX2(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
 
 // gradientScalingAVX512 is vec.GradientScaling.
 //
 //go:noescape
-func gradientScalingAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
+func gradientScalingAVX512(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
 
 // gradientScalingAVX2 is vec.GradientScaling.
 //
 //go:noescape
-func gradientScalingAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
+func gradientScalingAVX2(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
 
 // affineAVX512 sets dst = a*(x-c) + b, rounded three times, in planes of n elements that start stride elements apart.
 //

@@ -4149,113 +4149,108 @@ done:
 	VZEROUPPER
 	RET
 
-// func meanLinearAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
+// func meanLinearAVX512(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
-TEXT ·meanLinearAVX512(SB), NOSPLIT, $0-40
+TEXT ·meanLinearAVX512(SB), NOSPLIT, $0-41
 	MOVQ   dst+0(FP), AX
 	MOVQ   x+8(FP), CX
 	MOVQ   y+16(FP), DX
 	MOVQ   n+24(FP), BX
 	MOVQ   c+32(FP), SI
 	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
 
 loop1:
 	CMPQ          BX, $0x00000010
 	JL            end1
-	VMOVUPS       (CX), Z1
-	VMOVUPS       (DX), Z2
-	VCMPPS        $0x1e, Z0, Z2, K1
-	VCVTPS2PD     Y1, Z3
-	VSUBPD        (SI), Z3, Z3
-	VMULPD        128(SI), Z3, Z4
-	VFNMADD231PD  64(SI), Z4, Z3
-	VFMADD231PD   128(SI), Z3, Z4
-	VMULPD        192(SI), Z4, Z3
-	VMOVUPS       576(SI), Z23
-	VBLENDMPD     384(SI), Z23, K1, Z5
-	VMOVUPS       448(SI), Z23
-	VBLENDMPD     256(SI), Z23, K1, Z6
-	VSUBPD        Z6, Z3, Z23
-	VRNDSCALEPD   $0x0a, Z23, Z24
-	VCMPPD        $0x00, Z24, Z23, K2
-	VADDPD        Z5, Z24, K2, Z24
-	VMOVUPS       512(SI), Z23
-	VBLENDMPD     320(SI), Z23, K1, Z7
-	VSUBPD        Z7, Z3, Z3
-	VRNDSCALEPD   $0x0a, Z3, Z23
-	VCMPPD        $0x00, Z23, Z3, K2
-	VADDPD        Z5, Z23, K2, Z23
-	KSHIFTRW      $0x08, K1, K2
-	VEXTRACTF64X4 $0x01, Z1, Y1
-	VCVTPS2PD     Y1, Z1
-	VSUBPD        (SI), Z1, Z1
-	VMULPD        128(SI), Z1, Z3
-	VFNMADD231PD  64(SI), Z3, Z1
-	VFMADD231PD   128(SI), Z1, Z3
-	VMULPD        192(SI), Z3, Z1
+	VMOVUPS       (CX), Z2
+	VMOVUPS       (DX), Z3
+	VPMOVD2M      Z3, K1
+	VCVTPS2PD     Y2, Z4
+	VSUBPD        (SI), Z4, Z4
+	VMULPD        192(SI), Z4, Z5
+	VFNMADD231PD  128(SI), Z5, Z4
+	VFMADD231PD   192(SI), Z4, Z5
+	VMULPD        256(SI), Z5, Z4
+	VMOVUPS       640(SI), Z24
+	VBLENDMPD     448(SI), Z24, K1, Z6
+	VMOVUPS       512(SI), Z24
+	VBLENDMPD     320(SI), Z24, K1, Z7
+	VADDPD        Z7, Z4, Z24
+	VPADDQ        Z6, Z24, Z24
+	VRNDSCALEPD   $0x0a, Z24, Z24
 	VMOVUPS       576(SI), Z25
-	VBLENDMPD     384(SI), Z25, K2, Z8
-	VMOVUPS       448(SI), Z25
-	VBLENDMPD     256(SI), Z25, K2, Z9
-	VSUBPD        Z9, Z1, Z25
-	VRNDSCALEPD   $0x0a, Z25, Z26
-	VCMPPD        $0x00, Z26, Z25, K3
-	VADDPD        Z8, Z26, K3, Z26
-	VMOVUPS       512(SI), Z25
-	VBLENDMPD     320(SI), Z25, K2, Z10
-	VSUBPD        Z10, Z1, Z1
-	VRNDSCALEPD   $0x0a, Z1, Z25
-	VCMPPD        $0x00, Z25, Z1, K2
-	VADDPD        Z8, Z25, K2, Z25
-	VMOVUPS       Z0, Z1
-	VCVTPD2PS     Z4, Y1
-	VCVTPD2PS     Z3, Y3
-	VINSERTF64X4  $0x01, Y3, Z1, Z1
-	VMOVUPS       2176(SI), Z3
-	VSUBPS        Z1, Z3, Z3
-	VBLENDMPS     Z1, Z3, K1, Z11
-	VMOVUPS       Z0, Z1
-	VCVTPD2PS     Z23, Y1
-	VCVTPD2PS     Z25, Y3
-	VINSERTF64X4  $0x01, Y3, Z1, Z1
-	VMAXPS        Z0, Z1, Z1
-	VMINPS        2112(SI), Z1, Z1
-	VMOVUPS       2112(SI), Z3
-	VSUBPS        Z1, Z3, Z3
-	VBLENDMPS     Z1, Z3, K1, Z12
-	VMOVUPS       Z0, Z1
-	VCVTPD2PS     Z24, Y1
-	VCVTPD2PS     Z26, Y3
-	VINSERTF64X4  $0x01, Y3, Z1, Z1
-	VMAXPS        Z0, Z1, Z1
-	VMINPS        2112(SI), Z1, Z1
-	VMOVUPS       2112(SI), Z3
-	VSUBPS        Z1, Z3, Z3
-	VBLENDMPS     Z1, Z3, K1, Z13
-	VMULPS        2048(SI), Z11, Z1
-	VMINPS        vec7149f2ca<>+0(SB), Z1, Z1
-	VMAXPS        vecf149f2ca<>+0(SB), Z1, Z1
-	VSUBPS        Z13, Z12, Z1
-	VMULPS        640(SI), Z1, Z1
-	VADDPS        Z13, Z12, Z3
-	VSUBPS        vec3f800000<>+0(SB), Z3, Z3
-	VMULPS        704(SI), Z3, Z3
-	VMOVUPS       960(SI), Z4
-	VMINPS        Z4, Z11, Z11
-	VXORPS        vec80000000<>+0(SB), Z4, Z4
-	VMAXPS        Z4, Z11, Z11
-	VSUBPS        Z11, Z3, Z3
-	VADDPS        768(SI), Z3, Z3
-	VMULPS        832(SI), Z3, Z3
-	VADDPS        896(SI), Z3, Z3
-	VMULPS        Z1, Z3, Z3
-	VCMPPS        $0x0c, Z0, Z2, K1
-	VMOVAPS.Z     Z3, K1, Z1
-	VCMPPS        $0x11, Z12, Z13, K1
-	VMOVAPS.Z     Z1, K1, Z1
-	VXORPS        vec80000000<>+0(SB), Z1, Z1
-	VMULPS        Z2, Z1, Z1
-	VMOVUPS       Z1, (AX)
+	VBLENDMPD     384(SI), Z25, K1, Z8
+	VADDPD        Z8, Z4, Z4
+	VPADDQ        Z6, Z4, Z4
+	VRNDSCALEPD   $0x0a, Z4, Z4
+	KSHIFTRW      $0x08, K1, K2
+	VEXTRACTF64X4 $0x01, Z2, Y2
+	VCVTPS2PD     Y2, Z2
+	VSUBPD        (SI), Z2, Z2
+	VMULPD        192(SI), Z2, Z25
+	VFNMADD231PD  128(SI), Z25, Z2
+	VFMADD231PD   192(SI), Z2, Z25
+	VMULPD        256(SI), Z25, Z2
+	VMOVUPS       640(SI), Z26
+	VBLENDMPD     448(SI), Z26, K2, Z9
+	VMOVUPS       512(SI), Z26
+	VBLENDMPD     320(SI), Z26, K2, Z10
+	VADDPD        Z10, Z2, Z26
+	VPADDQ        Z9, Z26, Z26
+	VRNDSCALEPD   $0x0a, Z26, Z26
+	VMOVUPS       576(SI), Z27
+	VBLENDMPD     384(SI), Z27, K2, Z11
+	VADDPD        Z11, Z2, Z2
+	VPADDQ        Z9, Z2, Z2
+	VRNDSCALEPD   $0x0a, Z2, Z2
+	VMOVUPS       Z0, Z27
+	VCVTPD2PS     Z5, Y27
+	VCVTPD2PS     Z25, Y5
+	VINSERTF64X4  $0x01, Y5, Z27, Z27
+	VBROADCASTSS  vec3f800000<>+0(SB), Z5
+	VSUBPS        Z27, Z5, Z5
+	VBLENDMPS     Z27, Z5, K1, Z12
+	VMOVUPS       Z0, Z5
+	VCVTPD2PS     Z24, Y5
+	VCVTPD2PS     Z26, Y24
+	VINSERTF64X4  $0x01, Y24, Z5, Z5
+	VMAXPS        Z0, Z5, Z5
+	VMINPS        2048(SI), Z5, Z5
+	VMOVUPS       2048(SI), Z24
+	VSUBPS        Z5, Z24, Z24
+	VBLENDMPS     Z5, Z24, K1, Z13
+	VMOVUPS       Z0, Z5
+	VCVTPD2PS     Z4, Y5
+	VCVTPD2PS     Z2, Y2
+	VINSERTF64X4  $0x01, Y2, Z5, Z5
+	VMAXPS        Z0, Z5, Z5
+	VMINPS        2048(SI), Z5, Z5
+	VMOVUPS       2048(SI), Z2
+	VSUBPS        Z5, Z2, Z2
+	VBLENDMPS     Z5, Z2, K1, Z14
+	VSUBPS        Z13, Z14, Z2
+	VMULPS        704(SI), Z2, Z2
+	VADDPS        Z13, Z14, Z4
+	VSUBPS        vec3f800000<>+0(SB), Z4, Z4
+	VMULPS        768(SI), Z4, Z4
+	VMOVUPS       1024(SI), Z5
+	VMINPS        Z5, Z12, Z12
+	VXORPS        vec80000000<>+0(SB), Z5, Z5
+	VMAXPS        Z5, Z12, Z12
+	VSUBPS        Z12, Z4, Z4
+	VADDPS        832(SI), Z4, Z4
+	VMULPS        896(SI), Z4, Z4
+	VADDPS        960(SI), Z4, Z4
+	VMULPS        Z2, Z4, Z4
+	VCMPPS        $0x0c, Z0, Z3, K1
+	VMOVAPS.Z     Z4, K1, Z2
+	VCMPPS        $0x11, Z14, Z13, K1
+	VMOVAPS.Z     Z2, K1, Z2
+	VMULPS        Z3, Z2, Z2
+	VPADDD        Z2, Z2, Z3
+	VPMAXUD       Z3, Z1, Z1
+	VMOVUPS       Z2, (AX)
 	ADDQ          $0x00000040, AX
 	ADDQ          $0x00000040, CX
 	ADDQ          $0x00000040, DX
@@ -4268,102 +4263,1140 @@ end1:
 	MOVQ          $-1, DI
 	BZHIQ         BX, DI, DI
 	KMOVW         DI, K1
-	VMOVUPS.Z     (CX), K1, Z1
-	VMOVUPS.Z     (DX), K1, Z2
-	VCMPPS        $0x1e, Z0, Z2, K2
-	VCVTPS2PD     Y1, Z3
-	VSUBPD        (SI), Z3, Z3
-	VMULPD        128(SI), Z3, Z4
-	VFNMADD231PD  64(SI), Z4, Z3
-	VFMADD231PD   128(SI), Z3, Z4
-	VMULPD        192(SI), Z4, Z3
-	VMOVUPS       576(SI), Z5
-	VBLENDMPD     384(SI), Z5, K2, Z14
-	VMOVUPS       448(SI), Z5
-	VBLENDMPD     256(SI), Z5, K2, Z15
-	VSUBPD        Z15, Z3, Z5
-	VRNDSCALEPD   $0x0a, Z5, Z6
-	VCMPPD        $0x00, Z6, Z5, K3
-	VADDPD        Z14, Z6, K3, Z6
-	VMOVUPS       512(SI), Z5
-	VBLENDMPD     320(SI), Z5, K2, Z16
-	VSUBPD        Z16, Z3, Z3
-	VRNDSCALEPD   $0x0a, Z3, Z5
-	VCMPPD        $0x00, Z5, Z3, K3
-	VADDPD        Z14, Z5, K3, Z5
-	KSHIFTRW      $0x08, K2, K3
-	VEXTRACTF64X4 $0x01, Z1, Y1
-	VCVTPS2PD     Y1, Z1
-	VSUBPD        (SI), Z1, Z1
-	VMULPD        128(SI), Z1, Z3
-	VFNMADD231PD  64(SI), Z3, Z1
-	VFMADD231PD   128(SI), Z1, Z3
-	VMULPD        192(SI), Z3, Z1
+	VMOVUPS.Z     (CX), K1, Z2
+	VMOVUPS.Z     (DX), K1, Z3
+	VPMOVD2M      Z3, K2
+	VCVTPS2PD     Y2, Z4
+	VSUBPD        (SI), Z4, Z4
+	VMULPD        192(SI), Z4, Z5
+	VFNMADD231PD  128(SI), Z5, Z4
+	VFMADD231PD   192(SI), Z4, Z5
+	VMULPD        256(SI), Z5, Z4
+	VMOVUPS       640(SI), Z6
+	VBLENDMPD     448(SI), Z6, K2, Z15
+	VMOVUPS       512(SI), Z6
+	VBLENDMPD     320(SI), Z6, K2, Z16
+	VADDPD        Z16, Z4, Z6
+	VPADDQ        Z15, Z6, Z6
+	VRNDSCALEPD   $0x0a, Z6, Z6
 	VMOVUPS       576(SI), Z7
-	VBLENDMPD     384(SI), Z7, K3, Z17
-	VMOVUPS       448(SI), Z7
-	VBLENDMPD     256(SI), Z7, K3, Z18
-	VSUBPD        Z18, Z1, Z7
-	VRNDSCALEPD   $0x0a, Z7, Z8
-	VCMPPD        $0x00, Z8, Z7, K4
-	VADDPD        Z17, Z8, K4, Z8
-	VMOVUPS       512(SI), Z7
-	VBLENDMPD     320(SI), Z7, K3, Z19
-	VSUBPD        Z19, Z1, Z1
-	VRNDSCALEPD   $0x0a, Z1, Z7
-	VCMPPD        $0x00, Z7, Z1, K3
-	VADDPD        Z17, Z7, K3, Z7
-	VMOVUPS       Z0, Z1
-	VCVTPD2PS     Z4, Y1
-	VCVTPD2PS     Z3, Y3
-	VINSERTF64X4  $0x01, Y3, Z1, Z1
-	VMOVUPS       2176(SI), Z3
-	VSUBPS        Z1, Z3, Z3
-	VBLENDMPS     Z1, Z3, K2, Z20
-	VMOVUPS       Z0, Z1
-	VCVTPD2PS     Z5, Y1
-	VCVTPD2PS     Z7, Y3
-	VINSERTF64X4  $0x01, Y3, Z1, Z1
-	VMAXPS        Z0, Z1, Z1
-	VMINPS        2112(SI), Z1, Z1
-	VMOVUPS       2112(SI), Z3
-	VSUBPS        Z1, Z3, Z3
-	VBLENDMPS     Z1, Z3, K2, Z21
-	VMOVUPS       Z0, Z1
-	VCVTPD2PS     Z6, Y1
-	VCVTPD2PS     Z8, Y3
-	VINSERTF64X4  $0x01, Y3, Z1, Z1
-	VMAXPS        Z0, Z1, Z1
-	VMINPS        2112(SI), Z1, Z1
-	VMOVUPS       2112(SI), Z3
-	VSUBPS        Z1, Z3, Z3
-	VBLENDMPS     Z1, Z3, K2, Z22
-	VMULPS        2048(SI), Z20, Z1
-	VMINPS        vec7149f2ca<>+0(SB), Z1, Z1
-	VMAXPS        vecf149f2ca<>+0(SB), Z1, Z1
-	VSUBPS        Z22, Z21, Z1
-	VMULPS        640(SI), Z1, Z1
-	VADDPS        Z22, Z21, Z3
-	VSUBPS        vec3f800000<>+0(SB), Z3, Z3
-	VMULPS        704(SI), Z3, Z3
-	VMOVUPS       960(SI), Z4
-	VMINPS        Z4, Z20, Z20
-	VXORPS        vec80000000<>+0(SB), Z4, Z4
-	VMAXPS        Z4, Z20, Z20
-	VSUBPS        Z20, Z3, Z3
-	VADDPS        768(SI), Z3, Z3
-	VMULPS        832(SI), Z3, Z3
-	VADDPS        896(SI), Z3, Z3
-	VMULPS        Z1, Z3, Z3
-	VCMPPS        $0x0c, Z0, Z2, K2
-	VMOVAPS.Z     Z3, K2, Z0
-	VCMPPS        $0x11, Z21, Z22, K2
+	VBLENDMPD     384(SI), Z7, K2, Z17
+	VADDPD        Z17, Z4, Z4
+	VPADDQ        Z15, Z4, Z4
+	VRNDSCALEPD   $0x0a, Z4, Z4
+	KSHIFTRW      $0x08, K2, K3
+	VEXTRACTF64X4 $0x01, Z2, Y2
+	VCVTPS2PD     Y2, Z2
+	VSUBPD        (SI), Z2, Z2
+	VMULPD        192(SI), Z2, Z7
+	VFNMADD231PD  128(SI), Z7, Z2
+	VFMADD231PD   192(SI), Z2, Z7
+	VMULPD        256(SI), Z7, Z2
+	VMOVUPS       640(SI), Z8
+	VBLENDMPD     448(SI), Z8, K3, Z18
+	VMOVUPS       512(SI), Z8
+	VBLENDMPD     320(SI), Z8, K3, Z19
+	VADDPD        Z19, Z2, Z8
+	VPADDQ        Z18, Z8, Z8
+	VRNDSCALEPD   $0x0a, Z8, Z8
+	VMOVUPS       576(SI), Z9
+	VBLENDMPD     384(SI), Z9, K3, Z20
+	VADDPD        Z20, Z2, Z2
+	VPADDQ        Z18, Z2, Z2
+	VRNDSCALEPD   $0x0a, Z2, Z2
+	VMOVUPS       Z0, Z9
+	VCVTPD2PS     Z5, Y9
+	VCVTPD2PS     Z7, Y5
+	VINSERTF64X4  $0x01, Y5, Z9, Z9
+	VBROADCASTSS  vec3f800000<>+0(SB), Z5
+	VSUBPS        Z9, Z5, Z5
+	VBLENDMPS     Z9, Z5, K2, Z21
+	VMOVUPS       Z0, Z5
+	VCVTPD2PS     Z6, Y5
+	VCVTPD2PS     Z8, Y6
+	VINSERTF64X4  $0x01, Y6, Z5, Z5
+	VMAXPS        Z0, Z5, Z5
+	VMINPS        2048(SI), Z5, Z5
+	VMOVUPS       2048(SI), Z6
+	VSUBPS        Z5, Z6, Z6
+	VBLENDMPS     Z5, Z6, K2, Z22
+	VMOVUPS       Z0, Z5
+	VCVTPD2PS     Z4, Y5
+	VCVTPD2PS     Z2, Y2
+	VINSERTF64X4  $0x01, Y2, Z5, Z5
+	VMAXPS        Z0, Z5, Z5
+	VMINPS        2048(SI), Z5, Z5
+	VMOVUPS       2048(SI), Z2
+	VSUBPS        Z5, Z2, Z2
+	VBLENDMPS     Z5, Z2, K2, Z23
+	VSUBPS        Z22, Z23, Z2
+	VMULPS        704(SI), Z2, Z2
+	VADDPS        Z22, Z23, Z4
+	VSUBPS        vec3f800000<>+0(SB), Z4, Z4
+	VMULPS        768(SI), Z4, Z4
+	VMOVUPS       1024(SI), Z5
+	VMINPS        Z5, Z21, Z21
+	VXORPS        vec80000000<>+0(SB), Z5, Z5
+	VMAXPS        Z5, Z21, Z21
+	VSUBPS        Z21, Z4, Z4
+	VADDPS        832(SI), Z4, Z4
+	VMULPS        896(SI), Z4, Z4
+	VADDPS        960(SI), Z4, Z4
+	VMULPS        Z2, Z4, Z4
+	VCMPPS        $0x0c, Z0, Z3, K2
+	VMOVAPS.Z     Z4, K2, Z0
+	VCMPPS        $0x11, Z23, Z22, K2
 	VMOVAPS.Z     Z0, K2, Z0
-	VXORPS        vec80000000<>+0(SB), Z0, Z0
-	VMULPS        Z2, Z0, Z0
+	VMULPS        Z3, Z0, Z0
+	VPADDD        Z0, Z0, Z2
+	VPMAXUD       Z2, Z1, Z1
 	VMOVUPS       Z0, K1, (AX)
 
 done:
+	VBROADCASTSS vecff000000<>+0(SB), Z0
+	VPCMPUD      $0x05, Z0, Z1, K1
+	KORTESTW     K1, K1
+	SETEQ        AL
+	MOVB         AL, finite+40(FP)
+	VZEROUPPER
+	RET
+
+// func meanLinearAVX2(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
+// Requires: AVX, AVX2, FMA3, SSE2
+TEXT ·meanLinearAVX2(SB), NOSPLIT, $0-41
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+
+loop1:
+	CMPQ         BX, $0x00000008
+	JL           end1
+	VMOVUPS      (CX), Y2
+	VMOVUPS      (DX), Y3
+	VPMOVSXDQ    X3, Y4
+	VCVTPS2PD    X2, Y5
+	VSUBPD       (SI), Y5, Y5
+	VMULPD       192(SI), Y5, Y6
+	VFNMADD231PD 128(SI), Y6, Y5
+	VFMADD231PD  192(SI), Y5, Y6
+	VMULPD       256(SI), Y6, Y5
+	VMOVUPS      640(SI), Y7
+	VBLENDVPD    Y4, 448(SI), Y7, Y7
+	VMOVUPS      512(SI), Y8
+	VBLENDVPD    Y4, 320(SI), Y8, Y8
+	VADDPD       Y8, Y5, Y8
+	VPADDQ       Y7, Y8, Y8
+	VROUNDPD     $0x0a, Y8, Y8
+	VMOVUPS      576(SI), Y9
+	VBLENDVPD    Y4, 384(SI), Y9, Y4
+	VADDPD       Y4, Y5, Y4
+	VPADDQ       Y7, Y4, Y4
+	VROUNDPD     $0x0a, Y4, Y4
+	VEXTRACTF128 $0x01, Y3, X5
+	VPMOVSXDQ    X5, Y5
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VSUBPD       (SI), Y2, Y2
+	VMULPD       192(SI), Y2, Y7
+	VFNMADD231PD 128(SI), Y7, Y2
+	VFMADD231PD  192(SI), Y2, Y7
+	VMULPD       256(SI), Y7, Y2
+	VMOVUPS      640(SI), Y9
+	VBLENDVPD    Y5, 448(SI), Y9, Y9
+	VMOVUPS      512(SI), Y10
+	VBLENDVPD    Y5, 320(SI), Y10, Y10
+	VADDPD       Y10, Y2, Y10
+	VPADDQ       Y9, Y10, Y10
+	VROUNDPD     $0x0a, Y10, Y10
+	VMOVUPS      576(SI), Y11
+	VBLENDVPD    Y5, 384(SI), Y11, Y5
+	VADDPD       Y5, Y2, Y2
+	VPADDQ       Y9, Y2, Y2
+	VROUNDPD     $0x0a, Y2, Y2
+	VMOVUPS      Y0, Y5
+	VCVTPD2PSY   Y6, X5
+	VCVTPD2PSY   Y7, X6
+	VINSERTF128  $0x01, X6, Y5, Y5
+	VBROADCASTSS vec3f800000<>+0(SB), Y6
+	VSUBPS       Y5, Y6, Y6
+	VBLENDVPS    Y3, Y5, Y6, Y5
+	VMOVUPS      Y0, Y6
+	VCVTPD2PSY   Y8, X6
+	VCVTPD2PSY   Y10, X7
+	VINSERTF128  $0x01, X7, Y6, Y6
+	VMAXPS       Y0, Y6, Y6
+	VMINPS       2048(SI), Y6, Y6
+	VMOVUPS      2048(SI), Y7
+	VSUBPS       Y6, Y7, Y7
+	VBLENDVPS    Y3, Y6, Y7, Y6
+	VMOVUPS      Y0, Y7
+	VCVTPD2PSY   Y4, X7
+	VCVTPD2PSY   Y2, X2
+	VINSERTF128  $0x01, X2, Y7, Y7
+	VMAXPS       Y0, Y7, Y7
+	VMINPS       2048(SI), Y7, Y7
+	VMOVUPS      2048(SI), Y2
+	VSUBPS       Y7, Y2, Y2
+	VBLENDVPS    Y3, Y7, Y2, Y2
+	VSUBPS       Y6, Y2, Y4
+	VMULPS       704(SI), Y4, Y4
+	VADDPS       Y6, Y2, Y7
+	VSUBPS       vec3f800000<>+0(SB), Y7, Y7
+	VMULPS       768(SI), Y7, Y7
+	VMOVUPS      1024(SI), Y8
+	VMINPS       Y8, Y5, Y5
+	VXORPS       vec80000000<>+0(SB), Y8, Y8
+	VMAXPS       Y8, Y5, Y5
+	VSUBPS       Y5, Y7, Y7
+	VADDPS       832(SI), Y7, Y7
+	VMULPS       896(SI), Y7, Y7
+	VADDPS       960(SI), Y7, Y7
+	VMULPS       Y4, Y7, Y7
+	VCMPPS       $0x0c, Y0, Y3, Y4
+	VANDPS       Y7, Y4, Y4
+	VCMPPS       $0x11, Y2, Y6, Y2
+	VANDPS       Y4, Y2, Y2
+	VMULPS       Y3, Y2, Y2
+	VPADDD       Y2, Y2, Y3
+	VPMAXUD      Y3, Y1, Y1
+	VMOVUPS      Y2, (AX)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x00000008, BX
+	JMP          loop1
+
+end1:
+	TESTQ        BX, BX
+	JZ           done
+	MOVQ         BX, X2
+	VPBROADCASTD X2, Y2
+	VPCMPGTD     iota<>+0(SB), Y2, Y2
+	VMASKMOVPS   (CX), Y2, Y3
+	VMASKMOVPS   (DX), Y2, Y4
+	VPMOVSXDQ    X4, Y5
+	VCVTPS2PD    X3, Y6
+	VSUBPD       (SI), Y6, Y6
+	VMULPD       192(SI), Y6, Y7
+	VFNMADD231PD 128(SI), Y7, Y6
+	VFMADD231PD  192(SI), Y6, Y7
+	VMULPD       256(SI), Y7, Y6
+	VMOVUPS      640(SI), Y8
+	VBLENDVPD    Y5, 448(SI), Y8, Y8
+	VMOVUPS      512(SI), Y9
+	VBLENDVPD    Y5, 320(SI), Y9, Y9
+	VADDPD       Y9, Y6, Y9
+	VPADDQ       Y8, Y9, Y9
+	VROUNDPD     $0x0a, Y9, Y9
+	VMOVUPS      576(SI), Y10
+	VBLENDVPD    Y5, 384(SI), Y10, Y5
+	VADDPD       Y5, Y6, Y5
+	VPADDQ       Y8, Y5, Y5
+	VROUNDPD     $0x0a, Y5, Y5
+	VEXTRACTF128 $0x01, Y4, X6
+	VPMOVSXDQ    X6, Y6
+	VEXTRACTF128 $0x01, Y3, X3
+	VCVTPS2PD    X3, Y3
+	VSUBPD       (SI), Y3, Y3
+	VMULPD       192(SI), Y3, Y8
+	VFNMADD231PD 128(SI), Y8, Y3
+	VFMADD231PD  192(SI), Y3, Y8
+	VMULPD       256(SI), Y8, Y3
+	VMOVUPS      640(SI), Y10
+	VBLENDVPD    Y6, 448(SI), Y10, Y10
+	VMOVUPS      512(SI), Y11
+	VBLENDVPD    Y6, 320(SI), Y11, Y11
+	VADDPD       Y11, Y3, Y11
+	VPADDQ       Y10, Y11, Y11
+	VROUNDPD     $0x0a, Y11, Y11
+	VMOVUPS      576(SI), Y12
+	VBLENDVPD    Y6, 384(SI), Y12, Y6
+	VADDPD       Y6, Y3, Y3
+	VPADDQ       Y10, Y3, Y3
+	VROUNDPD     $0x0a, Y3, Y3
+	VMOVUPS      Y0, Y6
+	VCVTPD2PSY   Y7, X6
+	VCVTPD2PSY   Y8, X7
+	VINSERTF128  $0x01, X7, Y6, Y6
+	VBROADCASTSS vec3f800000<>+0(SB), Y7
+	VSUBPS       Y6, Y7, Y7
+	VBLENDVPS    Y4, Y6, Y7, Y6
+	VMOVUPS      Y0, Y7
+	VCVTPD2PSY   Y9, X7
+	VCVTPD2PSY   Y11, X8
+	VINSERTF128  $0x01, X8, Y7, Y7
+	VMAXPS       Y0, Y7, Y7
+	VMINPS       2048(SI), Y7, Y7
+	VMOVUPS      2048(SI), Y8
+	VSUBPS       Y7, Y8, Y8
+	VBLENDVPS    Y4, Y7, Y8, Y7
+	VMOVUPS      Y0, Y8
+	VCVTPD2PSY   Y5, X8
+	VCVTPD2PSY   Y3, X3
+	VINSERTF128  $0x01, X3, Y8, Y8
+	VMAXPS       Y0, Y8, Y8
+	VMINPS       2048(SI), Y8, Y8
+	VMOVUPS      2048(SI), Y3
+	VSUBPS       Y8, Y3, Y3
+	VBLENDVPS    Y4, Y8, Y3, Y3
+	VSUBPS       Y7, Y3, Y5
+	VMULPS       704(SI), Y5, Y5
+	VADDPS       Y7, Y3, Y8
+	VSUBPS       vec3f800000<>+0(SB), Y8, Y8
+	VMULPS       768(SI), Y8, Y8
+	VMOVUPS      1024(SI), Y9
+	VMINPS       Y9, Y6, Y6
+	VXORPS       vec80000000<>+0(SB), Y9, Y9
+	VMAXPS       Y9, Y6, Y6
+	VSUBPS       Y6, Y8, Y8
+	VADDPS       832(SI), Y8, Y8
+	VMULPS       896(SI), Y8, Y8
+	VADDPS       960(SI), Y8, Y8
+	VMULPS       Y5, Y8, Y8
+	VCMPPS       $0x0c, Y0, Y4, Y0
+	VANDPS       Y8, Y0, Y0
+	VCMPPS       $0x11, Y3, Y7, Y3
+	VANDPS       Y0, Y3, Y0
+	VMULPS       Y4, Y0, Y0
+	VPADDD       Y0, Y0, Y3
+	VPMAXUD      Y3, Y1, Y1
+	VMASKMOVPS   Y0, Y2, (AX)
+
+done:
+	VPMAXUD   vecff000000<>+0(SB), Y1, Y0
+	VPCMPEQD  Y1, Y0, Y0
+	VMOVMSKPS Y0, AX
+	TESTL     AX, AX
+	SETEQ     AL
+	MOVB      AL, finite+40(FP)
+	VZEROUPPER
+	RET
+
+// func oneLinearAVX512(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·oneLinearAVX512(SB), NOSPLIT, $0-41
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+
+loop1:
+	CMPQ      BX, $0x00000010
+	JL        end1
+	VMOVUPS   (CX), Z2
+	VMOVUPS   (DX), Z3
+	VANDNPS   vec80000000<>+0(SB), Z3, Z4
+	VXORPS    Z4, Z2, Z2
+	VPMOVD2M  Z3, K1
+	VMOVUPS   832(SI), Z4
+	VSUBPS    Z2, Z4, Z4
+	VMULPS    896(SI), Z4, Z4
+	VADDPS    960(SI), Z4, Z4
+	VCMPPS    $0x0c, Z0, Z3, K1
+	VMOVAPS.Z Z4, K1, Z4
+	VCMPPS    $0x1e, 1856(SI), Z2, K1
+	VMOVAPS.Z Z4, K1, Z4
+	VCMPPS    $0x12, 1920(SI), Z2, K1
+	VMOVAPS.Z Z4, K1, Z2
+	VMULPS    Z3, Z2, Z2
+	VPADDD    Z2, Z2, Z3
+	VPMAXUD   Z3, Z1, Z1
+	VMOVUPS   Z2, (AX)
+	ADDQ      $0x00000040, AX
+	ADDQ      $0x00000040, CX
+	ADDQ      $0x00000040, DX
+	SUBQ      $0x00000010, BX
+	JMP       loop1
+
+end1:
+	TESTQ     BX, BX
+	JZ        done
+	MOVQ      $-1, DI
+	BZHIQ     BX, DI, DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (CX), K1, Z2
+	VMOVUPS.Z (DX), K1, Z3
+	VANDNPS   vec80000000<>+0(SB), Z3, Z4
+	VXORPS    Z4, Z2, Z2
+	VPMOVD2M  Z3, K2
+	VMOVUPS   832(SI), Z4
+	VSUBPS    Z2, Z4, Z4
+	VMULPS    896(SI), Z4, Z4
+	VADDPS    960(SI), Z4, Z4
+	VCMPPS    $0x0c, Z0, Z3, K2
+	VMOVAPS.Z Z4, K2, Z0
+	VCMPPS    $0x1e, 1856(SI), Z2, K2
+	VMOVAPS.Z Z0, K2, Z0
+	VCMPPS    $0x12, 1920(SI), Z2, K2
+	VMOVAPS.Z Z0, K2, Z0
+	VMULPS    Z3, Z0, Z0
+	VPADDD    Z0, Z0, Z2
+	VPMAXUD   Z2, Z1, Z1
+	VMOVUPS   Z0, K1, (AX)
+
+done:
+	VBROADCASTSS vecff000000<>+0(SB), Z0
+	VPCMPUD      $0x05, Z0, Z1, K1
+	KORTESTW     K1, K1
+	SETEQ        AL
+	MOVB         AL, finite+40(FP)
+	VZEROUPPER
+	RET
+
+// func oneLinearAVX2(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
+// Requires: AVX, AVX2, SSE2
+TEXT ·oneLinearAVX2(SB), NOSPLIT, $0-41
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+
+loop1:
+	CMPQ    BX, $0x00000008
+	JL      end1
+	VMOVUPS (CX), Y2
+	VMOVUPS (DX), Y3
+	VANDNPS vec80000000<>+0(SB), Y3, Y4
+	VXORPS  Y4, Y2, Y2
+	VMOVUPS 832(SI), Y4
+	VSUBPS  Y2, Y4, Y4
+	VMULPS  896(SI), Y4, Y4
+	VADDPS  960(SI), Y4, Y4
+	VCMPPS  $0x0c, Y0, Y3, Y5
+	VANDPS  Y4, Y5, Y4
+	VCMPPS  $0x1e, 1856(SI), Y2, Y5
+	VANDPS  Y4, Y5, Y4
+	VCMPPS  $0x12, 1920(SI), Y2, Y2
+	VANDPS  Y4, Y2, Y2
+	VMULPS  Y3, Y2, Y2
+	VPADDD  Y2, Y2, Y3
+	VPMAXUD Y3, Y1, Y1
+	VMOVUPS Y2, (AX)
+	ADDQ    $0x00000020, AX
+	ADDQ    $0x00000020, CX
+	ADDQ    $0x00000020, DX
+	SUBQ    $0x00000008, BX
+	JMP     loop1
+
+end1:
+	TESTQ        BX, BX
+	JZ           done
+	MOVQ         BX, X2
+	VPBROADCASTD X2, Y2
+	VPCMPGTD     iota<>+0(SB), Y2, Y2
+	VMASKMOVPS   (CX), Y2, Y3
+	VMASKMOVPS   (DX), Y2, Y4
+	VANDNPS      vec80000000<>+0(SB), Y4, Y5
+	VXORPS       Y5, Y3, Y3
+	VMOVUPS      832(SI), Y5
+	VSUBPS       Y3, Y5, Y5
+	VMULPS       896(SI), Y5, Y5
+	VADDPS       960(SI), Y5, Y5
+	VCMPPS       $0x0c, Y0, Y4, Y0
+	VANDPS       Y5, Y0, Y0
+	VCMPPS       $0x1e, 1856(SI), Y3, Y5
+	VANDPS       Y0, Y5, Y0
+	VCMPPS       $0x12, 1920(SI), Y3, Y3
+	VANDPS       Y0, Y3, Y0
+	VMULPS       Y4, Y0, Y0
+	VPADDD       Y0, Y0, Y3
+	VPMAXUD      Y3, Y1, Y1
+	VMASKMOVPS   Y0, Y2, (AX)
+
+done:
+	VPMAXUD   vecff000000<>+0(SB), Y1, Y0
+	VPCMPEQD  Y1, Y0, Y0
+	VMOVMSKPS Y0, AX
+	TESTL     AX, AX
+	SETEQ     AL
+	MOVB      AL, finite+40(FP)
+	VZEROUPPER
+	RET
+
+// func oneReciprocalAVX512(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·oneReciprocalAVX512(SB), NOSPLIT, $0-41
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+
+loop1:
+	CMPQ         BX, $0x00000010
+	JL           end1
+	VMOVUPS      (CX), Z0
+	VMOVUPS      (DX), Z2
+	VANDNPS      vec80000000<>+0(SB), Z2, Z3
+	VXORPS       Z3, Z0, Z0
+	VPMOVD2M     Z2, K1
+	VBROADCASTSS vec40000000<>+0(SB), Z3
+	VSUBPS       Z0, Z3, Z3
+	VMOVUPS      768(SI), Z4
+	VDIVPS       Z3, Z4, Z3
+	VCMPPS       $0x1e, 1856(SI), Z0, K1
+	VMOVAPS.Z    Z3, K1, Z3
+	VCMPPS       $0x12, 1920(SI), Z0, K1
+	VMOVAPS.Z    Z3, K1, Z0
+	VMULPS       Z2, Z0, Z0
+	VPADDD       Z0, Z0, Z2
+	VPMAXUD      Z2, Z1, Z1
+	VMOVUPS      Z0, (AX)
+	ADDQ         $0x00000040, AX
+	ADDQ         $0x00000040, CX
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x00000010, BX
+	JMP          loop1
+
+end1:
+	TESTQ        BX, BX
+	JZ           done
+	MOVQ         $-1, DI
+	BZHIQ        BX, DI, DI
+	KMOVW        DI, K1
+	VMOVUPS.Z    (CX), K1, Z0
+	VMOVUPS.Z    (DX), K1, Z2
+	VANDNPS      vec80000000<>+0(SB), Z2, Z3
+	VXORPS       Z3, Z0, Z0
+	VPMOVD2M     Z2, K2
+	VBROADCASTSS vec40000000<>+0(SB), Z3
+	VSUBPS       Z0, Z3, Z3
+	VMOVUPS      768(SI), Z4
+	VDIVPS       Z3, Z4, Z3
+	VCMPPS       $0x1e, 1856(SI), Z0, K2
+	VMOVAPS.Z    Z3, K2, Z3
+	VCMPPS       $0x12, 1920(SI), Z0, K2
+	VMOVAPS.Z    Z3, K2, Z0
+	VMULPS       Z2, Z0, Z0
+	VPADDD       Z0, Z0, Z2
+	VPMAXUD      Z2, Z1, Z1
+	VMOVUPS      Z0, K1, (AX)
+
+done:
+	VBROADCASTSS vecff000000<>+0(SB), Z0
+	VPCMPUD      $0x05, Z0, Z1, K1
+	KORTESTW     K1, K1
+	SETEQ        AL
+	MOVB         AL, finite+40(FP)
+	VZEROUPPER
+	RET
+
+// func oneReciprocalAVX2(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
+// Requires: AVX, AVX2, SSE2
+TEXT ·oneReciprocalAVX2(SB), NOSPLIT, $0-41
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y0, Y0, Y0
+
+loop1:
+	CMPQ         BX, $0x00000008
+	JL           end1
+	VMOVUPS      (CX), Y1
+	VMOVUPS      (DX), Y2
+	VANDNPS      vec80000000<>+0(SB), Y2, Y3
+	VXORPS       Y3, Y1, Y1
+	VBROADCASTSS vec40000000<>+0(SB), Y3
+	VSUBPS       Y1, Y3, Y3
+	VMOVUPS      768(SI), Y4
+	VDIVPS       Y3, Y4, Y3
+	VCMPPS       $0x1e, 1856(SI), Y1, Y4
+	VANDPS       Y3, Y4, Y3
+	VCMPPS       $0x12, 1920(SI), Y1, Y1
+	VANDPS       Y3, Y1, Y1
+	VMULPS       Y2, Y1, Y1
+	VPADDD       Y1, Y1, Y2
+	VPMAXUD      Y2, Y0, Y0
+	VMOVUPS      Y1, (AX)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x00000008, BX
+	JMP          loop1
+
+end1:
+	TESTQ        BX, BX
+	JZ           done
+	MOVQ         BX, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     iota<>+0(SB), Y1, Y1
+	VMASKMOVPS   (CX), Y1, Y2
+	VMASKMOVPS   (DX), Y1, Y3
+	VANDNPS      vec80000000<>+0(SB), Y3, Y4
+	VXORPS       Y4, Y2, Y2
+	VBROADCASTSS vec40000000<>+0(SB), Y4
+	VSUBPS       Y2, Y4, Y4
+	VMOVUPS      768(SI), Y5
+	VDIVPS       Y4, Y5, Y4
+	VCMPPS       $0x1e, 1856(SI), Y2, Y5
+	VANDPS       Y4, Y5, Y4
+	VCMPPS       $0x12, 1920(SI), Y2, Y2
+	VANDPS       Y4, Y2, Y2
+	VMULPS       Y3, Y2, Y2
+	VPADDD       Y2, Y2, Y3
+	VPMAXUD      Y3, Y0, Y0
+	VMASKMOVPS   Y2, Y1, (AX)
+
+done:
+	VPMAXUD   vecff000000<>+0(SB), Y0, Y1
+	VPCMPEQD  Y0, Y1, Y1
+	VMOVMSKPS Y1, AX
+	TESTL     AX, AX
+	SETEQ     AL
+	MOVB      AL, finite+40(FP)
+	VZEROUPPER
+	RET
+
+// func fewReciprocalAVX512(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·fewReciprocalAVX512(SB), NOSPLIT, $0-41
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+
+loop2:
+	CMPQ          BX, $0x00000020
+	JL            end2
+	VMOVUPS       (CX), Z2
+	VMOVUPS       (DX), Z3
+	VANDNPS       vec80000000<>+0(SB), Z3, Z4
+	VXORPS        Z4, Z2, Z2
+	VPMOVD2M      Z3, K1
+	VCVTPS2PD     Y2, Z4
+	VMOVUPS       64(SI), Z13
+	VBLENDMPD     (SI), Z13, K1, Z5
+	VSUBPD        Z5, Z4, Z4
+	VMULPD        192(SI), Z4, Z13
+	VFNMADD231PD  128(SI), Z13, Z4
+	VFMADD231PD   192(SI), Z4, Z13
+	VMULPD        256(SI), Z13, Z4
+	VADDPD        320(SI), Z4, Z14
+	VPADDQ        448(SI), Z14, Z14
+	VRNDSCALEPD   $0x0a, Z14, Z14
+	VADDPD        384(SI), Z4, Z4
+	VPADDQ        448(SI), Z4, Z4
+	VRNDSCALEPD   $0x0a, Z4, Z4
+	VMOVUPS       64(CX), Z15
+	VMOVUPS       64(DX), Z16
+	VANDNPS       vec80000000<>+0(SB), Z16, Z17
+	VXORPS        Z17, Z15, Z15
+	VPMOVD2M      Z16, K2
+	VCVTPS2PD     Y15, Z17
+	VMOVUPS       64(SI), Z18
+	VBLENDMPD     (SI), Z18, K2, Z6
+	VSUBPD        Z6, Z17, Z17
+	VMULPD        192(SI), Z17, Z18
+	VFNMADD231PD  128(SI), Z18, Z17
+	VFMADD231PD   192(SI), Z17, Z18
+	VMULPD        256(SI), Z18, Z17
+	VADDPD        320(SI), Z17, Z19
+	VPADDQ        448(SI), Z19, Z19
+	VRNDSCALEPD   $0x0a, Z19, Z19
+	VADDPD        384(SI), Z17, Z17
+	VPADDQ        448(SI), Z17, Z17
+	VRNDSCALEPD   $0x0a, Z17, Z17
+	VEXTRACTF64X4 $0x01, Z2, Y2
+	VCVTPS2PD     Y2, Z2
+	KSHIFTRW      $0x08, K1, K1
+	VMOVUPS       64(SI), Z20
+	VBLENDMPD     (SI), Z20, K1, Z7
+	VSUBPD        Z7, Z2, Z2
+	VMULPD        192(SI), Z2, Z20
+	VFNMADD231PD  128(SI), Z20, Z2
+	VFMADD231PD   192(SI), Z2, Z20
+	VMULPD        256(SI), Z20, Z2
+	VADDPD        320(SI), Z2, Z21
+	VPADDQ        448(SI), Z21, Z21
+	VRNDSCALEPD   $0x0a, Z21, Z21
+	VADDPD        384(SI), Z2, Z2
+	VPADDQ        448(SI), Z2, Z2
+	VRNDSCALEPD   $0x0a, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z15, Y15
+	VCVTPS2PD     Y15, Z15
+	KSHIFTRW      $0x08, K2, K1
+	VMOVUPS       64(SI), Z22
+	VBLENDMPD     (SI), Z22, K1, Z8
+	VSUBPD        Z8, Z15, Z15
+	VMULPD        192(SI), Z15, Z22
+	VFNMADD231PD  128(SI), Z22, Z15
+	VFMADD231PD   192(SI), Z15, Z22
+	VMULPD        256(SI), Z22, Z15
+	VADDPD        320(SI), Z15, Z23
+	VPADDQ        448(SI), Z23, Z23
+	VRNDSCALEPD   $0x0a, Z23, Z23
+	VADDPD        384(SI), Z15, Z15
+	VPADDQ        448(SI), Z15, Z15
+	VRNDSCALEPD   $0x0a, Z15, Z15
+	VMOVUPS       Z0, Z24
+	VCVTPD2PS     Z13, Y24
+	VCVTPD2PS     Z20, Y13
+	VINSERTF64X4  $0x01, Y13, Z24, Z24
+	VMOVUPS       Z0, Z13
+	VCVTPD2PS     Z4, Y13
+	VCVTPD2PS     Z2, Y2
+	VINSERTF64X4  $0x01, Y2, Z13, Z13
+	VMAXPS        Z0, Z13, Z13
+	VMINPS        2048(SI), Z13, Z13
+	VMOVUPS       Z0, Z2
+	VCVTPD2PS     Z14, Y2
+	VCVTPD2PS     Z21, Y4
+	VINSERTF64X4  $0x01, Y4, Z2, Z2
+	VMAXPS        Z0, Z2, Z2
+	VMINPS        2048(SI), Z2, Z2
+	VMOVUPS       Z0, Z4
+	VCVTPD2PS     Z18, Y4
+	VCVTPD2PS     Z22, Y14
+	VINSERTF64X4  $0x01, Y14, Z4, Z4
+	VMOVUPS       Z0, Z14
+	VCVTPD2PS     Z17, Y14
+	VCVTPD2PS     Z15, Y15
+	VINSERTF64X4  $0x01, Y15, Z14, Z14
+	VMAXPS        Z0, Z14, Z14
+	VMINPS        2048(SI), Z14, Z14
+	VMOVUPS       Z0, Z15
+	VCVTPD2PS     Z19, Y15
+	VCVTPD2PS     Z23, Y17
+	VINSERTF64X4  $0x01, Y17, Z15, Z15
+	VMAXPS        Z0, Z15, Z15
+	VMINPS        2048(SI), Z15, Z15
+	VMOVUPS       704(SI), Z17
+	VMINPS        vec7149f2ca<>+0(SB), Z24, Z18
+	VMAXPS        vecf149f2ca<>+0(SB), Z18, Z18
+	VFNMADD231PS  1984(SI), Z18, Z17
+	VADDPS        Z2, Z17, Z18
+	VADDPS        Z13, Z17, Z17
+	VADDPS        vec40400000<>+0(SB), Z18, Z19
+	VMULPS        Z18, Z19, Z19
+	VADDPS        vec40000000<>+0(SB), Z19, Z21
+	VMULPS        Z19, Z21, Z21
+	VADDPS        vec3f800000<>+0(SB), Z19, Z19
+	VADDPS        Z19, Z19, Z19
+	VADDPS        Z18, Z18, Z20
+	VADDPS        vec40400000<>+0(SB), Z20, Z20
+	VMULPS        Z19, Z20, Z20
+	VADDPS        vec40400000<>+0(SB), Z17, Z19
+	VMULPS        Z17, Z19, Z19
+	VADDPS        vec40000000<>+0(SB), Z19, Z23
+	VMULPS        Z19, Z23, Z23
+	VADDPS        vec3f800000<>+0(SB), Z19, Z19
+	VADDPS        Z19, Z19, Z19
+	VADDPS        Z17, Z17, Z22
+	VADDPS        vec40400000<>+0(SB), Z22, Z22
+	VMULPS        Z19, Z22, Z22
+	VMULPS        Z21, Z22, Z19
+	VFMSUB231PS   Z23, Z20, Z19
+	VMULPS        Z21, Z23, Z21
+	VDIVPS        Z21, Z19, Z19
+	VMOVUPS       704(SI), Z20
+	VMINPS        vec7149f2ca<>+0(SB), Z4, Z4
+	VMAXPS        vecf149f2ca<>+0(SB), Z4, Z4
+	VFNMADD231PS  1984(SI), Z4, Z20
+	VADDPS        Z15, Z20, Z4
+	VADDPS        Z14, Z20, Z20
+	VADDPS        vec40400000<>+0(SB), Z4, Z21
+	VMULPS        Z4, Z21, Z21
+	VADDPS        vec40000000<>+0(SB), Z21, Z23
+	VMULPS        Z21, Z23, Z23
+	VADDPS        vec3f800000<>+0(SB), Z21, Z21
+	VADDPS        Z21, Z21, Z21
+	VADDPS        Z4, Z4, Z22
+	VADDPS        vec40400000<>+0(SB), Z22, Z22
+	VMULPS        Z21, Z22, Z22
+	VADDPS        vec40400000<>+0(SB), Z20, Z21
+	VMULPS        Z20, Z21, Z21
+	VADDPS        vec40000000<>+0(SB), Z21, Z25
+	VMULPS        Z21, Z25, Z25
+	VADDPS        vec3f800000<>+0(SB), Z21, Z21
+	VADDPS        Z21, Z21, Z21
+	VADDPS        Z20, Z20, Z24
+	VADDPS        vec40400000<>+0(SB), Z24, Z24
+	VMULPS        Z21, Z24, Z24
+	VMULPS        Z23, Z24, Z21
+	VFMSUB231PS   Z25, Z22, Z21
+	VMULPS        Z23, Z25, Z23
+	VDIVPS        Z23, Z21, Z21
+	VADDPS        vec40600000<>+0(SB), Z18, Z18
+	VADDPS        vec40600000<>+0(SB), Z17, Z17
+	VADDPS        Z18, Z17, Z23
+	VMULPS        Z18, Z17, Z24
+	VMULPS        Z23, Z24, Z25
+	VADDPS        vec40600000<>+0(SB), Z4, Z4
+	VADDPS        vec40600000<>+0(SB), Z20, Z20
+	VADDPS        Z4, Z20, Z26
+	VMULPS        Z4, Z20, Z27
+	VMULPS        Z26, Z27, Z28
+	VBROADCASTSS  vec3f800000<>+0(SB), Z22
+	VDIVPS        Z25, Z22, Z25
+	VSUBPS        Z2, Z13, Z22
+	VMULPS        Z24, Z22, Z22
+	VMULPS        Z25, Z22, Z22
+	VMULPS        Z23, Z25, Z25
+	VBROADCASTSS  vec3f800000<>+0(SB), Z23
+	VDIVPS        Z28, Z23, Z28
+	VSUBPS        Z15, Z14, Z23
+	VMULPS        Z27, Z23, Z23
+	VMULPS        Z28, Z23, Z23
+	VMULPS        Z26, Z28, Z28
+	VMULPS        Z22, Z22, Z24
+	VBROADCASTSS  vec3ea69570<>+0(SB), Z26
+	VFMADD213PS   vec3dfded25<>+0(SB), Z24, Z26
+	VFMADD213PS   vec3e6c166e<>+0(SB), Z24, Z26
+	VFMADD213PS   vec3e920437<>+0(SB), Z24, Z26
+	VFMADD213PS   vec3eccce5d<>+0(SB), Z24, Z26
+	VFMADD213PS   vec3f2aaaaa<>+0(SB), Z24, Z26
+	VMULPS        Z24, Z26, Z26
+	VADDPS        Z22, Z22, Z24
+	VMULPS        Z22, Z26, Z26
+	VADDPS        Z24, Z26, Z26
+	VMULPS        Z23, Z23, Z22
+	VBROADCASTSS  vec3ea69570<>+0(SB), Z24
+	VFMADD213PS   vec3dfded25<>+0(SB), Z22, Z24
+	VFMADD213PS   vec3e6c166e<>+0(SB), Z22, Z24
+	VFMADD213PS   vec3e920437<>+0(SB), Z22, Z24
+	VFMADD213PS   vec3eccce5d<>+0(SB), Z22, Z24
+	VFMADD213PS   vec3f2aaaaa<>+0(SB), Z22, Z24
+	VMULPS        Z22, Z24, Z24
+	VADDPS        Z23, Z23, Z22
+	VMULPS        Z23, Z24, Z24
+	VADDPS        Z22, Z24, Z24
+	VMULPS        Z17, Z25, Z17
+	VMULPS        Z18, Z25, Z18
+	VMULPS        Z17, Z17, Z17
+	VBROADCASTSS  vec3b7befbf<>+0(SB), Z22
+	VFMADD213PS   vecbbeeeeef<>+0(SB), Z17, Z22
+	VFMADD213PS   vec3d2aaaab<>+0(SB), Z17, Z22
+	VMULPS        Z17, Z22, Z22
+	VSUBPS        Z22, Z26, Z26
+	VMULPS        Z18, Z18, Z18
+	VBROADCASTSS  vec3b7befbf<>+0(SB), Z17
+	VFMADD213PS   vecbbeeeeef<>+0(SB), Z18, Z17
+	VFMADD213PS   vec3d2aaaab<>+0(SB), Z18, Z17
+	VMULPS        Z18, Z17, Z17
+	VADDPS        Z17, Z26, Z26
+	VMULPS        768(SI), Z26, Z26
+	VFMADD231PS   768(SI), Z19, Z26
+	VCMPPS        $0x11, Z13, Z2, K1
+	VMOVAPS.Z     Z26, K1, Z2
+	VMULPS        Z3, Z2, Z2
+	VPADDD        Z2, Z2, Z3
+	VPMAXUD       Z3, Z1, Z1
+	VMOVUPS       Z2, (AX)
+	VMULPS        Z20, Z28, Z2
+	VMULPS        Z4, Z28, Z3
+	VMULPS        Z2, Z2, Z2
+	VBROADCASTSS  vec3b7befbf<>+0(SB), Z4
+	VFMADD213PS   vecbbeeeeef<>+0(SB), Z2, Z4
+	VFMADD213PS   vec3d2aaaab<>+0(SB), Z2, Z4
+	VMULPS        Z2, Z4, Z4
+	VSUBPS        Z4, Z24, Z24
+	VMULPS        Z3, Z3, Z3
+	VBROADCASTSS  vec3b7befbf<>+0(SB), Z2
+	VFMADD213PS   vecbbeeeeef<>+0(SB), Z3, Z2
+	VFMADD213PS   vec3d2aaaab<>+0(SB), Z3, Z2
+	VMULPS        Z3, Z2, Z2
+	VADDPS        Z2, Z24, Z24
+	VMULPS        768(SI), Z24, Z24
+	VFMADD231PS   768(SI), Z21, Z24
+	VCMPPS        $0x11, Z14, Z15, K1
+	VMOVAPS.Z     Z24, K1, Z2
+	VMULPS        Z16, Z2, Z2
+	VPADDD        Z2, Z2, Z3
+	VPMAXUD       Z3, Z1, Z1
+	VMOVUPS       Z2, 64(AX)
+	ADDQ          $0x00000080, AX
+	ADDQ          $0x00000080, CX
+	ADDQ          $0x00000080, DX
+	SUBQ          $0x00000020, BX
+	JMP           loop2
+
+end2:
+loop1:
+	CMPQ          BX, $0x00000010
+	JL            end1
+	VMOVUPS       (CX), Z2
+	VMOVUPS       (DX), Z3
+	VANDNPS       vec80000000<>+0(SB), Z3, Z4
+	VXORPS        Z4, Z2, Z2
+	VPMOVD2M      Z3, K1
+	VCVTPS2PD     Y2, Z4
+	VMOVUPS       64(SI), Z5
+	VBLENDMPD     (SI), Z5, K1, Z9
+	VSUBPD        Z9, Z4, Z4
+	VMULPD        192(SI), Z4, Z5
+	VFNMADD231PD  128(SI), Z5, Z4
+	VFMADD231PD   192(SI), Z4, Z5
+	VMULPD        256(SI), Z5, Z4
+	VADDPD        320(SI), Z4, Z6
+	VPADDQ        448(SI), Z6, Z6
+	VRNDSCALEPD   $0x0a, Z6, Z6
+	VADDPD        384(SI), Z4, Z4
+	VPADDQ        448(SI), Z4, Z4
+	VRNDSCALEPD   $0x0a, Z4, Z4
+	VEXTRACTF64X4 $0x01, Z2, Y2
+	VCVTPS2PD     Y2, Z2
+	KSHIFTRW      $0x08, K1, K1
+	VMOVUPS       64(SI), Z7
+	VBLENDMPD     (SI), Z7, K1, Z10
+	VSUBPD        Z10, Z2, Z2
+	VMULPD        192(SI), Z2, Z7
+	VFNMADD231PD  128(SI), Z7, Z2
+	VFMADD231PD   192(SI), Z2, Z7
+	VMULPD        256(SI), Z7, Z2
+	VADDPD        320(SI), Z2, Z8
+	VPADDQ        448(SI), Z8, Z8
+	VRNDSCALEPD   $0x0a, Z8, Z8
+	VADDPD        384(SI), Z2, Z2
+	VPADDQ        448(SI), Z2, Z2
+	VRNDSCALEPD   $0x0a, Z2, Z2
+	VMOVUPS       Z0, Z13
+	VCVTPD2PS     Z5, Y13
+	VCVTPD2PS     Z7, Y5
+	VINSERTF64X4  $0x01, Y5, Z13, Z13
+	VMOVUPS       Z0, Z5
+	VCVTPD2PS     Z4, Y5
+	VCVTPD2PS     Z2, Y2
+	VINSERTF64X4  $0x01, Y2, Z5, Z5
+	VMAXPS        Z0, Z5, Z5
+	VMINPS        2048(SI), Z5, Z5
+	VMOVUPS       Z0, Z2
+	VCVTPD2PS     Z6, Y2
+	VCVTPD2PS     Z8, Y4
+	VINSERTF64X4  $0x01, Y4, Z2, Z2
+	VMAXPS        Z0, Z2, Z2
+	VMINPS        2048(SI), Z2, Z2
+	VMOVUPS       704(SI), Z4
+	VMINPS        vec7149f2ca<>+0(SB), Z13, Z6
+	VMAXPS        vecf149f2ca<>+0(SB), Z6, Z6
+	VFNMADD231PS  1984(SI), Z6, Z4
+	VADDPS        Z2, Z4, Z6
+	VADDPS        Z5, Z4, Z4
+	VADDPS        vec40400000<>+0(SB), Z6, Z7
+	VMULPS        Z6, Z7, Z7
+	VADDPS        vec40000000<>+0(SB), Z7, Z13
+	VMULPS        Z7, Z13, Z13
+	VADDPS        vec3f800000<>+0(SB), Z7, Z7
+	VADDPS        Z7, Z7, Z7
+	VADDPS        Z6, Z6, Z8
+	VADDPS        vec40400000<>+0(SB), Z8, Z8
+	VMULPS        Z7, Z8, Z8
+	VADDPS        vec40400000<>+0(SB), Z4, Z7
+	VMULPS        Z4, Z7, Z7
+	VADDPS        vec40000000<>+0(SB), Z7, Z15
+	VMULPS        Z7, Z15, Z15
+	VADDPS        vec3f800000<>+0(SB), Z7, Z7
+	VADDPS        Z7, Z7, Z7
+	VADDPS        Z4, Z4, Z14
+	VADDPS        vec40400000<>+0(SB), Z14, Z14
+	VMULPS        Z7, Z14, Z14
+	VMULPS        Z13, Z14, Z7
+	VFMSUB231PS   Z15, Z8, Z7
+	VMULPS        Z13, Z15, Z13
+	VDIVPS        Z13, Z7, Z7
+	VADDPS        vec40600000<>+0(SB), Z6, Z6
+	VADDPS        vec40600000<>+0(SB), Z4, Z4
+	VADDPS        Z6, Z4, Z13
+	VMULPS        Z6, Z4, Z14
+	VMULPS        Z13, Z14, Z15
+	VBROADCASTSS  vec3f800000<>+0(SB), Z8
+	VDIVPS        Z15, Z8, Z15
+	VSUBPS        Z2, Z5, Z8
+	VMULPS        Z14, Z8, Z8
+	VMULPS        Z15, Z8, Z8
+	VMULPS        Z13, Z15, Z15
+	VMULPS        Z8, Z8, Z13
+	VBROADCASTSS  vec3ea69570<>+0(SB), Z14
+	VFMADD213PS   vec3dfded25<>+0(SB), Z13, Z14
+	VFMADD213PS   vec3e6c166e<>+0(SB), Z13, Z14
+	VFMADD213PS   vec3e920437<>+0(SB), Z13, Z14
+	VFMADD213PS   vec3eccce5d<>+0(SB), Z13, Z14
+	VFMADD213PS   vec3f2aaaaa<>+0(SB), Z13, Z14
+	VMULPS        Z13, Z14, Z14
+	VADDPS        Z8, Z8, Z13
+	VMULPS        Z8, Z14, Z14
+	VADDPS        Z13, Z14, Z14
+	VMULPS        Z4, Z15, Z4
+	VMULPS        Z6, Z15, Z6
+	VMULPS        Z4, Z4, Z4
+	VBROADCASTSS  vec3b7befbf<>+0(SB), Z8
+	VFMADD213PS   vecbbeeeeef<>+0(SB), Z4, Z8
+	VFMADD213PS   vec3d2aaaab<>+0(SB), Z4, Z8
+	VMULPS        Z4, Z8, Z8
+	VSUBPS        Z8, Z14, Z14
+	VMULPS        Z6, Z6, Z6
+	VBROADCASTSS  vec3b7befbf<>+0(SB), Z4
+	VFMADD213PS   vecbbeeeeef<>+0(SB), Z6, Z4
+	VFMADD213PS   vec3d2aaaab<>+0(SB), Z6, Z4
+	VMULPS        Z6, Z4, Z4
+	VADDPS        Z4, Z14, Z14
+	VMULPS        768(SI), Z14, Z14
+	VFMADD231PS   768(SI), Z7, Z14
+	VCMPPS        $0x11, Z5, Z2, K1
+	VMOVAPS.Z     Z14, K1, Z2
+	VMULPS        Z3, Z2, Z2
+	VPADDD        Z2, Z2, Z3
+	VPMAXUD       Z3, Z1, Z1
+	VMOVUPS       Z2, (AX)
+	ADDQ          $0x00000040, AX
+	ADDQ          $0x00000040, CX
+	ADDQ          $0x00000040, DX
+	SUBQ          $0x00000010, BX
+	JMP           loop1
+
+end1:
+	TESTQ         BX, BX
+	JZ            done
+	MOVQ          $-1, DI
+	BZHIQ         BX, DI, DI
+	KMOVW         DI, K1
+	VMOVUPS.Z     (CX), K1, Z2
+	VMOVUPS.Z     (DX), K1, Z3
+	VANDNPS       vec80000000<>+0(SB), Z3, Z4
+	VXORPS        Z4, Z2, Z2
+	VPMOVD2M      Z3, K2
+	VCVTPS2PD     Y2, Z4
+	VMOVUPS       64(SI), Z5
+	VBLENDMPD     (SI), Z5, K2, Z11
+	VSUBPD        Z11, Z4, Z4
+	VMULPD        192(SI), Z4, Z5
+	VFNMADD231PD  128(SI), Z5, Z4
+	VFMADD231PD   192(SI), Z4, Z5
+	VMULPD        256(SI), Z5, Z4
+	VADDPD        320(SI), Z4, Z6
+	VPADDQ        448(SI), Z6, Z6
+	VRNDSCALEPD   $0x0a, Z6, Z6
+	VADDPD        384(SI), Z4, Z4
+	VPADDQ        448(SI), Z4, Z4
+	VRNDSCALEPD   $0x0a, Z4, Z4
+	VEXTRACTF64X4 $0x01, Z2, Y2
+	VCVTPS2PD     Y2, Z2
+	KSHIFTRW      $0x08, K2, K2
+	VMOVUPS       64(SI), Z7
+	VBLENDMPD     (SI), Z7, K2, Z12
+	VSUBPD        Z12, Z2, Z2
+	VMULPD        192(SI), Z2, Z7
+	VFNMADD231PD  128(SI), Z7, Z2
+	VFMADD231PD   192(SI), Z2, Z7
+	VMULPD        256(SI), Z7, Z2
+	VADDPD        320(SI), Z2, Z8
+	VPADDQ        448(SI), Z8, Z8
+	VRNDSCALEPD   $0x0a, Z8, Z8
+	VADDPD        384(SI), Z2, Z2
+	VPADDQ        448(SI), Z2, Z2
+	VRNDSCALEPD   $0x0a, Z2, Z2
+	VMOVUPS       Z0, Z9
+	VCVTPD2PS     Z5, Y9
+	VCVTPD2PS     Z7, Y5
+	VINSERTF64X4  $0x01, Y5, Z9, Z9
+	VMOVUPS       Z0, Z5
+	VCVTPD2PS     Z4, Y5
+	VCVTPD2PS     Z2, Y2
+	VINSERTF64X4  $0x01, Y2, Z5, Z5
+	VMAXPS        Z0, Z5, Z5
+	VMINPS        2048(SI), Z5, Z5
+	VMOVUPS       Z0, Z2
+	VCVTPD2PS     Z6, Y2
+	VCVTPD2PS     Z8, Y4
+	VINSERTF64X4  $0x01, Y4, Z2, Z2
+	VMAXPS        Z0, Z2, Z2
+	VMINPS        2048(SI), Z2, Z2
+	VMOVUPS       704(SI), Z0
+	VMINPS        vec7149f2ca<>+0(SB), Z9, Z4
+	VMAXPS        vecf149f2ca<>+0(SB), Z4, Z4
+	VFNMADD231PS  1984(SI), Z4, Z0
+	VADDPS        Z2, Z0, Z4
+	VADDPS        Z5, Z0, Z0
+	VADDPS        vec40400000<>+0(SB), Z4, Z6
+	VMULPS        Z4, Z6, Z6
+	VADDPS        vec40000000<>+0(SB), Z6, Z8
+	VMULPS        Z6, Z8, Z8
+	VADDPS        vec3f800000<>+0(SB), Z6, Z6
+	VADDPS        Z6, Z6, Z6
+	VADDPS        Z4, Z4, Z7
+	VADDPS        vec40400000<>+0(SB), Z7, Z7
+	VMULPS        Z6, Z7, Z7
+	VADDPS        vec40400000<>+0(SB), Z0, Z6
+	VMULPS        Z0, Z6, Z6
+	VADDPS        vec40000000<>+0(SB), Z6, Z10
+	VMULPS        Z6, Z10, Z10
+	VADDPS        vec3f800000<>+0(SB), Z6, Z6
+	VADDPS        Z6, Z6, Z6
+	VADDPS        Z0, Z0, Z9
+	VADDPS        vec40400000<>+0(SB), Z9, Z9
+	VMULPS        Z6, Z9, Z9
+	VMULPS        Z8, Z9, Z6
+	VFMSUB231PS   Z10, Z7, Z6
+	VMULPS        Z8, Z10, Z8
+	VDIVPS        Z8, Z6, Z6
+	VADDPS        vec40600000<>+0(SB), Z4, Z4
+	VADDPS        vec40600000<>+0(SB), Z0, Z0
+	VADDPS        Z4, Z0, Z8
+	VMULPS        Z4, Z0, Z9
+	VMULPS        Z8, Z9, Z10
+	VBROADCASTSS  vec3f800000<>+0(SB), Z7
+	VDIVPS        Z10, Z7, Z10
+	VSUBPS        Z2, Z5, Z7
+	VMULPS        Z9, Z7, Z7
+	VMULPS        Z10, Z7, Z7
+	VMULPS        Z8, Z10, Z10
+	VMULPS        Z7, Z7, Z8
+	VBROADCASTSS  vec3ea69570<>+0(SB), Z9
+	VFMADD213PS   vec3dfded25<>+0(SB), Z8, Z9
+	VFMADD213PS   vec3e6c166e<>+0(SB), Z8, Z9
+	VFMADD213PS   vec3e920437<>+0(SB), Z8, Z9
+	VFMADD213PS   vec3eccce5d<>+0(SB), Z8, Z9
+	VFMADD213PS   vec3f2aaaaa<>+0(SB), Z8, Z9
+	VMULPS        Z8, Z9, Z9
+	VADDPS        Z7, Z7, Z8
+	VMULPS        Z7, Z9, Z9
+	VADDPS        Z8, Z9, Z9
+	VMULPS        Z0, Z10, Z0
+	VMULPS        Z4, Z10, Z4
+	VMULPS        Z0, Z0, Z0
+	VBROADCASTSS  vec3b7befbf<>+0(SB), Z7
+	VFMADD213PS   vecbbeeeeef<>+0(SB), Z0, Z7
+	VFMADD213PS   vec3d2aaaab<>+0(SB), Z0, Z7
+	VMULPS        Z0, Z7, Z7
+	VSUBPS        Z7, Z9, Z9
+	VMULPS        Z4, Z4, Z4
+	VBROADCASTSS  vec3b7befbf<>+0(SB), Z0
+	VFMADD213PS   vecbbeeeeef<>+0(SB), Z4, Z0
+	VFMADD213PS   vec3d2aaaab<>+0(SB), Z4, Z0
+	VMULPS        Z4, Z0, Z0
+	VADDPS        Z0, Z9, Z9
+	VMULPS        768(SI), Z9, Z9
+	VFMADD231PS   768(SI), Z6, Z9
+	VCMPPS        $0x11, Z5, Z2, K2
+	VMOVAPS.Z     Z9, K2, Z0
+	VMULPS        Z3, Z0, Z0
+	VPADDD        Z0, Z0, Z2
+	VPMAXUD       Z2, Z1, Z1
+	VMOVUPS       Z0, K1, (AX)
+
+done:
+	VBROADCASTSS vecff000000<>+0(SB), Z0
+	VPCMPUD      $0x05, Z0, Z1, K1
+	KORTESTW     K1, K1
+	SETEQ        AL
+	MOVB         AL, finite+40(FP)
 	VZEROUPPER
 	RET
 
@@ -4402,838 +5435,6 @@ DATA vecf149f2ca<>+52(SB)/4, $0xf149f2ca
 DATA vecf149f2ca<>+56(SB)/4, $0xf149f2ca
 DATA vecf149f2ca<>+60(SB)/4, $0xf149f2ca
 GLOBL vecf149f2ca<>(SB), RODATA|NOPTR, $64
-
-// func meanLinearAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
-// Requires: AVX, AVX2, FMA3, SSE2
-TEXT ·meanLinearAVX2(SB), NOSPLIT, $0-40
-	MOVQ   dst+0(FP), AX
-	MOVQ   x+8(FP), CX
-	MOVQ   y+16(FP), DX
-	MOVQ   n+24(FP), BX
-	MOVQ   c+32(FP), SI
-	VXORPS Y0, Y0, Y0
-
-loop1:
-	CMPQ         BX, $0x00000008
-	JL           end1
-	VMOVUPS      (CX), Y1
-	VMOVUPS      (DX), Y2
-	VCMPPS       $0x1e, Y0, Y2, Y3
-	VPMOVSXDQ    X3, Y4
-	VCVTPS2PD    X1, Y5
-	VSUBPD       (SI), Y5, Y5
-	VMULPD       128(SI), Y5, Y6
-	VFNMADD231PD 64(SI), Y6, Y5
-	VFMADD231PD  128(SI), Y5, Y6
-	VMULPD       192(SI), Y6, Y5
-	VMOVUPS      576(SI), Y7
-	VBLENDVPD    Y4, 384(SI), Y7, Y7
-	VMOVUPS      448(SI), Y8
-	VBLENDVPD    Y4, 256(SI), Y8, Y8
-	VSUBPD       Y8, Y5, Y8
-	VROUNDPD     $0x0a, Y8, Y9
-	VCMPPD       $0x00, Y9, Y8, Y8
-	VANDPD       Y8, Y7, Y8
-	VADDPD       Y8, Y9, Y9
-	VMOVUPS      512(SI), Y8
-	VBLENDVPD    Y4, 320(SI), Y8, Y4
-	VSUBPD       Y4, Y5, Y4
-	VROUNDPD     $0x0a, Y4, Y5
-	VCMPPD       $0x00, Y5, Y4, Y4
-	VANDPD       Y4, Y7, Y4
-	VADDPD       Y4, Y5, Y5
-	VEXTRACTF128 $0x01, Y3, X4
-	VPMOVSXDQ    X4, Y4
-	VEXTRACTF128 $0x01, Y1, X1
-	VCVTPS2PD    X1, Y1
-	VSUBPD       (SI), Y1, Y1
-	VMULPD       128(SI), Y1, Y7
-	VFNMADD231PD 64(SI), Y7, Y1
-	VFMADD231PD  128(SI), Y1, Y7
-	VMULPD       192(SI), Y7, Y1
-	VMOVUPS      576(SI), Y8
-	VBLENDVPD    Y4, 384(SI), Y8, Y8
-	VMOVUPS      448(SI), Y10
-	VBLENDVPD    Y4, 256(SI), Y10, Y10
-	VSUBPD       Y10, Y1, Y10
-	VROUNDPD     $0x0a, Y10, Y11
-	VCMPPD       $0x00, Y11, Y10, Y10
-	VANDPD       Y10, Y8, Y10
-	VADDPD       Y10, Y11, Y11
-	VMOVUPS      512(SI), Y10
-	VBLENDVPD    Y4, 320(SI), Y10, Y4
-	VSUBPD       Y4, Y1, Y1
-	VROUNDPD     $0x0a, Y1, Y4
-	VCMPPD       $0x00, Y4, Y1, Y1
-	VANDPD       Y1, Y8, Y1
-	VADDPD       Y1, Y4, Y4
-	VMOVUPS      Y0, Y1
-	VCVTPD2PSY   Y6, X1
-	VCVTPD2PSY   Y7, X6
-	VINSERTF128  $0x01, X6, Y1, Y1
-	VMOVUPS      2176(SI), Y6
-	VSUBPS       Y1, Y6, Y6
-	VBLENDVPS    Y3, Y1, Y6, Y1
-	VMOVUPS      Y0, Y6
-	VCVTPD2PSY   Y5, X6
-	VCVTPD2PSY   Y4, X4
-	VINSERTF128  $0x01, X4, Y6, Y6
-	VMAXPS       Y0, Y6, Y6
-	VMINPS       2112(SI), Y6, Y6
-	VMOVUPS      2112(SI), Y4
-	VSUBPS       Y6, Y4, Y4
-	VBLENDVPS    Y3, Y6, Y4, Y4
-	VMOVUPS      Y0, Y5
-	VCVTPD2PSY   Y9, X5
-	VCVTPD2PSY   Y11, X6
-	VINSERTF128  $0x01, X6, Y5, Y5
-	VMAXPS       Y0, Y5, Y5
-	VMINPS       2112(SI), Y5, Y5
-	VMOVUPS      2112(SI), Y6
-	VSUBPS       Y5, Y6, Y6
-	VBLENDVPS    Y3, Y5, Y6, Y3
-	VMULPS       2048(SI), Y1, Y5
-	VMINPS       vec7149f2ca<>+0(SB), Y5, Y5
-	VMAXPS       vecf149f2ca<>+0(SB), Y5, Y5
-	VSUBPS       Y3, Y4, Y5
-	VMULPS       640(SI), Y5, Y5
-	VADDPS       Y3, Y4, Y6
-	VSUBPS       vec3f800000<>+0(SB), Y6, Y6
-	VMULPS       704(SI), Y6, Y6
-	VMOVUPS      960(SI), Y7
-	VMINPS       Y7, Y1, Y1
-	VXORPS       vec80000000<>+0(SB), Y7, Y7
-	VMAXPS       Y7, Y1, Y1
-	VSUBPS       Y1, Y6, Y6
-	VADDPS       768(SI), Y6, Y6
-	VMULPS       832(SI), Y6, Y6
-	VADDPS       896(SI), Y6, Y6
-	VMULPS       Y5, Y6, Y6
-	VCMPPS       $0x0c, Y0, Y2, Y1
-	VANDPS       Y6, Y1, Y1
-	VCMPPS       $0x11, Y4, Y3, Y3
-	VANDPS       Y1, Y3, Y1
-	VXORPS       vec80000000<>+0(SB), Y1, Y1
-	VMULPS       Y2, Y1, Y1
-	VMOVUPS      Y1, (AX)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	SUBQ         $0x00000008, BX
-	JMP          loop1
-
-end1:
-	TESTQ        BX, BX
-	JZ           done
-	MOVQ         BX, X1
-	VPBROADCASTD X1, Y1
-	VPCMPGTD     iota<>+0(SB), Y1, Y1
-	VMASKMOVPS   (CX), Y1, Y2
-	VMASKMOVPS   (DX), Y1, Y3
-	VCMPPS       $0x1e, Y0, Y3, Y4
-	VPMOVSXDQ    X4, Y5
-	VCVTPS2PD    X2, Y6
-	VSUBPD       (SI), Y6, Y6
-	VMULPD       128(SI), Y6, Y7
-	VFNMADD231PD 64(SI), Y7, Y6
-	VFMADD231PD  128(SI), Y6, Y7
-	VMULPD       192(SI), Y7, Y6
-	VMOVUPS      576(SI), Y8
-	VBLENDVPD    Y5, 384(SI), Y8, Y8
-	VMOVUPS      448(SI), Y9
-	VBLENDVPD    Y5, 256(SI), Y9, Y9
-	VSUBPD       Y9, Y6, Y9
-	VROUNDPD     $0x0a, Y9, Y10
-	VCMPPD       $0x00, Y10, Y9, Y9
-	VANDPD       Y9, Y8, Y9
-	VADDPD       Y9, Y10, Y10
-	VMOVUPS      512(SI), Y9
-	VBLENDVPD    Y5, 320(SI), Y9, Y5
-	VSUBPD       Y5, Y6, Y5
-	VROUNDPD     $0x0a, Y5, Y6
-	VCMPPD       $0x00, Y6, Y5, Y5
-	VANDPD       Y5, Y8, Y5
-	VADDPD       Y5, Y6, Y6
-	VEXTRACTF128 $0x01, Y4, X5
-	VPMOVSXDQ    X5, Y5
-	VEXTRACTF128 $0x01, Y2, X2
-	VCVTPS2PD    X2, Y2
-	VSUBPD       (SI), Y2, Y2
-	VMULPD       128(SI), Y2, Y8
-	VFNMADD231PD 64(SI), Y8, Y2
-	VFMADD231PD  128(SI), Y2, Y8
-	VMULPD       192(SI), Y8, Y2
-	VMOVUPS      576(SI), Y9
-	VBLENDVPD    Y5, 384(SI), Y9, Y9
-	VMOVUPS      448(SI), Y11
-	VBLENDVPD    Y5, 256(SI), Y11, Y11
-	VSUBPD       Y11, Y2, Y11
-	VROUNDPD     $0x0a, Y11, Y12
-	VCMPPD       $0x00, Y12, Y11, Y11
-	VANDPD       Y11, Y9, Y11
-	VADDPD       Y11, Y12, Y12
-	VMOVUPS      512(SI), Y11
-	VBLENDVPD    Y5, 320(SI), Y11, Y5
-	VSUBPD       Y5, Y2, Y2
-	VROUNDPD     $0x0a, Y2, Y5
-	VCMPPD       $0x00, Y5, Y2, Y2
-	VANDPD       Y2, Y9, Y2
-	VADDPD       Y2, Y5, Y5
-	VMOVUPS      Y0, Y2
-	VCVTPD2PSY   Y7, X2
-	VCVTPD2PSY   Y8, X7
-	VINSERTF128  $0x01, X7, Y2, Y2
-	VMOVUPS      2176(SI), Y7
-	VSUBPS       Y2, Y7, Y7
-	VBLENDVPS    Y4, Y2, Y7, Y2
-	VMOVUPS      Y0, Y7
-	VCVTPD2PSY   Y6, X7
-	VCVTPD2PSY   Y5, X5
-	VINSERTF128  $0x01, X5, Y7, Y7
-	VMAXPS       Y0, Y7, Y7
-	VMINPS       2112(SI), Y7, Y7
-	VMOVUPS      2112(SI), Y5
-	VSUBPS       Y7, Y5, Y5
-	VBLENDVPS    Y4, Y7, Y5, Y5
-	VMOVUPS      Y0, Y6
-	VCVTPD2PSY   Y10, X6
-	VCVTPD2PSY   Y12, X7
-	VINSERTF128  $0x01, X7, Y6, Y6
-	VMAXPS       Y0, Y6, Y6
-	VMINPS       2112(SI), Y6, Y6
-	VMOVUPS      2112(SI), Y7
-	VSUBPS       Y6, Y7, Y7
-	VBLENDVPS    Y4, Y6, Y7, Y4
-	VMULPS       2048(SI), Y2, Y6
-	VMINPS       vec7149f2ca<>+0(SB), Y6, Y6
-	VMAXPS       vecf149f2ca<>+0(SB), Y6, Y6
-	VSUBPS       Y4, Y5, Y6
-	VMULPS       640(SI), Y6, Y6
-	VADDPS       Y4, Y5, Y7
-	VSUBPS       vec3f800000<>+0(SB), Y7, Y7
-	VMULPS       704(SI), Y7, Y7
-	VMOVUPS      960(SI), Y8
-	VMINPS       Y8, Y2, Y2
-	VXORPS       vec80000000<>+0(SB), Y8, Y8
-	VMAXPS       Y8, Y2, Y2
-	VSUBPS       Y2, Y7, Y7
-	VADDPS       768(SI), Y7, Y7
-	VMULPS       832(SI), Y7, Y7
-	VADDPS       896(SI), Y7, Y7
-	VMULPS       Y6, Y7, Y7
-	VCMPPS       $0x0c, Y0, Y3, Y0
-	VANDPS       Y7, Y0, Y0
-	VCMPPS       $0x11, Y5, Y4, Y2
-	VANDPS       Y0, Y2, Y0
-	VXORPS       vec80000000<>+0(SB), Y0, Y0
-	VMULPS       Y3, Y0, Y0
-	VMASKMOVPS   Y0, Y1, (AX)
-
-done:
-	VZEROUPPER
-	RET
-
-// func oneLinearAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2
-TEXT ·oneLinearAVX512(SB), NOSPLIT, $0-40
-	MOVQ   dst+0(FP), AX
-	MOVQ   x+8(FP), CX
-	MOVQ   y+16(FP), DX
-	MOVQ   n+24(FP), BX
-	MOVQ   c+32(FP), SI
-	VPXORD Z0, Z0, Z0
-
-loop1:
-	CMPQ      BX, $0x00000010
-	JL        end1
-	VMOVUPS   (CX), Z1
-	VMOVUPS   (DX), Z2
-	VMULPS    Z1, Z2, Z3
-	VMOVUPS   768(SI), Z4
-	VSUBPS    Z3, Z4, Z3
-	VMULPS    832(SI), Z3, Z3
-	VADDPS    896(SI), Z3, Z3
-	VCMPPS    $0x1e, Z0, Z2, K1
-	VMOVUPS   1792(SI), Z4
-	VMOVUPS   1920(SI), Z9
-	VBLENDMPS Z4, Z9, K1, Z5
-	VCMPPS    $0x1e, Z5, Z1, K2
-	VMOVAPS.Z Z3, K2, Z3
-	VMOVUPS   1856(SI), Z4
-	VMOVUPS   1984(SI), Z9
-	VBLENDMPS Z4, Z9, K1, Z6
-	VCMPPS    $0x12, Z6, Z1, K1
-	VMOVAPS.Z Z3, K1, Z1
-	VXORPS    vec80000000<>+0(SB), Z1, Z1
-	VMULPS    Z2, Z1, Z1
-	VMOVUPS   Z1, (AX)
-	ADDQ      $0x00000040, AX
-	ADDQ      $0x00000040, CX
-	ADDQ      $0x00000040, DX
-	SUBQ      $0x00000010, BX
-	JMP       loop1
-
-end1:
-	TESTQ     BX, BX
-	JZ        done
-	MOVQ      $-1, DI
-	BZHIQ     BX, DI, DI
-	KMOVW     DI, K1
-	VMOVUPS.Z (CX), K1, Z1
-	VMOVUPS.Z (DX), K1, Z2
-	VMULPS    Z1, Z2, Z3
-	VMOVUPS   768(SI), Z4
-	VSUBPS    Z3, Z4, Z3
-	VMULPS    832(SI), Z3, Z3
-	VADDPS    896(SI), Z3, Z3
-	VCMPPS    $0x1e, Z0, Z2, K2
-	VMOVUPS   1792(SI), Z0
-	VMOVUPS   1920(SI), Z4
-	VBLENDMPS Z0, Z4, K2, Z7
-	VCMPPS    $0x1e, Z7, Z1, K3
-	VMOVAPS.Z Z3, K3, Z0
-	VMOVUPS   1856(SI), Z3
-	VMOVUPS   1984(SI), Z4
-	VBLENDMPS Z3, Z4, K2, Z8
-	VCMPPS    $0x12, Z8, Z1, K2
-	VMOVAPS.Z Z0, K2, Z0
-	VXORPS    vec80000000<>+0(SB), Z0, Z0
-	VMULPS    Z2, Z0, Z0
-	VMOVUPS   Z0, K1, (AX)
-
-done:
-	VZEROUPPER
-	RET
-
-// func oneLinearAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
-// Requires: AVX, AVX2, SSE2
-TEXT ·oneLinearAVX2(SB), NOSPLIT, $0-40
-	MOVQ   dst+0(FP), AX
-	MOVQ   x+8(FP), CX
-	MOVQ   y+16(FP), DX
-	MOVQ   n+24(FP), BX
-	MOVQ   c+32(FP), SI
-	VXORPS Y0, Y0, Y0
-
-loop1:
-	CMPQ      BX, $0x00000008
-	JL        end1
-	VMOVUPS   (CX), Y1
-	VMOVUPS   (DX), Y2
-	VMULPS    Y1, Y2, Y3
-	VMOVUPS   768(SI), Y4
-	VSUBPS    Y3, Y4, Y3
-	VMULPS    832(SI), Y3, Y3
-	VADDPS    896(SI), Y3, Y3
-	VCMPPS    $0x1e, Y0, Y2, Y4
-	VMOVUPS   1792(SI), Y5
-	VMOVUPS   1920(SI), Y6
-	VBLENDVPS Y4, Y5, Y6, Y5
-	VCMPPS    $0x1e, Y5, Y1, Y5
-	VANDPS    Y3, Y5, Y3
-	VMOVUPS   1856(SI), Y5
-	VMOVUPS   1984(SI), Y6
-	VBLENDVPS Y4, Y5, Y6, Y4
-	VCMPPS    $0x12, Y4, Y1, Y1
-	VANDPS    Y3, Y1, Y1
-	VXORPS    vec80000000<>+0(SB), Y1, Y1
-	VMULPS    Y2, Y1, Y1
-	VMOVUPS   Y1, (AX)
-	ADDQ      $0x00000020, AX
-	ADDQ      $0x00000020, CX
-	ADDQ      $0x00000020, DX
-	SUBQ      $0x00000008, BX
-	JMP       loop1
-
-end1:
-	TESTQ        BX, BX
-	JZ           done
-	MOVQ         BX, X1
-	VPBROADCASTD X1, Y1
-	VPCMPGTD     iota<>+0(SB), Y1, Y1
-	VMASKMOVPS   (CX), Y1, Y2
-	VMASKMOVPS   (DX), Y1, Y3
-	VMULPS       Y2, Y3, Y4
-	VMOVUPS      768(SI), Y5
-	VSUBPS       Y4, Y5, Y4
-	VMULPS       832(SI), Y4, Y4
-	VADDPS       896(SI), Y4, Y4
-	VCMPPS       $0x1e, Y0, Y3, Y0
-	VMOVUPS      1792(SI), Y5
-	VMOVUPS      1920(SI), Y6
-	VBLENDVPS    Y0, Y5, Y6, Y5
-	VCMPPS       $0x1e, Y5, Y2, Y5
-	VANDPS       Y4, Y5, Y4
-	VMOVUPS      1856(SI), Y5
-	VMOVUPS      1984(SI), Y6
-	VBLENDVPS    Y0, Y5, Y6, Y0
-	VCMPPS       $0x12, Y0, Y2, Y0
-	VANDPS       Y4, Y0, Y0
-	VXORPS       vec80000000<>+0(SB), Y0, Y0
-	VMULPS       Y3, Y0, Y0
-	VMASKMOVPS   Y0, Y1, (AX)
-
-done:
-	VZEROUPPER
-	RET
-
-// func oneReciprocalAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2
-TEXT ·oneReciprocalAVX512(SB), NOSPLIT, $0-40
-	MOVQ   dst+0(FP), AX
-	MOVQ   x+8(FP), CX
-	MOVQ   y+16(FP), DX
-	MOVQ   n+24(FP), BX
-	MOVQ   c+32(FP), SI
-	VPXORD Z0, Z0, Z0
-
-loop1:
-	CMPQ         BX, $0x00000010
-	JL           end1
-	VMOVUPS      (CX), Z1
-	VMOVUPS      (DX), Z2
-	VMULPS       Z1, Z2, Z3
-	VBROADCASTSS vec40000000<>+0(SB), Z4
-	VSUBPS       Z3, Z4, Z3
-	VMOVUPS      704(SI), Z4
-	VDIVPS       Z3, Z4, Z3
-	VCMPPS       $0x1e, Z0, Z2, K1
-	VMOVUPS      1792(SI), Z4
-	VMOVUPS      1920(SI), Z9
-	VBLENDMPS    Z4, Z9, K1, Z5
-	VCMPPS       $0x1e, Z5, Z1, K2
-	VMOVAPS.Z    Z3, K2, Z3
-	VMOVUPS      1856(SI), Z4
-	VMOVUPS      1984(SI), Z9
-	VBLENDMPS    Z4, Z9, K1, Z6
-	VCMPPS       $0x12, Z6, Z1, K1
-	VMOVAPS.Z    Z3, K1, Z1
-	VXORPS       vec80000000<>+0(SB), Z1, Z1
-	VMULPS       Z2, Z1, Z1
-	VMOVUPS      Z1, (AX)
-	ADDQ         $0x00000040, AX
-	ADDQ         $0x00000040, CX
-	ADDQ         $0x00000040, DX
-	SUBQ         $0x00000010, BX
-	JMP          loop1
-
-end1:
-	TESTQ        BX, BX
-	JZ           done
-	MOVQ         $-1, DI
-	BZHIQ        BX, DI, DI
-	KMOVW        DI, K1
-	VMOVUPS.Z    (CX), K1, Z1
-	VMOVUPS.Z    (DX), K1, Z2
-	VMULPS       Z1, Z2, Z3
-	VBROADCASTSS vec40000000<>+0(SB), Z4
-	VSUBPS       Z3, Z4, Z3
-	VMOVUPS      704(SI), Z4
-	VDIVPS       Z3, Z4, Z3
-	VCMPPS       $0x1e, Z0, Z2, K2
-	VMOVUPS      1792(SI), Z0
-	VMOVUPS      1920(SI), Z4
-	VBLENDMPS    Z0, Z4, K2, Z7
-	VCMPPS       $0x1e, Z7, Z1, K3
-	VMOVAPS.Z    Z3, K3, Z0
-	VMOVUPS      1856(SI), Z3
-	VMOVUPS      1984(SI), Z4
-	VBLENDMPS    Z3, Z4, K2, Z8
-	VCMPPS       $0x12, Z8, Z1, K2
-	VMOVAPS.Z    Z0, K2, Z0
-	VXORPS       vec80000000<>+0(SB), Z0, Z0
-	VMULPS       Z2, Z0, Z0
-	VMOVUPS      Z0, K1, (AX)
-
-done:
-	VZEROUPPER
-	RET
-
-// func oneReciprocalAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
-// Requires: AVX, AVX2, SSE2
-TEXT ·oneReciprocalAVX2(SB), NOSPLIT, $0-40
-	MOVQ   dst+0(FP), AX
-	MOVQ   x+8(FP), CX
-	MOVQ   y+16(FP), DX
-	MOVQ   n+24(FP), BX
-	MOVQ   c+32(FP), SI
-	VXORPS Y0, Y0, Y0
-
-loop1:
-	CMPQ         BX, $0x00000008
-	JL           end1
-	VMOVUPS      (CX), Y1
-	VMOVUPS      (DX), Y2
-	VMULPS       Y1, Y2, Y3
-	VBROADCASTSS vec40000000<>+0(SB), Y4
-	VSUBPS       Y3, Y4, Y3
-	VMOVUPS      704(SI), Y4
-	VDIVPS       Y3, Y4, Y3
-	VCMPPS       $0x1e, Y0, Y2, Y4
-	VMOVUPS      1792(SI), Y5
-	VMOVUPS      1920(SI), Y6
-	VBLENDVPS    Y4, Y5, Y6, Y5
-	VCMPPS       $0x1e, Y5, Y1, Y5
-	VANDPS       Y3, Y5, Y3
-	VMOVUPS      1856(SI), Y5
-	VMOVUPS      1984(SI), Y6
-	VBLENDVPS    Y4, Y5, Y6, Y4
-	VCMPPS       $0x12, Y4, Y1, Y1
-	VANDPS       Y3, Y1, Y1
-	VXORPS       vec80000000<>+0(SB), Y1, Y1
-	VMULPS       Y2, Y1, Y1
-	VMOVUPS      Y1, (AX)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	SUBQ         $0x00000008, BX
-	JMP          loop1
-
-end1:
-	TESTQ        BX, BX
-	JZ           done
-	MOVQ         BX, X1
-	VPBROADCASTD X1, Y1
-	VPCMPGTD     iota<>+0(SB), Y1, Y1
-	VMASKMOVPS   (CX), Y1, Y2
-	VMASKMOVPS   (DX), Y1, Y3
-	VMULPS       Y2, Y3, Y4
-	VBROADCASTSS vec40000000<>+0(SB), Y5
-	VSUBPS       Y4, Y5, Y4
-	VMOVUPS      704(SI), Y5
-	VDIVPS       Y4, Y5, Y4
-	VCMPPS       $0x1e, Y0, Y3, Y0
-	VMOVUPS      1792(SI), Y5
-	VMOVUPS      1920(SI), Y6
-	VBLENDVPS    Y0, Y5, Y6, Y5
-	VCMPPS       $0x1e, Y5, Y2, Y5
-	VANDPS       Y4, Y5, Y4
-	VMOVUPS      1856(SI), Y5
-	VMOVUPS      1984(SI), Y6
-	VBLENDVPS    Y0, Y5, Y6, Y0
-	VCMPPS       $0x12, Y0, Y2, Y0
-	VANDPS       Y4, Y0, Y0
-	VXORPS       vec80000000<>+0(SB), Y0, Y0
-	VMULPS       Y3, Y0, Y0
-	VMASKMOVPS   Y0, Y1, (AX)
-
-done:
-	VZEROUPPER
-	RET
-
-// func fewReciprocalAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2
-TEXT ·fewReciprocalAVX512(SB), NOSPLIT, $0-40
-	MOVQ   dst+0(FP), AX
-	MOVQ   x+8(FP), CX
-	MOVQ   y+16(FP), DX
-	MOVQ   n+24(FP), BX
-	MOVQ   c+32(FP), SI
-	VPXORD Z0, Z0, Z0
-
-loop1:
-	CMPQ          BX, $0x00000010
-	JL            end1
-	VMOVUPS       (CX), Z1
-	VMOVUPS       (DX), Z2
-	VCMPPS        $0x1e, Z0, Z2, K1
-	VCVTPS2PD     Y1, Z3
-	VSUBPD        (SI), Z3, Z3
-	VMULPD        128(SI), Z3, Z4
-	VFNMADD231PD  64(SI), Z4, Z3
-	VFMADD231PD   128(SI), Z3, Z4
-	VMULPD        192(SI), Z4, Z3
-	VMOVUPS       576(SI), Z23
-	VBLENDMPD     384(SI), Z23, K1, Z5
-	VMOVUPS       448(SI), Z23
-	VBLENDMPD     256(SI), Z23, K1, Z6
-	VSUBPD        Z6, Z3, Z23
-	VRNDSCALEPD   $0x0a, Z23, Z24
-	VCMPPD        $0x00, Z24, Z23, K2
-	VADDPD        Z5, Z24, K2, Z24
-	VMOVUPS       512(SI), Z23
-	VBLENDMPD     320(SI), Z23, K1, Z7
-	VSUBPD        Z7, Z3, Z3
-	VRNDSCALEPD   $0x0a, Z3, Z23
-	VCMPPD        $0x00, Z23, Z3, K2
-	VADDPD        Z5, Z23, K2, Z23
-	KSHIFTRW      $0x08, K1, K2
-	VEXTRACTF64X4 $0x01, Z1, Y1
-	VCVTPS2PD     Y1, Z1
-	VSUBPD        (SI), Z1, Z1
-	VMULPD        128(SI), Z1, Z3
-	VFNMADD231PD  64(SI), Z3, Z1
-	VFMADD231PD   128(SI), Z1, Z3
-	VMULPD        192(SI), Z3, Z1
-	VMOVUPS       576(SI), Z25
-	VBLENDMPD     384(SI), Z25, K2, Z8
-	VMOVUPS       448(SI), Z25
-	VBLENDMPD     256(SI), Z25, K2, Z9
-	VSUBPD        Z9, Z1, Z25
-	VRNDSCALEPD   $0x0a, Z25, Z26
-	VCMPPD        $0x00, Z26, Z25, K3
-	VADDPD        Z8, Z26, K3, Z26
-	VMOVUPS       512(SI), Z25
-	VBLENDMPD     320(SI), Z25, K2, Z10
-	VSUBPD        Z10, Z1, Z1
-	VRNDSCALEPD   $0x0a, Z1, Z25
-	VCMPPD        $0x00, Z25, Z1, K2
-	VADDPD        Z8, Z25, K2, Z25
-	VMOVUPS       Z0, Z1
-	VCVTPD2PS     Z4, Y1
-	VCVTPD2PS     Z3, Y3
-	VINSERTF64X4  $0x01, Y3, Z1, Z1
-	VMOVUPS       2176(SI), Z3
-	VSUBPS        Z1, Z3, Z3
-	VBLENDMPS     Z1, Z3, K1, Z11
-	VMOVUPS       Z0, Z1
-	VCVTPD2PS     Z23, Y1
-	VCVTPD2PS     Z25, Y3
-	VINSERTF64X4  $0x01, Y3, Z1, Z1
-	VMAXPS        Z0, Z1, Z1
-	VMINPS        2112(SI), Z1, Z1
-	VMOVUPS       2112(SI), Z3
-	VSUBPS        Z1, Z3, Z3
-	VBLENDMPS     Z1, Z3, K1, Z12
-	VMOVUPS       Z0, Z1
-	VCVTPD2PS     Z24, Y1
-	VCVTPD2PS     Z26, Y3
-	VINSERTF64X4  $0x01, Y3, Z1, Z1
-	VMAXPS        Z0, Z1, Z1
-	VMINPS        2112(SI), Z1, Z1
-	VMOVUPS       2112(SI), Z3
-	VSUBPS        Z1, Z3, Z3
-	VBLENDMPS     Z1, Z3, K1, Z13
-	VMULPS        2048(SI), Z11, Z1
-	VMINPS        vec7149f2ca<>+0(SB), Z1, Z1
-	VMAXPS        vecf149f2ca<>+0(SB), Z1, Z1
-	VMOVUPS       640(SI), Z3
-	VSUBPS        Z1, Z3, Z1
-	VADDPS        Z13, Z1, Z3
-	VADDPS        Z12, Z1, Z1
-	VADDPS        vec40400000<>+0(SB), Z3, Z4
-	VMULPS        Z3, Z4, Z4
-	VADDPS        vec40000000<>+0(SB), Z4, Z24
-	VMULPS        Z4, Z24, Z24
-	VADDPS        vec3f800000<>+0(SB), Z4, Z4
-	VADDPS        Z4, Z4, Z4
-	VADDPS        Z3, Z3, Z23
-	VADDPS        vec40400000<>+0(SB), Z23, Z23
-	VMULPS        Z4, Z23, Z23
-	VADDPS        vec40400000<>+0(SB), Z1, Z4
-	VMULPS        Z1, Z4, Z4
-	VADDPS        vec40000000<>+0(SB), Z4, Z26
-	VMULPS        Z4, Z26, Z26
-	VADDPS        vec3f800000<>+0(SB), Z4, Z4
-	VADDPS        Z4, Z4, Z4
-	VADDPS        Z1, Z1, Z25
-	VADDPS        vec40400000<>+0(SB), Z25, Z25
-	VMULPS        Z4, Z25, Z25
-	VMULPS        Z24, Z25, Z4
-	VFMSUB231PS   Z26, Z23, Z4
-	VMULPS        Z24, Z26, Z24
-	VDIVPS        Z24, Z4, Z4
-	VADDPS        vec40600000<>+0(SB), Z3, Z3
-	VADDPS        vec40600000<>+0(SB), Z1, Z1
-	VADDPS        Z3, Z1, Z24
-	VMULPS        Z3, Z1, Z25
-	VMULPS        Z24, Z25, Z26
-	VBROADCASTSS  vec3f800000<>+0(SB), Z23
-	VDIVPS        Z26, Z23, Z26
-	VSUBPS        Z13, Z12, Z23
-	VMULPS        Z25, Z23, Z23
-	VMULPS        Z26, Z23, Z23
-	VMULPS        Z24, Z26, Z26
-	VMULPS        Z23, Z23, Z24
-	VBROADCASTSS  vec3ea69570<>+0(SB), Z25
-	VFMADD213PS   vec3dfded25<>+0(SB), Z24, Z25
-	VFMADD213PS   vec3e6c166e<>+0(SB), Z24, Z25
-	VFMADD213PS   vec3e920437<>+0(SB), Z24, Z25
-	VFMADD213PS   vec3eccce5d<>+0(SB), Z24, Z25
-	VFMADD213PS   vec3f2aaaaa<>+0(SB), Z24, Z25
-	VMULPS        Z24, Z25, Z25
-	VADDPS        Z23, Z23, Z24
-	VMULPS        Z23, Z25, Z25
-	VADDPS        Z24, Z25, Z25
-	VMULPS        Z1, Z26, Z1
-	VMULPS        Z3, Z26, Z3
-	VMULPS        Z1, Z1, Z1
-	VBROADCASTSS  vec3b7befbf<>+0(SB), Z23
-	VFMADD213PS   vecbbeeeeef<>+0(SB), Z1, Z23
-	VFMADD213PS   vec3d2aaaab<>+0(SB), Z1, Z23
-	VMULPS        Z1, Z23, Z23
-	VSUBPS        Z23, Z25, Z25
-	VMULPS        Z3, Z3, Z3
-	VBROADCASTSS  vec3b7befbf<>+0(SB), Z1
-	VFMADD213PS   vecbbeeeeef<>+0(SB), Z3, Z1
-	VFMADD213PS   vec3d2aaaab<>+0(SB), Z3, Z1
-	VMULPS        Z3, Z1, Z1
-	VADDPS        Z1, Z25, Z25
-	VMULPS        704(SI), Z25, Z25
-	VFMADD231PS   704(SI), Z4, Z25
-	VCMPPS        $0x11, Z12, Z13, K1
-	VMOVAPS.Z     Z25, K1, Z1
-	VXORPS        vec80000000<>+0(SB), Z1, Z1
-	VMULPS        Z2, Z1, Z1
-	VMOVUPS       Z1, (AX)
-	ADDQ          $0x00000040, AX
-	ADDQ          $0x00000040, CX
-	ADDQ          $0x00000040, DX
-	SUBQ          $0x00000010, BX
-	JMP           loop1
-
-end1:
-	TESTQ         BX, BX
-	JZ            done
-	MOVQ          $-1, DI
-	BZHIQ         BX, DI, DI
-	KMOVW         DI, K1
-	VMOVUPS.Z     (CX), K1, Z1
-	VMOVUPS.Z     (DX), K1, Z2
-	VCMPPS        $0x1e, Z0, Z2, K2
-	VCVTPS2PD     Y1, Z3
-	VSUBPD        (SI), Z3, Z3
-	VMULPD        128(SI), Z3, Z4
-	VFNMADD231PD  64(SI), Z4, Z3
-	VFMADD231PD   128(SI), Z3, Z4
-	VMULPD        192(SI), Z4, Z3
-	VMOVUPS       576(SI), Z5
-	VBLENDMPD     384(SI), Z5, K2, Z14
-	VMOVUPS       448(SI), Z5
-	VBLENDMPD     256(SI), Z5, K2, Z15
-	VSUBPD        Z15, Z3, Z5
-	VRNDSCALEPD   $0x0a, Z5, Z6
-	VCMPPD        $0x00, Z6, Z5, K3
-	VADDPD        Z14, Z6, K3, Z6
-	VMOVUPS       512(SI), Z5
-	VBLENDMPD     320(SI), Z5, K2, Z16
-	VSUBPD        Z16, Z3, Z3
-	VRNDSCALEPD   $0x0a, Z3, Z5
-	VCMPPD        $0x00, Z5, Z3, K3
-	VADDPD        Z14, Z5, K3, Z5
-	KSHIFTRW      $0x08, K2, K3
-	VEXTRACTF64X4 $0x01, Z1, Y1
-	VCVTPS2PD     Y1, Z1
-	VSUBPD        (SI), Z1, Z1
-	VMULPD        128(SI), Z1, Z3
-	VFNMADD231PD  64(SI), Z3, Z1
-	VFMADD231PD   128(SI), Z1, Z3
-	VMULPD        192(SI), Z3, Z1
-	VMOVUPS       576(SI), Z7
-	VBLENDMPD     384(SI), Z7, K3, Z17
-	VMOVUPS       448(SI), Z7
-	VBLENDMPD     256(SI), Z7, K3, Z18
-	VSUBPD        Z18, Z1, Z7
-	VRNDSCALEPD   $0x0a, Z7, Z8
-	VCMPPD        $0x00, Z8, Z7, K4
-	VADDPD        Z17, Z8, K4, Z8
-	VMOVUPS       512(SI), Z7
-	VBLENDMPD     320(SI), Z7, K3, Z19
-	VSUBPD        Z19, Z1, Z1
-	VRNDSCALEPD   $0x0a, Z1, Z7
-	VCMPPD        $0x00, Z7, Z1, K3
-	VADDPD        Z17, Z7, K3, Z7
-	VMOVUPS       Z0, Z1
-	VCVTPD2PS     Z4, Y1
-	VCVTPD2PS     Z3, Y3
-	VINSERTF64X4  $0x01, Y3, Z1, Z1
-	VMOVUPS       2176(SI), Z3
-	VSUBPS        Z1, Z3, Z3
-	VBLENDMPS     Z1, Z3, K2, Z20
-	VMOVUPS       Z0, Z1
-	VCVTPD2PS     Z5, Y1
-	VCVTPD2PS     Z7, Y3
-	VINSERTF64X4  $0x01, Y3, Z1, Z1
-	VMAXPS        Z0, Z1, Z1
-	VMINPS        2112(SI), Z1, Z1
-	VMOVUPS       2112(SI), Z3
-	VSUBPS        Z1, Z3, Z3
-	VBLENDMPS     Z1, Z3, K2, Z21
-	VMOVUPS       Z0, Z1
-	VCVTPD2PS     Z6, Y1
-	VCVTPD2PS     Z8, Y3
-	VINSERTF64X4  $0x01, Y3, Z1, Z1
-	VMAXPS        Z0, Z1, Z1
-	VMINPS        2112(SI), Z1, Z1
-	VMOVUPS       2112(SI), Z0
-	VSUBPS        Z1, Z0, Z0
-	VBLENDMPS     Z1, Z0, K2, Z22
-	VMULPS        2048(SI), Z20, Z0
-	VMINPS        vec7149f2ca<>+0(SB), Z0, Z0
-	VMAXPS        vecf149f2ca<>+0(SB), Z0, Z0
-	VMOVUPS       640(SI), Z1
-	VSUBPS        Z0, Z1, Z0
-	VADDPS        Z22, Z0, Z1
-	VADDPS        Z21, Z0, Z0
-	VADDPS        vec40400000<>+0(SB), Z1, Z3
-	VMULPS        Z1, Z3, Z3
-	VADDPS        vec40000000<>+0(SB), Z3, Z5
-	VMULPS        Z3, Z5, Z5
-	VADDPS        vec3f800000<>+0(SB), Z3, Z3
-	VADDPS        Z3, Z3, Z3
-	VADDPS        Z1, Z1, Z4
-	VADDPS        vec40400000<>+0(SB), Z4, Z4
-	VMULPS        Z3, Z4, Z4
-	VADDPS        vec40400000<>+0(SB), Z0, Z3
-	VMULPS        Z0, Z3, Z3
-	VADDPS        vec40000000<>+0(SB), Z3, Z7
-	VMULPS        Z3, Z7, Z7
-	VADDPS        vec3f800000<>+0(SB), Z3, Z3
-	VADDPS        Z3, Z3, Z3
-	VADDPS        Z0, Z0, Z6
-	VADDPS        vec40400000<>+0(SB), Z6, Z6
-	VMULPS        Z3, Z6, Z6
-	VMULPS        Z5, Z6, Z3
-	VFMSUB231PS   Z7, Z4, Z3
-	VMULPS        Z5, Z7, Z5
-	VDIVPS        Z5, Z3, Z3
-	VADDPS        vec40600000<>+0(SB), Z1, Z1
-	VADDPS        vec40600000<>+0(SB), Z0, Z0
-	VADDPS        Z1, Z0, Z5
-	VMULPS        Z1, Z0, Z6
-	VMULPS        Z5, Z6, Z7
-	VBROADCASTSS  vec3f800000<>+0(SB), Z4
-	VDIVPS        Z7, Z4, Z7
-	VSUBPS        Z22, Z21, Z4
-	VMULPS        Z6, Z4, Z4
-	VMULPS        Z7, Z4, Z4
-	VMULPS        Z5, Z7, Z7
-	VMULPS        Z4, Z4, Z5
-	VBROADCASTSS  vec3ea69570<>+0(SB), Z6
-	VFMADD213PS   vec3dfded25<>+0(SB), Z5, Z6
-	VFMADD213PS   vec3e6c166e<>+0(SB), Z5, Z6
-	VFMADD213PS   vec3e920437<>+0(SB), Z5, Z6
-	VFMADD213PS   vec3eccce5d<>+0(SB), Z5, Z6
-	VFMADD213PS   vec3f2aaaaa<>+0(SB), Z5, Z6
-	VMULPS        Z5, Z6, Z6
-	VADDPS        Z4, Z4, Z5
-	VMULPS        Z4, Z6, Z6
-	VADDPS        Z5, Z6, Z6
-	VMULPS        Z0, Z7, Z0
-	VMULPS        Z1, Z7, Z1
-	VMULPS        Z0, Z0, Z0
-	VBROADCASTSS  vec3b7befbf<>+0(SB), Z4
-	VFMADD213PS   vecbbeeeeef<>+0(SB), Z0, Z4
-	VFMADD213PS   vec3d2aaaab<>+0(SB), Z0, Z4
-	VMULPS        Z0, Z4, Z4
-	VSUBPS        Z4, Z6, Z6
-	VMULPS        Z1, Z1, Z1
-	VBROADCASTSS  vec3b7befbf<>+0(SB), Z0
-	VFMADD213PS   vecbbeeeeef<>+0(SB), Z1, Z0
-	VFMADD213PS   vec3d2aaaab<>+0(SB), Z1, Z0
-	VMULPS        Z1, Z0, Z0
-	VADDPS        Z0, Z6, Z6
-	VMULPS        704(SI), Z6, Z6
-	VFMADD231PS   704(SI), Z3, Z6
-	VCMPPS        $0x11, Z21, Z22, K2
-	VMOVAPS.Z     Z6, K2, Z0
-	VXORPS        vec80000000<>+0(SB), Z0, Z0
-	VMULPS        Z2, Z0, Z0
-	VMOVUPS       Z0, K1, (AX)
-
-done:
-	VZEROUPPER
-	RET
 
 DATA vec40400000<>+0(SB)/4, $0x40400000
 DATA vec40400000<>+4(SB)/4, $0x40400000
@@ -5325,167 +5526,144 @@ DATA vec3d2aaaab<>+56(SB)/4, $0x3d2aaaab
 DATA vec3d2aaaab<>+60(SB)/4, $0x3d2aaaab
 GLOBL vec3d2aaaab<>(SB), RODATA|NOPTR, $64
 
-// func fewReciprocalAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
+// func fewReciprocalAVX2(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
 // Requires: AVX, AVX2, FMA3, SSE2
-TEXT ·fewReciprocalAVX2(SB), NOSPLIT, $0-40
+TEXT ·fewReciprocalAVX2(SB), NOSPLIT, $0-41
 	MOVQ   dst+0(FP), AX
 	MOVQ   x+8(FP), CX
 	MOVQ   y+16(FP), DX
 	MOVQ   n+24(FP), BX
 	MOVQ   c+32(FP), SI
 	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
 
 loop1:
 	CMPQ         BX, $0x00000008
 	JL           end1
-	VMOVUPS      (CX), Y1
-	VMOVUPS      (DX), Y2
-	VCMPPS       $0x1e, Y0, Y2, Y3
-	VPMOVSXDQ    X3, Y4
-	VCVTPS2PD    X1, Y5
-	VSUBPD       (SI), Y5, Y5
-	VMULPD       128(SI), Y5, Y6
-	VFNMADD231PD 64(SI), Y6, Y5
-	VFMADD231PD  128(SI), Y5, Y6
-	VMULPD       192(SI), Y6, Y5
-	VMOVUPS      576(SI), Y7
-	VBLENDVPD    Y4, 384(SI), Y7, Y7
-	VMOVUPS      448(SI), Y8
-	VBLENDVPD    Y4, 256(SI), Y8, Y8
-	VSUBPD       Y8, Y5, Y8
-	VROUNDPD     $0x0a, Y8, Y9
-	VCMPPD       $0x00, Y9, Y8, Y8
-	VANDPD       Y8, Y7, Y8
-	VADDPD       Y8, Y9, Y9
-	VMOVUPS      512(SI), Y8
-	VBLENDVPD    Y4, 320(SI), Y8, Y4
-	VSUBPD       Y4, Y5, Y4
-	VROUNDPD     $0x0a, Y4, Y5
-	VCMPPD       $0x00, Y5, Y4, Y4
-	VANDPD       Y4, Y7, Y4
-	VADDPD       Y4, Y5, Y5
-	VEXTRACTF128 $0x01, Y3, X4
-	VPMOVSXDQ    X4, Y4
-	VEXTRACTF128 $0x01, Y1, X1
-	VCVTPS2PD    X1, Y1
-	VSUBPD       (SI), Y1, Y1
-	VMULPD       128(SI), Y1, Y7
-	VFNMADD231PD 64(SI), Y7, Y1
-	VFMADD231PD  128(SI), Y1, Y7
-	VMULPD       192(SI), Y7, Y1
-	VMOVUPS      576(SI), Y8
-	VBLENDVPD    Y4, 384(SI), Y8, Y8
-	VMOVUPS      448(SI), Y10
-	VBLENDVPD    Y4, 256(SI), Y10, Y10
-	VSUBPD       Y10, Y1, Y10
-	VROUNDPD     $0x0a, Y10, Y11
-	VCMPPD       $0x00, Y11, Y10, Y10
-	VANDPD       Y10, Y8, Y10
-	VADDPD       Y10, Y11, Y11
-	VMOVUPS      512(SI), Y10
-	VBLENDVPD    Y4, 320(SI), Y10, Y4
-	VSUBPD       Y4, Y1, Y1
-	VROUNDPD     $0x0a, Y1, Y4
-	VCMPPD       $0x00, Y4, Y1, Y1
-	VANDPD       Y1, Y8, Y1
-	VADDPD       Y1, Y4, Y4
-	VMOVUPS      Y0, Y1
-	VCVTPD2PSY   Y6, X1
-	VCVTPD2PSY   Y7, X6
-	VINSERTF128  $0x01, X6, Y1, Y1
-	VMOVUPS      2176(SI), Y6
-	VSUBPS       Y1, Y6, Y6
-	VBLENDVPS    Y3, Y1, Y6, Y1
-	VMOVUPS      Y0, Y6
-	VCVTPD2PSY   Y5, X6
-	VCVTPD2PSY   Y4, X4
-	VINSERTF128  $0x01, X4, Y6, Y6
-	VMAXPS       Y0, Y6, Y6
-	VMINPS       2112(SI), Y6, Y6
-	VMOVUPS      2112(SI), Y4
-	VSUBPS       Y6, Y4, Y4
-	VBLENDVPS    Y3, Y6, Y4, Y4
+	VMOVUPS      (CX), Y2
+	VMOVUPS      (DX), Y3
+	VANDNPS      vec80000000<>+0(SB), Y3, Y4
+	VXORPS       Y4, Y2, Y2
+	VCVTPS2PD    X2, Y4
+	VPMOVSXDQ    X3, Y5
+	VMOVUPS      64(SI), Y6
+	VBLENDVPD    Y5, (SI), Y6, Y5
+	VSUBPD       Y5, Y4, Y4
+	VMULPD       192(SI), Y4, Y5
+	VFNMADD231PD 128(SI), Y5, Y4
+	VFMADD231PD  192(SI), Y4, Y5
+	VMULPD       256(SI), Y5, Y4
+	VADDPD       320(SI), Y4, Y6
+	VPADDQ       448(SI), Y6, Y6
+	VROUNDPD     $0x0a, Y6, Y6
+	VADDPD       384(SI), Y4, Y4
+	VPADDQ       448(SI), Y4, Y4
+	VROUNDPD     $0x0a, Y4, Y4
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VEXTRACTF128 $0x01, Y3, X7
+	VPMOVSXDQ    X7, Y7
+	VMOVUPS      64(SI), Y8
+	VBLENDVPD    Y7, (SI), Y8, Y7
+	VSUBPD       Y7, Y2, Y2
+	VMULPD       192(SI), Y2, Y7
+	VFNMADD231PD 128(SI), Y7, Y2
+	VFMADD231PD  192(SI), Y2, Y7
+	VMULPD       256(SI), Y7, Y2
+	VADDPD       320(SI), Y2, Y8
+	VPADDQ       448(SI), Y8, Y8
+	VROUNDPD     $0x0a, Y8, Y8
+	VADDPD       384(SI), Y2, Y2
+	VPADDQ       448(SI), Y2, Y2
+	VROUNDPD     $0x0a, Y2, Y2
+	VMOVUPS      Y0, Y9
+	VCVTPD2PSY   Y5, X9
+	VCVTPD2PSY   Y7, X5
+	VINSERTF128  $0x01, X5, Y9, Y9
 	VMOVUPS      Y0, Y5
-	VCVTPD2PSY   Y9, X5
-	VCVTPD2PSY   Y11, X6
-	VINSERTF128  $0x01, X6, Y5, Y5
+	VCVTPD2PSY   Y4, X5
+	VCVTPD2PSY   Y2, X2
+	VINSERTF128  $0x01, X2, Y5, Y5
 	VMAXPS       Y0, Y5, Y5
-	VMINPS       2112(SI), Y5, Y5
-	VMOVUPS      2112(SI), Y6
-	VSUBPS       Y5, Y6, Y6
-	VBLENDVPS    Y3, Y5, Y6, Y3
-	VMULPS       2048(SI), Y1, Y1
-	VMINPS       vec7149f2ca<>+0(SB), Y1, Y1
-	VMAXPS       vecf149f2ca<>+0(SB), Y1, Y1
-	VMOVUPS      640(SI), Y5
-	VSUBPS       Y1, Y5, Y1
-	VADDPS       Y3, Y1, Y5
-	VADDPS       Y4, Y1, Y1
-	VADDPS       vec40400000<>+0(SB), Y5, Y6
-	VMULPS       Y5, Y6, Y6
-	VADDPS       vec40000000<>+0(SB), Y6, Y8
-	VMULPS       Y6, Y8, Y8
-	VADDPS       vec3f800000<>+0(SB), Y6, Y6
-	VADDPS       Y6, Y6, Y6
-	VADDPS       Y5, Y5, Y7
-	VADDPS       vec40400000<>+0(SB), Y7, Y7
+	VMINPS       2048(SI), Y5, Y5
+	VMOVUPS      Y0, Y2
+	VCVTPD2PSY   Y6, X2
+	VCVTPD2PSY   Y8, X4
+	VINSERTF128  $0x01, X4, Y2, Y2
+	VMAXPS       Y0, Y2, Y2
+	VMINPS       2048(SI), Y2, Y2
+	VMOVUPS      704(SI), Y4
+	VMINPS       vec7149f2ca<>+0(SB), Y9, Y6
+	VMAXPS       vecf149f2ca<>+0(SB), Y6, Y6
+	VFNMADD231PS 1984(SI), Y6, Y4
+	VADDPS       Y2, Y4, Y6
+	VADDPS       Y5, Y4, Y4
+	VADDPS       vec40400000<>+0(SB), Y6, Y7
 	VMULPS       Y6, Y7, Y7
-	VADDPS       vec40400000<>+0(SB), Y1, Y6
-	VMULPS       Y1, Y6, Y6
-	VADDPS       vec40000000<>+0(SB), Y6, Y10
-	VMULPS       Y6, Y10, Y10
-	VADDPS       vec3f800000<>+0(SB), Y6, Y6
-	VADDPS       Y6, Y6, Y6
-	VADDPS       Y1, Y1, Y9
-	VADDPS       vec40400000<>+0(SB), Y9, Y9
-	VMULPS       Y6, Y9, Y9
-	VMULPS       Y8, Y9, Y6
-	VFMSUB231PS  Y10, Y7, Y6
-	VMULPS       Y8, Y10, Y8
-	VDIVPS       Y8, Y6, Y6
-	VADDPS       vec40600000<>+0(SB), Y5, Y5
-	VADDPS       vec40600000<>+0(SB), Y1, Y1
-	VADDPS       Y5, Y1, Y8
-	VMULPS       Y5, Y1, Y9
-	VMULPS       Y8, Y9, Y10
-	VBROADCASTSS vec3f800000<>+0(SB), Y7
-	VDIVPS       Y10, Y7, Y10
-	VSUBPS       Y3, Y4, Y7
-	VMULPS       Y9, Y7, Y7
-	VMULPS       Y10, Y7, Y7
-	VMULPS       Y8, Y10, Y10
-	VMULPS       Y7, Y7, Y8
-	VBROADCASTSS vec3ea69570<>+0(SB), Y9
-	VFMADD213PS  vec3dfded25<>+0(SB), Y8, Y9
-	VFMADD213PS  vec3e6c166e<>+0(SB), Y8, Y9
-	VFMADD213PS  vec3e920437<>+0(SB), Y8, Y9
-	VFMADD213PS  vec3eccce5d<>+0(SB), Y8, Y9
-	VFMADD213PS  vec3f2aaaaa<>+0(SB), Y8, Y9
-	VMULPS       Y8, Y9, Y9
-	VADDPS       Y7, Y7, Y8
+	VADDPS       vec40000000<>+0(SB), Y7, Y9
 	VMULPS       Y7, Y9, Y9
-	VADDPS       Y8, Y9, Y9
-	VMULPS       Y1, Y10, Y1
-	VMULPS       Y5, Y10, Y5
-	VMULPS       Y1, Y1, Y1
-	VBROADCASTSS vec3b7befbf<>+0(SB), Y7
-	VFMADD213PS  vecbbeeeeef<>+0(SB), Y1, Y7
-	VFMADD213PS  vec3d2aaaab<>+0(SB), Y1, Y7
-	VMULPS       Y1, Y7, Y7
-	VSUBPS       Y7, Y9, Y9
-	VMULPS       Y5, Y5, Y5
-	VBROADCASTSS vec3b7befbf<>+0(SB), Y1
-	VFMADD213PS  vecbbeeeeef<>+0(SB), Y5, Y1
-	VFMADD213PS  vec3d2aaaab<>+0(SB), Y5, Y1
-	VMULPS       Y5, Y1, Y1
-	VADDPS       Y1, Y9, Y9
-	VMULPS       704(SI), Y9, Y9
-	VFMADD231PS  704(SI), Y6, Y9
-	VCMPPS       $0x11, Y4, Y3, Y1
-	VANDPS       Y9, Y1, Y1
-	VXORPS       vec80000000<>+0(SB), Y1, Y1
-	VMULPS       Y2, Y1, Y1
-	VMOVUPS      Y1, (AX)
+	VADDPS       vec3f800000<>+0(SB), Y7, Y7
+	VADDPS       Y7, Y7, Y7
+	VADDPS       Y6, Y6, Y8
+	VADDPS       vec40400000<>+0(SB), Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VADDPS       vec40400000<>+0(SB), Y4, Y7
+	VMULPS       Y4, Y7, Y7
+	VADDPS       vec40000000<>+0(SB), Y7, Y11
+	VMULPS       Y7, Y11, Y11
+	VADDPS       vec3f800000<>+0(SB), Y7, Y7
+	VADDPS       Y7, Y7, Y7
+	VADDPS       Y4, Y4, Y10
+	VADDPS       vec40400000<>+0(SB), Y10, Y10
+	VMULPS       Y7, Y10, Y10
+	VMULPS       Y9, Y10, Y7
+	VFMSUB231PS  Y11, Y8, Y7
+	VMULPS       Y9, Y11, Y9
+	VDIVPS       Y9, Y7, Y7
+	VADDPS       vec40600000<>+0(SB), Y6, Y6
+	VADDPS       vec40600000<>+0(SB), Y4, Y4
+	VADDPS       Y6, Y4, Y9
+	VMULPS       Y6, Y4, Y10
+	VMULPS       Y9, Y10, Y11
+	VBROADCASTSS vec3f800000<>+0(SB), Y8
+	VDIVPS       Y11, Y8, Y11
+	VSUBPS       Y2, Y5, Y8
+	VMULPS       Y10, Y8, Y8
+	VMULPS       Y11, Y8, Y8
+	VMULPS       Y9, Y11, Y11
+	VMULPS       Y8, Y8, Y9
+	VBROADCASTSS vec3ea69570<>+0(SB), Y10
+	VFMADD213PS  vec3dfded25<>+0(SB), Y9, Y10
+	VFMADD213PS  vec3e6c166e<>+0(SB), Y9, Y10
+	VFMADD213PS  vec3e920437<>+0(SB), Y9, Y10
+	VFMADD213PS  vec3eccce5d<>+0(SB), Y9, Y10
+	VFMADD213PS  vec3f2aaaaa<>+0(SB), Y9, Y10
+	VMULPS       Y9, Y10, Y10
+	VADDPS       Y8, Y8, Y9
+	VMULPS       Y8, Y10, Y10
+	VADDPS       Y9, Y10, Y10
+	VMULPS       Y4, Y11, Y4
+	VMULPS       Y6, Y11, Y6
+	VMULPS       Y4, Y4, Y4
+	VBROADCASTSS vec3b7befbf<>+0(SB), Y8
+	VFMADD213PS  vecbbeeeeef<>+0(SB), Y4, Y8
+	VFMADD213PS  vec3d2aaaab<>+0(SB), Y4, Y8
+	VMULPS       Y4, Y8, Y8
+	VSUBPS       Y8, Y10, Y10
+	VMULPS       Y6, Y6, Y6
+	VBROADCASTSS vec3b7befbf<>+0(SB), Y4
+	VFMADD213PS  vecbbeeeeef<>+0(SB), Y6, Y4
+	VFMADD213PS  vec3d2aaaab<>+0(SB), Y6, Y4
+	VMULPS       Y6, Y4, Y4
+	VADDPS       Y4, Y10, Y10
+	VMULPS       768(SI), Y10, Y10
+	VFMADD231PS  768(SI), Y7, Y10
+	VCMPPS       $0x11, Y5, Y2, Y2
+	VANDPS       Y10, Y2, Y2
+	VMULPS       Y3, Y2, Y2
+	VPADDD       Y2, Y2, Y3
+	VPMAXUD      Y3, Y1, Y1
+	VMOVUPS      Y2, (AX)
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	ADDQ         $0x00000020, DX
@@ -5495,294 +5673,468 @@ loop1:
 end1:
 	TESTQ        BX, BX
 	JZ           done
-	MOVQ         BX, X1
-	VPBROADCASTD X1, Y1
-	VPCMPGTD     iota<>+0(SB), Y1, Y1
-	VMASKMOVPS   (CX), Y1, Y2
-	VMASKMOVPS   (DX), Y1, Y3
-	VCMPPS       $0x1e, Y0, Y3, Y4
-	VPMOVSXDQ    X4, Y5
-	VCVTPS2PD    X2, Y6
-	VSUBPD       (SI), Y6, Y6
-	VMULPD       128(SI), Y6, Y7
-	VFNMADD231PD 64(SI), Y7, Y6
-	VFMADD231PD  128(SI), Y6, Y7
-	VMULPD       192(SI), Y7, Y6
-	VMOVUPS      576(SI), Y8
-	VBLENDVPD    Y5, 384(SI), Y8, Y8
-	VMOVUPS      448(SI), Y9
-	VBLENDVPD    Y5, 256(SI), Y9, Y9
-	VSUBPD       Y9, Y6, Y9
-	VROUNDPD     $0x0a, Y9, Y10
-	VCMPPD       $0x00, Y10, Y9, Y9
-	VANDPD       Y9, Y8, Y9
-	VADDPD       Y9, Y10, Y10
-	VMOVUPS      512(SI), Y9
-	VBLENDVPD    Y5, 320(SI), Y9, Y5
-	VSUBPD       Y5, Y6, Y5
-	VROUNDPD     $0x0a, Y5, Y6
-	VCMPPD       $0x00, Y6, Y5, Y5
-	VANDPD       Y5, Y8, Y5
-	VADDPD       Y5, Y6, Y6
-	VEXTRACTF128 $0x01, Y4, X5
-	VPMOVSXDQ    X5, Y5
-	VEXTRACTF128 $0x01, Y2, X2
-	VCVTPS2PD    X2, Y2
-	VSUBPD       (SI), Y2, Y2
-	VMULPD       128(SI), Y2, Y8
-	VFNMADD231PD 64(SI), Y8, Y2
-	VFMADD231PD  128(SI), Y2, Y8
-	VMULPD       192(SI), Y8, Y2
-	VMOVUPS      576(SI), Y9
-	VBLENDVPD    Y5, 384(SI), Y9, Y9
-	VMOVUPS      448(SI), Y11
-	VBLENDVPD    Y5, 256(SI), Y11, Y11
-	VSUBPD       Y11, Y2, Y11
-	VROUNDPD     $0x0a, Y11, Y12
-	VCMPPD       $0x00, Y12, Y11, Y11
-	VANDPD       Y11, Y9, Y11
-	VADDPD       Y11, Y12, Y12
-	VMOVUPS      512(SI), Y11
-	VBLENDVPD    Y5, 320(SI), Y11, Y5
-	VSUBPD       Y5, Y2, Y2
-	VROUNDPD     $0x0a, Y2, Y5
-	VCMPPD       $0x00, Y5, Y2, Y2
-	VANDPD       Y2, Y9, Y2
-	VADDPD       Y2, Y5, Y5
-	VMOVUPS      Y0, Y2
-	VCVTPD2PSY   Y7, X2
-	VCVTPD2PSY   Y8, X7
-	VINSERTF128  $0x01, X7, Y2, Y2
-	VMOVUPS      2176(SI), Y7
-	VSUBPS       Y2, Y7, Y7
-	VBLENDVPS    Y4, Y2, Y7, Y2
-	VMOVUPS      Y0, Y7
-	VCVTPD2PSY   Y6, X7
-	VCVTPD2PSY   Y5, X5
-	VINSERTF128  $0x01, X5, Y7, Y7
-	VMAXPS       Y0, Y7, Y7
-	VMINPS       2112(SI), Y7, Y7
-	VMOVUPS      2112(SI), Y5
-	VSUBPS       Y7, Y5, Y5
-	VBLENDVPS    Y4, Y7, Y5, Y5
+	MOVQ         BX, X2
+	VPBROADCASTD X2, Y2
+	VPCMPGTD     iota<>+0(SB), Y2, Y2
+	VMASKMOVPS   (CX), Y2, Y3
+	VMASKMOVPS   (DX), Y2, Y4
+	VANDNPS      vec80000000<>+0(SB), Y4, Y5
+	VXORPS       Y5, Y3, Y3
+	VCVTPS2PD    X3, Y5
+	VPMOVSXDQ    X4, Y6
+	VMOVUPS      64(SI), Y7
+	VBLENDVPD    Y6, (SI), Y7, Y6
+	VSUBPD       Y6, Y5, Y5
+	VMULPD       192(SI), Y5, Y6
+	VFNMADD231PD 128(SI), Y6, Y5
+	VFMADD231PD  192(SI), Y5, Y6
+	VMULPD       256(SI), Y6, Y5
+	VADDPD       320(SI), Y5, Y7
+	VPADDQ       448(SI), Y7, Y7
+	VROUNDPD     $0x0a, Y7, Y7
+	VADDPD       384(SI), Y5, Y5
+	VPADDQ       448(SI), Y5, Y5
+	VROUNDPD     $0x0a, Y5, Y5
+	VEXTRACTF128 $0x01, Y3, X3
+	VCVTPS2PD    X3, Y3
+	VEXTRACTF128 $0x01, Y4, X8
+	VPMOVSXDQ    X8, Y8
+	VMOVUPS      64(SI), Y9
+	VBLENDVPD    Y8, (SI), Y9, Y8
+	VSUBPD       Y8, Y3, Y3
+	VMULPD       192(SI), Y3, Y8
+	VFNMADD231PD 128(SI), Y8, Y3
+	VFMADD231PD  192(SI), Y3, Y8
+	VMULPD       256(SI), Y8, Y3
+	VADDPD       320(SI), Y3, Y9
+	VPADDQ       448(SI), Y9, Y9
+	VROUNDPD     $0x0a, Y9, Y9
+	VADDPD       384(SI), Y3, Y3
+	VPADDQ       448(SI), Y3, Y3
+	VROUNDPD     $0x0a, Y3, Y3
+	VMOVUPS      Y0, Y10
+	VCVTPD2PSY   Y6, X10
+	VCVTPD2PSY   Y8, X6
+	VINSERTF128  $0x01, X6, Y10, Y10
 	VMOVUPS      Y0, Y6
-	VCVTPD2PSY   Y10, X6
-	VCVTPD2PSY   Y12, X7
-	VINSERTF128  $0x01, X7, Y6, Y6
+	VCVTPD2PSY   Y5, X6
+	VCVTPD2PSY   Y3, X3
+	VINSERTF128  $0x01, X3, Y6, Y6
 	VMAXPS       Y0, Y6, Y6
-	VMINPS       2112(SI), Y6, Y6
-	VMOVUPS      2112(SI), Y0
-	VSUBPS       Y6, Y0, Y0
-	VBLENDVPS    Y4, Y6, Y0, Y0
-	VMULPS       2048(SI), Y2, Y2
-	VMINPS       vec7149f2ca<>+0(SB), Y2, Y2
-	VMAXPS       vecf149f2ca<>+0(SB), Y2, Y2
-	VMOVUPS      640(SI), Y4
-	VSUBPS       Y2, Y4, Y2
-	VADDPS       Y0, Y2, Y4
-	VADDPS       Y5, Y2, Y2
-	VADDPS       vec40400000<>+0(SB), Y4, Y6
-	VMULPS       Y4, Y6, Y6
-	VADDPS       vec40000000<>+0(SB), Y6, Y8
-	VMULPS       Y6, Y8, Y8
-	VADDPS       vec3f800000<>+0(SB), Y6, Y6
-	VADDPS       Y6, Y6, Y6
-	VADDPS       Y4, Y4, Y7
-	VADDPS       vec40400000<>+0(SB), Y7, Y7
-	VMULPS       Y6, Y7, Y7
-	VADDPS       vec40400000<>+0(SB), Y2, Y6
-	VMULPS       Y2, Y6, Y6
-	VADDPS       vec40000000<>+0(SB), Y6, Y10
-	VMULPS       Y6, Y10, Y10
-	VADDPS       vec3f800000<>+0(SB), Y6, Y6
-	VADDPS       Y6, Y6, Y6
-	VADDPS       Y2, Y2, Y9
-	VADDPS       vec40400000<>+0(SB), Y9, Y9
-	VMULPS       Y6, Y9, Y9
-	VMULPS       Y8, Y9, Y6
-	VFMSUB231PS  Y10, Y7, Y6
-	VMULPS       Y8, Y10, Y8
-	VDIVPS       Y8, Y6, Y6
-	VADDPS       vec40600000<>+0(SB), Y4, Y4
-	VADDPS       vec40600000<>+0(SB), Y2, Y2
-	VADDPS       Y4, Y2, Y8
-	VMULPS       Y4, Y2, Y9
-	VMULPS       Y8, Y9, Y10
-	VBROADCASTSS vec3f800000<>+0(SB), Y7
-	VDIVPS       Y10, Y7, Y10
-	VSUBPS       Y0, Y5, Y7
-	VMULPS       Y9, Y7, Y7
-	VMULPS       Y10, Y7, Y7
-	VMULPS       Y8, Y10, Y10
-	VMULPS       Y7, Y7, Y8
-	VBROADCASTSS vec3ea69570<>+0(SB), Y9
-	VFMADD213PS  vec3dfded25<>+0(SB), Y8, Y9
-	VFMADD213PS  vec3e6c166e<>+0(SB), Y8, Y9
-	VFMADD213PS  vec3e920437<>+0(SB), Y8, Y9
-	VFMADD213PS  vec3eccce5d<>+0(SB), Y8, Y9
-	VFMADD213PS  vec3f2aaaaa<>+0(SB), Y8, Y9
-	VMULPS       Y8, Y9, Y9
-	VADDPS       Y7, Y7, Y8
+	VMINPS       2048(SI), Y6, Y6
+	VMOVUPS      Y0, Y3
+	VCVTPD2PSY   Y7, X3
+	VCVTPD2PSY   Y9, X5
+	VINSERTF128  $0x01, X5, Y3, Y3
+	VMAXPS       Y0, Y3, Y3
+	VMINPS       2048(SI), Y3, Y3
+	VMOVUPS      704(SI), Y0
+	VMINPS       vec7149f2ca<>+0(SB), Y10, Y5
+	VMAXPS       vecf149f2ca<>+0(SB), Y5, Y5
+	VFNMADD231PS 1984(SI), Y5, Y0
+	VADDPS       Y3, Y0, Y5
+	VADDPS       Y6, Y0, Y0
+	VADDPS       vec40400000<>+0(SB), Y5, Y7
+	VMULPS       Y5, Y7, Y7
+	VADDPS       vec40000000<>+0(SB), Y7, Y9
 	VMULPS       Y7, Y9, Y9
-	VADDPS       Y8, Y9, Y9
-	VMULPS       Y2, Y10, Y2
-	VMULPS       Y4, Y10, Y4
-	VMULPS       Y2, Y2, Y2
-	VBROADCASTSS vec3b7befbf<>+0(SB), Y7
-	VFMADD213PS  vecbbeeeeef<>+0(SB), Y2, Y7
-	VFMADD213PS  vec3d2aaaab<>+0(SB), Y2, Y7
-	VMULPS       Y2, Y7, Y7
-	VSUBPS       Y7, Y9, Y9
-	VMULPS       Y4, Y4, Y4
-	VBROADCASTSS vec3b7befbf<>+0(SB), Y2
-	VFMADD213PS  vecbbeeeeef<>+0(SB), Y4, Y2
-	VFMADD213PS  vec3d2aaaab<>+0(SB), Y4, Y2
-	VMULPS       Y4, Y2, Y2
-	VADDPS       Y2, Y9, Y9
-	VMULPS       704(SI), Y9, Y9
-	VFMADD231PS  704(SI), Y6, Y9
-	VCMPPS       $0x11, Y5, Y0, Y0
-	VANDPS       Y9, Y0, Y0
-	VXORPS       vec80000000<>+0(SB), Y0, Y0
-	VMULPS       Y3, Y0, Y0
-	VMASKMOVPS   Y0, Y1, (AX)
+	VADDPS       vec3f800000<>+0(SB), Y7, Y7
+	VADDPS       Y7, Y7, Y7
+	VADDPS       Y5, Y5, Y8
+	VADDPS       vec40400000<>+0(SB), Y8, Y8
+	VMULPS       Y7, Y8, Y8
+	VADDPS       vec40400000<>+0(SB), Y0, Y7
+	VMULPS       Y0, Y7, Y7
+	VADDPS       vec40000000<>+0(SB), Y7, Y11
+	VMULPS       Y7, Y11, Y11
+	VADDPS       vec3f800000<>+0(SB), Y7, Y7
+	VADDPS       Y7, Y7, Y7
+	VADDPS       Y0, Y0, Y10
+	VADDPS       vec40400000<>+0(SB), Y10, Y10
+	VMULPS       Y7, Y10, Y10
+	VMULPS       Y9, Y10, Y7
+	VFMSUB231PS  Y11, Y8, Y7
+	VMULPS       Y9, Y11, Y9
+	VDIVPS       Y9, Y7, Y7
+	VADDPS       vec40600000<>+0(SB), Y5, Y5
+	VADDPS       vec40600000<>+0(SB), Y0, Y0
+	VADDPS       Y5, Y0, Y9
+	VMULPS       Y5, Y0, Y10
+	VMULPS       Y9, Y10, Y11
+	VBROADCASTSS vec3f800000<>+0(SB), Y8
+	VDIVPS       Y11, Y8, Y11
+	VSUBPS       Y3, Y6, Y8
+	VMULPS       Y10, Y8, Y8
+	VMULPS       Y11, Y8, Y8
+	VMULPS       Y9, Y11, Y11
+	VMULPS       Y8, Y8, Y9
+	VBROADCASTSS vec3ea69570<>+0(SB), Y10
+	VFMADD213PS  vec3dfded25<>+0(SB), Y9, Y10
+	VFMADD213PS  vec3e6c166e<>+0(SB), Y9, Y10
+	VFMADD213PS  vec3e920437<>+0(SB), Y9, Y10
+	VFMADD213PS  vec3eccce5d<>+0(SB), Y9, Y10
+	VFMADD213PS  vec3f2aaaaa<>+0(SB), Y9, Y10
+	VMULPS       Y9, Y10, Y10
+	VADDPS       Y8, Y8, Y9
+	VMULPS       Y8, Y10, Y10
+	VADDPS       Y9, Y10, Y10
+	VMULPS       Y0, Y11, Y0
+	VMULPS       Y5, Y11, Y5
+	VMULPS       Y0, Y0, Y0
+	VBROADCASTSS vec3b7befbf<>+0(SB), Y8
+	VFMADD213PS  vecbbeeeeef<>+0(SB), Y0, Y8
+	VFMADD213PS  vec3d2aaaab<>+0(SB), Y0, Y8
+	VMULPS       Y0, Y8, Y8
+	VSUBPS       Y8, Y10, Y10
+	VMULPS       Y5, Y5, Y5
+	VBROADCASTSS vec3b7befbf<>+0(SB), Y0
+	VFMADD213PS  vecbbeeeeef<>+0(SB), Y5, Y0
+	VFMADD213PS  vec3d2aaaab<>+0(SB), Y5, Y0
+	VMULPS       Y5, Y0, Y0
+	VADDPS       Y0, Y10, Y10
+	VMULPS       768(SI), Y10, Y10
+	VFMADD231PS  768(SI), Y7, Y10
+	VCMPPS       $0x11, Y6, Y3, Y0
+	VANDPS       Y10, Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VPADDD       Y0, Y0, Y3
+	VPMAXUD      Y3, Y1, Y1
+	VMASKMOVPS   Y0, Y2, (AX)
 
 done:
+	VPMAXUD   vecff000000<>+0(SB), Y1, Y0
+	VPCMPEQD  Y1, Y0, Y0
+	VMOVMSKPS Y0, AX
+	TESTL     AX, AX
+	SETEQ     AL
+	MOVB      AL, finite+40(FP)
 	VZEROUPPER
 	RET
 
-// func meanReciprocalAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
+// func meanReciprocalAVX512(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
-TEXT ·meanReciprocalAVX512(SB), NOSPLIT, $0-40
+TEXT ·meanReciprocalAVX512(SB), NOSPLIT, $0-41
 	MOVQ   dst+0(FP), AX
 	MOVQ   x+8(FP), CX
 	MOVQ   y+16(FP), DX
 	MOVQ   n+24(FP), BX
 	MOVQ   c+32(FP), SI
 	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
 
+loop2:
+	CMPQ          BX, $0x00000020
+	JL            end2
+	VMOVUPS       (CX), Z2
+	VMOVUPS       (DX), Z3
+	VANDNPS       vec80000000<>+0(SB), Z3, Z4
+	VXORPS        Z4, Z2, Z2
+	VPMOVD2M      Z3, K1
+	VCVTPS2PD     Y2, Z4
+	VMOVUPS       64(SI), Z13
+	VBLENDMPD     (SI), Z13, K1, Z5
+	VSUBPD        Z5, Z4, Z4
+	VMULPD        192(SI), Z4, Z13
+	VFNMADD231PD  128(SI), Z13, Z4
+	VFMADD231PD   192(SI), Z4, Z13
+	VMULPD        256(SI), Z13, Z4
+	VADDPD        320(SI), Z4, Z14
+	VPADDQ        448(SI), Z14, Z14
+	VRNDSCALEPD   $0x0a, Z14, Z14
+	VADDPD        384(SI), Z4, Z4
+	VPADDQ        448(SI), Z4, Z4
+	VRNDSCALEPD   $0x0a, Z4, Z4
+	VMOVUPS       64(CX), Z15
+	VMOVUPS       64(DX), Z16
+	VANDNPS       vec80000000<>+0(SB), Z16, Z17
+	VXORPS        Z17, Z15, Z15
+	VPMOVD2M      Z16, K2
+	VCVTPS2PD     Y15, Z17
+	VMOVUPS       64(SI), Z18
+	VBLENDMPD     (SI), Z18, K2, Z6
+	VSUBPD        Z6, Z17, Z17
+	VMULPD        192(SI), Z17, Z18
+	VFNMADD231PD  128(SI), Z18, Z17
+	VFMADD231PD   192(SI), Z17, Z18
+	VMULPD        256(SI), Z18, Z17
+	VADDPD        320(SI), Z17, Z19
+	VPADDQ        448(SI), Z19, Z19
+	VRNDSCALEPD   $0x0a, Z19, Z19
+	VADDPD        384(SI), Z17, Z17
+	VPADDQ        448(SI), Z17, Z17
+	VRNDSCALEPD   $0x0a, Z17, Z17
+	VEXTRACTF64X4 $0x01, Z2, Y2
+	VCVTPS2PD     Y2, Z2
+	KSHIFTRW      $0x08, K1, K1
+	VMOVUPS       64(SI), Z20
+	VBLENDMPD     (SI), Z20, K1, Z7
+	VSUBPD        Z7, Z2, Z2
+	VMULPD        192(SI), Z2, Z20
+	VFNMADD231PD  128(SI), Z20, Z2
+	VFMADD231PD   192(SI), Z2, Z20
+	VMULPD        256(SI), Z20, Z2
+	VADDPD        320(SI), Z2, Z21
+	VPADDQ        448(SI), Z21, Z21
+	VRNDSCALEPD   $0x0a, Z21, Z21
+	VADDPD        384(SI), Z2, Z2
+	VPADDQ        448(SI), Z2, Z2
+	VRNDSCALEPD   $0x0a, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z15, Y15
+	VCVTPS2PD     Y15, Z15
+	KSHIFTRW      $0x08, K2, K1
+	VMOVUPS       64(SI), Z22
+	VBLENDMPD     (SI), Z22, K1, Z8
+	VSUBPD        Z8, Z15, Z15
+	VMULPD        192(SI), Z15, Z22
+	VFNMADD231PD  128(SI), Z22, Z15
+	VFMADD231PD   192(SI), Z15, Z22
+	VMULPD        256(SI), Z22, Z15
+	VADDPD        320(SI), Z15, Z23
+	VPADDQ        448(SI), Z23, Z23
+	VRNDSCALEPD   $0x0a, Z23, Z23
+	VADDPD        384(SI), Z15, Z15
+	VPADDQ        448(SI), Z15, Z15
+	VRNDSCALEPD   $0x0a, Z15, Z15
+	VMOVUPS       Z0, Z24
+	VCVTPD2PS     Z13, Y24
+	VCVTPD2PS     Z20, Y13
+	VINSERTF64X4  $0x01, Y13, Z24, Z24
+	VMOVUPS       Z0, Z13
+	VCVTPD2PS     Z4, Y13
+	VCVTPD2PS     Z2, Y2
+	VINSERTF64X4  $0x01, Y2, Z13, Z13
+	VMAXPS        Z0, Z13, Z13
+	VMINPS        2048(SI), Z13, Z13
+	VMOVUPS       Z0, Z2
+	VCVTPD2PS     Z14, Y2
+	VCVTPD2PS     Z21, Y4
+	VINSERTF64X4  $0x01, Y4, Z2, Z2
+	VMAXPS        Z0, Z2, Z2
+	VMINPS        2048(SI), Z2, Z2
+	VMOVUPS       Z0, Z4
+	VCVTPD2PS     Z18, Y4
+	VCVTPD2PS     Z22, Y14
+	VINSERTF64X4  $0x01, Y14, Z4, Z4
+	VMOVUPS       Z0, Z14
+	VCVTPD2PS     Z17, Y14
+	VCVTPD2PS     Z15, Y15
+	VINSERTF64X4  $0x01, Y15, Z14, Z14
+	VMAXPS        Z0, Z14, Z14
+	VMINPS        2048(SI), Z14, Z14
+	VMOVUPS       Z0, Z15
+	VCVTPD2PS     Z19, Y15
+	VCVTPD2PS     Z23, Y17
+	VINSERTF64X4  $0x01, Y17, Z15, Z15
+	VMAXPS        Z0, Z15, Z15
+	VMINPS        2048(SI), Z15, Z15
+	VMOVUPS       704(SI), Z17
+	VMINPS        vec7149f2ca<>+0(SB), Z24, Z18
+	VMAXPS        vecf149f2ca<>+0(SB), Z18, Z18
+	VFNMADD231PS  1984(SI), Z18, Z17
+	VADDPS        Z2, Z17, Z18
+	VADDPS        Z13, Z17, Z17
+	VADDPS        vecbf000000<>+0(SB), Z18, Z18
+	VADDPS        vecbf000000<>+0(SB), Z17, Z17
+	VADDPS        Z18, Z17, Z19
+	VMULPS        Z18, Z17, Z20
+	VMULPS        Z19, Z20, Z21
+	VMOVUPS       704(SI), Z22
+	VMINPS        vec7149f2ca<>+0(SB), Z4, Z4
+	VMAXPS        vecf149f2ca<>+0(SB), Z4, Z4
+	VFNMADD231PS  1984(SI), Z4, Z22
+	VADDPS        Z15, Z22, Z4
+	VADDPS        Z14, Z22, Z23
+	VADDPS        vecbf000000<>+0(SB), Z4, Z4
+	VADDPS        vecbf000000<>+0(SB), Z23, Z23
+	VADDPS        Z4, Z23, Z24
+	VMULPS        Z4, Z23, Z25
+	VMULPS        Z24, Z25, Z26
+	VBROADCASTSS  vec3f800000<>+0(SB), Z22
+	VDIVPS        Z21, Z22, Z21
+	VSUBPS        Z2, Z13, Z22
+	VMULPS        Z20, Z22, Z22
+	VMULPS        Z21, Z22, Z22
+	VMULPS        Z19, Z21, Z21
+	VBROADCASTSS  vec3f800000<>+0(SB), Z19
+	VDIVPS        Z26, Z19, Z26
+	VSUBPS        Z15, Z14, Z19
+	VMULPS        Z25, Z19, Z19
+	VMULPS        Z26, Z19, Z19
+	VMULPS        Z24, Z26, Z26
+	VMULPS        Z22, Z22, Z20
+	VBROADCASTSS  vec3ea69570<>+0(SB), Z24
+	VFMADD213PS   vec3dfded25<>+0(SB), Z20, Z24
+	VFMADD213PS   vec3e6c166e<>+0(SB), Z20, Z24
+	VFMADD213PS   vec3e920437<>+0(SB), Z20, Z24
+	VFMADD213PS   vec3eccce5d<>+0(SB), Z20, Z24
+	VFMADD213PS   vec3f2aaaaa<>+0(SB), Z20, Z24
+	VMULPS        Z20, Z24, Z24
+	VADDPS        Z22, Z22, Z20
+	VMULPS        Z22, Z24, Z24
+	VADDPS        Z20, Z24, Z24
+	VMULPS        Z19, Z19, Z20
+	VBROADCASTSS  vec3ea69570<>+0(SB), Z22
+	VFMADD213PS   vec3dfded25<>+0(SB), Z20, Z22
+	VFMADD213PS   vec3e6c166e<>+0(SB), Z20, Z22
+	VFMADD213PS   vec3e920437<>+0(SB), Z20, Z22
+	VFMADD213PS   vec3eccce5d<>+0(SB), Z20, Z22
+	VFMADD213PS   vec3f2aaaaa<>+0(SB), Z20, Z22
+	VMULPS        Z20, Z22, Z22
+	VADDPS        Z19, Z19, Z20
+	VMULPS        Z19, Z22, Z22
+	VADDPS        Z20, Z22, Z22
+	VMULPS        Z17, Z21, Z17
+	VMULPS        Z18, Z21, Z18
+	VMULPS        Z17, Z17, Z17
+	VBROADCASTSS  vec3b7befbf<>+0(SB), Z19
+	VFMADD213PS   vecbbeeeeef<>+0(SB), Z17, Z19
+	VFMADD213PS   vec3d2aaaab<>+0(SB), Z17, Z19
+	VMULPS        Z17, Z19, Z19
+	VSUBPS        Z19, Z24, Z24
+	VMULPS        Z18, Z18, Z18
+	VBROADCASTSS  vec3b7befbf<>+0(SB), Z17
+	VFMADD213PS   vecbbeeeeef<>+0(SB), Z18, Z17
+	VFMADD213PS   vec3d2aaaab<>+0(SB), Z18, Z17
+	VMULPS        Z18, Z17, Z17
+	VADDPS        Z17, Z24, Z24
+	VMULPS        768(SI), Z24, Z24
+	VCMPPS        $0x11, Z13, Z2, K1
+	VMOVAPS.Z     Z24, K1, Z2
+	VMULPS        Z3, Z2, Z2
+	VPADDD        Z2, Z2, Z3
+	VPMAXUD       Z3, Z1, Z1
+	VMOVUPS       Z2, (AX)
+	VMULPS        Z23, Z26, Z2
+	VMULPS        Z4, Z26, Z3
+	VMULPS        Z2, Z2, Z2
+	VBROADCASTSS  vec3b7befbf<>+0(SB), Z4
+	VFMADD213PS   vecbbeeeeef<>+0(SB), Z2, Z4
+	VFMADD213PS   vec3d2aaaab<>+0(SB), Z2, Z4
+	VMULPS        Z2, Z4, Z4
+	VSUBPS        Z4, Z22, Z22
+	VMULPS        Z3, Z3, Z3
+	VBROADCASTSS  vec3b7befbf<>+0(SB), Z2
+	VFMADD213PS   vecbbeeeeef<>+0(SB), Z3, Z2
+	VFMADD213PS   vec3d2aaaab<>+0(SB), Z3, Z2
+	VMULPS        Z3, Z2, Z2
+	VADDPS        Z2, Z22, Z22
+	VMULPS        768(SI), Z22, Z22
+	VCMPPS        $0x11, Z14, Z15, K1
+	VMOVAPS.Z     Z22, K1, Z2
+	VMULPS        Z16, Z2, Z2
+	VPADDD        Z2, Z2, Z3
+	VPMAXUD       Z3, Z1, Z1
+	VMOVUPS       Z2, 64(AX)
+	ADDQ          $0x00000080, AX
+	ADDQ          $0x00000080, CX
+	ADDQ          $0x00000080, DX
+	SUBQ          $0x00000020, BX
+	JMP           loop2
+
+end2:
 loop1:
 	CMPQ          BX, $0x00000010
 	JL            end1
-	VMOVUPS       (CX), Z1
-	VMOVUPS       (DX), Z2
-	VCMPPS        $0x1e, Z0, Z2, K1
-	VCVTPS2PD     Y1, Z3
-	VSUBPD        (SI), Z3, Z3
-	VMULPD        128(SI), Z3, Z4
-	VFNMADD231PD  64(SI), Z4, Z3
-	VFMADD231PD   128(SI), Z3, Z4
-	VMULPD        192(SI), Z4, Z3
-	VMOVUPS       576(SI), Z23
-	VBLENDMPD     384(SI), Z23, K1, Z5
-	VMOVUPS       448(SI), Z23
-	VBLENDMPD     256(SI), Z23, K1, Z6
-	VSUBPD        Z6, Z3, Z23
-	VRNDSCALEPD   $0x0a, Z23, Z24
-	VCMPPD        $0x00, Z24, Z23, K2
-	VADDPD        Z5, Z24, K2, Z24
-	VMOVUPS       512(SI), Z23
-	VBLENDMPD     320(SI), Z23, K1, Z7
-	VSUBPD        Z7, Z3, Z3
-	VRNDSCALEPD   $0x0a, Z3, Z23
-	VCMPPD        $0x00, Z23, Z3, K2
-	VADDPD        Z5, Z23, K2, Z23
-	KSHIFTRW      $0x08, K1, K2
-	VEXTRACTF64X4 $0x01, Z1, Y1
-	VCVTPS2PD     Y1, Z1
-	VSUBPD        (SI), Z1, Z1
-	VMULPD        128(SI), Z1, Z3
-	VFNMADD231PD  64(SI), Z3, Z1
-	VFMADD231PD   128(SI), Z1, Z3
-	VMULPD        192(SI), Z3, Z1
-	VMOVUPS       576(SI), Z25
-	VBLENDMPD     384(SI), Z25, K2, Z8
-	VMOVUPS       448(SI), Z25
-	VBLENDMPD     256(SI), Z25, K2, Z9
-	VSUBPD        Z9, Z1, Z25
-	VRNDSCALEPD   $0x0a, Z25, Z26
-	VCMPPD        $0x00, Z26, Z25, K3
-	VADDPD        Z8, Z26, K3, Z26
-	VMOVUPS       512(SI), Z25
-	VBLENDMPD     320(SI), Z25, K2, Z10
-	VSUBPD        Z10, Z1, Z1
-	VRNDSCALEPD   $0x0a, Z1, Z25
-	VCMPPD        $0x00, Z25, Z1, K2
-	VADDPD        Z8, Z25, K2, Z25
-	VMOVUPS       Z0, Z1
-	VCVTPD2PS     Z4, Y1
-	VCVTPD2PS     Z3, Y3
-	VINSERTF64X4  $0x01, Y3, Z1, Z1
-	VMOVUPS       2176(SI), Z3
-	VSUBPS        Z1, Z3, Z3
-	VBLENDMPS     Z1, Z3, K1, Z11
-	VMOVUPS       Z0, Z1
-	VCVTPD2PS     Z23, Y1
-	VCVTPD2PS     Z25, Y3
-	VINSERTF64X4  $0x01, Y3, Z1, Z1
-	VMAXPS        Z0, Z1, Z1
-	VMINPS        2112(SI), Z1, Z1
-	VMOVUPS       2112(SI), Z3
-	VSUBPS        Z1, Z3, Z3
-	VBLENDMPS     Z1, Z3, K1, Z12
-	VMOVUPS       Z0, Z1
-	VCVTPD2PS     Z24, Y1
-	VCVTPD2PS     Z26, Y3
-	VINSERTF64X4  $0x01, Y3, Z1, Z1
-	VMAXPS        Z0, Z1, Z1
-	VMINPS        2112(SI), Z1, Z1
-	VMOVUPS       2112(SI), Z3
-	VSUBPS        Z1, Z3, Z3
-	VBLENDMPS     Z1, Z3, K1, Z13
-	VMULPS        2048(SI), Z11, Z1
-	VMINPS        vec7149f2ca<>+0(SB), Z1, Z1
-	VMAXPS        vecf149f2ca<>+0(SB), Z1, Z1
-	VMOVUPS       640(SI), Z3
-	VSUBPS        Z1, Z3, Z1
-	VADDPS        Z13, Z1, Z3
-	VADDPS        Z12, Z1, Z1
-	VADDPS        vecbf000000<>+0(SB), Z3, Z3
-	VADDPS        vecbf000000<>+0(SB), Z1, Z1
-	VADDPS        Z3, Z1, Z23
-	VMULPS        Z3, Z1, Z24
-	VMULPS        Z23, Z24, Z25
-	VBROADCASTSS  vec3f800000<>+0(SB), Z4
-	VDIVPS        Z25, Z4, Z25
-	VSUBPS        Z13, Z12, Z4
-	VMULPS        Z24, Z4, Z4
-	VMULPS        Z25, Z4, Z4
-	VMULPS        Z23, Z25, Z25
-	VMULPS        Z4, Z4, Z23
-	VBROADCASTSS  vec3ea69570<>+0(SB), Z24
-	VFMADD213PS   vec3dfded25<>+0(SB), Z23, Z24
-	VFMADD213PS   vec3e6c166e<>+0(SB), Z23, Z24
-	VFMADD213PS   vec3e920437<>+0(SB), Z23, Z24
-	VFMADD213PS   vec3eccce5d<>+0(SB), Z23, Z24
-	VFMADD213PS   vec3f2aaaaa<>+0(SB), Z23, Z24
-	VMULPS        Z23, Z24, Z24
-	VADDPS        Z4, Z4, Z23
-	VMULPS        Z4, Z24, Z24
-	VADDPS        Z23, Z24, Z24
-	VMULPS        Z1, Z25, Z1
-	VMULPS        Z3, Z25, Z3
-	VMULPS        Z1, Z1, Z1
+	VMOVUPS       (CX), Z2
+	VMOVUPS       (DX), Z3
+	VANDNPS       vec80000000<>+0(SB), Z3, Z4
+	VXORPS        Z4, Z2, Z2
+	VPMOVD2M      Z3, K1
+	VCVTPS2PD     Y2, Z4
+	VMOVUPS       64(SI), Z5
+	VBLENDMPD     (SI), Z5, K1, Z9
+	VSUBPD        Z9, Z4, Z4
+	VMULPD        192(SI), Z4, Z5
+	VFNMADD231PD  128(SI), Z5, Z4
+	VFMADD231PD   192(SI), Z4, Z5
+	VMULPD        256(SI), Z5, Z4
+	VADDPD        320(SI), Z4, Z6
+	VPADDQ        448(SI), Z6, Z6
+	VRNDSCALEPD   $0x0a, Z6, Z6
+	VADDPD        384(SI), Z4, Z4
+	VPADDQ        448(SI), Z4, Z4
+	VRNDSCALEPD   $0x0a, Z4, Z4
+	VEXTRACTF64X4 $0x01, Z2, Y2
+	VCVTPS2PD     Y2, Z2
+	KSHIFTRW      $0x08, K1, K1
+	VMOVUPS       64(SI), Z7
+	VBLENDMPD     (SI), Z7, K1, Z10
+	VSUBPD        Z10, Z2, Z2
+	VMULPD        192(SI), Z2, Z7
+	VFNMADD231PD  128(SI), Z7, Z2
+	VFMADD231PD   192(SI), Z2, Z7
+	VMULPD        256(SI), Z7, Z2
+	VADDPD        320(SI), Z2, Z8
+	VPADDQ        448(SI), Z8, Z8
+	VRNDSCALEPD   $0x0a, Z8, Z8
+	VADDPD        384(SI), Z2, Z2
+	VPADDQ        448(SI), Z2, Z2
+	VRNDSCALEPD   $0x0a, Z2, Z2
+	VMOVUPS       Z0, Z13
+	VCVTPD2PS     Z5, Y13
+	VCVTPD2PS     Z7, Y5
+	VINSERTF64X4  $0x01, Y5, Z13, Z13
+	VMOVUPS       Z0, Z5
+	VCVTPD2PS     Z4, Y5
+	VCVTPD2PS     Z2, Y2
+	VINSERTF64X4  $0x01, Y2, Z5, Z5
+	VMAXPS        Z0, Z5, Z5
+	VMINPS        2048(SI), Z5, Z5
+	VMOVUPS       Z0, Z2
+	VCVTPD2PS     Z6, Y2
+	VCVTPD2PS     Z8, Y4
+	VINSERTF64X4  $0x01, Y4, Z2, Z2
+	VMAXPS        Z0, Z2, Z2
+	VMINPS        2048(SI), Z2, Z2
+	VMOVUPS       704(SI), Z4
+	VMINPS        vec7149f2ca<>+0(SB), Z13, Z6
+	VMAXPS        vecf149f2ca<>+0(SB), Z6, Z6
+	VFNMADD231PS  1984(SI), Z6, Z4
+	VADDPS        Z2, Z4, Z6
+	VADDPS        Z5, Z4, Z4
+	VADDPS        vecbf000000<>+0(SB), Z6, Z6
+	VADDPS        vecbf000000<>+0(SB), Z4, Z4
+	VADDPS        Z6, Z4, Z8
+	VMULPS        Z6, Z4, Z13
+	VMULPS        Z8, Z13, Z14
+	VBROADCASTSS  vec3f800000<>+0(SB), Z7
+	VDIVPS        Z14, Z7, Z14
+	VSUBPS        Z2, Z5, Z7
+	VMULPS        Z13, Z7, Z7
+	VMULPS        Z14, Z7, Z7
+	VMULPS        Z8, Z14, Z14
+	VMULPS        Z7, Z7, Z8
+	VBROADCASTSS  vec3ea69570<>+0(SB), Z13
+	VFMADD213PS   vec3dfded25<>+0(SB), Z8, Z13
+	VFMADD213PS   vec3e6c166e<>+0(SB), Z8, Z13
+	VFMADD213PS   vec3e920437<>+0(SB), Z8, Z13
+	VFMADD213PS   vec3eccce5d<>+0(SB), Z8, Z13
+	VFMADD213PS   vec3f2aaaaa<>+0(SB), Z8, Z13
+	VMULPS        Z8, Z13, Z13
+	VADDPS        Z7, Z7, Z8
+	VMULPS        Z7, Z13, Z13
+	VADDPS        Z8, Z13, Z13
+	VMULPS        Z4, Z14, Z4
+	VMULPS        Z6, Z14, Z6
+	VMULPS        Z4, Z4, Z4
+	VBROADCASTSS  vec3b7befbf<>+0(SB), Z7
+	VFMADD213PS   vecbbeeeeef<>+0(SB), Z4, Z7
+	VFMADD213PS   vec3d2aaaab<>+0(SB), Z4, Z7
+	VMULPS        Z4, Z7, Z7
+	VSUBPS        Z7, Z13, Z13
+	VMULPS        Z6, Z6, Z6
 	VBROADCASTSS  vec3b7befbf<>+0(SB), Z4
-	VFMADD213PS   vecbbeeeeef<>+0(SB), Z1, Z4
-	VFMADD213PS   vec3d2aaaab<>+0(SB), Z1, Z4
-	VMULPS        Z1, Z4, Z4
-	VSUBPS        Z4, Z24, Z24
-	VMULPS        Z3, Z3, Z3
-	VBROADCASTSS  vec3b7befbf<>+0(SB), Z1
-	VFMADD213PS   vecbbeeeeef<>+0(SB), Z3, Z1
-	VFMADD213PS   vec3d2aaaab<>+0(SB), Z3, Z1
-	VMULPS        Z3, Z1, Z1
-	VADDPS        Z1, Z24, Z24
-	VMULPS        704(SI), Z24, Z24
-	VCMPPS        $0x11, Z12, Z13, K1
-	VMOVAPS.Z     Z24, K1, Z1
-	VXORPS        vec80000000<>+0(SB), Z1, Z1
-	VMULPS        Z2, Z1, Z1
-	VMOVUPS       Z1, (AX)
+	VFMADD213PS   vecbbeeeeef<>+0(SB), Z6, Z4
+	VFMADD213PS   vec3d2aaaab<>+0(SB), Z6, Z4
+	VMULPS        Z6, Z4, Z4
+	VADDPS        Z4, Z13, Z13
+	VMULPS        768(SI), Z13, Z13
+	VCMPPS        $0x11, Z5, Z2, K1
+	VMOVAPS.Z     Z13, K1, Z2
+	VMULPS        Z3, Z2, Z2
+	VPADDD        Z2, Z2, Z3
+	VPMAXUD       Z3, Z1, Z1
+	VMOVUPS       Z2, (AX)
 	ADDQ          $0x00000040, AX
 	ADDQ          $0x00000040, CX
 	ADDQ          $0x00000040, DX
@@ -5795,127 +6147,113 @@ end1:
 	MOVQ          $-1, DI
 	BZHIQ         BX, DI, DI
 	KMOVW         DI, K1
-	VMOVUPS.Z     (CX), K1, Z1
-	VMOVUPS.Z     (DX), K1, Z2
-	VCMPPS        $0x1e, Z0, Z2, K2
-	VCVTPS2PD     Y1, Z3
-	VSUBPD        (SI), Z3, Z3
-	VMULPD        128(SI), Z3, Z4
-	VFNMADD231PD  64(SI), Z4, Z3
-	VFMADD231PD   128(SI), Z3, Z4
-	VMULPD        192(SI), Z4, Z3
-	VMOVUPS       576(SI), Z5
-	VBLENDMPD     384(SI), Z5, K2, Z14
-	VMOVUPS       448(SI), Z5
-	VBLENDMPD     256(SI), Z5, K2, Z15
-	VSUBPD        Z15, Z3, Z5
-	VRNDSCALEPD   $0x0a, Z5, Z6
-	VCMPPD        $0x00, Z6, Z5, K3
-	VADDPD        Z14, Z6, K3, Z6
-	VMOVUPS       512(SI), Z5
-	VBLENDMPD     320(SI), Z5, K2, Z16
-	VSUBPD        Z16, Z3, Z3
-	VRNDSCALEPD   $0x0a, Z3, Z5
-	VCMPPD        $0x00, Z5, Z3, K3
-	VADDPD        Z14, Z5, K3, Z5
-	KSHIFTRW      $0x08, K2, K3
-	VEXTRACTF64X4 $0x01, Z1, Y1
-	VCVTPS2PD     Y1, Z1
-	VSUBPD        (SI), Z1, Z1
-	VMULPD        128(SI), Z1, Z3
-	VFNMADD231PD  64(SI), Z3, Z1
-	VFMADD231PD   128(SI), Z1, Z3
-	VMULPD        192(SI), Z3, Z1
-	VMOVUPS       576(SI), Z7
-	VBLENDMPD     384(SI), Z7, K3, Z17
-	VMOVUPS       448(SI), Z7
-	VBLENDMPD     256(SI), Z7, K3, Z18
-	VSUBPD        Z18, Z1, Z7
-	VRNDSCALEPD   $0x0a, Z7, Z8
-	VCMPPD        $0x00, Z8, Z7, K4
-	VADDPD        Z17, Z8, K4, Z8
-	VMOVUPS       512(SI), Z7
-	VBLENDMPD     320(SI), Z7, K3, Z19
-	VSUBPD        Z19, Z1, Z1
-	VRNDSCALEPD   $0x0a, Z1, Z7
-	VCMPPD        $0x00, Z7, Z1, K3
-	VADDPD        Z17, Z7, K3, Z7
-	VMOVUPS       Z0, Z1
-	VCVTPD2PS     Z4, Y1
-	VCVTPD2PS     Z3, Y3
-	VINSERTF64X4  $0x01, Y3, Z1, Z1
-	VMOVUPS       2176(SI), Z3
-	VSUBPS        Z1, Z3, Z3
-	VBLENDMPS     Z1, Z3, K2, Z20
-	VMOVUPS       Z0, Z1
-	VCVTPD2PS     Z5, Y1
-	VCVTPD2PS     Z7, Y3
-	VINSERTF64X4  $0x01, Y3, Z1, Z1
-	VMAXPS        Z0, Z1, Z1
-	VMINPS        2112(SI), Z1, Z1
-	VMOVUPS       2112(SI), Z3
-	VSUBPS        Z1, Z3, Z3
-	VBLENDMPS     Z1, Z3, K2, Z21
-	VMOVUPS       Z0, Z1
-	VCVTPD2PS     Z6, Y1
-	VCVTPD2PS     Z8, Y3
-	VINSERTF64X4  $0x01, Y3, Z1, Z1
-	VMAXPS        Z0, Z1, Z1
-	VMINPS        2112(SI), Z1, Z1
-	VMOVUPS       2112(SI), Z0
-	VSUBPS        Z1, Z0, Z0
-	VBLENDMPS     Z1, Z0, K2, Z22
-	VMULPS        2048(SI), Z20, Z0
-	VMINPS        vec7149f2ca<>+0(SB), Z0, Z0
-	VMAXPS        vecf149f2ca<>+0(SB), Z0, Z0
-	VMOVUPS       640(SI), Z1
-	VSUBPS        Z0, Z1, Z0
-	VADDPS        Z22, Z0, Z1
-	VADDPS        Z21, Z0, Z0
-	VADDPS        vecbf000000<>+0(SB), Z1, Z1
+	VMOVUPS.Z     (CX), K1, Z2
+	VMOVUPS.Z     (DX), K1, Z3
+	VANDNPS       vec80000000<>+0(SB), Z3, Z4
+	VXORPS        Z4, Z2, Z2
+	VPMOVD2M      Z3, K2
+	VCVTPS2PD     Y2, Z4
+	VMOVUPS       64(SI), Z5
+	VBLENDMPD     (SI), Z5, K2, Z11
+	VSUBPD        Z11, Z4, Z4
+	VMULPD        192(SI), Z4, Z5
+	VFNMADD231PD  128(SI), Z5, Z4
+	VFMADD231PD   192(SI), Z4, Z5
+	VMULPD        256(SI), Z5, Z4
+	VADDPD        320(SI), Z4, Z6
+	VPADDQ        448(SI), Z6, Z6
+	VRNDSCALEPD   $0x0a, Z6, Z6
+	VADDPD        384(SI), Z4, Z4
+	VPADDQ        448(SI), Z4, Z4
+	VRNDSCALEPD   $0x0a, Z4, Z4
+	VEXTRACTF64X4 $0x01, Z2, Y2
+	VCVTPS2PD     Y2, Z2
+	KSHIFTRW      $0x08, K2, K2
+	VMOVUPS       64(SI), Z7
+	VBLENDMPD     (SI), Z7, K2, Z12
+	VSUBPD        Z12, Z2, Z2
+	VMULPD        192(SI), Z2, Z7
+	VFNMADD231PD  128(SI), Z7, Z2
+	VFMADD231PD   192(SI), Z2, Z7
+	VMULPD        256(SI), Z7, Z2
+	VADDPD        320(SI), Z2, Z8
+	VPADDQ        448(SI), Z8, Z8
+	VRNDSCALEPD   $0x0a, Z8, Z8
+	VADDPD        384(SI), Z2, Z2
+	VPADDQ        448(SI), Z2, Z2
+	VRNDSCALEPD   $0x0a, Z2, Z2
+	VMOVUPS       Z0, Z9
+	VCVTPD2PS     Z5, Y9
+	VCVTPD2PS     Z7, Y5
+	VINSERTF64X4  $0x01, Y5, Z9, Z9
+	VMOVUPS       Z0, Z5
+	VCVTPD2PS     Z4, Y5
+	VCVTPD2PS     Z2, Y2
+	VINSERTF64X4  $0x01, Y2, Z5, Z5
+	VMAXPS        Z0, Z5, Z5
+	VMINPS        2048(SI), Z5, Z5
+	VMOVUPS       Z0, Z2
+	VCVTPD2PS     Z6, Y2
+	VCVTPD2PS     Z8, Y4
+	VINSERTF64X4  $0x01, Y4, Z2, Z2
+	VMAXPS        Z0, Z2, Z2
+	VMINPS        2048(SI), Z2, Z2
+	VMOVUPS       704(SI), Z0
+	VMINPS        vec7149f2ca<>+0(SB), Z9, Z4
+	VMAXPS        vecf149f2ca<>+0(SB), Z4, Z4
+	VFNMADD231PS  1984(SI), Z4, Z0
+	VADDPS        Z2, Z0, Z4
+	VADDPS        Z5, Z0, Z0
+	VADDPS        vecbf000000<>+0(SB), Z4, Z4
 	VADDPS        vecbf000000<>+0(SB), Z0, Z0
-	VADDPS        Z1, Z0, Z4
-	VMULPS        Z1, Z0, Z5
-	VMULPS        Z4, Z5, Z6
-	VBROADCASTSS  vec3f800000<>+0(SB), Z3
-	VDIVPS        Z6, Z3, Z6
-	VSUBPS        Z22, Z21, Z3
-	VMULPS        Z5, Z3, Z3
-	VMULPS        Z6, Z3, Z3
-	VMULPS        Z4, Z6, Z6
-	VMULPS        Z3, Z3, Z4
-	VBROADCASTSS  vec3ea69570<>+0(SB), Z5
-	VFMADD213PS   vec3dfded25<>+0(SB), Z4, Z5
-	VFMADD213PS   vec3e6c166e<>+0(SB), Z4, Z5
-	VFMADD213PS   vec3e920437<>+0(SB), Z4, Z5
-	VFMADD213PS   vec3eccce5d<>+0(SB), Z4, Z5
-	VFMADD213PS   vec3f2aaaaa<>+0(SB), Z4, Z5
-	VMULPS        Z4, Z5, Z5
-	VADDPS        Z3, Z3, Z4
-	VMULPS        Z3, Z5, Z5
-	VADDPS        Z4, Z5, Z5
-	VMULPS        Z0, Z6, Z0
-	VMULPS        Z1, Z6, Z1
+	VADDPS        Z4, Z0, Z7
+	VMULPS        Z4, Z0, Z8
+	VMULPS        Z7, Z8, Z9
+	VBROADCASTSS  vec3f800000<>+0(SB), Z6
+	VDIVPS        Z9, Z6, Z9
+	VSUBPS        Z2, Z5, Z6
+	VMULPS        Z8, Z6, Z6
+	VMULPS        Z9, Z6, Z6
+	VMULPS        Z7, Z9, Z9
+	VMULPS        Z6, Z6, Z7
+	VBROADCASTSS  vec3ea69570<>+0(SB), Z8
+	VFMADD213PS   vec3dfded25<>+0(SB), Z7, Z8
+	VFMADD213PS   vec3e6c166e<>+0(SB), Z7, Z8
+	VFMADD213PS   vec3e920437<>+0(SB), Z7, Z8
+	VFMADD213PS   vec3eccce5d<>+0(SB), Z7, Z8
+	VFMADD213PS   vec3f2aaaaa<>+0(SB), Z7, Z8
+	VMULPS        Z7, Z8, Z8
+	VADDPS        Z6, Z6, Z7
+	VMULPS        Z6, Z8, Z8
+	VADDPS        Z7, Z8, Z8
+	VMULPS        Z0, Z9, Z0
+	VMULPS        Z4, Z9, Z4
 	VMULPS        Z0, Z0, Z0
-	VBROADCASTSS  vec3b7befbf<>+0(SB), Z3
-	VFMADD213PS   vecbbeeeeef<>+0(SB), Z0, Z3
-	VFMADD213PS   vec3d2aaaab<>+0(SB), Z0, Z3
-	VMULPS        Z0, Z3, Z3
-	VSUBPS        Z3, Z5, Z5
-	VMULPS        Z1, Z1, Z1
+	VBROADCASTSS  vec3b7befbf<>+0(SB), Z6
+	VFMADD213PS   vecbbeeeeef<>+0(SB), Z0, Z6
+	VFMADD213PS   vec3d2aaaab<>+0(SB), Z0, Z6
+	VMULPS        Z0, Z6, Z6
+	VSUBPS        Z6, Z8, Z8
+	VMULPS        Z4, Z4, Z4
 	VBROADCASTSS  vec3b7befbf<>+0(SB), Z0
-	VFMADD213PS   vecbbeeeeef<>+0(SB), Z1, Z0
-	VFMADD213PS   vec3d2aaaab<>+0(SB), Z1, Z0
-	VMULPS        Z1, Z0, Z0
-	VADDPS        Z0, Z5, Z5
-	VMULPS        704(SI), Z5, Z5
-	VCMPPS        $0x11, Z21, Z22, K2
-	VMOVAPS.Z     Z5, K2, Z0
-	VXORPS        vec80000000<>+0(SB), Z0, Z0
-	VMULPS        Z2, Z0, Z0
+	VFMADD213PS   vecbbeeeeef<>+0(SB), Z4, Z0
+	VFMADD213PS   vec3d2aaaab<>+0(SB), Z4, Z0
+	VMULPS        Z4, Z0, Z0
+	VADDPS        Z0, Z8, Z8
+	VMULPS        768(SI), Z8, Z8
+	VCMPPS        $0x11, Z5, Z2, K2
+	VMOVAPS.Z     Z8, K2, Z0
+	VMULPS        Z3, Z0, Z0
+	VPADDD        Z0, Z0, Z2
+	VPMAXUD       Z2, Z1, Z1
 	VMOVUPS       Z0, K1, (AX)
 
 done:
+	VBROADCASTSS vecff000000<>+0(SB), Z0
+	VPCMPUD      $0x05, Z0, Z1, K1
+	KORTESTW     K1, K1
+	SETEQ        AL
+	MOVB         AL, finite+40(FP)
 	VZEROUPPER
 	RET
 
@@ -5937,144 +6275,121 @@ DATA vecbf000000<>+56(SB)/4, $0xbf000000
 DATA vecbf000000<>+60(SB)/4, $0xbf000000
 GLOBL vecbf000000<>(SB), RODATA|NOPTR, $64
 
-// func meanReciprocalAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
+// func meanReciprocalAVX2(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
 // Requires: AVX, AVX2, FMA3, SSE2
-TEXT ·meanReciprocalAVX2(SB), NOSPLIT, $0-40
+TEXT ·meanReciprocalAVX2(SB), NOSPLIT, $0-41
 	MOVQ   dst+0(FP), AX
 	MOVQ   x+8(FP), CX
 	MOVQ   y+16(FP), DX
 	MOVQ   n+24(FP), BX
 	MOVQ   c+32(FP), SI
 	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
 
 loop1:
 	CMPQ         BX, $0x00000008
 	JL           end1
-	VMOVUPS      (CX), Y1
-	VMOVUPS      (DX), Y2
-	VCMPPS       $0x1e, Y0, Y2, Y3
-	VPMOVSXDQ    X3, Y4
-	VCVTPS2PD    X1, Y5
-	VSUBPD       (SI), Y5, Y5
-	VMULPD       128(SI), Y5, Y6
-	VFNMADD231PD 64(SI), Y6, Y5
-	VFMADD231PD  128(SI), Y5, Y6
-	VMULPD       192(SI), Y6, Y5
-	VMOVUPS      576(SI), Y7
-	VBLENDVPD    Y4, 384(SI), Y7, Y7
-	VMOVUPS      448(SI), Y8
-	VBLENDVPD    Y4, 256(SI), Y8, Y8
-	VSUBPD       Y8, Y5, Y8
-	VROUNDPD     $0x0a, Y8, Y9
-	VCMPPD       $0x00, Y9, Y8, Y8
-	VANDPD       Y8, Y7, Y8
-	VADDPD       Y8, Y9, Y9
-	VMOVUPS      512(SI), Y8
-	VBLENDVPD    Y4, 320(SI), Y8, Y4
-	VSUBPD       Y4, Y5, Y4
-	VROUNDPD     $0x0a, Y4, Y5
-	VCMPPD       $0x00, Y5, Y4, Y4
-	VANDPD       Y4, Y7, Y4
-	VADDPD       Y4, Y5, Y5
-	VEXTRACTF128 $0x01, Y3, X4
-	VPMOVSXDQ    X4, Y4
-	VEXTRACTF128 $0x01, Y1, X1
-	VCVTPS2PD    X1, Y1
-	VSUBPD       (SI), Y1, Y1
-	VMULPD       128(SI), Y1, Y7
-	VFNMADD231PD 64(SI), Y7, Y1
-	VFMADD231PD  128(SI), Y1, Y7
-	VMULPD       192(SI), Y7, Y1
-	VMOVUPS      576(SI), Y8
-	VBLENDVPD    Y4, 384(SI), Y8, Y8
-	VMOVUPS      448(SI), Y10
-	VBLENDVPD    Y4, 256(SI), Y10, Y10
-	VSUBPD       Y10, Y1, Y10
-	VROUNDPD     $0x0a, Y10, Y11
-	VCMPPD       $0x00, Y11, Y10, Y10
-	VANDPD       Y10, Y8, Y10
-	VADDPD       Y10, Y11, Y11
-	VMOVUPS      512(SI), Y10
-	VBLENDVPD    Y4, 320(SI), Y10, Y4
-	VSUBPD       Y4, Y1, Y1
-	VROUNDPD     $0x0a, Y1, Y4
-	VCMPPD       $0x00, Y4, Y1, Y1
-	VANDPD       Y1, Y8, Y1
-	VADDPD       Y1, Y4, Y4
-	VMOVUPS      Y0, Y1
-	VCVTPD2PSY   Y6, X1
-	VCVTPD2PSY   Y7, X6
-	VINSERTF128  $0x01, X6, Y1, Y1
-	VMOVUPS      2176(SI), Y6
-	VSUBPS       Y1, Y6, Y6
-	VBLENDVPS    Y3, Y1, Y6, Y1
-	VMOVUPS      Y0, Y6
-	VCVTPD2PSY   Y5, X6
-	VCVTPD2PSY   Y4, X4
-	VINSERTF128  $0x01, X4, Y6, Y6
-	VMAXPS       Y0, Y6, Y6
-	VMINPS       2112(SI), Y6, Y6
-	VMOVUPS      2112(SI), Y4
-	VSUBPS       Y6, Y4, Y4
-	VBLENDVPS    Y3, Y6, Y4, Y4
+	VMOVUPS      (CX), Y2
+	VMOVUPS      (DX), Y3
+	VANDNPS      vec80000000<>+0(SB), Y3, Y4
+	VXORPS       Y4, Y2, Y2
+	VCVTPS2PD    X2, Y4
+	VPMOVSXDQ    X3, Y5
+	VMOVUPS      64(SI), Y6
+	VBLENDVPD    Y5, (SI), Y6, Y5
+	VSUBPD       Y5, Y4, Y4
+	VMULPD       192(SI), Y4, Y5
+	VFNMADD231PD 128(SI), Y5, Y4
+	VFMADD231PD  192(SI), Y4, Y5
+	VMULPD       256(SI), Y5, Y4
+	VADDPD       320(SI), Y4, Y6
+	VPADDQ       448(SI), Y6, Y6
+	VROUNDPD     $0x0a, Y6, Y6
+	VADDPD       384(SI), Y4, Y4
+	VPADDQ       448(SI), Y4, Y4
+	VROUNDPD     $0x0a, Y4, Y4
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VEXTRACTF128 $0x01, Y3, X7
+	VPMOVSXDQ    X7, Y7
+	VMOVUPS      64(SI), Y8
+	VBLENDVPD    Y7, (SI), Y8, Y7
+	VSUBPD       Y7, Y2, Y2
+	VMULPD       192(SI), Y2, Y7
+	VFNMADD231PD 128(SI), Y7, Y2
+	VFMADD231PD  192(SI), Y2, Y7
+	VMULPD       256(SI), Y7, Y2
+	VADDPD       320(SI), Y2, Y8
+	VPADDQ       448(SI), Y8, Y8
+	VROUNDPD     $0x0a, Y8, Y8
+	VADDPD       384(SI), Y2, Y2
+	VPADDQ       448(SI), Y2, Y2
+	VROUNDPD     $0x0a, Y2, Y2
+	VMOVUPS      Y0, Y9
+	VCVTPD2PSY   Y5, X9
+	VCVTPD2PSY   Y7, X5
+	VINSERTF128  $0x01, X5, Y9, Y9
 	VMOVUPS      Y0, Y5
-	VCVTPD2PSY   Y9, X5
-	VCVTPD2PSY   Y11, X6
-	VINSERTF128  $0x01, X6, Y5, Y5
+	VCVTPD2PSY   Y4, X5
+	VCVTPD2PSY   Y2, X2
+	VINSERTF128  $0x01, X2, Y5, Y5
 	VMAXPS       Y0, Y5, Y5
-	VMINPS       2112(SI), Y5, Y5
-	VMOVUPS      2112(SI), Y6
-	VSUBPS       Y5, Y6, Y6
-	VBLENDVPS    Y3, Y5, Y6, Y3
-	VMULPS       2048(SI), Y1, Y1
-	VMINPS       vec7149f2ca<>+0(SB), Y1, Y1
-	VMAXPS       vecf149f2ca<>+0(SB), Y1, Y1
-	VMOVUPS      640(SI), Y5
-	VSUBPS       Y1, Y5, Y1
-	VADDPS       Y3, Y1, Y5
-	VADDPS       Y4, Y1, Y1
-	VADDPS       vecbf000000<>+0(SB), Y5, Y5
-	VADDPS       vecbf000000<>+0(SB), Y1, Y1
-	VADDPS       Y5, Y1, Y7
-	VMULPS       Y5, Y1, Y8
-	VMULPS       Y7, Y8, Y9
-	VBROADCASTSS vec3f800000<>+0(SB), Y6
-	VDIVPS       Y9, Y6, Y9
-	VSUBPS       Y3, Y4, Y6
-	VMULPS       Y8, Y6, Y6
-	VMULPS       Y9, Y6, Y6
+	VMINPS       2048(SI), Y5, Y5
+	VMOVUPS      Y0, Y2
+	VCVTPD2PSY   Y6, X2
+	VCVTPD2PSY   Y8, X4
+	VINSERTF128  $0x01, X4, Y2, Y2
+	VMAXPS       Y0, Y2, Y2
+	VMINPS       2048(SI), Y2, Y2
+	VMOVUPS      704(SI), Y4
+	VMINPS       vec7149f2ca<>+0(SB), Y9, Y6
+	VMAXPS       vecf149f2ca<>+0(SB), Y6, Y6
+	VFNMADD231PS 1984(SI), Y6, Y4
+	VADDPS       Y2, Y4, Y6
+	VADDPS       Y5, Y4, Y4
+	VADDPS       vecbf000000<>+0(SB), Y6, Y6
+	VADDPS       vecbf000000<>+0(SB), Y4, Y4
+	VADDPS       Y6, Y4, Y8
+	VMULPS       Y6, Y4, Y9
+	VMULPS       Y8, Y9, Y10
+	VBROADCASTSS vec3f800000<>+0(SB), Y7
+	VDIVPS       Y10, Y7, Y10
+	VSUBPS       Y2, Y5, Y7
+	VMULPS       Y9, Y7, Y7
+	VMULPS       Y10, Y7, Y7
+	VMULPS       Y8, Y10, Y10
+	VMULPS       Y7, Y7, Y8
+	VBROADCASTSS vec3ea69570<>+0(SB), Y9
+	VFMADD213PS  vec3dfded25<>+0(SB), Y8, Y9
+	VFMADD213PS  vec3e6c166e<>+0(SB), Y8, Y9
+	VFMADD213PS  vec3e920437<>+0(SB), Y8, Y9
+	VFMADD213PS  vec3eccce5d<>+0(SB), Y8, Y9
+	VFMADD213PS  vec3f2aaaaa<>+0(SB), Y8, Y9
+	VMULPS       Y8, Y9, Y9
+	VADDPS       Y7, Y7, Y8
 	VMULPS       Y7, Y9, Y9
-	VMULPS       Y6, Y6, Y7
-	VBROADCASTSS vec3ea69570<>+0(SB), Y8
-	VFMADD213PS  vec3dfded25<>+0(SB), Y7, Y8
-	VFMADD213PS  vec3e6c166e<>+0(SB), Y7, Y8
-	VFMADD213PS  vec3e920437<>+0(SB), Y7, Y8
-	VFMADD213PS  vec3eccce5d<>+0(SB), Y7, Y8
-	VFMADD213PS  vec3f2aaaaa<>+0(SB), Y7, Y8
-	VMULPS       Y7, Y8, Y8
-	VADDPS       Y6, Y6, Y7
-	VMULPS       Y6, Y8, Y8
-	VADDPS       Y7, Y8, Y8
-	VMULPS       Y1, Y9, Y1
-	VMULPS       Y5, Y9, Y5
-	VMULPS       Y1, Y1, Y1
-	VBROADCASTSS vec3b7befbf<>+0(SB), Y6
-	VFMADD213PS  vecbbeeeeef<>+0(SB), Y1, Y6
-	VFMADD213PS  vec3d2aaaab<>+0(SB), Y1, Y6
-	VMULPS       Y1, Y6, Y6
-	VSUBPS       Y6, Y8, Y8
-	VMULPS       Y5, Y5, Y5
-	VBROADCASTSS vec3b7befbf<>+0(SB), Y1
-	VFMADD213PS  vecbbeeeeef<>+0(SB), Y5, Y1
-	VFMADD213PS  vec3d2aaaab<>+0(SB), Y5, Y1
-	VMULPS       Y5, Y1, Y1
-	VADDPS       Y1, Y8, Y8
-	VMULPS       704(SI), Y8, Y8
-	VCMPPS       $0x11, Y4, Y3, Y1
-	VANDPS       Y8, Y1, Y1
-	VXORPS       vec80000000<>+0(SB), Y1, Y1
-	VMULPS       Y2, Y1, Y1
-	VMOVUPS      Y1, (AX)
+	VADDPS       Y8, Y9, Y9
+	VMULPS       Y4, Y10, Y4
+	VMULPS       Y6, Y10, Y6
+	VMULPS       Y4, Y4, Y4
+	VBROADCASTSS vec3b7befbf<>+0(SB), Y7
+	VFMADD213PS  vecbbeeeeef<>+0(SB), Y4, Y7
+	VFMADD213PS  vec3d2aaaab<>+0(SB), Y4, Y7
+	VMULPS       Y4, Y7, Y7
+	VSUBPS       Y7, Y9, Y9
+	VMULPS       Y6, Y6, Y6
+	VBROADCASTSS vec3b7befbf<>+0(SB), Y4
+	VFMADD213PS  vecbbeeeeef<>+0(SB), Y6, Y4
+	VFMADD213PS  vec3d2aaaab<>+0(SB), Y6, Y4
+	VMULPS       Y6, Y4, Y4
+	VADDPS       Y4, Y9, Y9
+	VMULPS       768(SI), Y9, Y9
+	VCMPPS       $0x11, Y5, Y2, Y2
+	VANDPS       Y9, Y2, Y2
+	VMULPS       Y3, Y2, Y2
+	VPADDD       Y2, Y2, Y3
+	VPMAXUD      Y3, Y1, Y1
+	VMOVUPS      Y2, (AX)
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	ADDQ         $0x00000020, DX
@@ -6084,211 +6399,319 @@ loop1:
 end1:
 	TESTQ        BX, BX
 	JZ           done
-	MOVQ         BX, X1
-	VPBROADCASTD X1, Y1
-	VPCMPGTD     iota<>+0(SB), Y1, Y1
-	VMASKMOVPS   (CX), Y1, Y2
-	VMASKMOVPS   (DX), Y1, Y3
-	VCMPPS       $0x1e, Y0, Y3, Y4
-	VPMOVSXDQ    X4, Y5
-	VCVTPS2PD    X2, Y6
-	VSUBPD       (SI), Y6, Y6
-	VMULPD       128(SI), Y6, Y7
-	VFNMADD231PD 64(SI), Y7, Y6
-	VFMADD231PD  128(SI), Y6, Y7
-	VMULPD       192(SI), Y7, Y6
-	VMOVUPS      576(SI), Y8
-	VBLENDVPD    Y5, 384(SI), Y8, Y8
-	VMOVUPS      448(SI), Y9
-	VBLENDVPD    Y5, 256(SI), Y9, Y9
-	VSUBPD       Y9, Y6, Y9
-	VROUNDPD     $0x0a, Y9, Y10
-	VCMPPD       $0x00, Y10, Y9, Y9
-	VANDPD       Y9, Y8, Y9
-	VADDPD       Y9, Y10, Y10
-	VMOVUPS      512(SI), Y9
-	VBLENDVPD    Y5, 320(SI), Y9, Y5
-	VSUBPD       Y5, Y6, Y5
-	VROUNDPD     $0x0a, Y5, Y6
-	VCMPPD       $0x00, Y6, Y5, Y5
-	VANDPD       Y5, Y8, Y5
-	VADDPD       Y5, Y6, Y6
-	VEXTRACTF128 $0x01, Y4, X5
-	VPMOVSXDQ    X5, Y5
-	VEXTRACTF128 $0x01, Y2, X2
-	VCVTPS2PD    X2, Y2
-	VSUBPD       (SI), Y2, Y2
-	VMULPD       128(SI), Y2, Y8
-	VFNMADD231PD 64(SI), Y8, Y2
-	VFMADD231PD  128(SI), Y2, Y8
-	VMULPD       192(SI), Y8, Y2
-	VMOVUPS      576(SI), Y9
-	VBLENDVPD    Y5, 384(SI), Y9, Y9
-	VMOVUPS      448(SI), Y11
-	VBLENDVPD    Y5, 256(SI), Y11, Y11
-	VSUBPD       Y11, Y2, Y11
-	VROUNDPD     $0x0a, Y11, Y12
-	VCMPPD       $0x00, Y12, Y11, Y11
-	VANDPD       Y11, Y9, Y11
-	VADDPD       Y11, Y12, Y12
-	VMOVUPS      512(SI), Y11
-	VBLENDVPD    Y5, 320(SI), Y11, Y5
-	VSUBPD       Y5, Y2, Y2
-	VROUNDPD     $0x0a, Y2, Y5
-	VCMPPD       $0x00, Y5, Y2, Y2
-	VANDPD       Y2, Y9, Y2
-	VADDPD       Y2, Y5, Y5
-	VMOVUPS      Y0, Y2
-	VCVTPD2PSY   Y7, X2
-	VCVTPD2PSY   Y8, X7
-	VINSERTF128  $0x01, X7, Y2, Y2
-	VMOVUPS      2176(SI), Y7
-	VSUBPS       Y2, Y7, Y7
-	VBLENDVPS    Y4, Y2, Y7, Y2
-	VMOVUPS      Y0, Y7
-	VCVTPD2PSY   Y6, X7
-	VCVTPD2PSY   Y5, X5
-	VINSERTF128  $0x01, X5, Y7, Y7
-	VMAXPS       Y0, Y7, Y7
-	VMINPS       2112(SI), Y7, Y7
-	VMOVUPS      2112(SI), Y5
-	VSUBPS       Y7, Y5, Y5
-	VBLENDVPS    Y4, Y7, Y5, Y5
+	MOVQ         BX, X2
+	VPBROADCASTD X2, Y2
+	VPCMPGTD     iota<>+0(SB), Y2, Y2
+	VMASKMOVPS   (CX), Y2, Y3
+	VMASKMOVPS   (DX), Y2, Y4
+	VANDNPS      vec80000000<>+0(SB), Y4, Y5
+	VXORPS       Y5, Y3, Y3
+	VCVTPS2PD    X3, Y5
+	VPMOVSXDQ    X4, Y6
+	VMOVUPS      64(SI), Y7
+	VBLENDVPD    Y6, (SI), Y7, Y6
+	VSUBPD       Y6, Y5, Y5
+	VMULPD       192(SI), Y5, Y6
+	VFNMADD231PD 128(SI), Y6, Y5
+	VFMADD231PD  192(SI), Y5, Y6
+	VMULPD       256(SI), Y6, Y5
+	VADDPD       320(SI), Y5, Y7
+	VPADDQ       448(SI), Y7, Y7
+	VROUNDPD     $0x0a, Y7, Y7
+	VADDPD       384(SI), Y5, Y5
+	VPADDQ       448(SI), Y5, Y5
+	VROUNDPD     $0x0a, Y5, Y5
+	VEXTRACTF128 $0x01, Y3, X3
+	VCVTPS2PD    X3, Y3
+	VEXTRACTF128 $0x01, Y4, X8
+	VPMOVSXDQ    X8, Y8
+	VMOVUPS      64(SI), Y9
+	VBLENDVPD    Y8, (SI), Y9, Y8
+	VSUBPD       Y8, Y3, Y3
+	VMULPD       192(SI), Y3, Y8
+	VFNMADD231PD 128(SI), Y8, Y3
+	VFMADD231PD  192(SI), Y3, Y8
+	VMULPD       256(SI), Y8, Y3
+	VADDPD       320(SI), Y3, Y9
+	VPADDQ       448(SI), Y9, Y9
+	VROUNDPD     $0x0a, Y9, Y9
+	VADDPD       384(SI), Y3, Y3
+	VPADDQ       448(SI), Y3, Y3
+	VROUNDPD     $0x0a, Y3, Y3
+	VMOVUPS      Y0, Y10
+	VCVTPD2PSY   Y6, X10
+	VCVTPD2PSY   Y8, X6
+	VINSERTF128  $0x01, X6, Y10, Y10
 	VMOVUPS      Y0, Y6
-	VCVTPD2PSY   Y10, X6
-	VCVTPD2PSY   Y12, X7
-	VINSERTF128  $0x01, X7, Y6, Y6
+	VCVTPD2PSY   Y5, X6
+	VCVTPD2PSY   Y3, X3
+	VINSERTF128  $0x01, X3, Y6, Y6
 	VMAXPS       Y0, Y6, Y6
-	VMINPS       2112(SI), Y6, Y6
-	VMOVUPS      2112(SI), Y0
-	VSUBPS       Y6, Y0, Y0
-	VBLENDVPS    Y4, Y6, Y0, Y0
-	VMULPS       2048(SI), Y2, Y2
-	VMINPS       vec7149f2ca<>+0(SB), Y2, Y2
-	VMAXPS       vecf149f2ca<>+0(SB), Y2, Y2
-	VMOVUPS      640(SI), Y4
-	VSUBPS       Y2, Y4, Y2
-	VADDPS       Y0, Y2, Y4
-	VADDPS       Y5, Y2, Y2
-	VADDPS       vecbf000000<>+0(SB), Y4, Y4
-	VADDPS       vecbf000000<>+0(SB), Y2, Y2
-	VADDPS       Y4, Y2, Y7
-	VMULPS       Y4, Y2, Y8
-	VMULPS       Y7, Y8, Y9
-	VBROADCASTSS vec3f800000<>+0(SB), Y6
-	VDIVPS       Y9, Y6, Y9
-	VSUBPS       Y0, Y5, Y6
-	VMULPS       Y8, Y6, Y6
-	VMULPS       Y9, Y6, Y6
+	VMINPS       2048(SI), Y6, Y6
+	VMOVUPS      Y0, Y3
+	VCVTPD2PSY   Y7, X3
+	VCVTPD2PSY   Y9, X5
+	VINSERTF128  $0x01, X5, Y3, Y3
+	VMAXPS       Y0, Y3, Y3
+	VMINPS       2048(SI), Y3, Y3
+	VMOVUPS      704(SI), Y0
+	VMINPS       vec7149f2ca<>+0(SB), Y10, Y5
+	VMAXPS       vecf149f2ca<>+0(SB), Y5, Y5
+	VFNMADD231PS 1984(SI), Y5, Y0
+	VADDPS       Y3, Y0, Y5
+	VADDPS       Y6, Y0, Y0
+	VADDPS       vecbf000000<>+0(SB), Y5, Y5
+	VADDPS       vecbf000000<>+0(SB), Y0, Y0
+	VADDPS       Y5, Y0, Y8
+	VMULPS       Y5, Y0, Y9
+	VMULPS       Y8, Y9, Y10
+	VBROADCASTSS vec3f800000<>+0(SB), Y7
+	VDIVPS       Y10, Y7, Y10
+	VSUBPS       Y3, Y6, Y7
+	VMULPS       Y9, Y7, Y7
+	VMULPS       Y10, Y7, Y7
+	VMULPS       Y8, Y10, Y10
+	VMULPS       Y7, Y7, Y8
+	VBROADCASTSS vec3ea69570<>+0(SB), Y9
+	VFMADD213PS  vec3dfded25<>+0(SB), Y8, Y9
+	VFMADD213PS  vec3e6c166e<>+0(SB), Y8, Y9
+	VFMADD213PS  vec3e920437<>+0(SB), Y8, Y9
+	VFMADD213PS  vec3eccce5d<>+0(SB), Y8, Y9
+	VFMADD213PS  vec3f2aaaaa<>+0(SB), Y8, Y9
+	VMULPS       Y8, Y9, Y9
+	VADDPS       Y7, Y7, Y8
 	VMULPS       Y7, Y9, Y9
-	VMULPS       Y6, Y6, Y7
-	VBROADCASTSS vec3ea69570<>+0(SB), Y8
-	VFMADD213PS  vec3dfded25<>+0(SB), Y7, Y8
-	VFMADD213PS  vec3e6c166e<>+0(SB), Y7, Y8
-	VFMADD213PS  vec3e920437<>+0(SB), Y7, Y8
-	VFMADD213PS  vec3eccce5d<>+0(SB), Y7, Y8
-	VFMADD213PS  vec3f2aaaaa<>+0(SB), Y7, Y8
-	VMULPS       Y7, Y8, Y8
-	VADDPS       Y6, Y6, Y7
-	VMULPS       Y6, Y8, Y8
-	VADDPS       Y7, Y8, Y8
-	VMULPS       Y2, Y9, Y2
-	VMULPS       Y4, Y9, Y4
-	VMULPS       Y2, Y2, Y2
-	VBROADCASTSS vec3b7befbf<>+0(SB), Y6
-	VFMADD213PS  vecbbeeeeef<>+0(SB), Y2, Y6
-	VFMADD213PS  vec3d2aaaab<>+0(SB), Y2, Y6
-	VMULPS       Y2, Y6, Y6
-	VSUBPS       Y6, Y8, Y8
-	VMULPS       Y4, Y4, Y4
-	VBROADCASTSS vec3b7befbf<>+0(SB), Y2
-	VFMADD213PS  vecbbeeeeef<>+0(SB), Y4, Y2
-	VFMADD213PS  vec3d2aaaab<>+0(SB), Y4, Y2
-	VMULPS       Y4, Y2, Y2
-	VADDPS       Y2, Y8, Y8
-	VMULPS       704(SI), Y8, Y8
-	VCMPPS       $0x11, Y5, Y0, Y0
-	VANDPS       Y8, Y0, Y0
-	VXORPS       vec80000000<>+0(SB), Y0, Y0
-	VMULPS       Y3, Y0, Y0
-	VMASKMOVPS   Y0, Y1, (AX)
+	VADDPS       Y8, Y9, Y9
+	VMULPS       Y0, Y10, Y0
+	VMULPS       Y5, Y10, Y5
+	VMULPS       Y0, Y0, Y0
+	VBROADCASTSS vec3b7befbf<>+0(SB), Y7
+	VFMADD213PS  vecbbeeeeef<>+0(SB), Y0, Y7
+	VFMADD213PS  vec3d2aaaab<>+0(SB), Y0, Y7
+	VMULPS       Y0, Y7, Y7
+	VSUBPS       Y7, Y9, Y9
+	VMULPS       Y5, Y5, Y5
+	VBROADCASTSS vec3b7befbf<>+0(SB), Y0
+	VFMADD213PS  vecbbeeeeef<>+0(SB), Y5, Y0
+	VFMADD213PS  vec3d2aaaab<>+0(SB), Y5, Y0
+	VMULPS       Y5, Y0, Y0
+	VADDPS       Y0, Y9, Y9
+	VMULPS       768(SI), Y9, Y9
+	VCMPPS       $0x11, Y6, Y3, Y0
+	VANDPS       Y9, Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VPADDD       Y0, Y0, Y3
+	VPMAXUD      Y3, Y1, Y1
+	VMASKMOVPS   Y0, Y2, (AX)
 
 done:
+	VPMAXUD   vecff000000<>+0(SB), Y1, Y0
+	VPCMPEQD  Y1, Y0, Y0
+	VMOVMSKPS Y0, AX
+	TESTL     AX, AX
+	SETEQ     AL
+	MOVB      AL, finite+40(FP)
 	VZEROUPPER
 	RET
 
-// func meanLogisticAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
+// func meanLogisticAVX512(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
-TEXT ·meanLogisticAVX512(SB), NOSPLIT, $0-40
+TEXT ·meanLogisticAVX512(SB), NOSPLIT, $0-41
 	MOVQ   dst+0(FP), AX
 	MOVQ   x+8(FP), CX
 	MOVQ   y+16(FP), DX
 	MOVQ   n+24(FP), BX
 	MOVQ   c+32(FP), SI
 	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
 
+loop2:
+	CMPQ         BX, $0x00000020
+	JL           end2
+	VMOVUPS      (CX), Z2
+	VMOVUPS      (DX), Z3
+	VMOVUPS      Z2, Z4
+	VMOVUPS      704(SI), Z5
+	VFMSUB213PS  768(SI), Z5, Z4
+	VSUBPS       832(SI), Z4, Z4
+	VMULPS       896(SI), Z4, Z4
+	VANDNPS      vec80000000<>+0(SB), Z3, Z5
+	VXORPS       Z5, Z4, Z4
+	VPMOVD2M     Z3, K1
+	VORPS        vec80000000<>+0(SB), Z4, Z5
+	VBROADCASTSS vecc2ae0000<>+0(SB), Z10
+	VCMPPS       $0x1d, Z10, Z5, K1
+	VMAXPS       vecc2ae0000<>+0(SB), Z5, Z5
+	VMULPS       vec3fb8aa3b<>+0(SB), Z5, Z10
+	VRNDSCALEPS  $0x08, Z10, Z10
+	VFNMADD231PS vec3f318000<>+0(SB), Z10, Z5
+	VFNMADD231PS vecb95e8083<>+0(SB), Z10, Z5
+	VMOVUPS      vec3ab511a9<>+0(SB), Z11
+	VFMADD213PS  vec3c091d36<>+0(SB), Z5, Z11
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Z5, Z11
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Z5, Z11
+	VFMADD213PS  vec3efffffe<>+0(SB), Z5, Z11
+	VFMADD213PS  vec3f800000<>+0(SB), Z5, Z11
+	VFMADD213PS  vec3f800000<>+0(SB), Z5, Z11
+	VSCALEFPS    Z10, Z11, Z11
+	VMOVAPS.Z    Z11, K1, Z5
+	VMOVUPS      64(CX), Z10
+	VMOVUPS      64(DX), Z11
+	VMOVUPS      Z10, Z12
+	VMOVUPS      704(SI), Z13
+	VFMSUB213PS  768(SI), Z13, Z12
+	VSUBPS       832(SI), Z12, Z12
+	VMULPS       896(SI), Z12, Z12
+	VANDNPS      vec80000000<>+0(SB), Z11, Z13
+	VXORPS       Z13, Z12, Z12
+	VPMOVD2M     Z11, K1
+	VORPS        vec80000000<>+0(SB), Z12, Z13
+	VBROADCASTSS vecc2ae0000<>+0(SB), Z14
+	VCMPPS       $0x1d, Z14, Z13, K1
+	VMAXPS       vecc2ae0000<>+0(SB), Z13, Z13
+	VMULPS       vec3fb8aa3b<>+0(SB), Z13, Z14
+	VRNDSCALEPS  $0x08, Z14, Z14
+	VFNMADD231PS vec3f318000<>+0(SB), Z14, Z13
+	VFNMADD231PS vecb95e8083<>+0(SB), Z14, Z13
+	VMOVUPS      vec3ab511a9<>+0(SB), Z15
+	VFMADD213PS  vec3c091d36<>+0(SB), Z13, Z15
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Z13, Z15
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Z13, Z15
+	VFMADD213PS  vec3efffffe<>+0(SB), Z13, Z15
+	VFMADD213PS  vec3f800000<>+0(SB), Z13, Z15
+	VFMADD213PS  vec3f800000<>+0(SB), Z13, Z15
+	VSCALEFPS    Z14, Z15, Z15
+	VMOVAPS.Z    Z15, K1, Z13
+	VMOVUPS      1344(SI), Z14
+	VFMADD213PS  1280(SI), Z5, Z14
+	VFMADD213PS  1216(SI), Z5, Z14
+	VFMADD213PS  1152(SI), Z5, Z14
+	VFMADD213PS  1088(SI), Z5, Z14
+	VFMADD213PS  1024(SI), Z5, Z14
+	VMULPS       Z5, Z14, Z14
+	VMOVUPS      1792(SI), Z15
+	VFMADD213PS  1728(SI), Z5, Z15
+	VFMADD213PS  1664(SI), Z5, Z15
+	VFMADD213PS  1600(SI), Z5, Z15
+	VFMADD213PS  1536(SI), Z5, Z15
+	VFMADD213PS  1472(SI), Z5, Z15
+	VFMADD213PS  1408(SI), Z5, Z15
+	VDIVPS       Z15, Z14, Z14
+	VMOVUPS      1344(SI), Z5
+	VFMADD213PS  1280(SI), Z13, Z5
+	VFMADD213PS  1216(SI), Z13, Z5
+	VFMADD213PS  1152(SI), Z13, Z5
+	VFMADD213PS  1088(SI), Z13, Z5
+	VFMADD213PS  1024(SI), Z13, Z5
+	VMULPS       Z13, Z5, Z5
+	VMOVUPS      1792(SI), Z15
+	VFMADD213PS  1728(SI), Z13, Z15
+	VFMADD213PS  1664(SI), Z13, Z15
+	VFMADD213PS  1600(SI), Z13, Z15
+	VFMADD213PS  1536(SI), Z13, Z15
+	VFMADD213PS  1472(SI), Z13, Z15
+	VFMADD213PS  1408(SI), Z13, Z15
+	VDIVPS       Z15, Z5, Z5
+	VBROADCASTSS vec3f800000<>+0(SB), Z13
+	VSUBPS       Z14, Z13, Z13
+	VCMPPS       $0x1e, Z0, Z4, K1
+	VBLENDMPS    Z13, Z14, K1, Z6
+	VMULPS       960(SI), Z6, Z6
+	VANDNPS      vec80000000<>+0(SB), Z3, Z4
+	VXORPS       Z4, Z2, Z2
+	VPMOVD2M     Z3, K1
+	VCMPPS       $0x1e, 1856(SI), Z2, K1
+	VMOVAPS.Z    Z6, K1, Z4
+	VCMPPS       $0x12, 1920(SI), Z2, K1
+	VMOVAPS.Z    Z4, K1, Z2
+	VMULPS       Z3, Z2, Z2
+	VPADDD       Z2, Z2, Z3
+	VPMAXUD      Z3, Z1, Z1
+	VMOVUPS      Z2, (AX)
+	VBROADCASTSS vec3f800000<>+0(SB), Z2
+	VSUBPS       Z5, Z2, Z2
+	VCMPPS       $0x1e, Z0, Z12, K1
+	VBLENDMPS    Z2, Z5, K1, Z7
+	VMULPS       960(SI), Z7, Z7
+	VANDNPS      vec80000000<>+0(SB), Z11, Z2
+	VXORPS       Z2, Z10, Z10
+	VPMOVD2M     Z11, K1
+	VCMPPS       $0x1e, 1856(SI), Z10, K1
+	VMOVAPS.Z    Z7, K1, Z2
+	VCMPPS       $0x12, 1920(SI), Z10, K1
+	VMOVAPS.Z    Z2, K1, Z2
+	VMULPS       Z11, Z2, Z2
+	VPADDD       Z2, Z2, Z3
+	VPMAXUD      Z3, Z1, Z1
+	VMOVUPS      Z2, 64(AX)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, CX
+	ADDQ         $0x00000080, DX
+	SUBQ         $0x00000020, BX
+	JMP          loop2
+
+end2:
 loop1:
 	CMPQ         BX, $0x00000010
 	JL           end1
-	VMOVUPS      (CX), Z1
-	VMOVUPS      (DX), Z2
-	VMOVUPS      Z1, Z3
-	VMOVUPS      640(SI), Z4
-	VFMSUB213PS  704(SI), Z4, Z3
-	VSUBPS       768(SI), Z3, Z3
-	VMULPS       832(SI), Z3, Z3
-	VMULPS       Z2, Z3, Z3
-	VORPS        vec80000000<>+0(SB), Z3, Z4
-	VBROADCASTSS vecc2ae0000<>+0(SB), Z11
-	VCMPPS       $0x1d, Z11, Z4, K1
-	VMAXPS       vecc2ae0000<>+0(SB), Z4, Z4
-	VMULPS       vec3fb8aa3b<>+0(SB), Z4, Z11
-	VRNDSCALEPS  $0x08, Z11, Z11
-	VFNMADD231PS vec3f318000<>+0(SB), Z11, Z4
-	VFNMADD231PS vecb95e8083<>+0(SB), Z11, Z4
-	VMOVUPS      vec3ab511a9<>+0(SB), Z12
-	VFMADD213PS  vec3c091d36<>+0(SB), Z4, Z12
-	VFMADD213PS  vec3d2aac7a<>+0(SB), Z4, Z12
-	VFMADD213PS  vec3e2aaa48<>+0(SB), Z4, Z12
-	VFMADD213PS  vec3efffffe<>+0(SB), Z4, Z12
-	VFMADD213PS  vec3f800000<>+0(SB), Z4, Z12
-	VFMADD213PS  vec3f800000<>+0(SB), Z4, Z12
-	VSCALEFPS    Z11, Z12, Z12
-	VMOVAPS.Z    Z12, K1, Z4
-	VMOVUPS      1280(SI), Z11
-	VFMADD213PS  1216(SI), Z4, Z11
-	VFMADD213PS  1152(SI), Z4, Z11
-	VFMADD213PS  1088(SI), Z4, Z11
-	VFMADD213PS  1024(SI), Z4, Z11
-	VFMADD213PS  960(SI), Z4, Z11
-	VMULPS       Z4, Z11, Z11
-	VMOVUPS      1728(SI), Z12
-	VFMADD213PS  1664(SI), Z4, Z12
-	VFMADD213PS  1600(SI), Z4, Z12
-	VFMADD213PS  1536(SI), Z4, Z12
-	VFMADD213PS  1472(SI), Z4, Z12
-	VFMADD213PS  1408(SI), Z4, Z12
-	VFMADD213PS  1344(SI), Z4, Z12
-	VDIVPS       Z12, Z11, Z11
-	VBROADCASTSS vec3f800000<>+0(SB), Z4
-	VSUBPS       Z11, Z4, Z4
-	VCMPPS       $0x1e, Z0, Z3, K1
-	VBLENDMPS    Z4, Z11, K1, Z5
-	VMULPS       896(SI), Z5, Z5
-	VCMPPS       $0x1e, Z0, Z2, K1
-	VMOVUPS      1792(SI), Z3
-	VMOVUPS      1920(SI), Z4
-	VBLENDMPS    Z3, Z4, K1, Z6
-	VCMPPS       $0x1e, Z6, Z1, K2
-	VMOVAPS.Z    Z5, K2, Z3
-	VMOVUPS      1856(SI), Z4
-	VMOVUPS      1984(SI), Z11
-	VBLENDMPS    Z4, Z11, K1, Z7
-	VCMPPS       $0x12, Z7, Z1, K1
-	VMOVAPS.Z    Z3, K1, Z1
-	VXORPS       vec80000000<>+0(SB), Z1, Z1
-	VMULPS       Z2, Z1, Z1
-	VMOVUPS      Z1, (AX)
+	VMOVUPS      (CX), Z2
+	VMOVUPS      (DX), Z3
+	VMOVUPS      Z2, Z4
+	VMOVUPS      704(SI), Z5
+	VFMSUB213PS  768(SI), Z5, Z4
+	VSUBPS       832(SI), Z4, Z4
+	VMULPS       896(SI), Z4, Z4
+	VANDNPS      vec80000000<>+0(SB), Z3, Z5
+	VXORPS       Z5, Z4, Z4
+	VPMOVD2M     Z3, K1
+	VORPS        vec80000000<>+0(SB), Z4, Z5
+	VBROADCASTSS vecc2ae0000<>+0(SB), Z6
+	VCMPPS       $0x1d, Z6, Z5, K1
+	VMAXPS       vecc2ae0000<>+0(SB), Z5, Z5
+	VMULPS       vec3fb8aa3b<>+0(SB), Z5, Z6
+	VRNDSCALEPS  $0x08, Z6, Z6
+	VFNMADD231PS vec3f318000<>+0(SB), Z6, Z5
+	VFNMADD231PS vecb95e8083<>+0(SB), Z6, Z5
+	VMOVUPS      vec3ab511a9<>+0(SB), Z7
+	VFMADD213PS  vec3c091d36<>+0(SB), Z5, Z7
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Z5, Z7
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Z5, Z7
+	VFMADD213PS  vec3efffffe<>+0(SB), Z5, Z7
+	VFMADD213PS  vec3f800000<>+0(SB), Z5, Z7
+	VFMADD213PS  vec3f800000<>+0(SB), Z5, Z7
+	VSCALEFPS    Z6, Z7, Z7
+	VMOVAPS.Z    Z7, K1, Z5
+	VMOVUPS      1344(SI), Z6
+	VFMADD213PS  1280(SI), Z5, Z6
+	VFMADD213PS  1216(SI), Z5, Z6
+	VFMADD213PS  1152(SI), Z5, Z6
+	VFMADD213PS  1088(SI), Z5, Z6
+	VFMADD213PS  1024(SI), Z5, Z6
+	VMULPS       Z5, Z6, Z6
+	VMOVUPS      1792(SI), Z7
+	VFMADD213PS  1728(SI), Z5, Z7
+	VFMADD213PS  1664(SI), Z5, Z7
+	VFMADD213PS  1600(SI), Z5, Z7
+	VFMADD213PS  1536(SI), Z5, Z7
+	VFMADD213PS  1472(SI), Z5, Z7
+	VFMADD213PS  1408(SI), Z5, Z7
+	VDIVPS       Z7, Z6, Z6
+	VBROADCASTSS vec3f800000<>+0(SB), Z5
+	VSUBPS       Z6, Z5, Z5
+	VCMPPS       $0x1e, Z0, Z4, K1
+	VBLENDMPS    Z5, Z6, K1, Z8
+	VMULPS       960(SI), Z8, Z8
+	VANDNPS      vec80000000<>+0(SB), Z3, Z4
+	VXORPS       Z4, Z2, Z2
+	VPMOVD2M     Z3, K1
+	VCMPPS       $0x1e, 1856(SI), Z2, K1
+	VMOVAPS.Z    Z8, K1, Z4
+	VCMPPS       $0x12, 1920(SI), Z2, K1
+	VMOVAPS.Z    Z4, K1, Z2
+	VMULPS       Z3, Z2, Z2
+	VPADDD       Z2, Z2, Z3
+	VPMAXUD      Z3, Z1, Z1
+	VMOVUPS      Z2, (AX)
 	ADDQ         $0x00000040, AX
 	ADDQ         $0x00000040, CX
 	ADDQ         $0x00000040, DX
@@ -6301,67 +6724,71 @@ end1:
 	MOVQ         $-1, DI
 	BZHIQ        BX, DI, DI
 	KMOVW        DI, K1
-	VMOVUPS.Z    (CX), K1, Z1
-	VMOVUPS.Z    (DX), K1, Z2
-	VMOVUPS      Z1, Z3
-	VMOVUPS      640(SI), Z4
-	VFMSUB213PS  704(SI), Z4, Z3
-	VSUBPS       768(SI), Z3, Z3
-	VMULPS       832(SI), Z3, Z3
-	VMULPS       Z2, Z3, Z3
-	VORPS        vec80000000<>+0(SB), Z3, Z4
-	VBROADCASTSS vecc2ae0000<>+0(SB), Z5
-	VCMPPS       $0x1d, Z5, Z4, K2
-	VMAXPS       vecc2ae0000<>+0(SB), Z4, Z4
-	VMULPS       vec3fb8aa3b<>+0(SB), Z4, Z5
-	VRNDSCALEPS  $0x08, Z5, Z5
-	VFNMADD231PS vec3f318000<>+0(SB), Z5, Z4
-	VFNMADD231PS vecb95e8083<>+0(SB), Z5, Z4
-	VMOVUPS      vec3ab511a9<>+0(SB), Z6
-	VFMADD213PS  vec3c091d36<>+0(SB), Z4, Z6
-	VFMADD213PS  vec3d2aac7a<>+0(SB), Z4, Z6
-	VFMADD213PS  vec3e2aaa48<>+0(SB), Z4, Z6
-	VFMADD213PS  vec3efffffe<>+0(SB), Z4, Z6
-	VFMADD213PS  vec3f800000<>+0(SB), Z4, Z6
-	VFMADD213PS  vec3f800000<>+0(SB), Z4, Z6
-	VSCALEFPS    Z5, Z6, Z6
-	VMOVAPS.Z    Z6, K2, Z4
-	VMOVUPS      1280(SI), Z5
-	VFMADD213PS  1216(SI), Z4, Z5
-	VFMADD213PS  1152(SI), Z4, Z5
-	VFMADD213PS  1088(SI), Z4, Z5
-	VFMADD213PS  1024(SI), Z4, Z5
-	VFMADD213PS  960(SI), Z4, Z5
-	VMULPS       Z4, Z5, Z5
-	VMOVUPS      1728(SI), Z6
-	VFMADD213PS  1664(SI), Z4, Z6
-	VFMADD213PS  1600(SI), Z4, Z6
-	VFMADD213PS  1536(SI), Z4, Z6
-	VFMADD213PS  1472(SI), Z4, Z6
-	VFMADD213PS  1408(SI), Z4, Z6
-	VFMADD213PS  1344(SI), Z4, Z6
-	VDIVPS       Z6, Z5, Z5
-	VBROADCASTSS vec3f800000<>+0(SB), Z4
-	VSUBPS       Z5, Z4, Z4
-	VCMPPS       $0x1e, Z0, Z3, K2
-	VBLENDMPS    Z4, Z5, K2, Z8
-	VMULPS       896(SI), Z8, Z8
-	VCMPPS       $0x1e, Z0, Z2, K2
-	VMOVUPS      1792(SI), Z0
-	VMOVUPS      1920(SI), Z3
-	VBLENDMPS    Z0, Z3, K2, Z9
-	VCMPPS       $0x1e, Z9, Z1, K3
-	VMOVAPS.Z    Z8, K3, Z0
-	VMOVUPS      1856(SI), Z3
-	VMOVUPS      1984(SI), Z4
-	VBLENDMPS    Z3, Z4, K2, Z10
-	VCMPPS       $0x12, Z10, Z1, K2
+	VMOVUPS.Z    (CX), K1, Z2
+	VMOVUPS.Z    (DX), K1, Z3
+	VMOVUPS      Z2, Z4
+	VMOVUPS      704(SI), Z5
+	VFMSUB213PS  768(SI), Z5, Z4
+	VSUBPS       832(SI), Z4, Z4
+	VMULPS       896(SI), Z4, Z4
+	VANDNPS      vec80000000<>+0(SB), Z3, Z5
+	VXORPS       Z5, Z4, Z4
+	VPMOVD2M     Z3, K2
+	VORPS        vec80000000<>+0(SB), Z4, Z5
+	VBROADCASTSS vecc2ae0000<>+0(SB), Z6
+	VCMPPS       $0x1d, Z6, Z5, K2
+	VMAXPS       vecc2ae0000<>+0(SB), Z5, Z5
+	VMULPS       vec3fb8aa3b<>+0(SB), Z5, Z6
+	VRNDSCALEPS  $0x08, Z6, Z6
+	VFNMADD231PS vec3f318000<>+0(SB), Z6, Z5
+	VFNMADD231PS vecb95e8083<>+0(SB), Z6, Z5
+	VMOVUPS      vec3ab511a9<>+0(SB), Z7
+	VFMADD213PS  vec3c091d36<>+0(SB), Z5, Z7
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Z5, Z7
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Z5, Z7
+	VFMADD213PS  vec3efffffe<>+0(SB), Z5, Z7
+	VFMADD213PS  vec3f800000<>+0(SB), Z5, Z7
+	VFMADD213PS  vec3f800000<>+0(SB), Z5, Z7
+	VSCALEFPS    Z6, Z7, Z7
+	VMOVAPS.Z    Z7, K2, Z5
+	VMOVUPS      1344(SI), Z6
+	VFMADD213PS  1280(SI), Z5, Z6
+	VFMADD213PS  1216(SI), Z5, Z6
+	VFMADD213PS  1152(SI), Z5, Z6
+	VFMADD213PS  1088(SI), Z5, Z6
+	VFMADD213PS  1024(SI), Z5, Z6
+	VMULPS       Z5, Z6, Z6
+	VMOVUPS      1792(SI), Z7
+	VFMADD213PS  1728(SI), Z5, Z7
+	VFMADD213PS  1664(SI), Z5, Z7
+	VFMADD213PS  1600(SI), Z5, Z7
+	VFMADD213PS  1536(SI), Z5, Z7
+	VFMADD213PS  1472(SI), Z5, Z7
+	VFMADD213PS  1408(SI), Z5, Z7
+	VDIVPS       Z7, Z6, Z6
+	VBROADCASTSS vec3f800000<>+0(SB), Z5
+	VSUBPS       Z6, Z5, Z5
+	VCMPPS       $0x1e, Z0, Z4, K2
+	VBLENDMPS    Z5, Z6, K2, Z9
+	VMULPS       960(SI), Z9, Z9
+	VANDNPS      vec80000000<>+0(SB), Z3, Z0
+	VXORPS       Z0, Z2, Z2
+	VPMOVD2M     Z3, K2
+	VCMPPS       $0x1e, 1856(SI), Z2, K2
+	VMOVAPS.Z    Z9, K2, Z0
+	VCMPPS       $0x12, 1920(SI), Z2, K2
 	VMOVAPS.Z    Z0, K2, Z0
-	VXORPS       vec80000000<>+0(SB), Z0, Z0
-	VMULPS       Z2, Z0, Z0
+	VMULPS       Z3, Z0, Z0
+	VPADDD       Z0, Z0, Z2
+	VPMAXUD      Z2, Z1, Z1
 	VMOVUPS      Z0, K1, (AX)
 
 done:
+	VBROADCASTSS vecff000000<>+0(SB), Z0
+	VPCMPUD      $0x05, Z0, Z1, K1
+	KORTESTW     K1, K1
+	SETEQ        AL
+	MOVB         AL, finite+40(FP)
 	VZEROUPPER
 	RET
 
@@ -6383,100 +6810,29 @@ DATA vecc2ae0000<>+56(SB)/4, $0xc2ae0000
 DATA vecc2ae0000<>+60(SB)/4, $0xc2ae0000
 GLOBL vecc2ae0000<>(SB), RODATA|NOPTR, $64
 
-// func meanLogisticAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
+// func meanLogisticAVX2(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
 // Requires: AVX, AVX2, FMA3, SSE2
-TEXT ·meanLogisticAVX2(SB), NOSPLIT, $0-40
+TEXT ·meanLogisticAVX2(SB), NOSPLIT, $0-41
 	MOVQ   dst+0(FP), AX
 	MOVQ   x+8(FP), CX
 	MOVQ   y+16(FP), DX
 	MOVQ   n+24(FP), BX
 	MOVQ   c+32(FP), SI
 	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
 
 loop1:
 	CMPQ         BX, $0x00000008
 	JL           end1
-	VMOVUPS      (CX), Y1
-	VMOVUPS      (DX), Y2
-	VMOVUPS      Y1, Y3
-	VMOVUPS      640(SI), Y4
-	VFMSUB213PS  704(SI), Y4, Y3
-	VSUBPS       768(SI), Y3, Y3
-	VMULPS       832(SI), Y3, Y3
-	VMULPS       Y2, Y3, Y3
-	VORPS        vec80000000<>+0(SB), Y3, Y4
-	VBROADCASTSS vecc2ae0000<>+0(SB), Y5
-	VCMPPS       $0x1d, Y5, Y4, Y5
-	VMAXPS       vecc2ae0000<>+0(SB), Y4, Y4
-	VMULPS       vec3fb8aa3b<>+0(SB), Y4, Y6
-	VROUNDPS     $0x08, Y6, Y6
-	VFNMADD231PS vec3f318000<>+0(SB), Y6, Y4
-	VFNMADD231PS vecb95e8083<>+0(SB), Y6, Y4
-	VMOVUPS      vec3ab511a9<>+0(SB), Y7
-	VFMADD213PS  vec3c091d36<>+0(SB), Y4, Y7
-	VFMADD213PS  vec3d2aac7a<>+0(SB), Y4, Y7
-	VFMADD213PS  vec3e2aaa48<>+0(SB), Y4, Y7
-	VFMADD213PS  vec3efffffe<>+0(SB), Y4, Y7
-	VFMADD213PS  vec3f800000<>+0(SB), Y4, Y7
-	VFMADD213PS  vec3f800000<>+0(SB), Y4, Y7
-	VCVTPS2DQ    Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       Y6, Y7, Y7
-	VANDPS       Y7, Y5, Y4
-	VMOVUPS      1280(SI), Y5
-	VFMADD213PS  1216(SI), Y4, Y5
-	VFMADD213PS  1152(SI), Y4, Y5
-	VFMADD213PS  1088(SI), Y4, Y5
-	VFMADD213PS  1024(SI), Y4, Y5
-	VFMADD213PS  960(SI), Y4, Y5
-	VMULPS       Y4, Y5, Y5
-	VMOVUPS      1728(SI), Y6
-	VFMADD213PS  1664(SI), Y4, Y6
-	VFMADD213PS  1600(SI), Y4, Y6
-	VFMADD213PS  1536(SI), Y4, Y6
-	VFMADD213PS  1472(SI), Y4, Y6
-	VFMADD213PS  1408(SI), Y4, Y6
-	VFMADD213PS  1344(SI), Y4, Y6
-	VDIVPS       Y6, Y5, Y5
-	VBROADCASTSS vec3f800000<>+0(SB), Y4
-	VSUBPS       Y5, Y4, Y4
-	VCMPPS       $0x1e, Y0, Y3, Y3
-	VBLENDVPS    Y3, Y4, Y5, Y3
-	VMULPS       896(SI), Y3, Y3
-	VCMPPS       $0x1e, Y0, Y2, Y4
-	VMOVUPS      1792(SI), Y5
-	VMOVUPS      1920(SI), Y6
-	VBLENDVPS    Y4, Y5, Y6, Y5
-	VCMPPS       $0x1e, Y5, Y1, Y5
-	VANDPS       Y3, Y5, Y3
-	VMOVUPS      1856(SI), Y5
-	VMOVUPS      1984(SI), Y6
-	VBLENDVPS    Y4, Y5, Y6, Y4
-	VCMPPS       $0x12, Y4, Y1, Y1
-	VANDPS       Y3, Y1, Y1
-	VXORPS       vec80000000<>+0(SB), Y1, Y1
-	VMULPS       Y2, Y1, Y1
-	VMOVUPS      Y1, (AX)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	SUBQ         $0x00000008, BX
-	JMP          loop1
-
-end1:
-	TESTQ        BX, BX
-	JZ           done
-	MOVQ         BX, X1
-	VPBROADCASTD X1, Y1
-	VPCMPGTD     iota<>+0(SB), Y1, Y1
-	VMASKMOVPS   (CX), Y1, Y2
-	VMASKMOVPS   (DX), Y1, Y3
+	VMOVUPS      (CX), Y2
+	VMOVUPS      (DX), Y3
 	VMOVUPS      Y2, Y4
-	VMOVUPS      640(SI), Y5
-	VFMSUB213PS  704(SI), Y5, Y4
-	VSUBPS       768(SI), Y4, Y4
-	VMULPS       832(SI), Y4, Y4
-	VMULPS       Y3, Y4, Y4
+	VMOVUPS      704(SI), Y5
+	VFMSUB213PS  768(SI), Y5, Y4
+	VSUBPS       832(SI), Y4, Y4
+	VMULPS       896(SI), Y4, Y4
+	VANDNPS      vec80000000<>+0(SB), Y3, Y5
+	VXORPS       Y5, Y4, Y4
 	VORPS        vec80000000<>+0(SB), Y4, Y5
 	VBROADCASTSS vecc2ae0000<>+0(SB), Y6
 	VCMPPS       $0x1d, Y6, Y5, Y6
@@ -6496,197 +6852,387 @@ end1:
 	VPSLLD       $0x17, Y7, Y7
 	VPADDD       Y7, Y8, Y8
 	VANDPS       Y8, Y6, Y5
-	VMOVUPS      1280(SI), Y6
+	VMOVUPS      1344(SI), Y6
+	VFMADD213PS  1280(SI), Y5, Y6
 	VFMADD213PS  1216(SI), Y5, Y6
 	VFMADD213PS  1152(SI), Y5, Y6
 	VFMADD213PS  1088(SI), Y5, Y6
 	VFMADD213PS  1024(SI), Y5, Y6
-	VFMADD213PS  960(SI), Y5, Y6
 	VMULPS       Y5, Y6, Y6
-	VMOVUPS      1728(SI), Y7
+	VMOVUPS      1792(SI), Y7
+	VFMADD213PS  1728(SI), Y5, Y7
 	VFMADD213PS  1664(SI), Y5, Y7
 	VFMADD213PS  1600(SI), Y5, Y7
 	VFMADD213PS  1536(SI), Y5, Y7
 	VFMADD213PS  1472(SI), Y5, Y7
 	VFMADD213PS  1408(SI), Y5, Y7
-	VFMADD213PS  1344(SI), Y5, Y7
 	VDIVPS       Y7, Y6, Y6
 	VBROADCASTSS vec3f800000<>+0(SB), Y5
 	VSUBPS       Y6, Y5, Y5
 	VCMPPS       $0x1e, Y0, Y4, Y4
 	VBLENDVPS    Y4, Y5, Y6, Y4
-	VMULPS       896(SI), Y4, Y4
-	VCMPPS       $0x1e, Y0, Y3, Y0
-	VMOVUPS      1792(SI), Y5
-	VMOVUPS      1920(SI), Y6
-	VBLENDVPS    Y0, Y5, Y6, Y5
-	VCMPPS       $0x1e, Y5, Y2, Y5
+	VMULPS       960(SI), Y4, Y4
+	VANDNPS      vec80000000<>+0(SB), Y3, Y5
+	VXORPS       Y5, Y2, Y2
+	VCMPPS       $0x1e, 1856(SI), Y2, Y5
 	VANDPS       Y4, Y5, Y4
-	VMOVUPS      1856(SI), Y5
-	VMOVUPS      1984(SI), Y6
-	VBLENDVPS    Y0, Y5, Y6, Y0
-	VCMPPS       $0x12, Y0, Y2, Y0
-	VANDPS       Y4, Y0, Y0
-	VXORPS       vec80000000<>+0(SB), Y0, Y0
-	VMULPS       Y3, Y0, Y0
-	VMASKMOVPS   Y0, Y1, (AX)
+	VCMPPS       $0x12, 1920(SI), Y2, Y2
+	VANDPS       Y4, Y2, Y2
+	VMULPS       Y3, Y2, Y2
+	VPADDD       Y2, Y2, Y3
+	VPMAXUD      Y3, Y1, Y1
+	VMOVUPS      Y2, (AX)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x00000008, BX
+	JMP          loop1
+
+end1:
+	TESTQ        BX, BX
+	JZ           done
+	MOVQ         BX, X2
+	VPBROADCASTD X2, Y2
+	VPCMPGTD     iota<>+0(SB), Y2, Y2
+	VMASKMOVPS   (CX), Y2, Y3
+	VMASKMOVPS   (DX), Y2, Y4
+	VMOVUPS      Y3, Y5
+	VMOVUPS      704(SI), Y6
+	VFMSUB213PS  768(SI), Y6, Y5
+	VSUBPS       832(SI), Y5, Y5
+	VMULPS       896(SI), Y5, Y5
+	VANDNPS      vec80000000<>+0(SB), Y4, Y6
+	VXORPS       Y6, Y5, Y5
+	VORPS        vec80000000<>+0(SB), Y5, Y6
+	VBROADCASTSS vecc2ae0000<>+0(SB), Y7
+	VCMPPS       $0x1d, Y7, Y6, Y7
+	VMAXPS       vecc2ae0000<>+0(SB), Y6, Y6
+	VMULPS       vec3fb8aa3b<>+0(SB), Y6, Y8
+	VROUNDPS     $0x08, Y8, Y8
+	VFNMADD231PS vec3f318000<>+0(SB), Y8, Y6
+	VFNMADD231PS vecb95e8083<>+0(SB), Y8, Y6
+	VMOVUPS      vec3ab511a9<>+0(SB), Y9
+	VFMADD213PS  vec3c091d36<>+0(SB), Y6, Y9
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y6, Y9
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y6, Y9
+	VFMADD213PS  vec3efffffe<>+0(SB), Y6, Y9
+	VFMADD213PS  vec3f800000<>+0(SB), Y6, Y9
+	VFMADD213PS  vec3f800000<>+0(SB), Y6, Y9
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y9
+	VANDPS       Y9, Y7, Y6
+	VMOVUPS      1344(SI), Y7
+	VFMADD213PS  1280(SI), Y6, Y7
+	VFMADD213PS  1216(SI), Y6, Y7
+	VFMADD213PS  1152(SI), Y6, Y7
+	VFMADD213PS  1088(SI), Y6, Y7
+	VFMADD213PS  1024(SI), Y6, Y7
+	VMULPS       Y6, Y7, Y7
+	VMOVUPS      1792(SI), Y8
+	VFMADD213PS  1728(SI), Y6, Y8
+	VFMADD213PS  1664(SI), Y6, Y8
+	VFMADD213PS  1600(SI), Y6, Y8
+	VFMADD213PS  1536(SI), Y6, Y8
+	VFMADD213PS  1472(SI), Y6, Y8
+	VFMADD213PS  1408(SI), Y6, Y8
+	VDIVPS       Y8, Y7, Y7
+	VBROADCASTSS vec3f800000<>+0(SB), Y6
+	VSUBPS       Y7, Y6, Y6
+	VCMPPS       $0x1e, Y0, Y5, Y0
+	VBLENDVPS    Y0, Y6, Y7, Y0
+	VMULPS       960(SI), Y0, Y0
+	VANDNPS      vec80000000<>+0(SB), Y4, Y5
+	VXORPS       Y5, Y3, Y3
+	VCMPPS       $0x1e, 1856(SI), Y3, Y5
+	VANDPS       Y0, Y5, Y0
+	VCMPPS       $0x12, 1920(SI), Y3, Y3
+	VANDPS       Y0, Y3, Y0
+	VMULPS       Y4, Y0, Y0
+	VPADDD       Y0, Y0, Y3
+	VPMAXUD      Y3, Y1, Y1
+	VMASKMOVPS   Y0, Y2, (AX)
 
 done:
+	VPMAXUD   vecff000000<>+0(SB), Y1, Y0
+	VPCMPEQD  Y1, Y0, Y0
+	VMOVMSKPS Y0, AX
+	TESTL     AX, AX
+	SETEQ     AL
+	MOVB      AL, finite+40(FP)
 	VZEROUPPER
 	RET
 
-// func meanTruncLogisticAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
+// func fewTruncLogisticAVX512(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
-TEXT ·meanTruncLogisticAVX512(SB), NOSPLIT, $0-40
+TEXT ·fewTruncLogisticAVX512(SB), NOSPLIT, $0-41
 	MOVQ   dst+0(FP), AX
 	MOVQ   x+8(FP), CX
 	MOVQ   y+16(FP), DX
 	MOVQ   n+24(FP), BX
 	MOVQ   c+32(FP), SI
 	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
 
+loop2:
+	CMPQ          BX, $0x00000020
+	JL            end2
+	VMOVUPS       (CX), Z2
+	VMOVUPS       (DX), Z3
+	VANDNPS       vec80000000<>+0(SB), Z3, Z4
+	VXORPS        Z4, Z2, Z2
+	VPMOVD2M      Z3, K1
+	VCVTPS2PD     Y2, Z4
+	VMOVUPS       64(SI), Z13
+	VBLENDMPD     (SI), Z13, K1, Z5
+	VSUBPD        Z5, Z4, Z4
+	VMULPD        192(SI), Z4, Z13
+	VFNMADD231PD  128(SI), Z13, Z4
+	VFMADD231PD   192(SI), Z4, Z13
+	VMULPD        256(SI), Z13, Z4
+	VADDPD        384(SI), Z4, Z4
+	VPADDQ        448(SI), Z4, Z4
+	VRNDSCALEPD   $0x0a, Z4, Z4
+	VMOVUPS       64(CX), Z14
+	VMOVUPS       64(DX), Z15
+	VANDNPS       vec80000000<>+0(SB), Z15, Z16
+	VXORPS        Z16, Z14, Z14
+	VPMOVD2M      Z15, K2
+	VCVTPS2PD     Y14, Z16
+	VMOVUPS       64(SI), Z17
+	VBLENDMPD     (SI), Z17, K2, Z6
+	VSUBPD        Z6, Z16, Z16
+	VMULPD        192(SI), Z16, Z17
+	VFNMADD231PD  128(SI), Z17, Z16
+	VFMADD231PD   192(SI), Z16, Z17
+	VMULPD        256(SI), Z17, Z16
+	VADDPD        384(SI), Z16, Z16
+	VPADDQ        448(SI), Z16, Z16
+	VRNDSCALEPD   $0x0a, Z16, Z16
+	VEXTRACTF64X4 $0x01, Z2, Y2
+	VCVTPS2PD     Y2, Z2
+	KSHIFTRW      $0x08, K1, K1
+	VMOVUPS       64(SI), Z18
+	VBLENDMPD     (SI), Z18, K1, Z7
+	VSUBPD        Z7, Z2, Z2
+	VMULPD        192(SI), Z2, Z18
+	VFNMADD231PD  128(SI), Z18, Z2
+	VFMADD231PD   192(SI), Z2, Z18
+	VMULPD        256(SI), Z18, Z2
+	VADDPD        384(SI), Z2, Z2
+	VPADDQ        448(SI), Z2, Z2
+	VRNDSCALEPD   $0x0a, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z14, Y14
+	VCVTPS2PD     Y14, Z14
+	KSHIFTRW      $0x08, K2, K1
+	VMOVUPS       64(SI), Z19
+	VBLENDMPD     (SI), Z19, K1, Z8
+	VSUBPD        Z8, Z14, Z14
+	VMULPD        192(SI), Z14, Z19
+	VFNMADD231PD  128(SI), Z19, Z14
+	VFMADD231PD   192(SI), Z14, Z19
+	VMULPD        256(SI), Z19, Z14
+	VADDPD        384(SI), Z14, Z14
+	VPADDQ        448(SI), Z14, Z14
+	VRNDSCALEPD   $0x0a, Z14, Z14
+	VMOVUPS       Z0, Z20
+	VCVTPD2PS     Z13, Y20
+	VCVTPD2PS     Z18, Y13
+	VINSERTF64X4  $0x01, Y13, Z20, Z20
+	VMOVUPS       Z0, Z13
+	VCVTPD2PS     Z4, Y13
+	VCVTPD2PS     Z2, Y2
+	VINSERTF64X4  $0x01, Y2, Z13, Z13
+	VMAXPS        Z0, Z13, Z13
+	VMINPS        2048(SI), Z13, Z13
+	VMOVUPS       Z0, Z2
+	VCVTPD2PS     Z17, Y2
+	VCVTPD2PS     Z19, Y4
+	VINSERTF64X4  $0x01, Y4, Z2, Z2
+	VMOVUPS       Z0, Z4
+	VCVTPD2PS     Z16, Y4
+	VCVTPD2PS     Z14, Y14
+	VINSERTF64X4  $0x01, Y14, Z4, Z4
+	VMAXPS        Z0, Z4, Z4
+	VMINPS        2048(SI), Z4, Z4
+	VXORPS        vec80000000<>+0(SB), Z20, Z14
+	VBROADCASTSS  vecc2ae0000<>+0(SB), Z16
+	VCMPPS        $0x1d, Z16, Z14, K1
+	VMAXPS        vecc2ae0000<>+0(SB), Z14, Z14
+	VMULPS        vec3fb8aa3b<>+0(SB), Z14, Z16
+	VRNDSCALEPS   $0x08, Z16, Z16
+	VFNMADD231PS  vec3f318000<>+0(SB), Z16, Z14
+	VFNMADD231PS  vecb95e8083<>+0(SB), Z16, Z14
+	VMOVUPS       vec3ab511a9<>+0(SB), Z17
+	VFMADD213PS   vec3c091d36<>+0(SB), Z14, Z17
+	VFMADD213PS   vec3d2aac7a<>+0(SB), Z14, Z17
+	VFMADD213PS   vec3e2aaa48<>+0(SB), Z14, Z17
+	VFMADD213PS   vec3efffffe<>+0(SB), Z14, Z17
+	VFMADD213PS   vec3f800000<>+0(SB), Z14, Z17
+	VFMADD213PS   vec3f800000<>+0(SB), Z14, Z17
+	VSCALEFPS     Z16, Z17, Z17
+	VMOVAPS.Z     Z17, K1, Z14
+	VXORPS        vec80000000<>+0(SB), Z2, Z2
+	VBROADCASTSS  vecc2ae0000<>+0(SB), Z16
+	VCMPPS        $0x1d, Z16, Z2, K1
+	VMAXPS        vecc2ae0000<>+0(SB), Z2, Z2
+	VMULPS        vec3fb8aa3b<>+0(SB), Z2, Z16
+	VRNDSCALEPS   $0x08, Z16, Z16
+	VFNMADD231PS  vec3f318000<>+0(SB), Z16, Z2
+	VFNMADD231PS  vecb95e8083<>+0(SB), Z16, Z2
+	VMOVUPS       vec3ab511a9<>+0(SB), Z17
+	VFMADD213PS   vec3c091d36<>+0(SB), Z2, Z17
+	VFMADD213PS   vec3d2aac7a<>+0(SB), Z2, Z17
+	VFMADD213PS   vec3e2aaa48<>+0(SB), Z2, Z17
+	VFMADD213PS   vec3efffffe<>+0(SB), Z2, Z17
+	VFMADD213PS   vec3f800000<>+0(SB), Z2, Z17
+	VFMADD213PS   vec3f800000<>+0(SB), Z2, Z17
+	VSCALEFPS     Z16, Z17, Z17
+	VMOVAPS.Z     Z17, K1, Z2
+	VMOVUPS       Z14, Z16
+	VADDPS        vec3f800000<>+0(SB), Z14, Z17
+	VMULPS        768(SI), Z14, Z18
+	VBROADCASTSS  vec3f800000<>+0(SB), Z19
+	VCMPPS        $0x11, Z13, Z19, K1
+	VMOVAPS.Z     Z18, K1, Z19
+	VADDPS        vec3f800000<>+0(SB), Z19, Z18
+	VMULPS        Z17, Z19, Z19
+	VFMADD213PS   Z19, Z18, Z16
+	VMULPS        Z18, Z17, Z17
+	VMULPS        832(SI), Z14, Z14
+	VBROADCASTSS  vec40000000<>+0(SB), Z18
+	VCMPPS        $0x11, Z13, Z18, K1
+	VMOVAPS.Z     Z14, K1, Z18
+	VADDPS        vec3f800000<>+0(SB), Z18, Z14
+	VMULPS        Z17, Z18, Z18
+	VFMADD213PS   Z18, Z14, Z16
+	VMULPS        Z14, Z17, Z17
+	VMOVUPS       Z2, Z14
+	VADDPS        vec3f800000<>+0(SB), Z2, Z18
+	VMULPS        768(SI), Z2, Z19
+	VBROADCASTSS  vec3f800000<>+0(SB), Z20
+	VCMPPS        $0x11, Z4, Z20, K1
+	VMOVAPS.Z     Z19, K1, Z20
+	VADDPS        vec3f800000<>+0(SB), Z20, Z19
+	VMULPS        Z18, Z20, Z20
+	VFMADD213PS   Z20, Z19, Z14
+	VMULPS        Z19, Z18, Z18
+	VMULPS        832(SI), Z2, Z2
+	VBROADCASTSS  vec40000000<>+0(SB), Z19
+	VCMPPS        $0x11, Z4, Z19, K1
+	VMOVAPS.Z     Z2, K1, Z19
+	VADDPS        vec3f800000<>+0(SB), Z19, Z2
+	VMULPS        Z18, Z19, Z19
+	VFMADD213PS   Z19, Z2, Z14
+	VMULPS        Z2, Z18, Z18
+	VMULPS        896(SI), Z16, Z16
+	VDIVPS        Z17, Z16, Z16
+	VCMPPS        $0x11, Z13, Z0, K1
+	VMOVAPS.Z     Z16, K1, Z2
+	VMULPS        Z3, Z2, Z2
+	VPADDD        Z2, Z2, Z3
+	VPMAXUD       Z3, Z1, Z1
+	VMOVUPS       Z2, (AX)
+	VMULPS        896(SI), Z14, Z14
+	VDIVPS        Z18, Z14, Z14
+	VCMPPS        $0x11, Z4, Z0, K1
+	VMOVAPS.Z     Z14, K1, Z2
+	VMULPS        Z15, Z2, Z2
+	VPADDD        Z2, Z2, Z3
+	VPMAXUD       Z3, Z1, Z1
+	VMOVUPS       Z2, 64(AX)
+	ADDQ          $0x00000080, AX
+	ADDQ          $0x00000080, CX
+	ADDQ          $0x00000080, DX
+	SUBQ          $0x00000020, BX
+	JMP           loop2
+
+end2:
 loop1:
 	CMPQ          BX, $0x00000010
 	JL            end1
-	VMOVUPS       (CX), Z1
-	VMOVUPS       (DX), Z2
-	VCMPPS        $0x1e, Z0, Z2, K1
-	VCVTPS2PD     Y1, Z3
-	VSUBPD        (SI), Z3, Z3
-	VMULPD        128(SI), Z3, Z4
-	VFNMADD231PD  64(SI), Z4, Z3
-	VFMADD231PD   128(SI), Z3, Z4
-	VMULPD        192(SI), Z4, Z3
-	VMOVUPS       576(SI), Z17
-	VBLENDMPD     384(SI), Z17, K1, Z5
-	VMOVUPS       512(SI), Z17
-	VBLENDMPD     320(SI), Z17, K1, Z6
-	VSUBPD        Z6, Z3, Z3
-	VRNDSCALEPD   $0x0a, Z3, Z17
-	VCMPPD        $0x00, Z17, Z3, K2
-	VADDPD        Z5, Z17, K2, Z17
-	KSHIFTRW      $0x08, K1, K2
-	VEXTRACTF64X4 $0x01, Z1, Y1
-	VCVTPS2PD     Y1, Z1
-	VSUBPD        (SI), Z1, Z1
-	VMULPD        128(SI), Z1, Z3
-	VFNMADD231PD  64(SI), Z3, Z1
-	VFMADD231PD   128(SI), Z1, Z3
-	VMULPD        192(SI), Z3, Z1
-	VMOVUPS       576(SI), Z18
-	VBLENDMPD     384(SI), Z18, K2, Z7
-	VMOVUPS       512(SI), Z18
-	VBLENDMPD     320(SI), Z18, K2, Z8
-	VSUBPD        Z8, Z1, Z1
-	VRNDSCALEPD   $0x0a, Z1, Z18
-	VCMPPD        $0x00, Z18, Z1, K2
-	VADDPD        Z7, Z18, K2, Z18
-	VMOVUPS       Z0, Z1
-	VCVTPD2PS     Z4, Y1
-	VCVTPD2PS     Z3, Y3
-	VINSERTF64X4  $0x01, Y3, Z1, Z1
-	VMOVUPS       2176(SI), Z3
-	VSUBPS        Z1, Z3, Z3
-	VBLENDMPS     Z1, Z3, K1, Z9
-	VMOVUPS       Z0, Z1
-	VCVTPD2PS     Z17, Y1
-	VCVTPD2PS     Z18, Y3
-	VINSERTF64X4  $0x01, Y3, Z1, Z1
-	VMAXPS        Z0, Z1, Z1
-	VMINPS        2112(SI), Z1, Z1
-	VMOVUPS       2112(SI), Z3
-	VSUBPS        Z1, Z3, Z3
-	VBLENDMPS     Z1, Z3, K1, Z10
-	VMULPS        2048(SI), Z9, Z1
-	VMINPS        vec7149f2ca<>+0(SB), Z1, Z1
-	VMAXPS        vecf149f2ca<>+0(SB), Z1, Z1
-	VADDPS        vec3f000000<>+0(SB), Z1, Z1
-	VSUBPS        Z10, Z1, Z3
-	VMULPS        640(SI), Z1, Z1
-	VMULPS        640(SI), Z3, Z3
-	VORPS         vec80000000<>+0(SB), Z1, Z4
-	VBROADCASTSS  vecc2ae0000<>+0(SB), Z17
-	VCMPPS        $0x1d, Z17, Z4, K1
-	VMAXPS        vecc2ae0000<>+0(SB), Z4, Z4
-	VMULPS        vec3fb8aa3b<>+0(SB), Z4, Z17
-	VRNDSCALEPS   $0x08, Z17, Z17
-	VFNMADD231PS  vec3f318000<>+0(SB), Z17, Z4
-	VFNMADD231PS  vecb95e8083<>+0(SB), Z17, Z4
-	VMOVUPS       vec3ab511a9<>+0(SB), Z18
-	VFMADD213PS   vec3c091d36<>+0(SB), Z4, Z18
-	VFMADD213PS   vec3d2aac7a<>+0(SB), Z4, Z18
-	VFMADD213PS   vec3e2aaa48<>+0(SB), Z4, Z18
-	VFMADD213PS   vec3efffffe<>+0(SB), Z4, Z18
-	VFMADD213PS   vec3f800000<>+0(SB), Z4, Z18
-	VFMADD213PS   vec3f800000<>+0(SB), Z4, Z18
-	VSCALEFPS     Z17, Z18, Z18
-	VMOVAPS.Z     Z18, K1, Z4
-	VORPS         vec80000000<>+0(SB), Z3, Z17
-	VBROADCASTSS  vecc2ae0000<>+0(SB), Z18
-	VCMPPS        $0x1d, Z18, Z17, K1
-	VMAXPS        vecc2ae0000<>+0(SB), Z17, Z17
-	VMULPS        vec3fb8aa3b<>+0(SB), Z17, Z18
-	VRNDSCALEPS   $0x08, Z18, Z18
-	VFNMADD231PS  vec3f318000<>+0(SB), Z18, Z17
-	VFNMADD231PS  vecb95e8083<>+0(SB), Z18, Z17
-	VMOVUPS       vec3ab511a9<>+0(SB), Z19
-	VFMADD213PS   vec3c091d36<>+0(SB), Z17, Z19
-	VFMADD213PS   vec3d2aac7a<>+0(SB), Z17, Z19
-	VFMADD213PS   vec3e2aaa48<>+0(SB), Z17, Z19
-	VFMADD213PS   vec3efffffe<>+0(SB), Z17, Z19
-	VFMADD213PS   vec3f800000<>+0(SB), Z17, Z19
-	VFMADD213PS   vec3f800000<>+0(SB), Z17, Z19
-	VSCALEFPS     Z18, Z19, Z19
-	VMOVAPS.Z     Z19, K1, Z17
-	VADDPS        Z17, Z4, Z18
-	VADDPS        vec40000000<>+0(SB), Z18, Z18
-	VSUBPS        Z17, Z4, Z19
-	VADDPS        vec3f800000<>+0(SB), Z4, Z20
-	VMULPS        Z20, Z20, Z20
-	VADDPS        vec3f800000<>+0(SB), Z17, Z21
-	VMULPS        Z21, Z21, Z21
-	VMULPS        Z20, Z21, Z23
-	VMULPS        Z18, Z23, Z22
-	VBROADCASTSS  vec3f800000<>+0(SB), Z24
-	VDIVPS        Z22, Z24, Z22
-	VMULPS        Z23, Z19, Z19
-	VMULPS        Z22, Z19, Z19
-	VMULPS        Z18, Z22, Z22
-	VMULPS        Z22, Z20, Z20
-	VMULPS        Z22, Z21, Z21
-	VMULPS        Z21, Z4, Z4
-	VMULPS        Z20, Z17, Z17
-	VMULPS        Z19, Z19, Z18
-	VBROADCASTSS  vec3ea69570<>+0(SB), Z20
-	VFMADD213PS   vec3dfded25<>+0(SB), Z18, Z20
-	VFMADD213PS   vec3e6c166e<>+0(SB), Z18, Z20
-	VFMADD213PS   vec3e920437<>+0(SB), Z18, Z20
-	VFMADD213PS   vec3eccce5d<>+0(SB), Z18, Z20
-	VFMADD213PS   vec3f2aaaaa<>+0(SB), Z18, Z20
-	VMULPS        Z18, Z20, Z20
-	VADDPS        Z19, Z19, Z18
-	VMULPS        Z19, Z20, Z20
-	VADDPS        Z18, Z20, Z20
-	VMINPS        Z0, Z1, Z1
-	VMINPS        Z0, Z3, Z3
-	VSUBPS        Z1, Z3, Z3
-	VADDPS        Z3, Z20, Z20
-	VMULPS        704(SI), Z20, Z20
-	VMOVUPS       960(SI), Z1
-	VFMADD213PS   896(SI), Z4, Z1
-	VFMADD213PS   832(SI), Z4, Z1
-	VFMADD213PS   768(SI), Z4, Z1
-	VFMADD231PS   Z1, Z4, Z20
-	VMOVUPS       960(SI), Z1
-	VFMADD213PS   896(SI), Z17, Z1
-	VFMADD213PS   832(SI), Z17, Z1
-	VFMADD213PS   768(SI), Z17, Z1
-	VFNMADD231PS  Z1, Z17, Z20
-	VCMPPS        $0x11, Z10, Z0, K1
-	VMOVAPS.Z     Z20, K1, Z1
-	VXORPS        vec80000000<>+0(SB), Z1, Z1
-	VMULPS        Z2, Z1, Z1
-	VMOVUPS       Z1, (AX)
+	VMOVUPS       (CX), Z2
+	VMOVUPS       (DX), Z3
+	VANDNPS       vec80000000<>+0(SB), Z3, Z4
+	VXORPS        Z4, Z2, Z2
+	VPMOVD2M      Z3, K1
+	VCVTPS2PD     Y2, Z4
+	VMOVUPS       64(SI), Z5
+	VBLENDMPD     (SI), Z5, K1, Z9
+	VSUBPD        Z9, Z4, Z4
+	VMULPD        192(SI), Z4, Z5
+	VFNMADD231PD  128(SI), Z5, Z4
+	VFMADD231PD   192(SI), Z4, Z5
+	VMULPD        256(SI), Z5, Z4
+	VADDPD        384(SI), Z4, Z4
+	VPADDQ        448(SI), Z4, Z4
+	VRNDSCALEPD   $0x0a, Z4, Z4
+	VEXTRACTF64X4 $0x01, Z2, Y2
+	VCVTPS2PD     Y2, Z2
+	KSHIFTRW      $0x08, K1, K1
+	VMOVUPS       64(SI), Z6
+	VBLENDMPD     (SI), Z6, K1, Z10
+	VSUBPD        Z10, Z2, Z2
+	VMULPD        192(SI), Z2, Z6
+	VFNMADD231PD  128(SI), Z6, Z2
+	VFMADD231PD   192(SI), Z2, Z6
+	VMULPD        256(SI), Z6, Z2
+	VADDPD        384(SI), Z2, Z2
+	VPADDQ        448(SI), Z2, Z2
+	VRNDSCALEPD   $0x0a, Z2, Z2
+	VMOVUPS       Z0, Z7
+	VCVTPD2PS     Z5, Y7
+	VCVTPD2PS     Z6, Y5
+	VINSERTF64X4  $0x01, Y5, Z7, Z7
+	VMOVUPS       Z0, Z5
+	VCVTPD2PS     Z4, Y5
+	VCVTPD2PS     Z2, Y2
+	VINSERTF64X4  $0x01, Y2, Z5, Z5
+	VMAXPS        Z0, Z5, Z5
+	VMINPS        2048(SI), Z5, Z5
+	VXORPS        vec80000000<>+0(SB), Z7, Z2
+	VBROADCASTSS  vecc2ae0000<>+0(SB), Z4
+	VCMPPS        $0x1d, Z4, Z2, K1
+	VMAXPS        vecc2ae0000<>+0(SB), Z2, Z2
+	VMULPS        vec3fb8aa3b<>+0(SB), Z2, Z4
+	VRNDSCALEPS   $0x08, Z4, Z4
+	VFNMADD231PS  vec3f318000<>+0(SB), Z4, Z2
+	VFNMADD231PS  vecb95e8083<>+0(SB), Z4, Z2
+	VMOVUPS       vec3ab511a9<>+0(SB), Z6
+	VFMADD213PS   vec3c091d36<>+0(SB), Z2, Z6
+	VFMADD213PS   vec3d2aac7a<>+0(SB), Z2, Z6
+	VFMADD213PS   vec3e2aaa48<>+0(SB), Z2, Z6
+	VFMADD213PS   vec3efffffe<>+0(SB), Z2, Z6
+	VFMADD213PS   vec3f800000<>+0(SB), Z2, Z6
+	VFMADD213PS   vec3f800000<>+0(SB), Z2, Z6
+	VSCALEFPS     Z4, Z6, Z6
+	VMOVAPS.Z     Z6, K1, Z2
+	VMOVUPS       Z2, Z4
+	VADDPS        vec3f800000<>+0(SB), Z2, Z6
+	VMULPS        768(SI), Z2, Z7
+	VBROADCASTSS  vec3f800000<>+0(SB), Z8
+	VCMPPS        $0x11, Z5, Z8, K1
+	VMOVAPS.Z     Z7, K1, Z8
+	VADDPS        vec3f800000<>+0(SB), Z8, Z7
+	VMULPS        Z6, Z8, Z8
+	VFMADD213PS   Z8, Z7, Z4
+	VMULPS        Z7, Z6, Z6
+	VMULPS        832(SI), Z2, Z2
+	VBROADCASTSS  vec40000000<>+0(SB), Z7
+	VCMPPS        $0x11, Z5, Z7, K1
+	VMOVAPS.Z     Z2, K1, Z7
+	VADDPS        vec3f800000<>+0(SB), Z7, Z2
+	VMULPS        Z6, Z7, Z7
+	VFMADD213PS   Z7, Z2, Z4
+	VMULPS        Z2, Z6, Z6
+	VMULPS        896(SI), Z4, Z4
+	VDIVPS        Z6, Z4, Z4
+	VCMPPS        $0x11, Z5, Z0, K1
+	VMOVAPS.Z     Z4, K1, Z2
+	VMULPS        Z3, Z2, Z2
+	VPADDD        Z2, Z2, Z3
+	VPMAXUD       Z3, Z1, Z1
+	VMOVUPS       Z2, (AX)
 	ADDQ          $0x00000040, AX
 	ADDQ          $0x00000040, CX
 	ADDQ          $0x00000040, DX
@@ -6699,543 +7245,653 @@ end1:
 	MOVQ          $-1, DI
 	BZHIQ         BX, DI, DI
 	KMOVW         DI, K1
-	VMOVUPS.Z     (CX), K1, Z1
-	VMOVUPS.Z     (DX), K1, Z2
-	VCMPPS        $0x1e, Z0, Z2, K2
-	VCVTPS2PD     Y1, Z3
-	VSUBPD        (SI), Z3, Z3
-	VMULPD        128(SI), Z3, Z4
-	VFNMADD231PD  64(SI), Z4, Z3
-	VFMADD231PD   128(SI), Z3, Z4
-	VMULPD        192(SI), Z4, Z3
-	VMOVUPS       576(SI), Z5
-	VBLENDMPD     384(SI), Z5, K2, Z11
-	VMOVUPS       512(SI), Z5
-	VBLENDMPD     320(SI), Z5, K2, Z12
-	VSUBPD        Z12, Z3, Z3
-	VRNDSCALEPD   $0x0a, Z3, Z5
-	VCMPPD        $0x00, Z5, Z3, K3
-	VADDPD        Z11, Z5, K3, Z5
-	KSHIFTRW      $0x08, K2, K3
-	VEXTRACTF64X4 $0x01, Z1, Y1
-	VCVTPS2PD     Y1, Z1
-	VSUBPD        (SI), Z1, Z1
-	VMULPD        128(SI), Z1, Z3
-	VFNMADD231PD  64(SI), Z3, Z1
-	VFMADD231PD   128(SI), Z1, Z3
-	VMULPD        192(SI), Z3, Z1
-	VMOVUPS       576(SI), Z6
-	VBLENDMPD     384(SI), Z6, K3, Z13
-	VMOVUPS       512(SI), Z6
-	VBLENDMPD     320(SI), Z6, K3, Z14
-	VSUBPD        Z14, Z1, Z1
-	VRNDSCALEPD   $0x0a, Z1, Z6
-	VCMPPD        $0x00, Z6, Z1, K3
-	VADDPD        Z13, Z6, K3, Z6
-	VMOVUPS       Z0, Z1
-	VCVTPD2PS     Z4, Y1
-	VCVTPD2PS     Z3, Y3
-	VINSERTF64X4  $0x01, Y3, Z1, Z1
-	VMOVUPS       2176(SI), Z3
-	VSUBPS        Z1, Z3, Z3
-	VBLENDMPS     Z1, Z3, K2, Z15
-	VMOVUPS       Z0, Z1
-	VCVTPD2PS     Z5, Y1
-	VCVTPD2PS     Z6, Y3
-	VINSERTF64X4  $0x01, Y3, Z1, Z1
-	VMAXPS        Z0, Z1, Z1
-	VMINPS        2112(SI), Z1, Z1
-	VMOVUPS       2112(SI), Z3
-	VSUBPS        Z1, Z3, Z3
-	VBLENDMPS     Z1, Z3, K2, Z16
-	VMULPS        2048(SI), Z15, Z1
-	VMINPS        vec7149f2ca<>+0(SB), Z1, Z1
-	VMAXPS        vecf149f2ca<>+0(SB), Z1, Z1
-	VADDPS        vec3f000000<>+0(SB), Z1, Z1
-	VSUBPS        Z16, Z1, Z3
-	VMULPS        640(SI), Z1, Z1
-	VMULPS        640(SI), Z3, Z3
-	VORPS         vec80000000<>+0(SB), Z1, Z4
-	VBROADCASTSS  vecc2ae0000<>+0(SB), Z5
-	VCMPPS        $0x1d, Z5, Z4, K2
-	VMAXPS        vecc2ae0000<>+0(SB), Z4, Z4
-	VMULPS        vec3fb8aa3b<>+0(SB), Z4, Z5
-	VRNDSCALEPS   $0x08, Z5, Z5
-	VFNMADD231PS  vec3f318000<>+0(SB), Z5, Z4
-	VFNMADD231PS  vecb95e8083<>+0(SB), Z5, Z4
+	VMOVUPS.Z     (CX), K1, Z2
+	VMOVUPS.Z     (DX), K1, Z3
+	VANDNPS       vec80000000<>+0(SB), Z3, Z4
+	VXORPS        Z4, Z2, Z2
+	VPMOVD2M      Z3, K2
+	VCVTPS2PD     Y2, Z4
+	VMOVUPS       64(SI), Z5
+	VBLENDMPD     (SI), Z5, K2, Z11
+	VSUBPD        Z11, Z4, Z4
+	VMULPD        192(SI), Z4, Z5
+	VFNMADD231PD  128(SI), Z5, Z4
+	VFMADD231PD   192(SI), Z4, Z5
+	VMULPD        256(SI), Z5, Z4
+	VADDPD        384(SI), Z4, Z4
+	VPADDQ        448(SI), Z4, Z4
+	VRNDSCALEPD   $0x0a, Z4, Z4
+	VEXTRACTF64X4 $0x01, Z2, Y2
+	VCVTPS2PD     Y2, Z2
+	KSHIFTRW      $0x08, K2, K2
+	VMOVUPS       64(SI), Z6
+	VBLENDMPD     (SI), Z6, K2, Z12
+	VSUBPD        Z12, Z2, Z2
+	VMULPD        192(SI), Z2, Z6
+	VFNMADD231PD  128(SI), Z6, Z2
+	VFMADD231PD   192(SI), Z2, Z6
+	VMULPD        256(SI), Z6, Z2
+	VADDPD        384(SI), Z2, Z2
+	VPADDQ        448(SI), Z2, Z2
+	VRNDSCALEPD   $0x0a, Z2, Z2
+	VMOVUPS       Z0, Z7
+	VCVTPD2PS     Z5, Y7
+	VCVTPD2PS     Z6, Y5
+	VINSERTF64X4  $0x01, Y5, Z7, Z7
+	VMOVUPS       Z0, Z5
+	VCVTPD2PS     Z4, Y5
+	VCVTPD2PS     Z2, Y2
+	VINSERTF64X4  $0x01, Y2, Z5, Z5
+	VMAXPS        Z0, Z5, Z5
+	VMINPS        2048(SI), Z5, Z5
+	VXORPS        vec80000000<>+0(SB), Z7, Z2
+	VBROADCASTSS  vecc2ae0000<>+0(SB), Z4
+	VCMPPS        $0x1d, Z4, Z2, K2
+	VMAXPS        vecc2ae0000<>+0(SB), Z2, Z2
+	VMULPS        vec3fb8aa3b<>+0(SB), Z2, Z4
+	VRNDSCALEPS   $0x08, Z4, Z4
+	VFNMADD231PS  vec3f318000<>+0(SB), Z4, Z2
+	VFNMADD231PS  vecb95e8083<>+0(SB), Z4, Z2
 	VMOVUPS       vec3ab511a9<>+0(SB), Z6
-	VFMADD213PS   vec3c091d36<>+0(SB), Z4, Z6
-	VFMADD213PS   vec3d2aac7a<>+0(SB), Z4, Z6
-	VFMADD213PS   vec3e2aaa48<>+0(SB), Z4, Z6
-	VFMADD213PS   vec3efffffe<>+0(SB), Z4, Z6
-	VFMADD213PS   vec3f800000<>+0(SB), Z4, Z6
-	VFMADD213PS   vec3f800000<>+0(SB), Z4, Z6
-	VSCALEFPS     Z5, Z6, Z6
-	VMOVAPS.Z     Z6, K2, Z4
-	VORPS         vec80000000<>+0(SB), Z3, Z5
-	VBROADCASTSS  vecc2ae0000<>+0(SB), Z6
-	VCMPPS        $0x1d, Z6, Z5, K2
-	VMAXPS        vecc2ae0000<>+0(SB), Z5, Z5
-	VMULPS        vec3fb8aa3b<>+0(SB), Z5, Z6
-	VRNDSCALEPS   $0x08, Z6, Z6
-	VFNMADD231PS  vec3f318000<>+0(SB), Z6, Z5
-	VFNMADD231PS  vecb95e8083<>+0(SB), Z6, Z5
-	VMOVUPS       vec3ab511a9<>+0(SB), Z7
-	VFMADD213PS   vec3c091d36<>+0(SB), Z5, Z7
-	VFMADD213PS   vec3d2aac7a<>+0(SB), Z5, Z7
-	VFMADD213PS   vec3e2aaa48<>+0(SB), Z5, Z7
-	VFMADD213PS   vec3efffffe<>+0(SB), Z5, Z7
-	VFMADD213PS   vec3f800000<>+0(SB), Z5, Z7
-	VFMADD213PS   vec3f800000<>+0(SB), Z5, Z7
-	VSCALEFPS     Z6, Z7, Z7
-	VMOVAPS.Z     Z7, K2, Z5
-	VADDPS        Z5, Z4, Z6
-	VADDPS        vec40000000<>+0(SB), Z6, Z6
-	VSUBPS        Z5, Z4, Z7
-	VADDPS        vec3f800000<>+0(SB), Z4, Z8
-	VMULPS        Z8, Z8, Z8
-	VADDPS        vec3f800000<>+0(SB), Z5, Z9
-	VMULPS        Z9, Z9, Z9
-	VMULPS        Z8, Z9, Z11
-	VMULPS        Z6, Z11, Z10
-	VBROADCASTSS  vec3f800000<>+0(SB), Z12
-	VDIVPS        Z10, Z12, Z10
-	VMULPS        Z11, Z7, Z7
-	VMULPS        Z10, Z7, Z7
-	VMULPS        Z6, Z10, Z10
-	VMULPS        Z10, Z8, Z8
-	VMULPS        Z10, Z9, Z9
-	VMULPS        Z9, Z4, Z4
-	VMULPS        Z8, Z5, Z5
-	VMULPS        Z7, Z7, Z6
-	VBROADCASTSS  vec3ea69570<>+0(SB), Z8
-	VFMADD213PS   vec3dfded25<>+0(SB), Z6, Z8
-	VFMADD213PS   vec3e6c166e<>+0(SB), Z6, Z8
-	VFMADD213PS   vec3e920437<>+0(SB), Z6, Z8
-	VFMADD213PS   vec3eccce5d<>+0(SB), Z6, Z8
-	VFMADD213PS   vec3f2aaaaa<>+0(SB), Z6, Z8
+	VFMADD213PS   vec3c091d36<>+0(SB), Z2, Z6
+	VFMADD213PS   vec3d2aac7a<>+0(SB), Z2, Z6
+	VFMADD213PS   vec3e2aaa48<>+0(SB), Z2, Z6
+	VFMADD213PS   vec3efffffe<>+0(SB), Z2, Z6
+	VFMADD213PS   vec3f800000<>+0(SB), Z2, Z6
+	VFMADD213PS   vec3f800000<>+0(SB), Z2, Z6
+	VSCALEFPS     Z4, Z6, Z6
+	VMOVAPS.Z     Z6, K2, Z2
+	VMOVUPS       Z2, Z4
+	VADDPS        vec3f800000<>+0(SB), Z2, Z6
+	VMULPS        768(SI), Z2, Z7
+	VBROADCASTSS  vec3f800000<>+0(SB), Z8
+	VCMPPS        $0x11, Z5, Z8, K2
+	VMOVAPS.Z     Z7, K2, Z8
+	VADDPS        vec3f800000<>+0(SB), Z8, Z7
 	VMULPS        Z6, Z8, Z8
-	VADDPS        Z7, Z7, Z6
-	VMULPS        Z7, Z8, Z8
-	VADDPS        Z6, Z8, Z8
-	VMINPS        Z0, Z1, Z1
-	VMINPS        Z0, Z3, Z3
-	VSUBPS        Z1, Z3, Z3
-	VADDPS        Z3, Z8, Z8
-	VMULPS        704(SI), Z8, Z8
-	VMOVUPS       960(SI), Z1
-	VFMADD213PS   896(SI), Z4, Z1
-	VFMADD213PS   832(SI), Z4, Z1
-	VFMADD213PS   768(SI), Z4, Z1
-	VFMADD231PS   Z1, Z4, Z8
-	VMOVUPS       960(SI), Z1
-	VFMADD213PS   896(SI), Z5, Z1
-	VFMADD213PS   832(SI), Z5, Z1
-	VFMADD213PS   768(SI), Z5, Z1
-	VFNMADD231PS  Z1, Z5, Z8
-	VCMPPS        $0x11, Z16, Z0, K2
-	VMOVAPS.Z     Z8, K2, Z0
-	VXORPS        vec80000000<>+0(SB), Z0, Z0
-	VMULPS        Z2, Z0, Z0
+	VFMADD213PS   Z8, Z7, Z4
+	VMULPS        Z7, Z6, Z6
+	VMULPS        832(SI), Z2, Z2
+	VBROADCASTSS  vec40000000<>+0(SB), Z7
+	VCMPPS        $0x11, Z5, Z7, K2
+	VMOVAPS.Z     Z2, K2, Z7
+	VADDPS        vec3f800000<>+0(SB), Z7, Z2
+	VMULPS        Z6, Z7, Z7
+	VFMADD213PS   Z7, Z2, Z4
+	VMULPS        Z2, Z6, Z6
+	VMULPS        896(SI), Z4, Z4
+	VDIVPS        Z6, Z4, Z4
+	VCMPPS        $0x11, Z5, Z0, K2
+	VMOVAPS.Z     Z4, K2, Z0
+	VMULPS        Z3, Z0, Z0
+	VPADDD        Z0, Z0, Z2
+	VPMAXUD       Z2, Z1, Z1
 	VMOVUPS       Z0, K1, (AX)
 
 done:
+	VBROADCASTSS vecff000000<>+0(SB), Z0
+	VPCMPUD      $0x05, Z0, Z1, K1
+	KORTESTW     K1, K1
+	SETEQ        AL
+	MOVB         AL, finite+40(FP)
 	VZEROUPPER
 	RET
 
-DATA vec3f000000<>+0(SB)/4, $0x3f000000
-DATA vec3f000000<>+4(SB)/4, $0x3f000000
-DATA vec3f000000<>+8(SB)/4, $0x3f000000
-DATA vec3f000000<>+12(SB)/4, $0x3f000000
-DATA vec3f000000<>+16(SB)/4, $0x3f000000
-DATA vec3f000000<>+20(SB)/4, $0x3f000000
-DATA vec3f000000<>+24(SB)/4, $0x3f000000
-DATA vec3f000000<>+28(SB)/4, $0x3f000000
-DATA vec3f000000<>+32(SB)/4, $0x3f000000
-DATA vec3f000000<>+36(SB)/4, $0x3f000000
-DATA vec3f000000<>+40(SB)/4, $0x3f000000
-DATA vec3f000000<>+44(SB)/4, $0x3f000000
-DATA vec3f000000<>+48(SB)/4, $0x3f000000
-DATA vec3f000000<>+52(SB)/4, $0x3f000000
-DATA vec3f000000<>+56(SB)/4, $0x3f000000
-DATA vec3f000000<>+60(SB)/4, $0x3f000000
-GLOBL vec3f000000<>(SB), RODATA|NOPTR, $64
-
-// func meanTruncLogisticAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
+// func fewTruncLogisticAVX2(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
 // Requires: AVX, AVX2, FMA3, SSE2
-TEXT ·meanTruncLogisticAVX2(SB), NOSPLIT, $0-40
+TEXT ·fewTruncLogisticAVX2(SB), NOSPLIT, $0-41
 	MOVQ   dst+0(FP), AX
 	MOVQ   x+8(FP), CX
 	MOVQ   y+16(FP), DX
 	MOVQ   n+24(FP), BX
 	MOVQ   c+32(FP), SI
 	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
 
 loop1:
 	CMPQ         BX, $0x00000008
 	JL           end1
-	VMOVUPS      (CX), Y1
-	VMOVUPS      (DX), Y2
-	VCMPPS       $0x1e, Y0, Y2, Y3
-	VPMOVSXDQ    X3, Y4
-	VCVTPS2PD    X1, Y5
-	VSUBPD       (SI), Y5, Y5
-	VMULPD       128(SI), Y5, Y6
-	VFNMADD231PD 64(SI), Y6, Y5
-	VFMADD231PD  128(SI), Y5, Y6
-	VMULPD       192(SI), Y6, Y5
-	VMOVUPS      576(SI), Y7
-	VBLENDVPD    Y4, 384(SI), Y7, Y7
-	VMOVUPS      512(SI), Y8
-	VBLENDVPD    Y4, 320(SI), Y8, Y4
-	VSUBPD       Y4, Y5, Y4
-	VROUNDPD     $0x0a, Y4, Y5
-	VCMPPD       $0x00, Y5, Y4, Y4
-	VANDPD       Y4, Y7, Y4
-	VADDPD       Y4, Y5, Y5
-	VEXTRACTF128 $0x01, Y3, X4
-	VPMOVSXDQ    X4, Y4
-	VEXTRACTF128 $0x01, Y1, X1
-	VCVTPS2PD    X1, Y1
-	VSUBPD       (SI), Y1, Y1
-	VMULPD       128(SI), Y1, Y7
-	VFNMADD231PD 64(SI), Y7, Y1
-	VFMADD231PD  128(SI), Y1, Y7
-	VMULPD       192(SI), Y7, Y1
-	VMOVUPS      576(SI), Y8
-	VBLENDVPD    Y4, 384(SI), Y8, Y8
-	VMOVUPS      512(SI), Y9
-	VBLENDVPD    Y4, 320(SI), Y9, Y4
-	VSUBPD       Y4, Y1, Y1
-	VROUNDPD     $0x0a, Y1, Y4
-	VCMPPD       $0x00, Y4, Y1, Y1
-	VANDPD       Y1, Y8, Y1
-	VADDPD       Y1, Y4, Y4
-	VMOVUPS      Y0, Y1
-	VCVTPD2PSY   Y6, X1
+	VMOVUPS      (CX), Y2
+	VMOVUPS      (DX), Y3
+	VANDNPS      vec80000000<>+0(SB), Y3, Y4
+	VXORPS       Y4, Y2, Y2
+	VCVTPS2PD    X2, Y4
+	VPMOVSXDQ    X3, Y5
+	VMOVUPS      64(SI), Y6
+	VBLENDVPD    Y5, (SI), Y6, Y5
+	VSUBPD       Y5, Y4, Y4
+	VMULPD       192(SI), Y4, Y5
+	VFNMADD231PD 128(SI), Y5, Y4
+	VFMADD231PD  192(SI), Y4, Y5
+	VMULPD       256(SI), Y5, Y4
+	VADDPD       384(SI), Y4, Y4
+	VPADDQ       448(SI), Y4, Y4
+	VROUNDPD     $0x0a, Y4, Y4
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VEXTRACTF128 $0x01, Y3, X6
+	VPMOVSXDQ    X6, Y6
+	VMOVUPS      64(SI), Y7
+	VBLENDVPD    Y6, (SI), Y7, Y6
+	VSUBPD       Y6, Y2, Y2
+	VMULPD       192(SI), Y2, Y6
+	VFNMADD231PD 128(SI), Y6, Y2
+	VFMADD231PD  192(SI), Y2, Y6
+	VMULPD       256(SI), Y6, Y2
+	VADDPD       384(SI), Y2, Y2
+	VPADDQ       448(SI), Y2, Y2
+	VROUNDPD     $0x0a, Y2, Y2
+	VMOVUPS      Y0, Y7
+	VCVTPD2PSY   Y5, X7
+	VCVTPD2PSY   Y6, X5
+	VINSERTF128  $0x01, X5, Y7, Y7
+	VMOVUPS      Y0, Y5
+	VCVTPD2PSY   Y4, X5
+	VCVTPD2PSY   Y2, X2
+	VINSERTF128  $0x01, X2, Y5, Y5
+	VMAXPS       Y0, Y5, Y5
+	VMINPS       2048(SI), Y5, Y5
+	VXORPS       vec80000000<>+0(SB), Y7, Y2
+	VBROADCASTSS vecc2ae0000<>+0(SB), Y4
+	VCMPPS       $0x1d, Y4, Y2, Y4
+	VMAXPS       vecc2ae0000<>+0(SB), Y2, Y2
+	VMULPS       vec3fb8aa3b<>+0(SB), Y2, Y6
+	VROUNDPS     $0x08, Y6, Y6
+	VFNMADD231PS vec3f318000<>+0(SB), Y6, Y2
+	VFNMADD231PS vecb95e8083<>+0(SB), Y6, Y2
+	VMOVUPS      vec3ab511a9<>+0(SB), Y7
+	VFMADD213PS  vec3c091d36<>+0(SB), Y2, Y7
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y2, Y7
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y2, Y7
+	VFMADD213PS  vec3efffffe<>+0(SB), Y2, Y7
+	VFMADD213PS  vec3f800000<>+0(SB), Y2, Y7
+	VFMADD213PS  vec3f800000<>+0(SB), Y2, Y7
+	VCVTPS2DQ    Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y7, Y7
+	VANDPS       Y7, Y4, Y2
+	VMOVUPS      Y2, Y4
+	VADDPS       vec3f800000<>+0(SB), Y2, Y6
+	VMULPS       768(SI), Y2, Y7
+	VBROADCASTSS vec3f800000<>+0(SB), Y8
+	VCMPPS       $0x11, Y5, Y8, Y8
+	VANDPS       Y7, Y8, Y8
+	VADDPS       vec3f800000<>+0(SB), Y8, Y7
+	VMULPS       Y6, Y8, Y8
+	VFMADD213PS  Y8, Y7, Y4
+	VMULPS       Y7, Y6, Y6
+	VMULPS       832(SI), Y2, Y2
+	VBROADCASTSS vec40000000<>+0(SB), Y7
+	VCMPPS       $0x11, Y5, Y7, Y7
+	VANDPS       Y2, Y7, Y7
+	VADDPS       vec3f800000<>+0(SB), Y7, Y2
+	VMULPS       Y6, Y7, Y7
+	VFMADD213PS  Y7, Y2, Y4
+	VMULPS       Y2, Y6, Y6
+	VMULPS       896(SI), Y4, Y4
+	VDIVPS       Y6, Y4, Y4
+	VCMPPS       $0x11, Y5, Y0, Y2
+	VANDPS       Y4, Y2, Y2
+	VMULPS       Y3, Y2, Y2
+	VPADDD       Y2, Y2, Y3
+	VPMAXUD      Y3, Y1, Y1
+	VMOVUPS      Y2, (AX)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x00000008, BX
+	JMP          loop1
+
+end1:
+	TESTQ        BX, BX
+	JZ           done
+	MOVQ         BX, X2
+	VPBROADCASTD X2, Y2
+	VPCMPGTD     iota<>+0(SB), Y2, Y2
+	VMASKMOVPS   (CX), Y2, Y3
+	VMASKMOVPS   (DX), Y2, Y4
+	VANDNPS      vec80000000<>+0(SB), Y4, Y5
+	VXORPS       Y5, Y3, Y3
+	VCVTPS2PD    X3, Y5
+	VPMOVSXDQ    X4, Y6
+	VMOVUPS      64(SI), Y7
+	VBLENDVPD    Y6, (SI), Y7, Y6
+	VSUBPD       Y6, Y5, Y5
+	VMULPD       192(SI), Y5, Y6
+	VFNMADD231PD 128(SI), Y6, Y5
+	VFMADD231PD  192(SI), Y5, Y6
+	VMULPD       256(SI), Y6, Y5
+	VADDPD       384(SI), Y5, Y5
+	VPADDQ       448(SI), Y5, Y5
+	VROUNDPD     $0x0a, Y5, Y5
+	VEXTRACTF128 $0x01, Y3, X3
+	VCVTPS2PD    X3, Y3
+	VEXTRACTF128 $0x01, Y4, X7
+	VPMOVSXDQ    X7, Y7
+	VMOVUPS      64(SI), Y8
+	VBLENDVPD    Y7, (SI), Y8, Y7
+	VSUBPD       Y7, Y3, Y3
+	VMULPD       192(SI), Y3, Y7
+	VFNMADD231PD 128(SI), Y7, Y3
+	VFMADD231PD  192(SI), Y3, Y7
+	VMULPD       256(SI), Y7, Y3
+	VADDPD       384(SI), Y3, Y3
+	VPADDQ       448(SI), Y3, Y3
+	VROUNDPD     $0x0a, Y3, Y3
+	VMOVUPS      Y0, Y8
+	VCVTPD2PSY   Y6, X8
 	VCVTPD2PSY   Y7, X6
-	VINSERTF128  $0x01, X6, Y1, Y1
-	VMOVUPS      2176(SI), Y6
-	VSUBPS       Y1, Y6, Y6
-	VBLENDVPS    Y3, Y1, Y6, Y1
+	VINSERTF128  $0x01, X6, Y8, Y8
 	VMOVUPS      Y0, Y6
 	VCVTPD2PSY   Y5, X6
-	VCVTPD2PSY   Y4, X4
-	VINSERTF128  $0x01, X4, Y6, Y6
+	VCVTPD2PSY   Y3, X3
+	VINSERTF128  $0x01, X3, Y6, Y6
 	VMAXPS       Y0, Y6, Y6
-	VMINPS       2112(SI), Y6, Y6
-	VMOVUPS      2112(SI), Y4
-	VSUBPS       Y6, Y4, Y4
-	VBLENDVPS    Y3, Y6, Y4, Y3
-	VMULPS       2048(SI), Y1, Y1
-	VMINPS       vec7149f2ca<>+0(SB), Y1, Y1
-	VMAXPS       vecf149f2ca<>+0(SB), Y1, Y1
-	VADDPS       vec3f000000<>+0(SB), Y1, Y1
-	VSUBPS       Y3, Y1, Y4
-	VMULPS       640(SI), Y1, Y1
-	VMULPS       640(SI), Y4, Y4
-	VORPS        vec80000000<>+0(SB), Y1, Y5
-	VBROADCASTSS vecc2ae0000<>+0(SB), Y6
-	VCMPPS       $0x1d, Y6, Y5, Y6
-	VMAXPS       vecc2ae0000<>+0(SB), Y5, Y5
-	VMULPS       vec3fb8aa3b<>+0(SB), Y5, Y7
+	VMINPS       2048(SI), Y6, Y6
+	VXORPS       vec80000000<>+0(SB), Y8, Y3
+	VBROADCASTSS vecc2ae0000<>+0(SB), Y5
+	VCMPPS       $0x1d, Y5, Y3, Y5
+	VMAXPS       vecc2ae0000<>+0(SB), Y3, Y3
+	VMULPS       vec3fb8aa3b<>+0(SB), Y3, Y7
 	VROUNDPS     $0x08, Y7, Y7
-	VFNMADD231PS vec3f318000<>+0(SB), Y7, Y5
-	VFNMADD231PS vecb95e8083<>+0(SB), Y7, Y5
+	VFNMADD231PS vec3f318000<>+0(SB), Y7, Y3
+	VFNMADD231PS vecb95e8083<>+0(SB), Y7, Y3
 	VMOVUPS      vec3ab511a9<>+0(SB), Y8
-	VFMADD213PS  vec3c091d36<>+0(SB), Y5, Y8
-	VFMADD213PS  vec3d2aac7a<>+0(SB), Y5, Y8
-	VFMADD213PS  vec3e2aaa48<>+0(SB), Y5, Y8
-	VFMADD213PS  vec3efffffe<>+0(SB), Y5, Y8
-	VFMADD213PS  vec3f800000<>+0(SB), Y5, Y8
-	VFMADD213PS  vec3f800000<>+0(SB), Y5, Y8
+	VFMADD213PS  vec3c091d36<>+0(SB), Y3, Y8
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y3, Y8
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y3, Y8
+	VFMADD213PS  vec3efffffe<>+0(SB), Y3, Y8
+	VFMADD213PS  vec3f800000<>+0(SB), Y3, Y8
+	VFMADD213PS  vec3f800000<>+0(SB), Y3, Y8
 	VCVTPS2DQ    Y7, Y7
 	VPSLLD       $0x17, Y7, Y7
 	VPADDD       Y7, Y8, Y8
-	VANDPS       Y8, Y6, Y5
-	VORPS        vec80000000<>+0(SB), Y4, Y6
-	VBROADCASTSS vecc2ae0000<>+0(SB), Y7
-	VCMPPS       $0x1d, Y7, Y6, Y7
-	VMAXPS       vecc2ae0000<>+0(SB), Y6, Y6
-	VMULPS       vec3fb8aa3b<>+0(SB), Y6, Y8
-	VROUNDPS     $0x08, Y8, Y8
-	VFNMADD231PS vec3f318000<>+0(SB), Y8, Y6
-	VFNMADD231PS vecb95e8083<>+0(SB), Y8, Y6
-	VMOVUPS      vec3ab511a9<>+0(SB), Y9
-	VFMADD213PS  vec3c091d36<>+0(SB), Y6, Y9
-	VFMADD213PS  vec3d2aac7a<>+0(SB), Y6, Y9
-	VFMADD213PS  vec3e2aaa48<>+0(SB), Y6, Y9
-	VFMADD213PS  vec3efffffe<>+0(SB), Y6, Y9
-	VFMADD213PS  vec3f800000<>+0(SB), Y6, Y9
-	VFMADD213PS  vec3f800000<>+0(SB), Y6, Y9
-	VCVTPS2DQ    Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VPADDD       Y8, Y9, Y9
-	VANDPS       Y9, Y7, Y6
-	VADDPS       Y6, Y5, Y7
-	VADDPS       vec40000000<>+0(SB), Y7, Y7
-	VSUBPS       Y6, Y5, Y8
-	VADDPS       vec3f800000<>+0(SB), Y5, Y9
-	VMULPS       Y9, Y9, Y9
-	VADDPS       vec3f800000<>+0(SB), Y6, Y10
-	VMULPS       Y10, Y10, Y10
-	VMULPS       Y9, Y10, Y12
-	VMULPS       Y7, Y12, Y11
-	VBROADCASTSS vec3f800000<>+0(SB), Y13
-	VDIVPS       Y11, Y13, Y11
-	VMULPS       Y12, Y8, Y8
-	VMULPS       Y11, Y8, Y8
-	VMULPS       Y7, Y11, Y11
-	VMULPS       Y11, Y9, Y9
-	VMULPS       Y11, Y10, Y10
-	VMULPS       Y10, Y5, Y5
-	VMULPS       Y9, Y6, Y6
-	VMULPS       Y8, Y8, Y7
-	VBROADCASTSS vec3ea69570<>+0(SB), Y9
-	VFMADD213PS  vec3dfded25<>+0(SB), Y7, Y9
-	VFMADD213PS  vec3e6c166e<>+0(SB), Y7, Y9
-	VFMADD213PS  vec3e920437<>+0(SB), Y7, Y9
-	VFMADD213PS  vec3eccce5d<>+0(SB), Y7, Y9
-	VFMADD213PS  vec3f2aaaaa<>+0(SB), Y7, Y9
+	VANDPS       Y8, Y5, Y3
+	VMOVUPS      Y3, Y5
+	VADDPS       vec3f800000<>+0(SB), Y3, Y7
+	VMULPS       768(SI), Y3, Y8
+	VBROADCASTSS vec3f800000<>+0(SB), Y9
+	VCMPPS       $0x11, Y6, Y9, Y9
+	VANDPS       Y8, Y9, Y9
+	VADDPS       vec3f800000<>+0(SB), Y9, Y8
 	VMULPS       Y7, Y9, Y9
-	VADDPS       Y8, Y8, Y7
-	VMULPS       Y8, Y9, Y9
-	VADDPS       Y7, Y9, Y9
-	VMINPS       Y0, Y1, Y1
-	VMINPS       Y0, Y4, Y4
-	VSUBPS       Y1, Y4, Y4
-	VADDPS       Y4, Y9, Y9
-	VMULPS       704(SI), Y9, Y9
-	VMOVUPS      960(SI), Y1
-	VFMADD213PS  896(SI), Y5, Y1
-	VFMADD213PS  832(SI), Y5, Y1
-	VFMADD213PS  768(SI), Y5, Y1
-	VFMADD231PS  Y1, Y5, Y9
-	VMOVUPS      960(SI), Y1
-	VFMADD213PS  896(SI), Y6, Y1
-	VFMADD213PS  832(SI), Y6, Y1
-	VFMADD213PS  768(SI), Y6, Y1
-	VFNMADD231PS Y1, Y6, Y9
-	VCMPPS       $0x11, Y3, Y0, Y1
-	VANDPS       Y9, Y1, Y1
-	VXORPS       vec80000000<>+0(SB), Y1, Y1
-	VMULPS       Y2, Y1, Y1
-	VMOVUPS      Y1, (AX)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000020, DX
-	SUBQ         $0x00000008, BX
-	JMP          loop1
-
-end1:
-	TESTQ        BX, BX
-	JZ           done
-	MOVQ         BX, X1
-	VPBROADCASTD X1, Y1
-	VPCMPGTD     iota<>+0(SB), Y1, Y1
-	VMASKMOVPS   (CX), Y1, Y2
-	VMASKMOVPS   (DX), Y1, Y3
-	VCMPPS       $0x1e, Y0, Y3, Y4
-	VPMOVSXDQ    X4, Y5
-	VCVTPS2PD    X2, Y6
-	VSUBPD       (SI), Y6, Y6
-	VMULPD       128(SI), Y6, Y7
-	VFNMADD231PD 64(SI), Y7, Y6
-	VFMADD231PD  128(SI), Y6, Y7
-	VMULPD       192(SI), Y7, Y6
-	VMOVUPS      576(SI), Y8
-	VBLENDVPD    Y5, 384(SI), Y8, Y8
-	VMOVUPS      512(SI), Y9
-	VBLENDVPD    Y5, 320(SI), Y9, Y5
-	VSUBPD       Y5, Y6, Y5
-	VROUNDPD     $0x0a, Y5, Y6
-	VCMPPD       $0x00, Y6, Y5, Y5
-	VANDPD       Y5, Y8, Y5
-	VADDPD       Y5, Y6, Y6
-	VEXTRACTF128 $0x01, Y4, X5
-	VPMOVSXDQ    X5, Y5
-	VEXTRACTF128 $0x01, Y2, X2
-	VCVTPS2PD    X2, Y2
-	VSUBPD       (SI), Y2, Y2
-	VMULPD       128(SI), Y2, Y8
-	VFNMADD231PD 64(SI), Y8, Y2
-	VFMADD231PD  128(SI), Y2, Y8
-	VMULPD       192(SI), Y8, Y2
-	VMOVUPS      576(SI), Y9
-	VBLENDVPD    Y5, 384(SI), Y9, Y9
-	VMOVUPS      512(SI), Y10
-	VBLENDVPD    Y5, 320(SI), Y10, Y5
-	VSUBPD       Y5, Y2, Y2
-	VROUNDPD     $0x0a, Y2, Y5
-	VCMPPD       $0x00, Y5, Y2, Y2
-	VANDPD       Y2, Y9, Y2
-	VADDPD       Y2, Y5, Y5
-	VMOVUPS      Y0, Y2
-	VCVTPD2PSY   Y7, X2
-	VCVTPD2PSY   Y8, X7
-	VINSERTF128  $0x01, X7, Y2, Y2
-	VMOVUPS      2176(SI), Y7
-	VSUBPS       Y2, Y7, Y7
-	VBLENDVPS    Y4, Y2, Y7, Y2
-	VMOVUPS      Y0, Y7
-	VCVTPD2PSY   Y6, X7
-	VCVTPD2PSY   Y5, X5
-	VINSERTF128  $0x01, X5, Y7, Y7
-	VMAXPS       Y0, Y7, Y7
-	VMINPS       2112(SI), Y7, Y7
-	VMOVUPS      2112(SI), Y5
-	VSUBPS       Y7, Y5, Y5
-	VBLENDVPS    Y4, Y7, Y5, Y4
-	VMULPS       2048(SI), Y2, Y2
-	VMINPS       vec7149f2ca<>+0(SB), Y2, Y2
-	VMAXPS       vecf149f2ca<>+0(SB), Y2, Y2
-	VADDPS       vec3f000000<>+0(SB), Y2, Y2
-	VSUBPS       Y4, Y2, Y5
-	VMULPS       640(SI), Y2, Y2
-	VMULPS       640(SI), Y5, Y5
-	VORPS        vec80000000<>+0(SB), Y2, Y6
-	VBROADCASTSS vecc2ae0000<>+0(SB), Y7
-	VCMPPS       $0x1d, Y7, Y6, Y7
-	VMAXPS       vecc2ae0000<>+0(SB), Y6, Y6
-	VMULPS       vec3fb8aa3b<>+0(SB), Y6, Y8
-	VROUNDPS     $0x08, Y8, Y8
-	VFNMADD231PS vec3f318000<>+0(SB), Y8, Y6
-	VFNMADD231PS vecb95e8083<>+0(SB), Y8, Y6
-	VMOVUPS      vec3ab511a9<>+0(SB), Y9
-	VFMADD213PS  vec3c091d36<>+0(SB), Y6, Y9
-	VFMADD213PS  vec3d2aac7a<>+0(SB), Y6, Y9
-	VFMADD213PS  vec3e2aaa48<>+0(SB), Y6, Y9
-	VFMADD213PS  vec3efffffe<>+0(SB), Y6, Y9
-	VFMADD213PS  vec3f800000<>+0(SB), Y6, Y9
-	VFMADD213PS  vec3f800000<>+0(SB), Y6, Y9
-	VCVTPS2DQ    Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VPADDD       Y8, Y9, Y9
-	VANDPS       Y9, Y7, Y6
-	VORPS        vec80000000<>+0(SB), Y5, Y7
-	VBROADCASTSS vecc2ae0000<>+0(SB), Y8
-	VCMPPS       $0x1d, Y8, Y7, Y8
-	VMAXPS       vecc2ae0000<>+0(SB), Y7, Y7
-	VMULPS       vec3fb8aa3b<>+0(SB), Y7, Y9
-	VROUNDPS     $0x08, Y9, Y9
-	VFNMADD231PS vec3f318000<>+0(SB), Y9, Y7
-	VFNMADD231PS vecb95e8083<>+0(SB), Y9, Y7
-	VMOVUPS      vec3ab511a9<>+0(SB), Y10
-	VFMADD213PS  vec3c091d36<>+0(SB), Y7, Y10
-	VFMADD213PS  vec3d2aac7a<>+0(SB), Y7, Y10
-	VFMADD213PS  vec3e2aaa48<>+0(SB), Y7, Y10
-	VFMADD213PS  vec3efffffe<>+0(SB), Y7, Y10
-	VFMADD213PS  vec3f800000<>+0(SB), Y7, Y10
-	VFMADD213PS  vec3f800000<>+0(SB), Y7, Y10
-	VCVTPS2DQ    Y9, Y9
-	VPSLLD       $0x17, Y9, Y9
-	VPADDD       Y9, Y10, Y10
-	VANDPS       Y10, Y8, Y7
-	VADDPS       Y7, Y6, Y8
-	VADDPS       vec40000000<>+0(SB), Y8, Y8
-	VSUBPS       Y7, Y6, Y9
-	VADDPS       vec3f800000<>+0(SB), Y6, Y10
-	VMULPS       Y10, Y10, Y10
-	VADDPS       vec3f800000<>+0(SB), Y7, Y11
-	VMULPS       Y11, Y11, Y11
-	VMULPS       Y10, Y11, Y13
-	VMULPS       Y8, Y13, Y12
-	VBROADCASTSS vec3f800000<>+0(SB), Y14
-	VDIVPS       Y12, Y14, Y12
-	VMULPS       Y13, Y9, Y9
-	VMULPS       Y12, Y9, Y9
-	VMULPS       Y8, Y12, Y12
-	VMULPS       Y12, Y10, Y10
-	VMULPS       Y12, Y11, Y11
-	VMULPS       Y11, Y6, Y6
-	VMULPS       Y10, Y7, Y7
-	VMULPS       Y9, Y9, Y8
-	VBROADCASTSS vec3ea69570<>+0(SB), Y10
-	VFMADD213PS  vec3dfded25<>+0(SB), Y8, Y10
-	VFMADD213PS  vec3e6c166e<>+0(SB), Y8, Y10
-	VFMADD213PS  vec3e920437<>+0(SB), Y8, Y10
-	VFMADD213PS  vec3eccce5d<>+0(SB), Y8, Y10
-	VFMADD213PS  vec3f2aaaaa<>+0(SB), Y8, Y10
-	VMULPS       Y8, Y10, Y10
-	VADDPS       Y9, Y9, Y8
-	VMULPS       Y9, Y10, Y10
-	VADDPS       Y8, Y10, Y10
-	VMINPS       Y0, Y2, Y2
-	VMINPS       Y0, Y5, Y5
-	VSUBPS       Y2, Y5, Y5
-	VADDPS       Y5, Y10, Y10
-	VMULPS       704(SI), Y10, Y10
-	VMOVUPS      960(SI), Y2
-	VFMADD213PS  896(SI), Y6, Y2
-	VFMADD213PS  832(SI), Y6, Y2
-	VFMADD213PS  768(SI), Y6, Y2
-	VFMADD231PS  Y2, Y6, Y10
-	VMOVUPS      960(SI), Y2
-	VFMADD213PS  896(SI), Y7, Y2
-	VFMADD213PS  832(SI), Y7, Y2
-	VFMADD213PS  768(SI), Y7, Y2
-	VFNMADD231PS Y2, Y7, Y10
-	VCMPPS       $0x11, Y4, Y0, Y0
-	VANDPS       Y10, Y0, Y0
-	VXORPS       vec80000000<>+0(SB), Y0, Y0
-	VMULPS       Y3, Y0, Y0
-	VMASKMOVPS   Y0, Y1, (AX)
+	VFMADD213PS  Y9, Y8, Y5
+	VMULPS       Y8, Y7, Y7
+	VMULPS       832(SI), Y3, Y3
+	VBROADCASTSS vec40000000<>+0(SB), Y8
+	VCMPPS       $0x11, Y6, Y8, Y8
+	VANDPS       Y3, Y8, Y8
+	VADDPS       vec3f800000<>+0(SB), Y8, Y3
+	VMULPS       Y7, Y8, Y8
+	VFMADD213PS  Y8, Y3, Y5
+	VMULPS       Y3, Y7, Y7
+	VMULPS       896(SI), Y5, Y5
+	VDIVPS       Y7, Y5, Y5
+	VCMPPS       $0x11, Y6, Y0, Y0
+	VANDPS       Y5, Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VPADDD       Y0, Y0, Y3
+	VPMAXUD      Y3, Y1, Y1
+	VMASKMOVPS   Y0, Y2, (AX)
 
 done:
+	VPMAXUD   vecff000000<>+0(SB), Y1, Y0
+	VPCMPEQD  Y1, Y0, Y0
+	VMOVMSKPS Y0, AX
+	TESTL     AX, AX
+	SETEQ     AL
+	MOVB      AL, finite+40(FP)
 	VZEROUPPER
 	RET
 
-// func gradientScalingAVX512(dst *float32, x *float32, y *float32, n int, c *float64)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·gradientScalingAVX512(SB), NOSPLIT, $0-40
+// func meanTruncLogisticAVX512(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·meanTruncLogisticAVX512(SB), NOSPLIT, $0-41
 	MOVQ   dst+0(FP), AX
 	MOVQ   x+8(FP), CX
 	MOVQ   y+16(FP), DX
 	MOVQ   n+24(FP), BX
 	MOVQ   c+32(FP), SI
 	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
 
+loop2:
+	CMPQ          BX, $0x00000020
+	JL            end2
+	VMOVUPS       (CX), Z2
+	VMOVUPS       (DX), Z3
+	VANDNPS       vec80000000<>+0(SB), Z3, Z4
+	VXORPS        Z4, Z2, Z2
+	VPMOVD2M      Z3, K1
+	VCVTPS2PD     Y2, Z4
+	VMOVUPS       64(SI), Z13
+	VBLENDMPD     (SI), Z13, K1, Z5
+	VSUBPD        Z5, Z4, Z4
+	VMULPD        192(SI), Z4, Z13
+	VFNMADD231PD  128(SI), Z13, Z4
+	VFMADD231PD   192(SI), Z4, Z13
+	VMULPD        256(SI), Z13, Z4
+	VADDPD        384(SI), Z4, Z4
+	VPADDQ        448(SI), Z4, Z4
+	VRNDSCALEPD   $0x0a, Z4, Z4
+	VMOVUPS       64(CX), Z14
+	VMOVUPS       64(DX), Z15
+	VANDNPS       vec80000000<>+0(SB), Z15, Z16
+	VXORPS        Z16, Z14, Z14
+	VPMOVD2M      Z15, K2
+	VCVTPS2PD     Y14, Z16
+	VMOVUPS       64(SI), Z17
+	VBLENDMPD     (SI), Z17, K2, Z6
+	VSUBPD        Z6, Z16, Z16
+	VMULPD        192(SI), Z16, Z17
+	VFNMADD231PD  128(SI), Z17, Z16
+	VFMADD231PD   192(SI), Z16, Z17
+	VMULPD        256(SI), Z17, Z16
+	VADDPD        384(SI), Z16, Z16
+	VPADDQ        448(SI), Z16, Z16
+	VRNDSCALEPD   $0x0a, Z16, Z16
+	VEXTRACTF64X4 $0x01, Z2, Y2
+	VCVTPS2PD     Y2, Z2
+	KSHIFTRW      $0x08, K1, K1
+	VMOVUPS       64(SI), Z18
+	VBLENDMPD     (SI), Z18, K1, Z7
+	VSUBPD        Z7, Z2, Z2
+	VMULPD        192(SI), Z2, Z18
+	VFNMADD231PD  128(SI), Z18, Z2
+	VFMADD231PD   192(SI), Z2, Z18
+	VMULPD        256(SI), Z18, Z2
+	VADDPD        384(SI), Z2, Z2
+	VPADDQ        448(SI), Z2, Z2
+	VRNDSCALEPD   $0x0a, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z14, Y14
+	VCVTPS2PD     Y14, Z14
+	KSHIFTRW      $0x08, K2, K1
+	VMOVUPS       64(SI), Z19
+	VBLENDMPD     (SI), Z19, K1, Z8
+	VSUBPD        Z8, Z14, Z14
+	VMULPD        192(SI), Z14, Z19
+	VFNMADD231PD  128(SI), Z19, Z14
+	VFMADD231PD   192(SI), Z14, Z19
+	VMULPD        256(SI), Z19, Z14
+	VADDPD        384(SI), Z14, Z14
+	VPADDQ        448(SI), Z14, Z14
+	VRNDSCALEPD   $0x0a, Z14, Z14
+	VMOVUPS       Z0, Z20
+	VCVTPD2PS     Z13, Y20
+	VCVTPD2PS     Z18, Y13
+	VINSERTF64X4  $0x01, Y13, Z20, Z20
+	VMOVUPS       Z0, Z13
+	VCVTPD2PS     Z4, Y13
+	VCVTPD2PS     Z2, Y2
+	VINSERTF64X4  $0x01, Y2, Z13, Z13
+	VMAXPS        Z0, Z13, Z13
+	VMINPS        2048(SI), Z13, Z13
+	VMOVUPS       Z0, Z2
+	VCVTPD2PS     Z17, Y2
+	VCVTPD2PS     Z19, Y4
+	VINSERTF64X4  $0x01, Y4, Z2, Z2
+	VMOVUPS       Z0, Z4
+	VCVTPD2PS     Z16, Y4
+	VCVTPD2PS     Z14, Y14
+	VINSERTF64X4  $0x01, Y14, Z4, Z4
+	VMAXPS        Z0, Z4, Z4
+	VMINPS        2048(SI), Z4, Z4
+	VMOVUPS       704(SI), Z14
+	VSUBPS        Z20, Z14, Z14
+	VMULPS        960(SI), Z13, Z16
+	VBROADCASTSS  vecc2ae0000<>+0(SB), Z17
+	VCMPPS        $0x1d, Z17, Z14, K1
+	VMAXPS        vecc2ae0000<>+0(SB), Z14, Z14
+	VMULPS        vec3fb8aa3b<>+0(SB), Z14, Z17
+	VRNDSCALEPS   $0x08, Z17, Z17
+	VFNMADD231PS  vec3f318000<>+0(SB), Z17, Z14
+	VFNMADD231PS  vecb95e8083<>+0(SB), Z17, Z14
+	VMOVUPS       vec3ab511a9<>+0(SB), Z18
+	VFMADD213PS   vec3c091d36<>+0(SB), Z14, Z18
+	VFMADD213PS   vec3d2aac7a<>+0(SB), Z14, Z18
+	VFMADD213PS   vec3e2aaa48<>+0(SB), Z14, Z18
+	VFMADD213PS   vec3efffffe<>+0(SB), Z14, Z18
+	VFMADD213PS   vec3f800000<>+0(SB), Z14, Z18
+	VFMADD213PS   vec3f800000<>+0(SB), Z14, Z18
+	VSCALEFPS     Z17, Z18, Z18
+	VMOVAPS.Z     Z18, K1, Z14
+	VMOVUPS       704(SI), Z17
+	VSUBPS        Z2, Z17, Z2
+	VMULPS        960(SI), Z4, Z17
+	VBROADCASTSS  vecc2ae0000<>+0(SB), Z18
+	VCMPPS        $0x1d, Z18, Z2, K1
+	VMAXPS        vecc2ae0000<>+0(SB), Z2, Z2
+	VMULPS        vec3fb8aa3b<>+0(SB), Z2, Z18
+	VRNDSCALEPS   $0x08, Z18, Z18
+	VFNMADD231PS  vec3f318000<>+0(SB), Z18, Z2
+	VFNMADD231PS  vecb95e8083<>+0(SB), Z18, Z2
+	VMOVUPS       vec3ab511a9<>+0(SB), Z19
+	VFMADD213PS   vec3c091d36<>+0(SB), Z2, Z19
+	VFMADD213PS   vec3d2aac7a<>+0(SB), Z2, Z19
+	VFMADD213PS   vec3e2aaa48<>+0(SB), Z2, Z19
+	VFMADD213PS   vec3efffffe<>+0(SB), Z2, Z19
+	VFMADD213PS   vec3f800000<>+0(SB), Z2, Z19
+	VFMADD213PS   vec3f800000<>+0(SB), Z2, Z19
+	VSCALEFPS     Z18, Z19, Z19
+	VMOVAPS.Z     Z19, K1, Z2
+	VBROADCASTSS  vec39baa2df<>+0(SB), Z18
+	VFMADD213PS   vec3a8d5bdd<>+0(SB), Z16, Z18
+	VFMADD213PS   vec3c0d3b01<>+0(SB), Z16, Z18
+	VFMADD213PS   vec3d2a1fee<>+0(SB), Z16, Z18
+	VFMADD213PS   vec3e2ab224<>+0(SB), Z16, Z18
+	VFMADD213PS   vec3effffb4<>+0(SB), Z16, Z18
+	VFMADD213PS   vec3f800000<>+0(SB), Z16, Z18
+	VMULPS        Z16, Z18, Z18
+	VBROADCASTSS  vec39baa2df<>+0(SB), Z16
+	VFMADD213PS   vec3a8d5bdd<>+0(SB), Z17, Z16
+	VFMADD213PS   vec3c0d3b01<>+0(SB), Z17, Z16
+	VFMADD213PS   vec3d2a1fee<>+0(SB), Z17, Z16
+	VFMADD213PS   vec3e2ab224<>+0(SB), Z17, Z16
+	VFMADD213PS   vec3effffb4<>+0(SB), Z17, Z16
+	VFMADD213PS   vec3f800000<>+0(SB), Z17, Z16
+	VMULPS        Z17, Z16, Z16
+	VMULPS        Z14, Z18, Z18
+	VADDPS        Z14, Z18, Z17
+	VADDPS        vec3f800000<>+0(SB), Z14, Z20
+	VADDPS        vec3f800000<>+0(SB), Z17, Z21
+	VADDPS        Z21, Z20, Z19
+	VMULPS        Z20, Z20, Z20
+	VMULPS        Z21, Z21, Z21
+	VMULPS        Z20, Z21, Z23
+	VMULPS        Z19, Z23, Z22
+	VBROADCASTSS  vec3f800000<>+0(SB), Z24
+	VDIVPS        Z22, Z24, Z22
+	VMULPS        Z2, Z16, Z16
+	VADDPS        Z2, Z16, Z24
+	VADDPS        vec3f800000<>+0(SB), Z2, Z26
+	VADDPS        vec3f800000<>+0(SB), Z24, Z27
+	VADDPS        Z27, Z26, Z25
+	VMULPS        Z26, Z26, Z26
+	VMULPS        Z27, Z27, Z27
+	VMULPS        Z26, Z27, Z29
+	VMULPS        Z25, Z29, Z28
+	VBROADCASTSS  vec3f800000<>+0(SB), Z30
+	VDIVPS        Z28, Z30, Z28
+	VMULPS        Z23, Z18, Z18
+	VMULPS        Z22, Z18, Z18
+	VMULPS        Z19, Z22, Z22
+	VMULPS        Z22, Z20, Z20
+	VMULPS        Z22, Z21, Z21
+	VMULPS        Z21, Z14, Z14
+	VMULPS        Z20, Z17, Z17
+	VMULPS        Z29, Z16, Z16
+	VMULPS        Z28, Z16, Z16
+	VMULPS        Z25, Z28, Z28
+	VMULPS        Z28, Z26, Z26
+	VMULPS        Z28, Z27, Z27
+	VMULPS        Z27, Z2, Z2
+	VMULPS        Z26, Z24, Z24
+	VMULPS        Z18, Z18, Z19
+	VBROADCASTSS  vec3ea69570<>+0(SB), Z20
+	VFMADD213PS   vec3dfded25<>+0(SB), Z19, Z20
+	VFMADD213PS   vec3e6c166e<>+0(SB), Z19, Z20
+	VFMADD213PS   vec3e920437<>+0(SB), Z19, Z20
+	VFMADD213PS   vec3eccce5d<>+0(SB), Z19, Z20
+	VFMADD213PS   vec3f2aaaaa<>+0(SB), Z19, Z20
+	VMULPS        Z19, Z20, Z20
+	VADDPS        Z18, Z18, Z19
+	VMULPS        Z18, Z20, Z20
+	VADDPS        Z19, Z20, Z20
+	VMULPS        Z16, Z16, Z18
+	VBROADCASTSS  vec3ea69570<>+0(SB), Z19
+	VFMADD213PS   vec3dfded25<>+0(SB), Z18, Z19
+	VFMADD213PS   vec3e6c166e<>+0(SB), Z18, Z19
+	VFMADD213PS   vec3e920437<>+0(SB), Z18, Z19
+	VFMADD213PS   vec3eccce5d<>+0(SB), Z18, Z19
+	VFMADD213PS   vec3f2aaaaa<>+0(SB), Z18, Z19
+	VMULPS        Z18, Z19, Z19
+	VADDPS        Z16, Z16, Z18
+	VMULPS        Z16, Z19, Z19
+	VADDPS        Z18, Z19, Z19
+	VMULPS        768(SI), Z20, Z20
+	VMOVUPS       896(SI), Z16
+	VFMADD213PS   832(SI), Z14, Z16
+	VFMADD231PS   Z16, Z14, Z20
+	VMOVUPS       896(SI), Z14
+	VFMADD213PS   832(SI), Z17, Z14
+	VFNMADD231PS  Z14, Z17, Z20
+	VCMPPS        $0x11, Z13, Z0, K1
+	VMOVAPS.Z     Z20, K1, Z13
+	VMULPS        Z3, Z13, Z13
+	VPADDD        Z13, Z13, Z3
+	VPMAXUD       Z3, Z1, Z1
+	VMOVUPS       Z13, (AX)
+	VMULPS        768(SI), Z19, Z19
+	VMOVUPS       896(SI), Z3
+	VFMADD213PS   832(SI), Z2, Z3
+	VFMADD231PS   Z3, Z2, Z19
+	VMOVUPS       896(SI), Z2
+	VFMADD213PS   832(SI), Z24, Z2
+	VFNMADD231PS  Z2, Z24, Z19
+	VCMPPS        $0x11, Z4, Z0, K1
+	VMOVAPS.Z     Z19, K1, Z2
+	VMULPS        Z15, Z2, Z2
+	VPADDD        Z2, Z2, Z3
+	VPMAXUD       Z3, Z1, Z1
+	VMOVUPS       Z2, 64(AX)
+	ADDQ          $0x00000080, AX
+	ADDQ          $0x00000080, CX
+	ADDQ          $0x00000080, DX
+	SUBQ          $0x00000020, BX
+	JMP           loop2
+
+end2:
 loop1:
 	CMPQ          BX, $0x00000010
 	JL            end1
-	VMOVUPS       (CX), Z1
-	VMOVUPS       (DX), Z2
-	VCVTPS2PD     Y1, Z3
-	VSUBPD        (SI), Z3, Z3
-	VMULPD        128(SI), Z3, Z4
-	VFNMADD231PD  64(SI), Z4, Z3
-	VFMADD231PD   128(SI), Z3, Z4
-	VMULPD        192(SI), Z4, Z4
-	VSUBPD        Z0, Z4, Z3
-	VRNDSCALEPD   $0x0a, Z3, Z3
-	VEXTRACTF64X4 $0x01, Z1, Y4
-	VCVTPS2PD     Y4, Z4
-	VSUBPD        (SI), Z4, Z4
-	VMULPD        128(SI), Z4, Z5
-	VFNMADD231PD  64(SI), Z5, Z4
-	VFMADD231PD   128(SI), Z4, Z5
-	VMULPD        192(SI), Z5, Z5
-	VSUBPD        Z0, Z5, Z4
+	VMOVUPS       (CX), Z2
+	VMOVUPS       (DX), Z3
+	VANDNPS       vec80000000<>+0(SB), Z3, Z4
+	VXORPS        Z4, Z2, Z2
+	VPMOVD2M      Z3, K1
+	VCVTPS2PD     Y2, Z4
+	VMOVUPS       64(SI), Z5
+	VBLENDMPD     (SI), Z5, K1, Z9
+	VSUBPD        Z9, Z4, Z4
+	VMULPD        192(SI), Z4, Z5
+	VFNMADD231PD  128(SI), Z5, Z4
+	VFMADD231PD   192(SI), Z4, Z5
+	VMULPD        256(SI), Z5, Z4
+	VADDPD        384(SI), Z4, Z4
+	VPADDQ        448(SI), Z4, Z4
 	VRNDSCALEPD   $0x0a, Z4, Z4
+	VEXTRACTF64X4 $0x01, Z2, Y2
+	VCVTPS2PD     Y2, Z2
+	KSHIFTRW      $0x08, K1, K1
+	VMOVUPS       64(SI), Z6
+	VBLENDMPD     (SI), Z6, K1, Z10
+	VSUBPD        Z10, Z2, Z2
+	VMULPD        192(SI), Z2, Z6
+	VFNMADD231PD  128(SI), Z6, Z2
+	VFMADD231PD   192(SI), Z2, Z6
+	VMULPD        256(SI), Z6, Z2
+	VADDPD        384(SI), Z2, Z2
+	VPADDQ        448(SI), Z2, Z2
+	VRNDSCALEPD   $0x0a, Z2, Z2
+	VMOVUPS       Z0, Z7
+	VCVTPD2PS     Z5, Y7
+	VCVTPD2PS     Z6, Y5
+	VINSERTF64X4  $0x01, Y5, Z7, Z7
 	VMOVUPS       Z0, Z5
-	VCVTPD2PS     Z3, Y5
-	VCVTPD2PS     Z4, Y3
-	VINSERTF64X4  $0x01, Y3, Z5, Z5
+	VCVTPD2PS     Z4, Y5
+	VCVTPD2PS     Z2, Y2
+	VINSERTF64X4  $0x01, Y2, Z5, Z5
 	VMAXPS        Z0, Z5, Z5
-	VMINPS        2112(SI), Z5, Z5
-	VMULPS        640(SI), Z5, Z5
-	VSUBPS        768(SI), Z1, Z3
-	VSUBPS        Z5, Z3, Z3
-	VMULPS        704(SI), Z3, Z3
-	VMULPS        Z2, Z3, Z3
-	VBROADCASTSS  vec3f800000<>+0(SB), Z4
-	VSUBPS        Z4, Z3, Z3
-	VMULPS        Z2, Z3, Z3
-	VCMPPS        $0x1d, 768(SI), Z1, K1
-	VMOVAPS.Z     Z3, K1, Z2
-	VCMPPS        $0x12, 832(SI), Z1, K1
-	VMOVAPS.Z     Z2, K1, Z1
-	VMOVUPS       Z1, (AX)
+	VMINPS        2048(SI), Z5, Z5
+	VMOVUPS       704(SI), Z2
+	VSUBPS        Z7, Z2, Z2
+	VMULPS        960(SI), Z5, Z4
+	VBROADCASTSS  vecc2ae0000<>+0(SB), Z6
+	VCMPPS        $0x1d, Z6, Z2, K1
+	VMAXPS        vecc2ae0000<>+0(SB), Z2, Z2
+	VMULPS        vec3fb8aa3b<>+0(SB), Z2, Z6
+	VRNDSCALEPS   $0x08, Z6, Z6
+	VFNMADD231PS  vec3f318000<>+0(SB), Z6, Z2
+	VFNMADD231PS  vecb95e8083<>+0(SB), Z6, Z2
+	VMOVUPS       vec3ab511a9<>+0(SB), Z7
+	VFMADD213PS   vec3c091d36<>+0(SB), Z2, Z7
+	VFMADD213PS   vec3d2aac7a<>+0(SB), Z2, Z7
+	VFMADD213PS   vec3e2aaa48<>+0(SB), Z2, Z7
+	VFMADD213PS   vec3efffffe<>+0(SB), Z2, Z7
+	VFMADD213PS   vec3f800000<>+0(SB), Z2, Z7
+	VFMADD213PS   vec3f800000<>+0(SB), Z2, Z7
+	VSCALEFPS     Z6, Z7, Z7
+	VMOVAPS.Z     Z7, K1, Z2
+	VBROADCASTSS  vec39baa2df<>+0(SB), Z6
+	VFMADD213PS   vec3a8d5bdd<>+0(SB), Z4, Z6
+	VFMADD213PS   vec3c0d3b01<>+0(SB), Z4, Z6
+	VFMADD213PS   vec3d2a1fee<>+0(SB), Z4, Z6
+	VFMADD213PS   vec3e2ab224<>+0(SB), Z4, Z6
+	VFMADD213PS   vec3effffb4<>+0(SB), Z4, Z6
+	VFMADD213PS   vec3f800000<>+0(SB), Z4, Z6
+	VMULPS        Z4, Z6, Z6
+	VMULPS        Z2, Z6, Z6
+	VADDPS        Z2, Z6, Z4
+	VADDPS        vec3f800000<>+0(SB), Z2, Z8
+	VADDPS        vec3f800000<>+0(SB), Z4, Z13
+	VADDPS        Z13, Z8, Z7
+	VMULPS        Z8, Z8, Z8
+	VMULPS        Z13, Z13, Z13
+	VMULPS        Z8, Z13, Z15
+	VMULPS        Z7, Z15, Z14
+	VBROADCASTSS  vec3f800000<>+0(SB), Z16
+	VDIVPS        Z14, Z16, Z14
+	VMULPS        Z15, Z6, Z6
+	VMULPS        Z14, Z6, Z6
+	VMULPS        Z7, Z14, Z14
+	VMULPS        Z14, Z8, Z8
+	VMULPS        Z14, Z13, Z13
+	VMULPS        Z13, Z2, Z2
+	VMULPS        Z8, Z4, Z4
+	VMULPS        Z6, Z6, Z7
+	VBROADCASTSS  vec3ea69570<>+0(SB), Z8
+	VFMADD213PS   vec3dfded25<>+0(SB), Z7, Z8
+	VFMADD213PS   vec3e6c166e<>+0(SB), Z7, Z8
+	VFMADD213PS   vec3e920437<>+0(SB), Z7, Z8
+	VFMADD213PS   vec3eccce5d<>+0(SB), Z7, Z8
+	VFMADD213PS   vec3f2aaaaa<>+0(SB), Z7, Z8
+	VMULPS        Z7, Z8, Z8
+	VADDPS        Z6, Z6, Z7
+	VMULPS        Z6, Z8, Z8
+	VADDPS        Z7, Z8, Z8
+	VMULPS        768(SI), Z8, Z8
+	VMOVUPS       896(SI), Z6
+	VFMADD213PS   832(SI), Z2, Z6
+	VFMADD231PS   Z6, Z2, Z8
+	VMOVUPS       896(SI), Z2
+	VFMADD213PS   832(SI), Z4, Z2
+	VFNMADD231PS  Z2, Z4, Z8
+	VCMPPS        $0x11, Z5, Z0, K1
+	VMOVAPS.Z     Z8, K1, Z2
+	VMULPS        Z3, Z2, Z2
+	VPADDD        Z2, Z2, Z3
+	VPMAXUD       Z3, Z1, Z1
+	VMOVUPS       Z2, (AX)
 	ADDQ          $0x00000040, AX
 	ADDQ          $0x00000040, CX
 	ADDQ          $0x00000040, DX
@@ -7248,100 +7904,357 @@ end1:
 	MOVQ          $-1, DI
 	BZHIQ         BX, DI, DI
 	KMOVW         DI, K1
-	VMOVUPS.Z     (CX), K1, Z1
-	VMOVUPS.Z     (DX), K1, Z2
-	VCVTPS2PD     Y1, Z3
-	VSUBPD        (SI), Z3, Z3
-	VMULPD        128(SI), Z3, Z4
-	VFNMADD231PD  64(SI), Z4, Z3
-	VFMADD231PD   128(SI), Z3, Z4
-	VMULPD        192(SI), Z4, Z4
-	VSUBPD        Z0, Z4, Z3
-	VRNDSCALEPD   $0x0a, Z3, Z3
-	VEXTRACTF64X4 $0x01, Z1, Y4
-	VCVTPS2PD     Y4, Z4
-	VSUBPD        (SI), Z4, Z4
-	VMULPD        128(SI), Z4, Z5
-	VFNMADD231PD  64(SI), Z5, Z4
-	VFMADD231PD   128(SI), Z4, Z5
-	VMULPD        192(SI), Z5, Z5
-	VSUBPD        Z0, Z5, Z4
+	VMOVUPS.Z     (CX), K1, Z2
+	VMOVUPS.Z     (DX), K1, Z3
+	VANDNPS       vec80000000<>+0(SB), Z3, Z4
+	VXORPS        Z4, Z2, Z2
+	VPMOVD2M      Z3, K2
+	VCVTPS2PD     Y2, Z4
+	VMOVUPS       64(SI), Z5
+	VBLENDMPD     (SI), Z5, K2, Z11
+	VSUBPD        Z11, Z4, Z4
+	VMULPD        192(SI), Z4, Z5
+	VFNMADD231PD  128(SI), Z5, Z4
+	VFMADD231PD   192(SI), Z4, Z5
+	VMULPD        256(SI), Z5, Z4
+	VADDPD        384(SI), Z4, Z4
+	VPADDQ        448(SI), Z4, Z4
 	VRNDSCALEPD   $0x0a, Z4, Z4
+	VEXTRACTF64X4 $0x01, Z2, Y2
+	VCVTPS2PD     Y2, Z2
+	KSHIFTRW      $0x08, K2, K2
+	VMOVUPS       64(SI), Z6
+	VBLENDMPD     (SI), Z6, K2, Z12
+	VSUBPD        Z12, Z2, Z2
+	VMULPD        192(SI), Z2, Z6
+	VFNMADD231PD  128(SI), Z6, Z2
+	VFMADD231PD   192(SI), Z2, Z6
+	VMULPD        256(SI), Z6, Z2
+	VADDPD        384(SI), Z2, Z2
+	VPADDQ        448(SI), Z2, Z2
+	VRNDSCALEPD   $0x0a, Z2, Z2
+	VMOVUPS       Z0, Z7
+	VCVTPD2PS     Z5, Y7
+	VCVTPD2PS     Z6, Y5
+	VINSERTF64X4  $0x01, Y5, Z7, Z7
 	VMOVUPS       Z0, Z5
-	VCVTPD2PS     Z3, Y5
-	VCVTPD2PS     Z4, Y3
-	VINSERTF64X4  $0x01, Y3, Z5, Z5
+	VCVTPD2PS     Z4, Y5
+	VCVTPD2PS     Z2, Y2
+	VINSERTF64X4  $0x01, Y2, Z5, Z5
 	VMAXPS        Z0, Z5, Z5
-	VMINPS        2112(SI), Z5, Z5
-	VMULPS        640(SI), Z5, Z5
-	VSUBPS        768(SI), Z1, Z0
-	VSUBPS        Z5, Z0, Z0
-	VMULPS        704(SI), Z0, Z0
-	VMULPS        Z2, Z0, Z0
-	VBROADCASTSS  vec3f800000<>+0(SB), Z3
-	VSUBPS        Z3, Z0, Z0
-	VMULPS        Z2, Z0, Z0
-	VCMPPS        $0x1d, 768(SI), Z1, K2
-	VMOVAPS.Z     Z0, K2, Z0
-	VCMPPS        $0x12, 832(SI), Z1, K2
-	VMOVAPS.Z     Z0, K2, Z0
+	VMINPS        2048(SI), Z5, Z5
+	VMOVUPS       704(SI), Z2
+	VSUBPS        Z7, Z2, Z2
+	VMULPS        960(SI), Z5, Z4
+	VBROADCASTSS  vecc2ae0000<>+0(SB), Z6
+	VCMPPS        $0x1d, Z6, Z2, K2
+	VMAXPS        vecc2ae0000<>+0(SB), Z2, Z2
+	VMULPS        vec3fb8aa3b<>+0(SB), Z2, Z6
+	VRNDSCALEPS   $0x08, Z6, Z6
+	VFNMADD231PS  vec3f318000<>+0(SB), Z6, Z2
+	VFNMADD231PS  vecb95e8083<>+0(SB), Z6, Z2
+	VMOVUPS       vec3ab511a9<>+0(SB), Z7
+	VFMADD213PS   vec3c091d36<>+0(SB), Z2, Z7
+	VFMADD213PS   vec3d2aac7a<>+0(SB), Z2, Z7
+	VFMADD213PS   vec3e2aaa48<>+0(SB), Z2, Z7
+	VFMADD213PS   vec3efffffe<>+0(SB), Z2, Z7
+	VFMADD213PS   vec3f800000<>+0(SB), Z2, Z7
+	VFMADD213PS   vec3f800000<>+0(SB), Z2, Z7
+	VSCALEFPS     Z6, Z7, Z7
+	VMOVAPS.Z     Z7, K2, Z2
+	VBROADCASTSS  vec39baa2df<>+0(SB), Z6
+	VFMADD213PS   vec3a8d5bdd<>+0(SB), Z4, Z6
+	VFMADD213PS   vec3c0d3b01<>+0(SB), Z4, Z6
+	VFMADD213PS   vec3d2a1fee<>+0(SB), Z4, Z6
+	VFMADD213PS   vec3e2ab224<>+0(SB), Z4, Z6
+	VFMADD213PS   vec3effffb4<>+0(SB), Z4, Z6
+	VFMADD213PS   vec3f800000<>+0(SB), Z4, Z6
+	VMULPS        Z4, Z6, Z6
+	VMULPS        Z2, Z6, Z6
+	VADDPS        Z2, Z6, Z4
+	VADDPS        vec3f800000<>+0(SB), Z2, Z8
+	VADDPS        vec3f800000<>+0(SB), Z4, Z9
+	VADDPS        Z9, Z8, Z7
+	VMULPS        Z8, Z8, Z8
+	VMULPS        Z9, Z9, Z9
+	VMULPS        Z8, Z9, Z11
+	VMULPS        Z7, Z11, Z10
+	VBROADCASTSS  vec3f800000<>+0(SB), Z12
+	VDIVPS        Z10, Z12, Z10
+	VMULPS        Z11, Z6, Z6
+	VMULPS        Z10, Z6, Z6
+	VMULPS        Z7, Z10, Z10
+	VMULPS        Z10, Z8, Z8
+	VMULPS        Z10, Z9, Z9
+	VMULPS        Z9, Z2, Z2
+	VMULPS        Z8, Z4, Z4
+	VMULPS        Z6, Z6, Z7
+	VBROADCASTSS  vec3ea69570<>+0(SB), Z8
+	VFMADD213PS   vec3dfded25<>+0(SB), Z7, Z8
+	VFMADD213PS   vec3e6c166e<>+0(SB), Z7, Z8
+	VFMADD213PS   vec3e920437<>+0(SB), Z7, Z8
+	VFMADD213PS   vec3eccce5d<>+0(SB), Z7, Z8
+	VFMADD213PS   vec3f2aaaaa<>+0(SB), Z7, Z8
+	VMULPS        Z7, Z8, Z8
+	VADDPS        Z6, Z6, Z7
+	VMULPS        Z6, Z8, Z8
+	VADDPS        Z7, Z8, Z8
+	VMULPS        768(SI), Z8, Z8
+	VMOVUPS       896(SI), Z6
+	VFMADD213PS   832(SI), Z2, Z6
+	VFMADD231PS   Z6, Z2, Z8
+	VMOVUPS       896(SI), Z2
+	VFMADD213PS   832(SI), Z4, Z2
+	VFNMADD231PS  Z2, Z4, Z8
+	VCMPPS        $0x11, Z5, Z0, K2
+	VMOVAPS.Z     Z8, K2, Z0
+	VMULPS        Z3, Z0, Z0
+	VPADDD        Z0, Z0, Z2
+	VPMAXUD       Z2, Z1, Z1
 	VMOVUPS       Z0, K1, (AX)
 
 done:
+	VBROADCASTSS vecff000000<>+0(SB), Z0
+	VPCMPUD      $0x05, Z0, Z1, K1
+	KORTESTW     K1, K1
+	SETEQ        AL
+	MOVB         AL, finite+40(FP)
 	VZEROUPPER
 	RET
 
-// func gradientScalingAVX2(dst *float32, x *float32, y *float32, n int, c *float64)
+DATA vec39baa2df<>+0(SB)/4, $0x39baa2df
+DATA vec39baa2df<>+4(SB)/4, $0x39baa2df
+DATA vec39baa2df<>+8(SB)/4, $0x39baa2df
+DATA vec39baa2df<>+12(SB)/4, $0x39baa2df
+DATA vec39baa2df<>+16(SB)/4, $0x39baa2df
+DATA vec39baa2df<>+20(SB)/4, $0x39baa2df
+DATA vec39baa2df<>+24(SB)/4, $0x39baa2df
+DATA vec39baa2df<>+28(SB)/4, $0x39baa2df
+DATA vec39baa2df<>+32(SB)/4, $0x39baa2df
+DATA vec39baa2df<>+36(SB)/4, $0x39baa2df
+DATA vec39baa2df<>+40(SB)/4, $0x39baa2df
+DATA vec39baa2df<>+44(SB)/4, $0x39baa2df
+DATA vec39baa2df<>+48(SB)/4, $0x39baa2df
+DATA vec39baa2df<>+52(SB)/4, $0x39baa2df
+DATA vec39baa2df<>+56(SB)/4, $0x39baa2df
+DATA vec39baa2df<>+60(SB)/4, $0x39baa2df
+GLOBL vec39baa2df<>(SB), RODATA|NOPTR, $64
+
+DATA vec3a8d5bdd<>+0(SB)/4, $0x3a8d5bdd
+DATA vec3a8d5bdd<>+4(SB)/4, $0x3a8d5bdd
+DATA vec3a8d5bdd<>+8(SB)/4, $0x3a8d5bdd
+DATA vec3a8d5bdd<>+12(SB)/4, $0x3a8d5bdd
+DATA vec3a8d5bdd<>+16(SB)/4, $0x3a8d5bdd
+DATA vec3a8d5bdd<>+20(SB)/4, $0x3a8d5bdd
+DATA vec3a8d5bdd<>+24(SB)/4, $0x3a8d5bdd
+DATA vec3a8d5bdd<>+28(SB)/4, $0x3a8d5bdd
+DATA vec3a8d5bdd<>+32(SB)/4, $0x3a8d5bdd
+DATA vec3a8d5bdd<>+36(SB)/4, $0x3a8d5bdd
+DATA vec3a8d5bdd<>+40(SB)/4, $0x3a8d5bdd
+DATA vec3a8d5bdd<>+44(SB)/4, $0x3a8d5bdd
+DATA vec3a8d5bdd<>+48(SB)/4, $0x3a8d5bdd
+DATA vec3a8d5bdd<>+52(SB)/4, $0x3a8d5bdd
+DATA vec3a8d5bdd<>+56(SB)/4, $0x3a8d5bdd
+DATA vec3a8d5bdd<>+60(SB)/4, $0x3a8d5bdd
+GLOBL vec3a8d5bdd<>(SB), RODATA|NOPTR, $64
+
+DATA vec3c0d3b01<>+0(SB)/4, $0x3c0d3b01
+DATA vec3c0d3b01<>+4(SB)/4, $0x3c0d3b01
+DATA vec3c0d3b01<>+8(SB)/4, $0x3c0d3b01
+DATA vec3c0d3b01<>+12(SB)/4, $0x3c0d3b01
+DATA vec3c0d3b01<>+16(SB)/4, $0x3c0d3b01
+DATA vec3c0d3b01<>+20(SB)/4, $0x3c0d3b01
+DATA vec3c0d3b01<>+24(SB)/4, $0x3c0d3b01
+DATA vec3c0d3b01<>+28(SB)/4, $0x3c0d3b01
+DATA vec3c0d3b01<>+32(SB)/4, $0x3c0d3b01
+DATA vec3c0d3b01<>+36(SB)/4, $0x3c0d3b01
+DATA vec3c0d3b01<>+40(SB)/4, $0x3c0d3b01
+DATA vec3c0d3b01<>+44(SB)/4, $0x3c0d3b01
+DATA vec3c0d3b01<>+48(SB)/4, $0x3c0d3b01
+DATA vec3c0d3b01<>+52(SB)/4, $0x3c0d3b01
+DATA vec3c0d3b01<>+56(SB)/4, $0x3c0d3b01
+DATA vec3c0d3b01<>+60(SB)/4, $0x3c0d3b01
+GLOBL vec3c0d3b01<>(SB), RODATA|NOPTR, $64
+
+DATA vec3d2a1fee<>+0(SB)/4, $0x3d2a1fee
+DATA vec3d2a1fee<>+4(SB)/4, $0x3d2a1fee
+DATA vec3d2a1fee<>+8(SB)/4, $0x3d2a1fee
+DATA vec3d2a1fee<>+12(SB)/4, $0x3d2a1fee
+DATA vec3d2a1fee<>+16(SB)/4, $0x3d2a1fee
+DATA vec3d2a1fee<>+20(SB)/4, $0x3d2a1fee
+DATA vec3d2a1fee<>+24(SB)/4, $0x3d2a1fee
+DATA vec3d2a1fee<>+28(SB)/4, $0x3d2a1fee
+DATA vec3d2a1fee<>+32(SB)/4, $0x3d2a1fee
+DATA vec3d2a1fee<>+36(SB)/4, $0x3d2a1fee
+DATA vec3d2a1fee<>+40(SB)/4, $0x3d2a1fee
+DATA vec3d2a1fee<>+44(SB)/4, $0x3d2a1fee
+DATA vec3d2a1fee<>+48(SB)/4, $0x3d2a1fee
+DATA vec3d2a1fee<>+52(SB)/4, $0x3d2a1fee
+DATA vec3d2a1fee<>+56(SB)/4, $0x3d2a1fee
+DATA vec3d2a1fee<>+60(SB)/4, $0x3d2a1fee
+GLOBL vec3d2a1fee<>(SB), RODATA|NOPTR, $64
+
+DATA vec3e2ab224<>+0(SB)/4, $0x3e2ab224
+DATA vec3e2ab224<>+4(SB)/4, $0x3e2ab224
+DATA vec3e2ab224<>+8(SB)/4, $0x3e2ab224
+DATA vec3e2ab224<>+12(SB)/4, $0x3e2ab224
+DATA vec3e2ab224<>+16(SB)/4, $0x3e2ab224
+DATA vec3e2ab224<>+20(SB)/4, $0x3e2ab224
+DATA vec3e2ab224<>+24(SB)/4, $0x3e2ab224
+DATA vec3e2ab224<>+28(SB)/4, $0x3e2ab224
+DATA vec3e2ab224<>+32(SB)/4, $0x3e2ab224
+DATA vec3e2ab224<>+36(SB)/4, $0x3e2ab224
+DATA vec3e2ab224<>+40(SB)/4, $0x3e2ab224
+DATA vec3e2ab224<>+44(SB)/4, $0x3e2ab224
+DATA vec3e2ab224<>+48(SB)/4, $0x3e2ab224
+DATA vec3e2ab224<>+52(SB)/4, $0x3e2ab224
+DATA vec3e2ab224<>+56(SB)/4, $0x3e2ab224
+DATA vec3e2ab224<>+60(SB)/4, $0x3e2ab224
+GLOBL vec3e2ab224<>(SB), RODATA|NOPTR, $64
+
+DATA vec3effffb4<>+0(SB)/4, $0x3effffb4
+DATA vec3effffb4<>+4(SB)/4, $0x3effffb4
+DATA vec3effffb4<>+8(SB)/4, $0x3effffb4
+DATA vec3effffb4<>+12(SB)/4, $0x3effffb4
+DATA vec3effffb4<>+16(SB)/4, $0x3effffb4
+DATA vec3effffb4<>+20(SB)/4, $0x3effffb4
+DATA vec3effffb4<>+24(SB)/4, $0x3effffb4
+DATA vec3effffb4<>+28(SB)/4, $0x3effffb4
+DATA vec3effffb4<>+32(SB)/4, $0x3effffb4
+DATA vec3effffb4<>+36(SB)/4, $0x3effffb4
+DATA vec3effffb4<>+40(SB)/4, $0x3effffb4
+DATA vec3effffb4<>+44(SB)/4, $0x3effffb4
+DATA vec3effffb4<>+48(SB)/4, $0x3effffb4
+DATA vec3effffb4<>+52(SB)/4, $0x3effffb4
+DATA vec3effffb4<>+56(SB)/4, $0x3effffb4
+DATA vec3effffb4<>+60(SB)/4, $0x3effffb4
+GLOBL vec3effffb4<>(SB), RODATA|NOPTR, $64
+
+// func meanTruncLogisticAVX2(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
 // Requires: AVX, AVX2, FMA3, SSE2
-TEXT ·gradientScalingAVX2(SB), NOSPLIT, $0-40
+TEXT ·meanTruncLogisticAVX2(SB), NOSPLIT, $0-41
 	MOVQ   dst+0(FP), AX
 	MOVQ   x+8(FP), CX
 	MOVQ   y+16(FP), DX
 	MOVQ   n+24(FP), BX
 	MOVQ   c+32(FP), SI
 	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
 
 loop1:
 	CMPQ         BX, $0x00000008
 	JL           end1
-	VMOVUPS      (CX), Y1
-	VMOVUPS      (DX), Y2
-	VCVTPS2PD    X1, Y3
-	VSUBPD       (SI), Y3, Y3
-	VMULPD       128(SI), Y3, Y4
-	VFNMADD231PD 64(SI), Y4, Y3
-	VFMADD231PD  128(SI), Y3, Y4
-	VMULPD       192(SI), Y4, Y4
-	VSUBPD       Y0, Y4, Y3
-	VROUNDPD     $0x0a, Y3, Y3
-	VEXTRACTF128 $0x01, Y1, X4
-	VCVTPS2PD    X4, Y4
-	VSUBPD       (SI), Y4, Y4
-	VMULPD       128(SI), Y4, Y5
-	VFNMADD231PD 64(SI), Y5, Y4
-	VFMADD231PD  128(SI), Y4, Y5
-	VMULPD       192(SI), Y5, Y5
-	VSUBPD       Y0, Y5, Y4
+	VMOVUPS      (CX), Y2
+	VMOVUPS      (DX), Y3
+	VANDNPS      vec80000000<>+0(SB), Y3, Y4
+	VXORPS       Y4, Y2, Y2
+	VCVTPS2PD    X2, Y4
+	VPMOVSXDQ    X3, Y5
+	VMOVUPS      64(SI), Y6
+	VBLENDVPD    Y5, (SI), Y6, Y5
+	VSUBPD       Y5, Y4, Y4
+	VMULPD       192(SI), Y4, Y5
+	VFNMADD231PD 128(SI), Y5, Y4
+	VFMADD231PD  192(SI), Y4, Y5
+	VMULPD       256(SI), Y5, Y4
+	VADDPD       384(SI), Y4, Y4
+	VPADDQ       448(SI), Y4, Y4
 	VROUNDPD     $0x0a, Y4, Y4
+	VEXTRACTF128 $0x01, Y2, X2
+	VCVTPS2PD    X2, Y2
+	VEXTRACTF128 $0x01, Y3, X6
+	VPMOVSXDQ    X6, Y6
+	VMOVUPS      64(SI), Y7
+	VBLENDVPD    Y6, (SI), Y7, Y6
+	VSUBPD       Y6, Y2, Y2
+	VMULPD       192(SI), Y2, Y6
+	VFNMADD231PD 128(SI), Y6, Y2
+	VFMADD231PD  192(SI), Y2, Y6
+	VMULPD       256(SI), Y6, Y2
+	VADDPD       384(SI), Y2, Y2
+	VPADDQ       448(SI), Y2, Y2
+	VROUNDPD     $0x0a, Y2, Y2
+	VMOVUPS      Y0, Y7
+	VCVTPD2PSY   Y5, X7
+	VCVTPD2PSY   Y6, X5
+	VINSERTF128  $0x01, X5, Y7, Y7
 	VMOVUPS      Y0, Y5
-	VCVTPD2PSY   Y3, X5
-	VCVTPD2PSY   Y4, X3
-	VINSERTF128  $0x01, X3, Y5, Y5
+	VCVTPD2PSY   Y4, X5
+	VCVTPD2PSY   Y2, X2
+	VINSERTF128  $0x01, X2, Y5, Y5
 	VMAXPS       Y0, Y5, Y5
-	VMINPS       2112(SI), Y5, Y5
-	VMULPS       640(SI), Y5, Y5
-	VSUBPS       768(SI), Y1, Y3
-	VSUBPS       Y5, Y3, Y3
-	VMULPS       704(SI), Y3, Y3
-	VMULPS       Y2, Y3, Y3
-	VBROADCASTSS vec3f800000<>+0(SB), Y4
-	VSUBPS       Y4, Y3, Y3
-	VMULPS       Y2, Y3, Y3
-	VCMPPS       $0x1d, 768(SI), Y1, Y2
-	VANDPS       Y3, Y2, Y2
-	VCMPPS       $0x12, 832(SI), Y1, Y1
-	VANDPS       Y2, Y1, Y1
-	VMOVUPS      Y1, (AX)
+	VMINPS       2048(SI), Y5, Y5
+	VMOVUPS      704(SI), Y2
+	VSUBPS       Y7, Y2, Y2
+	VMULPS       960(SI), Y5, Y4
+	VBROADCASTSS vecc2ae0000<>+0(SB), Y6
+	VCMPPS       $0x1d, Y6, Y2, Y6
+	VMAXPS       vecc2ae0000<>+0(SB), Y2, Y2
+	VMULPS       vec3fb8aa3b<>+0(SB), Y2, Y7
+	VROUNDPS     $0x08, Y7, Y7
+	VFNMADD231PS vec3f318000<>+0(SB), Y7, Y2
+	VFNMADD231PS vecb95e8083<>+0(SB), Y7, Y2
+	VMOVUPS      vec3ab511a9<>+0(SB), Y8
+	VFMADD213PS  vec3c091d36<>+0(SB), Y2, Y8
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y2, Y8
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y2, Y8
+	VFMADD213PS  vec3efffffe<>+0(SB), Y2, Y8
+	VFMADD213PS  vec3f800000<>+0(SB), Y2, Y8
+	VFMADD213PS  vec3f800000<>+0(SB), Y2, Y8
+	VCVTPS2DQ    Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y8, Y8
+	VANDPS       Y8, Y6, Y2
+	VBROADCASTSS vec39baa2df<>+0(SB), Y6
+	VFMADD213PS  vec3a8d5bdd<>+0(SB), Y4, Y6
+	VFMADD213PS  vec3c0d3b01<>+0(SB), Y4, Y6
+	VFMADD213PS  vec3d2a1fee<>+0(SB), Y4, Y6
+	VFMADD213PS  vec3e2ab224<>+0(SB), Y4, Y6
+	VFMADD213PS  vec3effffb4<>+0(SB), Y4, Y6
+	VFMADD213PS  vec3f800000<>+0(SB), Y4, Y6
+	VMULPS       Y4, Y6, Y6
+	VMULPS       Y2, Y6, Y6
+	VADDPS       Y2, Y6, Y4
+	VADDPS       vec3f800000<>+0(SB), Y2, Y8
+	VADDPS       vec3f800000<>+0(SB), Y4, Y9
+	VADDPS       Y9, Y8, Y7
+	VMULPS       Y8, Y8, Y8
+	VMULPS       Y9, Y9, Y9
+	VMULPS       Y8, Y9, Y11
+	VMULPS       Y7, Y11, Y10
+	VBROADCASTSS vec3f800000<>+0(SB), Y12
+	VDIVPS       Y10, Y12, Y10
+	VMULPS       Y11, Y6, Y6
+	VMULPS       Y10, Y6, Y6
+	VMULPS       Y7, Y10, Y10
+	VMULPS       Y10, Y8, Y8
+	VMULPS       Y10, Y9, Y9
+	VMULPS       Y9, Y2, Y2
+	VMULPS       Y8, Y4, Y4
+	VMULPS       Y6, Y6, Y7
+	VBROADCASTSS vec3ea69570<>+0(SB), Y8
+	VFMADD213PS  vec3dfded25<>+0(SB), Y7, Y8
+	VFMADD213PS  vec3e6c166e<>+0(SB), Y7, Y8
+	VFMADD213PS  vec3e920437<>+0(SB), Y7, Y8
+	VFMADD213PS  vec3eccce5d<>+0(SB), Y7, Y8
+	VFMADD213PS  vec3f2aaaaa<>+0(SB), Y7, Y8
+	VMULPS       Y7, Y8, Y8
+	VADDPS       Y6, Y6, Y7
+	VMULPS       Y6, Y8, Y8
+	VADDPS       Y7, Y8, Y8
+	VMULPS       768(SI), Y8, Y8
+	VMOVUPS      896(SI), Y6
+	VFMADD213PS  832(SI), Y2, Y6
+	VFMADD231PS  Y6, Y2, Y8
+	VMOVUPS      896(SI), Y2
+	VFMADD213PS  832(SI), Y4, Y2
+	VFNMADD231PS Y2, Y4, Y8
+	VCMPPS       $0x11, Y5, Y0, Y2
+	VANDPS       Y8, Y2, Y2
+	VMULPS       Y3, Y2, Y2
+	VPADDD       Y2, Y2, Y3
+	VPMAXUD      Y3, Y1, Y1
+	VMOVUPS      Y2, (AX)
 	ADDQ         $0x00000020, AX
 	ADDQ         $0x00000020, CX
 	ADDQ         $0x00000020, DX
@@ -7351,49 +8264,357 @@ loop1:
 end1:
 	TESTQ        BX, BX
 	JZ           done
-	MOVQ         BX, X1
-	VPBROADCASTD X1, Y1
-	VPCMPGTD     iota<>+0(SB), Y1, Y1
-	VMASKMOVPS   (CX), Y1, Y2
-	VMASKMOVPS   (DX), Y1, Y3
-	VCVTPS2PD    X2, Y4
-	VSUBPD       (SI), Y4, Y4
-	VMULPD       128(SI), Y4, Y5
-	VFNMADD231PD 64(SI), Y5, Y4
-	VFMADD231PD  128(SI), Y4, Y5
-	VMULPD       192(SI), Y5, Y5
-	VSUBPD       Y0, Y5, Y4
-	VROUNDPD     $0x0a, Y4, Y4
-	VEXTRACTF128 $0x01, Y2, X5
-	VCVTPS2PD    X5, Y5
-	VSUBPD       (SI), Y5, Y5
-	VMULPD       128(SI), Y5, Y6
-	VFNMADD231PD 64(SI), Y6, Y5
-	VFMADD231PD  128(SI), Y5, Y6
-	VMULPD       192(SI), Y6, Y6
-	VSUBPD       Y0, Y6, Y5
+	MOVQ         BX, X2
+	VPBROADCASTD X2, Y2
+	VPCMPGTD     iota<>+0(SB), Y2, Y2
+	VMASKMOVPS   (CX), Y2, Y3
+	VMASKMOVPS   (DX), Y2, Y4
+	VANDNPS      vec80000000<>+0(SB), Y4, Y5
+	VXORPS       Y5, Y3, Y3
+	VCVTPS2PD    X3, Y5
+	VPMOVSXDQ    X4, Y6
+	VMOVUPS      64(SI), Y7
+	VBLENDVPD    Y6, (SI), Y7, Y6
+	VSUBPD       Y6, Y5, Y5
+	VMULPD       192(SI), Y5, Y6
+	VFNMADD231PD 128(SI), Y6, Y5
+	VFMADD231PD  192(SI), Y5, Y6
+	VMULPD       256(SI), Y6, Y5
+	VADDPD       384(SI), Y5, Y5
+	VPADDQ       448(SI), Y5, Y5
 	VROUNDPD     $0x0a, Y5, Y5
+	VEXTRACTF128 $0x01, Y3, X3
+	VCVTPS2PD    X3, Y3
+	VEXTRACTF128 $0x01, Y4, X7
+	VPMOVSXDQ    X7, Y7
+	VMOVUPS      64(SI), Y8
+	VBLENDVPD    Y7, (SI), Y8, Y7
+	VSUBPD       Y7, Y3, Y3
+	VMULPD       192(SI), Y3, Y7
+	VFNMADD231PD 128(SI), Y7, Y3
+	VFMADD231PD  192(SI), Y3, Y7
+	VMULPD       256(SI), Y7, Y3
+	VADDPD       384(SI), Y3, Y3
+	VPADDQ       448(SI), Y3, Y3
+	VROUNDPD     $0x0a, Y3, Y3
+	VMOVUPS      Y0, Y8
+	VCVTPD2PSY   Y6, X8
+	VCVTPD2PSY   Y7, X6
+	VINSERTF128  $0x01, X6, Y8, Y8
 	VMOVUPS      Y0, Y6
-	VCVTPD2PSY   Y4, X6
-	VCVTPD2PSY   Y5, X4
-	VINSERTF128  $0x01, X4, Y6, Y6
+	VCVTPD2PSY   Y5, X6
+	VCVTPD2PSY   Y3, X3
+	VINSERTF128  $0x01, X3, Y6, Y6
 	VMAXPS       Y0, Y6, Y6
-	VMINPS       2112(SI), Y6, Y6
-	VMULPS       640(SI), Y6, Y6
-	VSUBPS       768(SI), Y2, Y0
-	VSUBPS       Y6, Y0, Y0
-	VMULPS       704(SI), Y0, Y0
-	VMULPS       Y3, Y0, Y0
-	VBROADCASTSS vec3f800000<>+0(SB), Y4
-	VSUBPS       Y4, Y0, Y0
-	VMULPS       Y3, Y0, Y0
-	VCMPPS       $0x1d, 768(SI), Y2, Y3
-	VANDPS       Y0, Y3, Y0
-	VCMPPS       $0x12, 832(SI), Y2, Y2
-	VANDPS       Y0, Y2, Y0
-	VMASKMOVPS   Y0, Y1, (AX)
+	VMINPS       2048(SI), Y6, Y6
+	VMOVUPS      704(SI), Y3
+	VSUBPS       Y8, Y3, Y3
+	VMULPS       960(SI), Y6, Y5
+	VBROADCASTSS vecc2ae0000<>+0(SB), Y7
+	VCMPPS       $0x1d, Y7, Y3, Y7
+	VMAXPS       vecc2ae0000<>+0(SB), Y3, Y3
+	VMULPS       vec3fb8aa3b<>+0(SB), Y3, Y8
+	VROUNDPS     $0x08, Y8, Y8
+	VFNMADD231PS vec3f318000<>+0(SB), Y8, Y3
+	VFNMADD231PS vecb95e8083<>+0(SB), Y8, Y3
+	VMOVUPS      vec3ab511a9<>+0(SB), Y9
+	VFMADD213PS  vec3c091d36<>+0(SB), Y3, Y9
+	VFMADD213PS  vec3d2aac7a<>+0(SB), Y3, Y9
+	VFMADD213PS  vec3e2aaa48<>+0(SB), Y3, Y9
+	VFMADD213PS  vec3efffffe<>+0(SB), Y3, Y9
+	VFMADD213PS  vec3f800000<>+0(SB), Y3, Y9
+	VFMADD213PS  vec3f800000<>+0(SB), Y3, Y9
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y9, Y9
+	VANDPS       Y9, Y7, Y3
+	VBROADCASTSS vec39baa2df<>+0(SB), Y7
+	VFMADD213PS  vec3a8d5bdd<>+0(SB), Y5, Y7
+	VFMADD213PS  vec3c0d3b01<>+0(SB), Y5, Y7
+	VFMADD213PS  vec3d2a1fee<>+0(SB), Y5, Y7
+	VFMADD213PS  vec3e2ab224<>+0(SB), Y5, Y7
+	VFMADD213PS  vec3effffb4<>+0(SB), Y5, Y7
+	VFMADD213PS  vec3f800000<>+0(SB), Y5, Y7
+	VMULPS       Y5, Y7, Y7
+	VMULPS       Y3, Y7, Y7
+	VADDPS       Y3, Y7, Y5
+	VADDPS       vec3f800000<>+0(SB), Y3, Y9
+	VADDPS       vec3f800000<>+0(SB), Y5, Y10
+	VADDPS       Y10, Y9, Y8
+	VMULPS       Y9, Y9, Y9
+	VMULPS       Y10, Y10, Y10
+	VMULPS       Y9, Y10, Y12
+	VMULPS       Y8, Y12, Y11
+	VBROADCASTSS vec3f800000<>+0(SB), Y13
+	VDIVPS       Y11, Y13, Y11
+	VMULPS       Y12, Y7, Y7
+	VMULPS       Y11, Y7, Y7
+	VMULPS       Y8, Y11, Y11
+	VMULPS       Y11, Y9, Y9
+	VMULPS       Y11, Y10, Y10
+	VMULPS       Y10, Y3, Y3
+	VMULPS       Y9, Y5, Y5
+	VMULPS       Y7, Y7, Y8
+	VBROADCASTSS vec3ea69570<>+0(SB), Y9
+	VFMADD213PS  vec3dfded25<>+0(SB), Y8, Y9
+	VFMADD213PS  vec3e6c166e<>+0(SB), Y8, Y9
+	VFMADD213PS  vec3e920437<>+0(SB), Y8, Y9
+	VFMADD213PS  vec3eccce5d<>+0(SB), Y8, Y9
+	VFMADD213PS  vec3f2aaaaa<>+0(SB), Y8, Y9
+	VMULPS       Y8, Y9, Y9
+	VADDPS       Y7, Y7, Y8
+	VMULPS       Y7, Y9, Y9
+	VADDPS       Y8, Y9, Y9
+	VMULPS       768(SI), Y9, Y9
+	VMOVUPS      896(SI), Y7
+	VFMADD213PS  832(SI), Y3, Y7
+	VFMADD231PS  Y7, Y3, Y9
+	VMOVUPS      896(SI), Y3
+	VFMADD213PS  832(SI), Y5, Y3
+	VFNMADD231PS Y3, Y5, Y9
+	VCMPPS       $0x11, Y6, Y0, Y0
+	VANDPS       Y9, Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VPADDD       Y0, Y0, Y3
+	VPMAXUD      Y3, Y1, Y1
+	VMASKMOVPS   Y0, Y2, (AX)
 
 done:
+	VPMAXUD   vecff000000<>+0(SB), Y1, Y0
+	VPCMPEQD  Y1, Y0, Y0
+	VMOVMSKPS Y0, AX
+	TESTL     AX, AX
+	SETEQ     AL
+	MOVB      AL, finite+40(FP)
+	VZEROUPPER
+	RET
+
+// func gradientScalingAVX512(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·gradientScalingAVX512(SB), NOSPLIT, $0-41
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+
+loop1:
+	CMPQ          BX, $0x00000010
+	JL            end1
+	VMOVUPS       (CX), Z2
+	VMOVUPS       (DX), Z3
+	VCVTPS2PD     Y2, Z4
+	VSUBPD        (SI), Z4, Z4
+	VMULPD        192(SI), Z4, Z5
+	VFNMADD231PD  128(SI), Z5, Z4
+	VFMADD231PD   192(SI), Z4, Z5
+	VMULPD        256(SI), Z5, Z5
+	VRNDSCALEPD   $0x0a, Z5, Z5
+	VEXTRACTF64X4 $0x01, Z2, Y4
+	VCVTPS2PD     Y4, Z4
+	VSUBPD        (SI), Z4, Z4
+	VMULPD        192(SI), Z4, Z6
+	VFNMADD231PD  128(SI), Z6, Z4
+	VFMADD231PD   192(SI), Z4, Z6
+	VMULPD        256(SI), Z6, Z6
+	VRNDSCALEPD   $0x0a, Z6, Z6
+	VMOVUPS       Z0, Z4
+	VCVTPD2PS     Z5, Y4
+	VCVTPD2PS     Z6, Y5
+	VINSERTF64X4  $0x01, Y5, Z4, Z4
+	VMAXPS        Z0, Z4, Z4
+	VMINPS        2048(SI), Z4, Z4
+	VMULPS        704(SI), Z4, Z4
+	VSUBPS        832(SI), Z2, Z5
+	VSUBPS        Z4, Z5, Z5
+	VMULPS        768(SI), Z5, Z5
+	VANDPS        vec80000000<>+0(SB), Z3, Z4
+	VXORPS        Z4, Z5, Z5
+	VBROADCASTSS  vec3f800000<>+0(SB), Z4
+	VADDPS        Z4, Z5, Z5
+	VCMPPS        $0x1d, 832(SI), Z2, K1
+	VMOVAPS.Z     Z5, K1, Z4
+	VCMPPS        $0x12, 896(SI), Z2, K1
+	VMOVAPS.Z     Z4, K1, Z2
+	VMULPS        Z3, Z2, Z2
+	VPADDD        Z2, Z2, Z3
+	VPMAXUD       Z3, Z1, Z1
+	VMOVUPS       Z2, (AX)
+	ADDQ          $0x00000040, AX
+	ADDQ          $0x00000040, CX
+	ADDQ          $0x00000040, DX
+	SUBQ          $0x00000010, BX
+	JMP           loop1
+
+end1:
+	TESTQ         BX, BX
+	JZ            done
+	MOVQ          $-1, DI
+	BZHIQ         BX, DI, DI
+	KMOVW         DI, K1
+	VMOVUPS.Z     (CX), K1, Z2
+	VMOVUPS.Z     (DX), K1, Z3
+	VCVTPS2PD     Y2, Z4
+	VSUBPD        (SI), Z4, Z4
+	VMULPD        192(SI), Z4, Z5
+	VFNMADD231PD  128(SI), Z5, Z4
+	VFMADD231PD   192(SI), Z4, Z5
+	VMULPD        256(SI), Z5, Z5
+	VRNDSCALEPD   $0x0a, Z5, Z5
+	VEXTRACTF64X4 $0x01, Z2, Y4
+	VCVTPS2PD     Y4, Z4
+	VSUBPD        (SI), Z4, Z4
+	VMULPD        192(SI), Z4, Z6
+	VFNMADD231PD  128(SI), Z6, Z4
+	VFMADD231PD   192(SI), Z4, Z6
+	VMULPD        256(SI), Z6, Z6
+	VRNDSCALEPD   $0x0a, Z6, Z6
+	VMOVUPS       Z0, Z4
+	VCVTPD2PS     Z5, Y4
+	VCVTPD2PS     Z6, Y5
+	VINSERTF64X4  $0x01, Y5, Z4, Z4
+	VMAXPS        Z0, Z4, Z4
+	VMINPS        2048(SI), Z4, Z4
+	VMULPS        704(SI), Z4, Z4
+	VSUBPS        832(SI), Z2, Z0
+	VSUBPS        Z4, Z0, Z0
+	VMULPS        768(SI), Z0, Z0
+	VANDPS        vec80000000<>+0(SB), Z3, Z4
+	VXORPS        Z4, Z0, Z0
+	VBROADCASTSS  vec3f800000<>+0(SB), Z4
+	VADDPS        Z4, Z0, Z0
+	VCMPPS        $0x1d, 832(SI), Z2, K2
+	VMOVAPS.Z     Z0, K2, Z0
+	VCMPPS        $0x12, 896(SI), Z2, K2
+	VMOVAPS.Z     Z0, K2, Z0
+	VMULPS        Z3, Z0, Z0
+	VPADDD        Z0, Z0, Z2
+	VPMAXUD       Z2, Z1, Z1
+	VMOVUPS       Z0, K1, (AX)
+
+done:
+	VBROADCASTSS vecff000000<>+0(SB), Z0
+	VPCMPUD      $0x05, Z0, Z1, K1
+	KORTESTW     K1, K1
+	SETEQ        AL
+	MOVB         AL, finite+40(FP)
+	VZEROUPPER
+	RET
+
+// func gradientScalingAVX2(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
+// Requires: AVX, AVX2, FMA3, SSE2
+TEXT ·gradientScalingAVX2(SB), NOSPLIT, $0-41
+	MOVQ   dst+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   y+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   c+32(FP), SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+
+loop1:
+	CMPQ         BX, $0x00000008
+	JL           end1
+	VMOVUPS      (CX), Y2
+	VMOVUPS      (DX), Y3
+	VCVTPS2PD    X2, Y4
+	VSUBPD       (SI), Y4, Y4
+	VMULPD       192(SI), Y4, Y5
+	VFNMADD231PD 128(SI), Y5, Y4
+	VFMADD231PD  192(SI), Y4, Y5
+	VMULPD       256(SI), Y5, Y5
+	VROUNDPD     $0x0a, Y5, Y5
+	VEXTRACTF128 $0x01, Y2, X4
+	VCVTPS2PD    X4, Y4
+	VSUBPD       (SI), Y4, Y4
+	VMULPD       192(SI), Y4, Y6
+	VFNMADD231PD 128(SI), Y6, Y4
+	VFMADD231PD  192(SI), Y4, Y6
+	VMULPD       256(SI), Y6, Y6
+	VROUNDPD     $0x0a, Y6, Y6
+	VMOVUPS      Y0, Y4
+	VCVTPD2PSY   Y5, X4
+	VCVTPD2PSY   Y6, X5
+	VINSERTF128  $0x01, X5, Y4, Y4
+	VMAXPS       Y0, Y4, Y4
+	VMINPS       2048(SI), Y4, Y4
+	VMULPS       704(SI), Y4, Y4
+	VSUBPS       832(SI), Y2, Y5
+	VSUBPS       Y4, Y5, Y5
+	VMULPS       768(SI), Y5, Y5
+	VANDPS       vec80000000<>+0(SB), Y3, Y4
+	VXORPS       Y4, Y5, Y5
+	VBROADCASTSS vec3f800000<>+0(SB), Y4
+	VADDPS       Y4, Y5, Y5
+	VCMPPS       $0x1d, 832(SI), Y2, Y4
+	VANDPS       Y5, Y4, Y4
+	VCMPPS       $0x12, 896(SI), Y2, Y2
+	VANDPS       Y4, Y2, Y2
+	VMULPS       Y3, Y2, Y2
+	VPADDD       Y2, Y2, Y3
+	VPMAXUD      Y3, Y1, Y1
+	VMOVUPS      Y2, (AX)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x00000008, BX
+	JMP          loop1
+
+end1:
+	TESTQ        BX, BX
+	JZ           done
+	MOVQ         BX, X2
+	VPBROADCASTD X2, Y2
+	VPCMPGTD     iota<>+0(SB), Y2, Y2
+	VMASKMOVPS   (CX), Y2, Y3
+	VMASKMOVPS   (DX), Y2, Y4
+	VCVTPS2PD    X3, Y5
+	VSUBPD       (SI), Y5, Y5
+	VMULPD       192(SI), Y5, Y6
+	VFNMADD231PD 128(SI), Y6, Y5
+	VFMADD231PD  192(SI), Y5, Y6
+	VMULPD       256(SI), Y6, Y6
+	VROUNDPD     $0x0a, Y6, Y6
+	VEXTRACTF128 $0x01, Y3, X5
+	VCVTPS2PD    X5, Y5
+	VSUBPD       (SI), Y5, Y5
+	VMULPD       192(SI), Y5, Y7
+	VFNMADD231PD 128(SI), Y7, Y5
+	VFMADD231PD  192(SI), Y5, Y7
+	VMULPD       256(SI), Y7, Y7
+	VROUNDPD     $0x0a, Y7, Y7
+	VMOVUPS      Y0, Y5
+	VCVTPD2PSY   Y6, X5
+	VCVTPD2PSY   Y7, X6
+	VINSERTF128  $0x01, X6, Y5, Y5
+	VMAXPS       Y0, Y5, Y5
+	VMINPS       2048(SI), Y5, Y5
+	VMULPS       704(SI), Y5, Y5
+	VSUBPS       832(SI), Y3, Y0
+	VSUBPS       Y5, Y0, Y0
+	VMULPS       768(SI), Y0, Y0
+	VANDPS       vec80000000<>+0(SB), Y4, Y5
+	VXORPS       Y5, Y0, Y0
+	VBROADCASTSS vec3f800000<>+0(SB), Y5
+	VADDPS       Y5, Y0, Y0
+	VCMPPS       $0x1d, 832(SI), Y3, Y5
+	VANDPS       Y0, Y5, Y0
+	VCMPPS       $0x12, 896(SI), Y3, Y3
+	VANDPS       Y0, Y3, Y0
+	VMULPS       Y4, Y0, Y0
+	VPADDD       Y0, Y0, Y3
+	VPMAXUD      Y3, Y1, Y1
+	VMASKMOVPS   Y0, Y2, (AX)
+
+done:
+	VPMAXUD   vecff000000<>+0(SB), Y1, Y0
+	VPCMPEQD  Y1, Y0, Y0
+	VMOVMSKPS Y0, AX
+	TESTL     AX, AX
+	SETEQ     AL
+	MOVB      AL, finite+40(FP)
 	VZEROUPPER
 	RET
 

@@ -62,11 +62,29 @@ var ops = []op{
 	{"PowerSlope", false, func(dst, x, y []float32, a, b, c float32) bool {
 		return done(dst, x, PowerSlope(dst, x, -0.5, 0.5, 3, 1.5))
 	}},
+	stepsOp("Linear1", 1, -1, 1, func(s Steps) mean { return s.Linear(0.5, 2, 1).mean }),
+	stepsOp("Linear5", 5, -1, 0, func(s Steps) mean { return s.Linear(0.5, 2, 1).mean }),
+	stepsOp("Reciprocal1", 1, -1, 1, func(s Steps) mean { return s.Reciprocal(2).mean }),
+	stepsOp("Reciprocal3", 3, -1, 1, func(s Steps) mean { return s.Reciprocal(2).mean }),
+	stepsOp("Reciprocal40", 40, -1, 1, func(s Steps) mean { return s.Reciprocal(2).mean }),
+	stepsOp("Logistic3", 3, math.Inf(-1), math.Inf(1), func(s Steps) mean { return s.Logistic(1, -1).mean }),
+	stepsOp("TruncLogistic3", 3, -1.85, math.Inf(1), func(s Steps) mean { return s.TruncLogistic().mean }),
+	stepsOp("TruncLogistic40", 40, -1.85, math.Inf(1), func(s Steps) mean { return s.TruncLogistic().mean }),
+	stepsOp("GradientScaling5", 5, 0, 0, func(Steps) mean { return NewGradientScaling(5, -1, 2, 0.5).mean }),
 	{"Sech2", false, func(dst, x, y []float32, a, b, c float32) bool { Sech2(dst, x, a, b); return true }},
 	{"MulSech2", false, func(dst, x, y []float32, a, b, c float32) bool { return MulSech2(dst, x, y, a, b) }},
 	{"Exp32", false, func(dst, x, y []float32, a, b, c float32) bool { Exp32(dst, x); return true }},
 	{"Tanh32", false, func(dst, x, y []float32, a, b, c float32) bool { Tanh32(dst, x); return true }},
 	{"Sigmoid32", false, func(dst, x, y []float32, a, b, c float32) bool { Sigmoid32(dst, x); return true }},
+}
+
+// stepsOp is a kernel of n steps from -1 to 2 and a window.
+func stepsOp(name string, n int, lo, hi float64, of func(s Steps) mean) op {
+	m := of(NewSteps(n, -1, 2, lo, hi, false, false))
+	return op{name, false, func(dst, x, y []float32, a, b, c float32) bool {
+		_, ok := m.MulGrad(dst, x, y)
+		return done(dst, x, ok)
+	}}
 }
 
 // done clears dst where there was no kernel.

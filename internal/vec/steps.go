@@ -17,48 +17,32 @@ import (
 // largest f, measured. There is no portable code: each function reports
 // whether this processor has a kernel for it, and does nothing where it has none.
 type Steps struct {
-	first, span, inverse, s float64    // inverse = 1/span
-	up, down                stepWindow // of t = +1 and t = -1
-	own                     own
-	one                     oneWindow // where there is one threshold
-	s32, n32                float32   // s and n
-	turn                    float32   // u is t (z-first)/span, and for t = -1 this more
-	n                       float64
+	first, last, span, s float64
+	lo, hi               float64 // the window
+	plus, minus          bool    // it is closed below and open above for t = +1 and t = -1
+	own                  own
+	n                    float64
 }
 
 // own is a kernel's coefficients.
 type own [18]float32
 
-// oneWindow is the window of one threshold at 0 for t = +1 and for t = -1: z over open and up to closed.
-type oneWindow struct{ openUp, closedUp, openDown, closedDown float32 }
-
-// stepWindow is the ends of a window in the order of the thresholds: it holds those with high >= s (z-first)/span - k > low, or, where equal is 1,
-// high > and >= low.
-type stepWindow struct{ high, low, equal float64 }
-
 // NewSteps returns n steps from first to last with a window. For t = +1 and for t = -1 lowPlus and lowMinus say that it is closed below and
-// open above.
+// open above; they may differ for Linear of several steps only.
 func NewSteps(n int, first, last, lo, hi float64, lowPlus, lowMinus bool) Steps {
-	s := Steps{span: 1, s: 1, n: float64(n), n32: float32(n)}
+	s := Steps{span: 1, s: 1, n: float64(n), lo: lo, hi: hi, plus: lowPlus, minus: lowMinus}
 	if n > 1 {
-		s.first, s.span, s.s, s.turn = first, last-first, float64(n-1), 1
+		s.first, s.last, s.span, s.s = first, last, last-first, float64(n-1)
 	}
-	s.inverse, s.s32 = 1/s.span, float32(s.s)
-	s.one = newOneWindow(lo, hi, lowPlus, lowMinus)
-	hi, lo = math.Max(-infinite, math.Min(hi*s.s, infinite)), math.Max(-infinite, math.Min(lo*s.s, infinite))
-	s.up, s.down = stepWindow{hi, lo, float64(b2i(lowPlus))}, stepWindow{-hi, -lo, float64(b2i(!lowMinus))}
 	return s
 }
 
-func newOneWindow(lo, hi float64, lowPlus, lowMinus bool) oneWindow {
-	up, down := atMost32, below32
-	if lowPlus {
-		up = below32
+// edges is the window's ends as float32 between which t z of one threshold is: over the first and up to the second.
+func (s Steps) edges() (open, closed float32) {
+	if s.plus {
+		return below32(s.lo), below32(s.hi)
 	}
-	if lowMinus {
-		down = atMost32
-	}
-	return oneWindow{up(lo), up(hi), down(-hi), down(-lo)}
+	return atMost32(s.lo), atMost32(s.hi)
 }
 
 // atMost32 is the largest float32 that is not over v.
@@ -83,15 +67,15 @@ func below32(v float64) float32 {
 const infinite = 1e200
 
 // Truncated says that the window ends below.
-func (s Steps) Truncated() bool { return s.up.low > -infinite }
+func (s Steps) Truncated() bool { return !math.IsInf(s.lo, -1) }
 
 // Several says that there is more than one step.
 func (s Steps) Several() bool { return s.n > 1 }
 
 // lanes is the coefficients for the assembly, in its order, each as often as the largest vector has lanes.
 type lanes struct {
-	double [10][8]float64
-	single [len(own{}) + 7][16]float32
+	double [11][8]float64
+	single [len(own{}) + 4][16]float32
 }
 
 // lanes returns them, or nil if no kernel serves for s.
@@ -100,15 +84,18 @@ func (s *Steps) lanes() *lanes {
 		return nil
 	}
 	c := new(lanes)
+	minus := func(edge float64) float64 { return 0 - math.Max(-infinite, math.Min(edge*s.s, infinite)) } // not -0
+	integer := func(is bool) float64 { return math.Float64frombits(uint64(b2i(is))) }
 	for i, v := range [...]float64{
-		s.first, s.span, s.inverse, s.s, s.up.high, s.up.low, s.up.equal, s.down.high, s.down.low, s.down.equal,
+		s.first, -s.last, s.span, 1 / s.span, s.s,
+		minus(s.hi), minus(s.lo), integer(s.plus), minus(-s.hi), minus(-s.lo), integer(!s.minus),
 	} {
 		for j := range c.double[i] {
 			c.double[i][j] = v
 		}
 	}
-	w := s.one
-	for i, v := range append(s.own[:len(s.own):len(s.own)], w.openUp, w.closedUp, w.openDown, w.closedDown, s.s32, s.n32, s.turn) {
+	open, closed := s.edges()
+	for i, v := range append(s.own[:len(s.own):len(s.own)], open, closed, float32(s.s), float32(s.n)) {
 		for j := range c.single[i] {
 			c.single[i][j] = v
 		}
@@ -119,24 +106,42 @@ func (s *Steps) lanes() *lanes {
 // extreme bounds spans: with others a coordinate, its remainder or 1/span could be out of range.
 const extreme = 1e200
 
-func (c *lanes) run(k coefKernel, dst, z, t []float32) bool {
-	dst, t = dst[:len(z)], t[:len(z)]
-	if k == nil || c == nil {
-		return false
+// A mean is a kernel with its coefficients; without these it serves for nothing.
+type mean struct {
+	c      *lanes
+	kernel func(*kernels) coefKernel
+}
+
+// MulGrad sets dz to |g| times the derivatives for the targets t = -sign(g), and reports whether all of dz is finite, which it is only where g
+// is. ok is false, and nothing done, if this processor has no kernel.
+func (m mean) MulGrad(dz, z, g []float32) (finite, ok bool) {
+	dz, g = dz[:len(z)], g[:len(z)]
+	k := m.kernel(best)
+	if k == nil || m.c == nil {
+		return false, false
 	}
+	finite = true
 	for len(z) > 0 {
 		n := min(len(z), block)
-		k(unsafe.SliceData(dst), unsafe.SliceData(z), unsafe.SliceData(t), n, &c.double[0][0])
-		dst, z, t = dst[n:], z[n:], t[n:]
+		finite = k(unsafe.SliceData(dz), unsafe.SliceData(z), unsafe.SliceData(g), n, &m.c.double[0][0]) && finite
+		dz, z, g = dz[n:], z[n:], g[n:]
 	}
+	return finite, true
+}
+
+// Grad sets dst to the derivatives for the targets t. dst is not z.
+func (m mean) Grad(dst, z, t []float32) (ok bool) {
+	if m.kernel(best) == nil || m.c == nil {
+		return false
+	}
+	// -t as a gradient has the target t and the weight 1, or 0 where there is no target.
+	Scale(dst, t, -1)
+	m.MulGrad(dst, z, dst)
 	return true
 }
 
 // MeanLinear is Steps with f(m) = a + b (c-m), returned by Linear.
-type MeanLinear struct {
-	n float64
-	c *lanes
-}
+type MeanLinear struct{ mean }
 
 // Linear returns s with its f.
 func (s Steps) Linear(a, b, c float64) *MeanLinear {
@@ -145,25 +150,17 @@ func (s Steps) Linear(a, b, c float64) *MeanLinear {
 		limit = math.Inf(1)
 	}
 	s.own = own{float32(1 / s.n), float32(1 / (2 * s.s)), float32(c), float32(b), float32(a), float32(limit)}
-	return &MeanLinear{s.n, s.lanes()}
-}
-
-// Grad sets dst to the derivatives.
-func (m *MeanLinear) Grad(dst, z, t []float32) bool {
-	if m.n == 1 {
-		return m.c.run(best.oneLinear, dst, z, t)
+	if s.Several() {
+		return &MeanLinear{mean{s.lanes(), func(k *kernels) coefKernel { return k.meanLinear }}}
 	}
-	return m.c.run(best.meanLinear, dst, z, t)
+	return &MeanLinear{mean{s.lanes(), func(k *kernels) coefKernel { return k.oneLinear }}}
 }
 
 // MeanReciprocal is Steps with f(m) = a/(2-m), hi at most 1, returned by Reciprocal.
 //
 // The sum is a difference of two values of the digamma function, each by its asymptotic series, after four terms of its recurrence where there are
 // few steps.
-type MeanReciprocal struct {
-	n float64
-	c *lanes
-}
+type MeanReciprocal struct{ mean }
 
 // few is the number of thresholds up to which MeanReciprocal needs the recurrence: of more, the series' arguments are over 7.
 const few = 8
@@ -171,24 +168,20 @@ const few = 8
 // Reciprocal returns s with its f.
 func (s Steps) Reciprocal(a float64) *MeanReciprocal {
 	s.own = own{float32(2 * s.s), float32(a * s.s / s.n)}
-	return &MeanReciprocal{s.n, s.lanes()}
-}
-
-// Grad sets dst to the derivatives.
-func (m *MeanReciprocal) Grad(dst, z, t []float32) bool {
+	kernel := func(k *kernels) coefKernel { return k.meanReciprocal }
 	switch {
-	case m.n == 1:
-		return m.c.run(best.oneReciprocal, dst, z, t)
-	case m.n <= few:
-		return m.c.run(best.fewReciprocal, dst, z, t)
+	case s.n == 1:
+		kernel = func(k *kernels) coefKernel { return k.oneReciprocal }
+	case s.n <= few:
+		kernel = func(k *kernels) coefKernel { return k.fewReciprocal }
 	}
-	return m.c.run(best.meanReciprocal, dst, z, t)
+	return &MeanReciprocal{mean{s.lanes(), kernel}}
 }
 
 // MeanLogistic is Steps with f(m) = a / (1 + exp(-b m)), |b| at most 2, and lo and hi infinite or n = 1, returned by Logistic.
 //
 // The mean over the steps is that over up to six points, by Gaussian quadrature: a rational function of exp(b u).
-type MeanLogistic struct{ c *lanes }
+type MeanLogistic struct{ mean }
 
 // logisticNodes is how many points stand for the steps.
 const logisticNodes = 6
@@ -233,48 +226,37 @@ func (s Steps) Logistic(a, b float64) *MeanLogistic {
 	for k, v := range q {
 		s.own[5+logisticNodes+k] = float32(v)
 	}
-	return &MeanLogistic{s.lanes()}
+	return &MeanLogistic{mean{s.lanes(), func(k *kernels) coefKernel { return k.meanLogistic }}}
 }
-
-// Grad sets dst to the derivatives.
-func (m *MeanLogistic) Grad(dst, z, t []float32) bool { return m.c.run(best.meanLogistic, dst, z, t) }
 
 // MeanTruncLogistic is Steps with f(m) = 1 / (1 + exp(m)), hi infinite, n at least 2, returned by TruncLogistic.
 //
-// The sum is the integral from half a step before the first to half a step after the last and four terms of the Euler-Maclaurin series.
-type MeanTruncLogistic struct{ c *lanes }
+// The sum is the integral from half a step before the first to half a step after the last and two terms of the Euler-Maclaurin series; of two or
+// three steps, the fractions themselves.
+type MeanTruncLogistic struct{ mean }
 
 // TruncLogistic returns s with its f.
 func (s Steps) TruncLogistic() *MeanTruncLogistic {
 	d, n := s.s, s.n
-	// The derivatives of f are -p, -p(1-6p), -p(1-30p+120p^2) and -p(1-126p+1680p^2-5040p^3), p = f(1-f).
-	c1, c3, c5, c7 := 1/(24*d*n), -7/(5760*d*d*d*n), 31/(967680*d*d*d*d*d*n), -127/(154828800*d*d*d*d*d*d*d*n)
-	s.own = own{
-		float32(1 / d), float32(-d / n),
-		float32(c1 + c3 + c5 + c7), float32(-6*c3 - 30*c5 - 126*c7), float32(120*c5 + 1680*c7), float32(-5040 * c7),
+	if n <= 3 {
+		s.own = own{0, float32(math.Exp(1 / d)), float32(math.Exp(2 / d)), float32(1 / n)}
+		return &MeanTruncLogistic{mean{s.lanes(), func(k *kernels) coefKernel { return k.fewTruncLogistic }}}
 	}
-	return &MeanTruncLogistic{s.lanes()}
-}
-
-// Grad sets dst to the derivatives.
-func (m *MeanTruncLogistic) Grad(dst, z, t []float32) bool {
-	return m.c.run(best.meanTruncLogistic, dst, z, t)
+	// The first and third derivative of f are -p and -p(1-6p), p = f(1-f).
+	c1, c3 := 1/(24*d*n), -7/(5760*d*d*d*n)
+	s.own = own{float32(-1 / (2 * d)), float32(d / n), float32(c1 + c3), float32(-6 * c3), float32(1 / d)}
+	return &MeanTruncLogistic{mean{s.lanes(), func(k *kernels) coefKernel { return k.meanTruncLogistic }}}
 }
 
 // GradientScaling is dz = -t + |t| delta (z-h) for lo <= z <= hi, else 0, h the level of z among n+1 from lo to hi with the thresholds of a
 // staircase (n = 1: one at 0).
-type GradientScaling struct{ c *lanes }
+type GradientScaling struct{ mean }
 
 // NewGradientScaling returns it for finite levels.
 func NewGradientScaling(n int, lo, hi, delta float64) *GradientScaling {
 	s := NewSteps(n, lo, hi, 0, 0, false, false)
 	s.own = own{float32((hi - lo) / float64(n)), float32(delta), float32(lo), float32(hi)}
-	return &GradientScaling{s.lanes()}
-}
-
-// Grad sets dst to the derivatives.
-func (m *GradientScaling) Grad(dst, z, t []float32) bool {
-	return m.c.run(best.gradientScaling, dst, z, t)
+	return &GradientScaling{mean{s.lanes(), func(k *kernels) coefKernel { return k.gradientScaling }}}
 }
 
 // stepQuadrature returns the nodes and weights of the Gaussian quadrature, with at most most nodes, of the mean over 0, 1/(n-1), ..., 1: exact for

@@ -158,7 +158,7 @@ func TestStepErrors(t *testing.T) {
 		Grad(dst, z, t []float32) bool
 	}
 	inf := math.Inf(1)
-	for _, n := range []int{1, 2, 3, 7, 8, 9, 33, 255, 1025} {
+	for _, n := range []int{1, 2, 3, 4, 5, 7, 8, 9, 33, 255, 1025} {
 		units := 1 << 19 / (n + 8)
 		z, tgt, want := make([]float32, units), make([]float32, units), make([]float64, units)
 		for _, c := range []struct {
@@ -211,6 +211,61 @@ func TestStepErrors(t *testing.T) {
 				if worst > stepError {
 					t.Errorf("%s, %s, n = %d: error %.3g of the largest f, stated %.3g", c.name, set.name, n, worst, stepError)
 				}
+			}
+		}
+	}
+}
+
+// MulGrad is Grad for the targets -sign(g), times |g|, and says whether all of it is finite; in every place of a slice.
+func TestStepsMulGrad(t *testing.T) {
+	defer func(k *kernels) { best = k }(best)
+	inf := math.Inf(1)
+	for name, m := range map[string]mean{
+		"linear, one":       NewSteps(1, 0, 0, -1, 1, true, true).Linear(0.5, 2, 1).mean,
+		"linear":            NewSteps(5, -1, 2, -1, 1, false, true).Linear(0.5, 2, 1).mean,
+		"reciprocal, one":   NewSteps(1, 0, 0, -1, 1, true, true).Reciprocal(2).mean,
+		"reciprocal, few":   NewSteps(3, -1, 2, -1, 1, true, true).Reciprocal(2).mean,
+		"reciprocal":        NewSteps(40, -1, 2, -1, 1, true, true).Reciprocal(2).mean,
+		"logistic":          NewSteps(3, -1, 2, -inf, inf, false, false).Logistic(1, -1).mean,
+		"cut logistic, few": NewSteps(3, -1, 2, -1.85, inf, false, false).TruncLogistic().mean,
+		"cut logistic":      NewSteps(40, -1, 2, -1.85, inf, false, false).TruncLogistic().mean,
+		"scaling":           NewGradientScaling(5, -1, 2, 0.5).mean,
+	} {
+		r := rand.New(rand.NewPCG(4, 9))
+		const n = 45 // two vectors and one of AVX-512, and some
+		z, g, tgt := make([]float32, n), make([]float32, n), make([]float32, n)
+		for i := range z {
+			z[i], g[i] = float32(r.NormFloat64()*2), float32(r.NormFloat64())*float32(i%7)
+		}
+		NegSign(tgt, g)
+		for _, set := range available() {
+			best = set
+			got, want := make([]float32, n), make([]float32, n)
+			finite, ok := m.MulGrad(got, z, g)
+			if ok != (set != &portable) {
+				t.Fatalf("%s, %s: ok = %v", name, set.name, ok)
+			}
+			if !ok {
+				continue
+			}
+			m.Grad(want, z, tgt)
+			MulAbs(want, want, g)
+			for i, v := range got {
+				if v != want[i] {
+					t.Errorf("%s, %s: z = %v, g = %v: %v, want %v", name, set.name, z[i], g[i], v, want[i])
+				}
+			}
+			if !finite {
+				t.Errorf("%s, %s: not finite", name, set.name)
+			}
+			for i, old := range g {
+				for _, v := range []float32{float32(inf), float32(-inf), float32(math.NaN())} {
+					g[i] = v
+					if finite, _ := m.MulGrad(got, z, g); finite {
+						t.Errorf("%s, %s: finite with g = %v at element %d, z = %v", name, set.name, v, i, z[i])
+					}
+				}
+				g[i] = old
 			}
 		}
 	}

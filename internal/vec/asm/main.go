@@ -9,6 +9,7 @@ package main
 
 import (
 	"fmt"
+	"iter"
 	"math"
 	"os"
 	"slices"
@@ -47,6 +48,8 @@ type gen struct {
 	coefs reg.Register
 	lazy  bool           // constants of exp take no registers for longer than they are needed
 	none  reg.VecVirtual // zero, of kernels with coefficients
+	seen  func(v Op)     // what watch returns, of the same
+	pause func()         // lets the next vector have instructions
 }
 
 func main() {
@@ -57,8 +60,11 @@ func main() {
 		}
 	}
 	for _, k := range stepKernels {
-		k.y, k.store, k.unroll = true, true, 1
+		k.y, k.store = true, true
 		for _, s := range sets {
+			if !s.wide {
+				k.unroll = 1 // AVX2 has not the registers for more
+			}
 			k.write(s, coefs)
 		}
 	}
@@ -88,13 +94,13 @@ type form int
 
 const (
 	numbers form = iota // a, b, c and d; it reports whether all that the kernel watches is finite
-	coefs               // coefficients in memory
+	coefs               // coefficients in memory; it reports whether all of dst is finite
 	planes              // the planes of a channel, and a, b, c and d
 )
 
 var signatures = map[form]string{
 	numbers: "func(dst, x, y *float32, n int, a, b, c, d float32) (finite bool)",
-	coefs:   "func(dst, x, y *float32, n int, c *float64)",
+	coefs:   "func(dst, x, y *float32, n int, c *float64) (finite bool)",
 	planes:  "func(dst, x, y *float32, n, planes, stride int, a, b, c, d float32)",
 }
 
@@ -119,7 +125,7 @@ func (k kernel) write(s isa, as form) {
 	n := Load(Param("n"), GP64())
 	if as == coefs {
 		g.lazy = true
-		g.coefs, g.none = Load(Param("c"), GP64()), g.zero()
+		g.coefs, g.none, g.seen = Load(Param("c"), GP64()), g.zero(), g.watch()
 	}
 	work := k.prepare(g)
 	bases := slices.DeleteFunc([]reg.Register{dst, xSrc, ySrc}, func(r reg.Register) bool { return r == nil })
@@ -133,7 +139,7 @@ func (k kernel) write(s isa, as form) {
 			k.plane(g, dst, xSrc, ySrc, left, stride, work)
 		})
 	}
-	if as == numbers {
+	if as != planes {
 		finite := GP8()
 		if g.check == nil {
 			MOVB(U8(1), finite)
@@ -150,7 +156,7 @@ func (k kernel) write(s isa, as form) {
 func (k kernel) plane(g *gen, dst, xSrc, ySrc, n, stride reg.Register, work func(x, y reg.VecVirtual) reg.VecVirtual) {
 	s := g.isa
 	full := func(vectors int) {
-		for i := range vectors {
+		g.interleave(vectors, func(i int) {
 			at := i * s.lanes * 4
 			if stride != nil && at%64 == 0 {
 				PREFETCHT0(Mem{Base: dst, Index: stride, Scale: 1, Disp: at})
@@ -164,7 +170,7 @@ func (k kernel) plane(g *gen, dst, xSrc, ySrc, n, stride reg.Register, work func
 			if out := work(x, y); k.store {
 				VMOVUPS(out, Mem{Base: dst, Disp: at})
 			}
-		}
+		})
 		for _, p := range []reg.Register{dst, xSrc, ySrc} {
 			if p != nil {
 				ADDQ(U32(vectors*s.lanes*4), p)
@@ -197,6 +203,32 @@ func (k kernel) plane(g *gen, dst, xSrc, ySrc, n, stride reg.Register, work func
 		g.maskedStore(out, m, Mem{Base: dst})
 	}
 	Label("done")
+}
+
+// interleave emits the work of several vectors, by turns from one pause to the next. A long chain of instructions that wait for one another
+// fills the processor's schedulers, and the next vector's would not be among them.
+func (g *gen) interleave(vectors int, work func(i int)) {
+	turns := make([]func() (struct{}, bool), vectors)
+	pauses := make([]func(), vectors)
+	for i := range turns {
+		turns[i], _ = iter.Pull(func(yield func(struct{}) bool) {
+			pauses[i] = func() { yield(struct{}{}) }
+			work(i)
+		})
+	}
+	for left := vectors; left > 0; {
+		for i, turn := range turns {
+			if turn == nil {
+				continue
+			}
+			g.pause = func() { pauses[i]() }
+			if _, more := turn(); !more {
+				turns[i] = nil
+				left--
+			}
+		}
+	}
+	g.pause = func() {}
 }
 
 var data = map[string]Mem{}

@@ -8,21 +8,22 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// The kernels of this file have the coefficients of vec.Steps and read pre-activations x = z and targets
-// y = t. They follow the formulas in package vec, steps.go.
+// The kernels of this file have the coefficients of vec.Steps and read pre-activations x = z and gradients
+// y = g. They follow the formulas in package vec, steps.go.
 
 // Numbers of the coefficients in vec.lanes, each in all lanes of a vector: float64, then float32 of a kernel's own. Instructions read them from
 // memory: registers would not do, and what is loaded by instructions of its own fills the processor's window, in which it works on several
 // vectors at a time.
 const (
-	first = iota
+	first     = iota // less it, z counts from the end of the staircase that t = +1 points away from
+	minusLast        // for t = -1 and -z
 	span
 	inverse // of span
 	perUnit
-	highUp // of t = +1, in the order of the thresholds
+	highUp // the ends of the window of t = +1, in steps, negative: so a sum is never -0
 	lowUp
-	equalUp
-	highDown // of t = -1
+	equalUp  // 1 as an integer where the window is closed below and open above
+	highDown // the same of t = -1, in the order of the thresholds
 	lowDown
 	equalDown
 	doubles // how many
@@ -30,13 +31,10 @@ const (
 
 // After a kernel's own coefficients come those of all.
 const (
-	openUp   = 18 + iota // of one threshold: the window is over open, up to closed
-	closedUp             // for t = +1
-	openDown             // and for t = -1
-	closedDown
+	open = 18 + iota // of one threshold: the window of t z is over open, up to closed
+	closed
 	perUnit32 // perUnit as a float32
 	count
-	turn // what is added to t u for t = -1
 )
 
 const lane = 64 // bytes of a coefficient: those of the largest vector
@@ -105,109 +103,136 @@ func (g *gen) pickPD(m Op, yes, no Mem) reg.VecVirtual {
 	return out
 }
 
-// steps is what the kernels know of a vector of units.
-type steps struct {
-	t        reg.VecVirtual
-	u        reg.VecVirtual // the coordinate, counted from the end of the staircase that the target points away from
-	x        reg.VecVirtual // u in steps, bounded
-	from, to reg.VecVirtual // the steps from the first to before the second have a slope; from is nil where it is 0
+// A unit has a gradient g and the target t = -sign(g), and counts from the end of the staircase that its target points away from.
+type unit struct {
+	z    reg.VecVirtual // or t z
+	g    reg.VecVirtual
+	isUp Op // t = +1: a mask of which AVX2 has only the sign bits
 }
 
-const bound = 1e30 // of x: no steps with a slope are that far away
-
-func (g *gen) clamp(v reg.VecVirtual, most float64) reg.VecVirtual {
-	out := g.reg()
-	VMINPS(g.operand(most), v, out)
-	VMAXPS(g.operand(-most), out, out)
-	return out
-}
-
-// steps emits coordinates and counts. What is at an edge is found in float64: float32 would lose units next to one, among them all that stand at
-// an end of the staircase. In float32 the counts and what follows are good enough.
-//
-// With all, the windows end only below: no step is above.
-func (g *gen) steps(z, t reg.VecVirtual, all bool) (s steps) {
-	s.t = t
-	isUp := g.compare(greater, t, g.none)
-	var u, from, to [2]reg.VecVirtual
-	for i := range 2 {
-		isUp := g.halfMask(isUp, i)
-		u[i] = g.coordinate(z, i)
-		v := g.reg()
-		VMULPD(g.double(perUnit), u[i], v)
-		// In the order of the thresholds; for t = -1 the last of them is the first of the margins.
-		equal := g.pickPD(isUp, g.double(equalUp), g.double(equalDown))
-		if !all {
-			from[i] = g.below(v, g.pickPD(isUp, g.double(highUp), g.double(highDown)), equal)
-		}
-		to[i] = g.below(v, g.pickPD(isUp, g.double(lowUp), g.double(lowDown)), equal)
+// target emits the mask.
+func (g *gen) target(z, grad reg.VecVirtual) unit {
+	u := unit{z: z, g: grad, isUp: grad}
+	if g.wide {
+		u.isUp = K()
+		VPMOVD2M(grad, u.isUp)
 	}
-	s.u = g.flipped(isUp, g.joined(u), g.copy(g.coef(turn)))
-	s.to = g.flipped(isUp, g.counts(to), g.copy(g.coef(count)))
-	if !all {
-		s.from = g.flipped(isUp, g.counts(from), g.copy(g.coef(count)))
-	}
-	x := g.reg()
-	VMULPS(g.coef(perUnit32), s.u, x)
-	s.x = g.clamp(x, bound)
-	return s
+	return u
 }
 
-// halfMask is half of a mask of float32 as one of float64.
-func (g *gen) halfMask(m Op, i int) Op {
+// turned is target with t z for z.
+func (g *gen) turned(z, grad reg.VecVirtual) unit {
+	t := g.reg()
+	VANDNPS(g.operandBits(1<<31), grad, t)
+	VXORPS(t, z, z)
+	return g.target(z, grad)
+}
+
+// half is the mask isUp of half a vector as one of float64.
+func (u unit) half(g *gen, i int) Op {
 	if g.wide {
 		if i == 0 {
-			return m
+			return u.isUp
 		}
 		k := K()
-		KSHIFTRW(U8(8), m, k)
+		KSHIFTRW(U8(8), u.isUp, k)
 		return k
 	}
-	out, part := YMM(), m.(reg.VecVirtual).AsX()
+	out, part := YMM(), u.g.AsX()
 	if i == 1 {
 		part = XMM()
-		VEXTRACTF128(U8(1), m, part)
+		VEXTRACTF128(U8(1), u.g, part)
 	}
 	VPMOVSXDQ(part, out)
 	return out
 }
 
-// coordinate is (z-first)/span of half a vector. It divides by Markstein's method, exact to the last bit: the product with the inverse, and its
-// remainder's.
-func (g *gen) coordinate(z reg.VecVirtual, i int) reg.VecVirtual {
-	d, q, r := g.half(z, i), g.reg(), g.double(inverse)
-	VSUBPD(g.double(first), d, d)
+// steps is what the kernels know of a vector of units.
+type steps struct {
+	unit
+	u        reg.VecVirtual // the coordinate
+	from, to reg.VecVirtual // the steps from the first to before the second have a slope; from is nil where it is 0
+}
+
+// steps emits coordinates and counts. What is at an edge is found in float64: float32 would lose units next to one, among them all that stand at
+// an end of the staircase. In float32 the counts and what follows are good enough.
+//
+// The windows' ends are compared in the order of the thresholds, and the result turned for t = -1: so z next to 0 is not lost in a distance from
+// the far end, either.
+func (g *gen) steps(z, grad reg.VecVirtual) (s steps) {
+	s.unit = g.target(z, grad)
+	var u, from, to [2]reg.VecVirtual
+	for i := range 2 {
+		isUp := s.half(g, i)
+		u[i] = g.coordinate(g.half(z, i), g.double(first))
+		x := g.reg()
+		VMULPD(g.double(perUnit), u[i], x)
+		equal := g.pickPD(isUp, g.double(equalUp), g.double(equalDown))
+		from[i] = g.above(x, g.pickPD(isUp, g.double(highUp), g.double(highDown)), equal)
+		to[i] = g.above(x, g.pickPD(isUp, g.double(lowUp), g.double(lowDown)), equal)
+	}
+	fromEnd := func(v, whole reg.VecVirtual) reg.VecVirtual {
+		VSUBPS(v, whole, whole)
+		return g.pick(s.isUp, v, whole)
+	}
+	s.u = fromEnd(g.joined(u), g.value(1))
+	s.from = fromEnd(g.counts(from), g.copy(g.coef(count)))
+	s.to = fromEnd(g.counts(to), g.copy(g.coef(count)))
+	g.pause()
+	return s
+}
+
+// mirrored is steps, of several, for windows to which the same end belongs for t = +1 and t = -1 and that do not end at 0: with the staircase
+// turned first, both have the same edges. With all, they end only below: no step is above.
+func (g *gen) mirrored(z, grad reg.VecVirtual, all bool) (s steps) {
+	s.unit = g.turned(z, grad)
+	var u, from, to [2]reg.VecVirtual
+	for i := range 2 {
+		u[i] = g.coordinate(g.half(s.z, i), g.pickPD(s.half(g, i), g.double(first), g.double(minusLast)))
+		x := g.reg()
+		VMULPD(g.double(perUnit), u[i], x)
+		if !all {
+			from[i] = g.above(x, g.double(highUp), g.double(equalUp))
+		}
+		to[i] = g.above(x, g.double(lowUp), g.double(equalUp))
+		g.pause()
+	}
+	s.u = g.joined(u)
+	s.to = g.counts(to)
+	if !all {
+		s.from = g.counts(from)
+	}
+	g.pause()
+	return s
+}
+
+// coordinate is half a vector of float64, less base, by the span. It divides by Markstein's method, exact to the last bit: the product with the
+// inverse, and its remainder's.
+func (g *gen) coordinate(d reg.VecVirtual, base Op) reg.VecVirtual {
+	q, r := g.reg(), g.double(inverse)
+	VSUBPD(base, d, d)
 	VMULPD(r, d, q)
 	VFNMADD231PD(g.double(span), q, d)
 	VFMADD231PD(r, d, q)
 	return q
 }
 
-// flipped is v for t = +1 and whole - v for t = -1.
-func (g *gen) flipped(isUp Op, v, whole reg.VecVirtual) reg.VecVirtual {
-	VSUBPS(v, whole, whole)
-	return g.pick(isUp, v, whole)
+// above is how many steps are less than x - edge, minus edge being given, were there steps without end: where equal is 1, or equal to that. The
+// next float64 after one that is not negative is that with the next integer for its bits.
+func (g *gen) above(x reg.VecVirtual, edge, equal Op) reg.VecVirtual {
+	k := g.reg()
+	VADDPD(edge, x, k)
+	VPADDQ(equal, k, k)
+	g.ceilPD(k)
+	return k
 }
 
-// below is how many steps are under x - edge, and one more where equal is 1 and there is one at it, were there steps without end.
-func (g *gen) below(x, edge, equal reg.VecVirtual) reg.VecVirtual {
-	at, k := g.reg(), g.reg()
-	VSUBPD(edge, x, at)
+func (g *gen) ceilPD(v reg.VecVirtual) {
 	if g.wide {
-		VRNDSCALEPD(U8(up), at, k)
+		VRNDSCALEPD(U8(up), v, v)
 	} else {
-		VROUNDPD(U8(up), at, k)
+		VROUNDPD(U8(up), v, v)
 	}
-	if equal != nil {
-		same := g.comparePD(0, at, k)
-		if g.wide {
-			VADDPD(equal, k, same, k)
-		} else {
-			VANDPD(same, equal, at)
-			VADDPD(at, k, k)
-		}
-	}
-	return k
 }
 
 // counts joins two halves, bounded by the number of steps there are.
@@ -218,25 +243,34 @@ func (g *gen) counts(v [2]reg.VecVirtual) reg.VecVirtual {
 	return k
 }
 
-// result is -t v where there are steps, else 0.
+const bound = 1e30 // of coordinates: no steps with a slope are that far away
+
+func (g *gen) clamp(v reg.VecVirtual, most float64) reg.VecVirtual {
+	out := g.reg()
+	VMINPS(g.operand(most), v, out)
+	VMAXPS(g.operand(-most), out, out)
+	return out
+}
+
+// result is g v where there are steps, else 0.
 func (g *gen) result(s steps, v reg.VecVirtual) reg.VecVirtual {
 	from := s.from
 	if from == nil {
 		from = g.none
 	}
-	v = g.keep(g.compare(lessThan, from, s.to), v)
-	VXORPS(g.operandBits(1<<31), v, v)
-	VMULPS(s.t, v, v)
-	return v
+	return g.weighted(s.g, g.keep(g.compare(lessThan, from, s.to), v))
 }
 
-// inWindow is -t v where z is in the window of one threshold, else 0.
-func (g *gen) inWindow(z, t, v reg.VecVirtual) reg.VecVirtual {
-	isUp := g.compare(greater, t, g.none)
-	v = g.keep(g.compare(greater, z, g.pick(isUp, g.copy(g.coef(openUp)), g.copy(g.coef(openDown)))), v)
-	v = g.keep(g.compare(atMost, z, g.pick(isUp, g.copy(g.coef(closedUp)), g.copy(g.coef(closedDown)))), v)
-	VXORPS(g.operandBits(1<<31), v, v)
-	VMULPS(t, v, v)
+// inWindow is g v where t z is in the window of one threshold, else 0.
+func (g *gen) inWindow(u unit, v reg.VecVirtual) reg.VecVirtual {
+	v = g.keep(g.compare(greater, u.z, g.coef(open)), v)
+	return g.weighted(u.g, g.keep(g.compare(atMost, u.z, g.coef(closed)), v))
+}
+
+// weighted is g v, which it watches.
+func (g *gen) weighted(grad, v reg.VecVirtual) reg.VecVirtual {
+	VMULPS(grad, v, v)
+	g.seen(v)
 	return v
 }
 
@@ -251,6 +285,9 @@ func (g *gen) polynomial(x reg.VecVirtual, first, n int) reg.VecVirtual {
 
 // artanh is (artanh(w)/w - 1)/w^2 as a polynomial of w^2.
 var artanh = []float64{0.33333331172828407, 0.2000059613671236, 0.14259420082246488, 0.1152771542613259, 0.061993736499490436, 0.16267942889979817}
+
+// expm1 is (exp(y)-1)/y as a polynomial of y, 0 <= y <= 4/3, with a relative error of 2.9e-8 before rounding.
+var expm1 = []float64{1.0000000286300785, 0.49999773858876495, 0.16669518221865315, 0.04153435659601817, 0.008620024907447245, 0.0010784824089113288, 0.0003559803230136994}
 
 // atanh2 is 2 artanh(w), |w| <= 0.51, with a relative error of 7e-9 before rounding.
 func (g *gen) atanh2(w reg.VecVirtual) reg.VecVirtual {
@@ -268,20 +305,24 @@ func (g *gen) atanh2(w reg.VecVirtual) reg.VecVirtual {
 	return p
 }
 
-func oneLinear(g *gen) func(z, t reg.VecVirtual) reg.VecVirtual {
-	return func(z, t reg.VecVirtual) reg.VecVirtual {
-		m := g.reg()
-		VMULPS(z, t, m)
-		VSUBPS(m, g.copy(g.coef(2)), m)
+func oneLinear(g *gen) func(z, grad reg.VecVirtual) reg.VecVirtual {
+	return func(z, grad reg.VecVirtual) reg.VecVirtual {
+		u, m := g.turned(z, grad), g.reg()
+		VSUBPS(u.z, g.copy(g.coef(2)), m)
 		VMULPS(g.coef(3), m, m)
 		VADDPS(g.coef(4), m, m)
-		return g.inWindow(z, t, m)
+		return g.inWindow(u, g.targeted(u, m))
 	}
 }
 
-func meanLinear(g *gen) func(z, t reg.VecVirtual) reg.VecVirtual {
-	return func(z, t reg.VecVirtual) reg.VecVirtual {
-		s := g.steps(z, t, false)
+// targeted is v where there is a target, else 0: it can be beyond float32, and infinity times 0 is no number.
+func (g *gen) targeted(u unit, v reg.VecVirtual) reg.VecVirtual {
+	return g.keep(g.compare(different, u.g, g.none), v)
+}
+
+func meanLinear(g *gen) func(z, grad reg.VecVirtual) reg.VecVirtual {
+	return func(z, grad reg.VecVirtual) reg.VecVirtual {
+		s := g.steps(z, grad)
 		share, d := g.reg(), g.reg()
 		VSUBPS(s.from, s.to, share)
 		VMULPS(g.coef(0), share, share) // by 1/n
@@ -297,25 +338,23 @@ func meanLinear(g *gen) func(z, t reg.VecVirtual) reg.VecVirtual {
 		VMULPS(g.coef(3), d, d)
 		VADDPS(g.coef(4), d, d)
 		VMULPS(share, d, d)
-		d = g.keep(g.compare(different, t, g.none), d) // it can be beyond float32, and infinity times 0 is no number
-		return g.result(s, d)
+		return g.result(s, g.targeted(s.unit, d))
 	}
 }
 
-func oneReciprocal(g *gen) func(z, t reg.VecVirtual) reg.VecVirtual {
-	return func(z, t reg.VecVirtual) reg.VecVirtual {
-		m := g.reg()
-		VMULPS(z, t, m)
-		VSUBPS(m, g.value(2), m)
+func oneReciprocal(g *gen) func(z, grad reg.VecVirtual) reg.VecVirtual {
+	return func(z, grad reg.VecVirtual) reg.VecVirtual {
+		u, m := g.turned(z, grad), g.reg()
+		VSUBPS(u.z, g.value(2), m)
 		VDIVPS(m, g.copy(g.coef(1)), m)
-		return g.inWindow(z, t, m)
+		return g.inWindow(u, m)
 	}
 }
 
 // meanReciprocal is of so many steps that the asymptotic series is good at once.
-func meanReciprocal(g *gen) func(z, t reg.VecVirtual) reg.VecVirtual {
-	return func(z, t reg.VecVirtual) reg.VecVirtual {
-		s, a, b := g.distances(z, t)
+func meanReciprocal(g *gen) func(z, grad reg.VecVirtual) reg.VecVirtual {
+	return func(z, grad reg.VecVirtual) reg.VecVirtual {
+		s, a, b := g.distances(z, grad)
 		VADDPS(g.operand(-0.5), a, a)
 		VADDPS(g.operand(-0.5), b, b)
 		return g.result(s, g.digammas(s, a, b))
@@ -323,9 +362,9 @@ func meanReciprocal(g *gen) func(z, t reg.VecVirtual) reg.VecVirtual {
 }
 
 // fewReciprocal is of few steps: the first four terms after each end are taken from the recurrence, and the series of the rest.
-func fewReciprocal(g *gen) func(z, t reg.VecVirtual) reg.VecVirtual {
-	return func(z, t reg.VecVirtual) reg.VecVirtual {
-		s, a, b := g.distances(z, t)
+func fewReciprocal(g *gen) func(z, grad reg.VecVirtual) reg.VecVirtual {
+	return func(z, grad reg.VecVirtual) reg.VecVirtual {
+		s, a, b := g.distances(z, grad)
 		var num, den [2]reg.VecVirtual
 		for i, y := range []reg.VecVirtual{a, b} {
 			p := g.reg()
@@ -345,6 +384,7 @@ func fewReciprocal(g *gen) func(z, t reg.VecVirtual) reg.VecVirtual {
 		VFMSUB231PS(den[1], num[0], first)
 		VMULPS(den[0], den[1], den[0])
 		VDIVPS(den[0], first, first)
+		g.pause()
 		VADDPS(g.operand(3.5), a, a)
 		VADDPS(g.operand(3.5), b, b)
 		rest := g.digammas(s, a, b)
@@ -354,11 +394,11 @@ func fewReciprocal(g *gen) func(z, t reg.VecVirtual) reg.VecVirtual {
 }
 
 // distances is s (2-m) of the first step in the window, and of the one after the last.
-func (g *gen) distances(z, t reg.VecVirtual) (s steps, a, b reg.VecVirtual) {
-	s = g.steps(z, t, false)
-	rest := g.reg()
+func (g *gen) distances(z, grad reg.VecVirtual) (s steps, a, b reg.VecVirtual) {
+	s = g.mirrored(z, grad, false)
+	rest := g.copy(g.coef(0))
 	a, b = g.reg(), g.reg()
-	VSUBPS(s.x, g.copy(g.coef(0)), rest) // 2s - x
+	VFNMADD231PS(g.coef(perUnit32), g.clamp(s.u, bound), rest) // 2s - su
 	VADDPS(s.from, rest, a)
 	VADDPS(s.to, rest, b)
 	return s, a, b
@@ -370,12 +410,15 @@ func (g *gen) digammas(s steps, a, b reg.VecVirtual) reg.VecVirtual {
 	VADDPS(a, b, sum)
 	VMULPS(a, b, product)
 	VMULPS(sum, product, inv)
+	g.pause()
 	VDIVPS(inv, g.value(1), inv) // of (b-a)/(a+b) and of 1/ab
 	VSUBPS(s.from, s.to, w)
 	VMULPS(product, w, w)
 	VMULPS(inv, w, w)
 	VMULPS(sum, inv, inv)
+	g.pause()
 	out := g.atanh2(w)
+	g.pause()
 	ra, rb := g.reg(), g.reg()
 	VMULPS(b, inv, ra)
 	VMULPS(a, inv, rb)
@@ -396,23 +439,25 @@ func (g *gen) digammas(s steps, a, b reg.VecVirtual) reg.VecVirtual {
 }
 
 // meanLogistic needs no count of steps: one threshold has a window, more have none.
-func meanLogistic(g *gen) func(z, t reg.VecVirtual) reg.VecVirtual {
+func meanLogistic(g *gen) func(z, grad reg.VecVirtual) reg.VecVirtual {
 	exp := g.exp(false)
-	return func(z, t reg.VecVirtual) reg.VecVirtual {
+	return func(z, grad reg.VecVirtual) reg.VecVirtual {
 		w := g.copy(z)
 		VFMSUB213PS(g.coef(1), g.copy(g.coef(0)), w) // scaled, less the middle, in two parts
 		VSUBPS(g.coef(2), w, w)
 		VMULPS(g.coef(3), w, w)
-		VMULPS(t, w, w)
+		tw := g.turned(w, grad).z
 		e := g.expOfMinus(exp, w)
+		g.pause()
 		num := g.polynomial(e, 5, nodes)
 		VMULPS(e, num, num)
 		VDIVPS(g.polynomial(e, 5+nodes, nodes+1), num, num)
+		g.pause()
 		rest := g.reg()
 		VSUBPS(num, g.value(1), rest)
-		out := g.pick(g.compare(greater, w, g.none), rest, num)
+		out := g.pick(g.compare(greater, tw, g.none), rest, num)
 		VMULPS(g.coef(4), out, out)
-		return g.inWindow(z, t, out)
+		return g.inWindow(g.turned(z, grad), out)
 	}
 }
 
@@ -420,6 +465,11 @@ func meanLogistic(g *gen) func(z, t reg.VecVirtual) reg.VecVirtual {
 func (g *gen) expOfMinus(exp func(x reg.VecVirtual, low Op) reg.VecVirtual, w reg.VecVirtual) reg.VecVirtual {
 	v := g.reg()
 	VORPS(g.operandBits(1<<31), w, v)
+	return g.expOver(exp, v)
+}
+
+// expOver is exp(v), which is no more than a float32 can hold, and 0 where it is no normal number. It destroys v.
+func (g *gen) expOver(exp func(x reg.VecVirtual, low Op) reg.VecVirtual, v reg.VecVirtual) reg.VecVirtual {
 	in := g.compare(atLeast, v, g.value(-least))
 	VMAXPS(g.operand(-least), v, v)
 	return g.keep(in, exp(v, nil))
@@ -430,29 +480,64 @@ const (
 	least = 87 // exp(-least) is a normal number
 )
 
-func meanTruncLogistic(g *gen) func(z, t reg.VecVirtual) reg.VecVirtual {
+// fewTruncLogistic is of two or three steps: a sum of so many fractions.
+func fewTruncLogistic(g *gen) func(z, grad reg.VecVirtual) reg.VecVirtual {
 	exp := g.exp(false)
-	return func(z, t reg.VecVirtual) reg.VecVirtual {
-		s := g.steps(z, t, true)
-		first, last := g.reg(), g.reg()
-		VADDPS(g.operand(0.5), s.x, first)
-		VSUBPS(s.to, first, last)
-		VMULPS(g.coef(0), first, first) // by 1/s
-		VMULPS(g.coef(0), last, last)
-		ef, el := g.expOfMinus(exp, first), g.expOfMinus(exp, last)
-		// The softplus of both ends is log(1+e) + max(-m, 0); log((1+ef)/(1+el)) = 2 artanh((ef-el)/(2+ef+el)).
-		sum, w, qf, ql, inv := g.reg(), g.reg(), g.reg(), g.reg(), g.reg()
-		VADDPS(el, ef, sum)
-		VADDPS(g.operand(2), sum, sum)
-		VSUBPS(el, ef, w)
+	return func(z, grad reg.VecVirtual) reg.VecVirtual {
+		s := g.mirrored(z, grad, true)
+		v := g.reg()
+		VXORPS(g.operandBits(1<<31), s.u, v)
+		e := g.expOver(exp, v) // exp(-m) of the first
+		g.pause()
+		num, den := g.copy(e), g.reg()
+		VADDPS(g.operand(1), e, den)
+		for k := 1; k <= 2; k++ {
+			ek, q, cross := g.reg(), g.reg(), g.reg()
+			VMULPS(g.coef(k), e, ek)
+			ek = g.keep(g.compare(lessThan, g.value(float64(k)), s.to), ek)
+			VADDPS(g.operand(1), ek, q)
+			VMULPS(den, ek, cross)
+			VFMADD213PS(cross, q, num)
+			VMULPS(q, den, den)
+		}
+		g.pause()
+		VMULPS(g.coef(3), num, num) // by 1/n
+		VDIVPS(den, num, num)
+		return g.result(s, num)
+	}
+}
+
+func meanTruncLogistic(g *gen) func(z, grad reg.VecVirtual) reg.VecVirtual {
+	exp := g.exp(false)
+	return func(z, grad reg.VecVirtual) reg.VecVirtual {
+		s := g.mirrored(z, grad, true)
+		v, width := g.reg(), g.reg()
+		VSUBPS(s.u, g.copy(g.coef(0)), v) // -1/2s - u
+		VMULPS(g.coef(4), s.to, width)    // by 1/s
+		ef := g.expOver(exp, v)           // exp(-m) half a step before the first
+		g.pause()
+		// exp(width) - 1
+		grow := g.value(expm1[len(expm1)-1])
+		for i := len(expm1) - 2; i >= 0; i-- {
+			VFMADD213PS(g.operand(expm1[i]), width, grow)
+		}
+		VMULPS(width, grow, grow)
+		g.pause()
+		diff, el := grow, g.reg()
+		VMULPS(ef, grow, diff)
+		VADDPS(ef, diff, el)
+		// log((1+el)/(1+ef)) = 2 artanh((el-ef)/(2+ef+el))
+		sum, w, qf, ql, inv := g.reg(), diff, g.reg(), g.reg(), g.reg()
 		VADDPS(g.operand(1), ef, qf)
-		VMULPS(qf, qf, qf)
 		VADDPS(g.operand(1), el, ql)
+		VADDPS(ql, qf, sum)
+		VMULPS(qf, qf, qf)
 		VMULPS(ql, ql, ql)
 		both := g.reg()
 		VMULPS(qf, ql, both)
 		VMULPS(sum, both, inv)
 		VDIVPS(inv, g.value(1), inv)
+		g.pause()
 		VMULPS(both, w, w)
 		VMULPS(inv, w, w)
 		VMULPS(sum, inv, inv)
@@ -460,48 +545,47 @@ func meanTruncLogistic(g *gen) func(z, t reg.VecVirtual) reg.VecVirtual {
 		VMULPS(inv, ql, ql)
 		VMULPS(ql, ef, ef) // e/(1+e)^2
 		VMULPS(qf, el, el)
+		g.pause()
 		soft := g.atanh2(w)
-		VMINPS(g.none, first, first)
-		VMINPS(g.none, last, last)
-		VSUBPS(first, last, last)
-		VADDPS(last, soft, soft)
-		VMULPS(g.coef(1), soft, soft) // by -s/n
-		VFMADD231PS(g.polynomial(ef, 2, 4), ef, soft)
-		VFNMADD231PS(g.polynomial(el, 2, 4), el, soft)
+		g.pause()
+		VMULPS(g.coef(1), soft, soft) // by s/n
+		VFMADD231PS(g.polynomial(ef, 2, 2), ef, soft)
+		VFNMADD231PS(g.polynomial(el, 2, 2), el, soft)
 		return g.result(s, soft)
 	}
 }
 
-func gradientScaling(g *gen) func(z, t reg.VecVirtual) reg.VecVirtual {
-	return func(z, t reg.VecVirtual) reg.VecVirtual {
+func gradientScaling(g *gen) func(z, grad reg.VecVirtual) reg.VecVirtual {
+	return func(z, grad reg.VecVirtual) reg.VecVirtual {
 		var levels [2]reg.VecVirtual
 		for i := range levels {
-			at := g.coordinate(z, i)
-			VMULPD(g.double(perUnit), at, at)
-			levels[i] = g.below(at, g.none, nil)
+			levels[i] = g.coordinate(g.half(z, i), g.double(first))
+			VMULPD(g.double(perUnit), levels[i], levels[i])
+			g.ceilPD(levels[i])
 		}
-		k, d := g.counts(levels), g.reg()
+		k, d, sign := g.counts(levels), g.reg(), g.reg()
 		VMULPS(g.coef(0), k, k) // the level, from the lowest
 		VSUBPS(g.coef(2), z, d)
 		VSUBPS(k, d, d)
 		VMULPS(g.coef(1), d, d)
-		VMULPS(t, d, d)
-		VSUBPS(g.value(1), d, d)
-		VMULPS(t, d, d) // t (t delta (z-h) - 1)
+		VANDPS(g.operandBits(1<<31), grad, sign)
+		VXORPS(sign, d, d)
+		VADDPS(g.value(1), d, d) // 1 - t delta (z-h)
 		d = g.keep(g.compare(atLeast, z, g.coef(2)), d)
-		return g.keep(g.compare(atMost, z, g.coef(3)), d)
+		return g.weighted(grad, g.keep(g.compare(atMost, z, g.coef(3)), d))
 	}
 }
 
 var stepKernels = []kernel{
-	{name: "meanLinear", does: "is vec.MeanLinear.", prepare: meanLinear},
-	{name: "oneLinear", does: "is vec.MeanLinear of one threshold.", prepare: oneLinear},
-	{name: "oneReciprocal", does: "is vec.MeanReciprocal of one threshold.", prepare: oneReciprocal},
-	{name: "fewReciprocal", does: "is vec.MeanReciprocal of 2 to 8 thresholds.", prepare: fewReciprocal},
-	{name: "meanReciprocal", does: "is vec.MeanReciprocal.", prepare: meanReciprocal},
-	{name: "meanLogistic", does: "is vec.MeanLogistic.", prepare: meanLogistic},
-	{name: "meanTruncLogistic", does: "is vec.MeanTruncLogistic.", prepare: meanTruncLogistic},
-	{name: "gradientScaling", does: "is vec.GradientScaling.", prepare: gradientScaling},
+	{name: "meanLinear", does: "is vec.MeanLinear.", unroll: 1, prepare: meanLinear},
+	{name: "oneLinear", does: "is vec.MeanLinear of one threshold.", unroll: 1, prepare: oneLinear},
+	{name: "oneReciprocal", does: "is vec.MeanReciprocal of one threshold.", unroll: 1, prepare: oneReciprocal},
+	{name: "fewReciprocal", does: "is vec.MeanReciprocal of 2 to 8 thresholds.", unroll: 2, prepare: fewReciprocal},
+	{name: "meanReciprocal", does: "is vec.MeanReciprocal.", unroll: 2, prepare: meanReciprocal},
+	{name: "meanLogistic", does: "is vec.MeanLogistic.", unroll: 2, prepare: meanLogistic},
+	{name: "fewTruncLogistic", does: "is vec.MeanTruncLogistic of 2 or 3 thresholds.", unroll: 2, prepare: fewTruncLogistic},
+	{name: "meanTruncLogistic", does: "is vec.MeanTruncLogistic.", unroll: 2, prepare: meanTruncLogistic},
+	{name: "gradientScaling", does: "is vec.GradientScaling.", unroll: 1, prepare: gradientScaling},
 }
 
 // tent is a min(max(c - |x-b|, 0), d).
