@@ -205,8 +205,8 @@ func (k kernel) plane(g *gen, dst, xSrc, ySrc, n, stride reg.Register, work func
 	Label("done")
 }
 
-// interleave emits the work of several vectors, by turns from one pause to the next. A long chain of instructions that wait for one another
-// fills the processor's schedulers, and the next vector's would not be among them.
+// interleave emits the work of several vectors by turns, from one pause to the next: a long chain of instructions that wait for one another
+// fills the processor's schedulers before the next vector's come.
 func (g *gen) interleave(vectors int, work func(i int)) {
 	turns := make([]func() (struct{}, bool), vectors)
 	pauses := make([]func(), vectors)

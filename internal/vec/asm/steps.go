@@ -82,16 +82,6 @@ func (g *gen) joined(v [2]reg.VecVirtual) reg.VecVirtual {
 	return out
 }
 
-// comparePD is compare for float64.
-func (g *gen) comparePD(predicate uint8, a, b Op) Op {
-	var m Op = K()
-	if !g.wide {
-		m = YMM()
-	}
-	VCMPPD(U8(predicate), b, a, m)
-	return m
-}
-
 // pickPD is pick for float64.
 func (g *gen) pickPD(m Op, yes, no Mem) reg.VecVirtual {
 	out, other := g.reg(), g.copy(no)
@@ -103,14 +93,14 @@ func (g *gen) pickPD(m Op, yes, no Mem) reg.VecVirtual {
 	return out
 }
 
-// A unit has a gradient g and the target t = -sign(g), and counts from the end of the staircase that its target points away from.
+// A unit has a gradient g and the target t = -sign(g).
 type unit struct {
 	z    reg.VecVirtual // or t z
 	g    reg.VecVirtual
 	isUp Op // t = +1: a mask of which AVX2 has only the sign bits
 }
 
-// target emits the mask.
+// target is a unit as it is: it emits the mask.
 func (g *gen) target(z, grad reg.VecVirtual) unit {
 	u := unit{z: z, g: grad, isUp: grad}
 	if g.wide {
@@ -128,8 +118,8 @@ func (g *gen) turned(z, grad reg.VecVirtual) unit {
 	return g.target(z, grad)
 }
 
-// half is the mask isUp of half a vector as one of float64.
-func (u unit) half(g *gen, i int) Op {
+// isUpHalf is the mask isUp of half a vector as one of float64.
+func (g *gen) isUpHalf(u unit, i int) Op {
 	if g.wide {
 		if i == 0 {
 			return u.isUp
@@ -150,7 +140,7 @@ func (u unit) half(g *gen, i int) Op {
 // steps is what the kernels know of a vector of units.
 type steps struct {
 	unit
-	u        reg.VecVirtual // the coordinate
+	u        reg.VecVirtual // the coordinate, counted from the end of the staircase that the target points away from
 	from, to reg.VecVirtual // the steps from the first to before the second have a slope; from is nil where it is 0
 }
 
@@ -163,7 +153,7 @@ func (g *gen) steps(z, grad reg.VecVirtual) (s steps) {
 	s.unit = g.target(z, grad)
 	var u, from, to [2]reg.VecVirtual
 	for i := range 2 {
-		isUp := s.half(g, i)
+		isUp := g.isUpHalf(s.unit, i)
 		u[i] = g.coordinate(g.half(z, i), g.double(first))
 		x := g.reg()
 		VMULPD(g.double(perUnit), u[i], x)
@@ -183,12 +173,12 @@ func (g *gen) steps(z, grad reg.VecVirtual) (s steps) {
 }
 
 // mirrored is steps, of several, for windows to which the same end belongs for t = +1 and t = -1 and that do not end at 0: with the staircase
-// turned first, both have the same edges. With all, they end only below: no step is above.
+// turned first both have the same edges. With all, they end only below: no step is above.
 func (g *gen) mirrored(z, grad reg.VecVirtual, all bool) (s steps) {
 	s.unit = g.turned(z, grad)
 	var u, from, to [2]reg.VecVirtual
 	for i := range 2 {
-		u[i] = g.coordinate(g.half(s.z, i), g.pickPD(s.half(g, i), g.double(first), g.double(minusLast)))
+		u[i] = g.coordinate(g.half(s.z, i), g.pickPD(g.isUpHalf(s.unit, i), g.double(first), g.double(minusLast)))
 		x := g.reg()
 		VMULPD(g.double(perUnit), u[i], x)
 		if !all {
