@@ -83,7 +83,7 @@ func BenchmarkBackward(b *testing.B) {
 	run("Sign/SoftHinge unweighted", ops.Sign{Unweighted: true})
 }
 
-// BenchmarkRules is every rule's backward pass on one threshold, few and many, on one processor. It is measured in turns with SoftHinge's on
+// BenchmarkRules is every rule's backward pass on one threshold, few, many and very many, on one processor. It is measured in turns with SoftHinge's on
 // the same tensor, of 2^18 units, which fits a cache: xSoftHinge is the ratio of the shortest times of the two. Beside it stands the number of
 // units, in millions a second.
 func BenchmarkRules(b *testing.B) {
@@ -117,6 +117,7 @@ func BenchmarkRules(b *testing.B) {
 			{"sign", ops.Sign{Rule: rule}, ops.Sign{}},
 			{"qReLU2", ops.Staircase{Steps: 3, Rule: rule}, ops.Staircase{Steps: 3}},
 			{"staircase255", ops.Staircase{Steps: 255, Rule: rule}, ops.Staircase{Steps: 255}},
+			{"staircase65535", ops.Staircase{Steps: 65535, Rule: rule}, ops.Staircase{Steps: 65535}},
 		} {
 			b.Run(name+"/"+c.name, func(b *testing.B) {
 				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // here: package testing sets it for every benchmark

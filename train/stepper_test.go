@@ -5,8 +5,10 @@ import (
 	"math"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/ftprop/ftprop/internal/gtest"
+	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/solvers"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -132,5 +134,74 @@ func TestStepErrors(t *testing.T) {
 	gtest.WantError(t, "loss", err, "train: the loss is NaN", "lower learning rate")
 	if got := gtest.Floats(t, c.Params[0].Value()); !slices.Equal(got, make([]float64, 4)) {
 		t.Errorf("weights %v after a loss of NaN", got)
+	}
+}
+
+// BenchmarkStepSizes is a step of ConvNet4, and one of ResNet-18, as width, side of the images and batch are halved and doubled. Beside the time of
+// a step stands what it comes to for a multiply-add of the forward pass.
+func BenchmarkStepSizes(b *testing.B) {
+	type size struct {
+		widen       float64
+		side, batch int
+	}
+	for _, n := range []struct {
+		name   string
+		build  func(x *gorgonia.Node, c models.Config) (*models.Net, error)
+		widths []int
+		sizes  []size
+	}{
+		{"ConvNet4", models.ConvNet4, []int{32, 64, 1024}, []size{{0.5, 32, 64}, {1, 32, 64}, {2, 32, 64}, {1, 16, 64}, {1, 64, 64}, {1, 32, 1}, {1, 32, 16}, {1, 32, 256}}},
+		{"ResNet-18", models.ResNet18, []int{64, 128, 256, 512}, []size{{0.5, 32, 16}, {1, 32, 16}, {2, 32, 16}, {1, 16, 16}, {1, 64, 16}, {1, 32, 1}, {1, 32, 64}, {1, 32, 256}}},
+	} {
+		for _, s := range n.sizes {
+			b.Run(fmt.Sprintf("%s/width%v/%dx%[3]d/batch%d", n.name, s.widen, s.side, s.batch), func(b *testing.B) {
+				c := models.Config{Seed: 1}
+				for _, w := range n.widths {
+					c.Widths = append(c.Widths, int(s.widen*float64(w)))
+				}
+				x := gorgonia.NewTensor(gorgonia.NewGraph(), tensor.Float32, 4, gorgonia.WithName("x"), gorgonia.WithShape(s.batch, 3, s.side, s.side))
+				net, err := n.build(x, c)
+				if err != nil {
+					b.Fatal(err)
+				}
+				summary, err := net.Summary()
+				if err != nil {
+					b.Fatal(err)
+				}
+				products := 0.
+				for _, o := range summary.Operations {
+					products += float64(o.MultiplyAdds) * float64(s.batch)
+				}
+				step, err := NewStepper(StepperConfig{Input: net.Input, Logits: net.Logits, Params: net.Params(), Solver: &solvers.Adam{}, Lean: true})
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer step.Close()
+				for i := range step.X.Float32s() {
+					step.X.Float32s()[i] = float32(math.Sin(float64(i)))
+				}
+				if err := step.SetLabels(make([]int, s.batch)); err != nil {
+					b.Fatal(err)
+				}
+				for range 3 {
+					if _, err := step.Step(); err != nil {
+						b.Fatal(err)
+					}
+				}
+				var times []float64 // ms
+				for b.Loop() {
+					start := time.Now()
+					if _, err := step.Step(); err != nil {
+						b.Fatal(err)
+					}
+					times = append(times, float64(time.Since(start))/1e6)
+				}
+				slices.Sort(times)
+				median := times[len(times)/2]
+				b.ReportMetric(0, "ns/op")
+				b.ReportMetric(median, "ms/step")
+				b.ReportMetric(median*1e9/products, "ps/multiply-add")
+			})
+		}
 	}
 }
