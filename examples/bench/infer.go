@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/ftprop/ftprop/data"
@@ -321,9 +320,5 @@ func resident() (peak, now float64) {
 		}
 		return peak, now
 	}
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err == nil {
-		peak = float64(usage.Maxrss) / 1024
-	}
-	return peak, 0
+	return peakMB(), 0
 }

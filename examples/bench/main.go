@@ -35,7 +35,6 @@ import (
 	"runtime/pprof"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/ftprop/ftprop/examples/command"
@@ -287,10 +286,7 @@ func (r *result) measure(ctx context.Context, c train.StepperConfig, madds int64
 	r.GFLOPs = 6 * float64(madds) / median.Seconds() / 1e9
 	r.AllocsPerStep = (after.Mallocs - before.Mallocs) / uint64(r.Steps)
 	r.KBytesPerStep = (after.TotalAlloc - before.TotalAlloc) / uint64(r.Steps) / 1024
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err == nil {
-		r.PeakRSSMB = usage.Maxrss / 1024
-	}
+	r.PeakRSSMB = int64(peakMB())
 	r.GemmPeakGFLOPs = gemmPeak()
 	r.PeakShare = r.GFLOPs / r.GemmPeakGFLOPs
 	return nil
