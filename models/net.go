@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/ftprop/ftprop/deploy"
+	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/ops/nn"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
@@ -144,6 +145,7 @@ func (n *Net) At(batch int) (*Net, error) {
 // fused returns the network with fewer operations that compute the same: see deploy.Graph.Fused. Networks of Define may have some that package deploy
 // does not know; they stay as they are.
 func (n *Net) fused() *Net {
+	opkit.InLargePages(n.Input.Graph())
 	g, err := n.graph()
 	if err != nil {
 		return n

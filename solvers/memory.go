@@ -4,6 +4,7 @@ import (
 	"slices"
 	"unsafe"
 
+	"github.com/ftprop/ftprop/internal/hugepages"
 	"github.com/ftprop/ftprop/internal/opkit"
 	"github.com/ftprop/ftprop/internal/par"
 	"github.com/ftprop/ftprop/internal/vec"
@@ -41,7 +42,7 @@ func (v *view[T]) cut(lo, hi int) view[T] {
 
 func (v *view[T]) allocate(slots, n int) {
 	for i := range slots {
-		v.slots[i] = make([]T, n)
+		v.slots[i] = hugepages.Make[T](n)
 	}
 }
 

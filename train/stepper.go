@@ -172,6 +172,7 @@ func newStepper(c StepperConfig) (*Stepper, error) {
 		return nil, err
 	}
 	s := &Stepper{X: g.x, Y: g.y, graph: g, solver: c.Solver}
+	opkit.InLargePages(c.Input.Graph())
 	if c.Solver == nil {
 		s.shared = opkit.Economise(c.Input.Graph(), c.Lean)
 		s.vm = gorgonia.NewTapeMachine(c.Input.Graph(), gorgonia.EvalMode())

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"unsafe"
 
+	"github.com/ftprop/ftprop/internal/hugepages"
 	"github.com/ftprop/ftprop/internal/vec"
 	"github.com/pkg/errors"
 	"gonum.org/v1/gonum/graph"
@@ -210,12 +211,13 @@ func Tensor[T vec.Float](b *Buffer, shape tensor.Shape, in []gorgonia.Value) (go
 			}
 		}
 	}
-	data := make([]T, n)
-	d := tensorOf(shape, data)
-	if keep {
-		b.kept[b.turn] = d
+	if !keep {
+		data := make([]T, n)
+		return tensorOf(shape, data), data
 	}
-	return d, data
+	data := hugepages.Make[T](n)
+	b.kept[b.turn] = tensorOf(shape, data)
+	return b.kept[b.turn], data
 }
 
 // asMade says whether a tensor is as tensorOf makes it: a user who had it may have reshaped or transposed it.

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/ftprop/ftprop/internal/hugepages"
 	"github.com/ftprop/ftprop/internal/vec"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -134,7 +135,7 @@ type pool struct {
 func take[T vec.Float](p *pool, n int) ([]T, span) {
 	data, ok := p.data.([]T)
 	if !ok {
-		data = make([]T, p.size)
+		data = hugepages.Make[T](p.size)
 		p.data, p.free = data, spans{{0, p.size}}
 	}
 	part := p.free.take(n)

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package hugepages
+
+// advise does nothing: other systems choose by themselves.
+func advise([]byte) {}
