@@ -173,6 +173,9 @@ func TestLoadSaysWhatDiffers(t *testing.T) {
 
 // What a file says is enough to build its network and to load it, in fixed point too; an activation of several operations is an error.
 func TestIdentity(t *testing.T) {
+	if gtest.Race {
+		t.Skip("many networks, one after the other")
+	}
 	check := func(name string, net *models.Net, x []float64) {
 		t.Helper()
 		file := saved(t, net)

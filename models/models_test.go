@@ -37,6 +37,9 @@ func must(t testing.TB, net *models.Net, err error) *models.Net {
 
 // The networks have the names, shapes and layers of the reference's, all of them.
 func TestShapes(t *testing.T) {
+	if gtest.Race {
+		t.Skip("large networks, and no goroutines")
+	}
 	var file struct {
 		Models []struct {
 			Model   string

@@ -16,6 +16,9 @@ import (
 
 // Parameters are as many as in the reference's networks.
 func TestSummaryParameters(t *testing.T) {
+	if gtest.Race {
+		t.Skip("large networks, and no goroutines")
+	}
 	var file struct {
 		Models []struct {
 			Model string

@@ -220,6 +220,9 @@ func forEach(t *testing.T, kinds []kind, f func(t *testing.T, k kind, dt tensor.
 }
 
 func TestAgainstReference(t *testing.T) {
+	if gtest.Race {
+		t.Skip("much arithmetic: TestCoresDoNotMatter has the goroutines")
+	}
 	forAll(t, func(t *testing.T, k kind, dt tensor.Dtype) {
 		tolerance := 1e-6 * k.loose
 		if dt == tensor.Float32 {

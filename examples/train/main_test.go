@@ -264,7 +264,11 @@ func TestTwoAtOnce(t *testing.T) {
 		}
 		whole[seed] = string(read(t, filepath.Join(dir, train.LastFile)))
 	}
-	for n := range 5 {
+	rounds := 5
+	if gtest.Race {
+		rounds = 2
+	}
+	for n := range rounds {
 		dir := filepath.Join(t.TempDir(), "out")
 		a, logA := start(t, tiny(dir, "-seed", "1"))
 		time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond)
