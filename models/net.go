@@ -139,13 +139,13 @@ func (n *Net) At(batch int) (*Net, error) {
 	if err != nil {
 		return nil, err
 	}
+	opkit.InLargePages(x.Graph())
 	return out.fused(), nil
 }
 
 // fused returns the network with fewer operations that compute the same: see deploy.Graph.Fused. Networks of Define may have some that package deploy
 // does not know; they stay as they are.
 func (n *Net) fused() *Net {
-	opkit.InLargePages(n.Input.Graph())
 	g, err := n.graph()
 	if err != nil {
 		return n

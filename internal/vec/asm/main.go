@@ -128,18 +128,16 @@ func (k kernel) write(s isa, as form) {
 		g.coefs, g.none, g.seen = Load(Param("c"), GP64()), g.zero(), g.watch()
 	}
 	work := k.prepare(g)
-	bases := slices.DeleteFunc([]reg.Register{dst, xSrc, ySrc}, func(r reg.Register) bool { return r == nil })
-	if as != planes {
-		k.plane(g, dst, xSrc, ySrc, n, nil, work)
-	} else {
+	if as == planes {
+		bases := slices.DeleteFunc([]reg.Register{dst, xSrc, ySrc}, func(r reg.Register) bool { return r == nil })
 		stride := floats("stride")
 		eachPlane(bases, stride, func() {
 			left := GP64()
 			MOVQ(n, left)
 			k.plane(g, dst, xSrc, ySrc, left, stride, work)
 		})
-	}
-	if as != planes {
+	} else {
+		k.plane(g, dst, xSrc, ySrc, n, nil, work)
 		finite := GP8()
 		if g.check == nil {
 			MOVB(U8(1), finite)
