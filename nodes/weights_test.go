@@ -62,7 +62,10 @@ func TestQuantisedWeightsTrainInStockGraphs(t *testing.T) {
 			gorgonia.Read(cost, &loss)
 			vm := gorgonia.NewTapeMachine(g, gorgonia.BindDualValues(params...))
 			solver := gorgonia.NewAdamSolver(gorgonia.WithLearnRate(0.004))
-			const steps, last = 400, 50
+			steps, last := 400, 50
+			if gtest.Race { // that they train shows without it; there is one goroutine
+				steps, last = 20, 10
+			}
 			first, mean := 0.0, 0.0
 			for i := range steps {
 				if err := vm.RunAll(); err != nil {
@@ -73,7 +76,7 @@ func TestQuantisedWeightsTrainInStockGraphs(t *testing.T) {
 					first = l
 				}
 				if i >= steps-last {
-					mean += l / last
+					mean += l / float64(last)
 				}
 				if err := solver.Step(gorgonia.NodesToValueGrads(params)); err != nil {
 					t.Fatal(err)
@@ -83,7 +86,7 @@ func TestQuantisedWeightsTrainInStockGraphs(t *testing.T) {
 			if err := vm.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if mean > 0.75*first {
+			if mean > 0.75*first && !gtest.Race {
 				t.Errorf("%v, %v: the loss of %.3f falls to %.3f only", q, dt, first, mean)
 			}
 			for i, p := range params {

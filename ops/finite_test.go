@@ -133,7 +133,10 @@ func TestFiniteInFiniteOut(t *testing.T) {
 						t.Errorf("z = %v: output %v, want %v to %v", zs[i], h, lv.Lo, lv.Hi)
 					}
 				}
-				for _, r := range extremeRules(t, lv.Steps) {
+				for what, r := range extremeRules(t, lv.Steps) {
+					if gtest.Race && (len(what)+lv.Steps)%4 > 0 { // slow, as above
+						continue
+					}
 					for _, a := range []ops.Activation{
 						with(base, r, false, nil), with(base, r, true, nil), with(base, r, false, ops.KeepOutput{Below: 1e-20}),
 					} {
