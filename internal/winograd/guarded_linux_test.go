@@ -13,8 +13,11 @@ func TestConvStaysInside(t *testing.T) {
 	defer func(b *kernels) { best = b }(best)
 	for _, ks := range available() {
 		best = ks
-		for _, c := range sizes {
-			for _, atEnd := range []bool{false, true} {
+		for i, c := range sizes {
+			for k, atEnd := range []bool{false, true} {
+				if gtest.Race && (k+i)%2 > 0 { // in turn: TestEqualsDefinition has the goroutines
+					continue
+				}
 				in, filters, out := c.N*c.C*c.H*c.W, c.O*c.C*c.taps(), c.N*c.O*c.oh()*c.ow()
 				alloc := gtest.Walled(t, 7, 4*max(in, filters, out), atEnd)
 				rng := rand.New(rand.NewPCG(1, 2))
