@@ -229,6 +229,9 @@ func TestMNISTDirectory(t *testing.T) {
 
 // The mean and standard deviation that the literature gives for Fashion-MNIST.
 func TestFashionMNIST(t *testing.T) {
+	if gtest.Race {
+		t.Skip("SKIPPED: a file is read on one goroutine")
+	}
 	const dir = "/usr/share/datasets/fashion-mnist"
 	if _, err := os.Stat(dir); err != nil {
 		t.Skip("Debian's package dataset-fashion-mnist is not installed: its files are not read")

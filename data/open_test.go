@@ -219,6 +219,9 @@ func TestCIFARSparseFile(t *testing.T) {
 
 // More images than the original has are an error as soon as they are seen.
 func TestMoreImagesThanTheOriginal(t *testing.T) {
+	if gtest.Race {
+		t.Skip("SKIPPED: hundreds of megabytes on one goroutine")
+	}
 	f := cifar10()
 	zeros := &zeroReader{left: (maxCIFAR + 1) * f.record()}
 	_, err := ReadCIFAR10(zeros)

@@ -21,6 +21,9 @@ import (
 
 // thresholds is the activations that fixed point is for.
 func thresholds() []ops.Activation {
+	if gtest.Race { // levels are numbers, not goroutines
+		return []ops.Activation{ops.Sign{}, ops.Staircase{Steps: 5, Lo: -1, Hi: 1}}
+	}
 	return []ops.Activation{
 		ops.Sign{}, ops.Step01{}, ops.Staircase{Steps: 2}, ops.Staircase{Steps: 3}, ops.Staircase{Steps: 5}, ops.Staircase{Steps: 255},
 		ops.Staircase{Steps: 4, Lo: -1, Hi: 1}, ops.Staircase{Steps: 5, Lo: -1, Hi: 1},

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/ftprop/ftprop/comm"
@@ -59,9 +60,15 @@ func bothWays(f func(shard bool)) {
 func TestAllReduce(t *testing.T) {
 	makes := stock()
 	for _, k := range append(kinds(), others("w1", "w2", "w3")...) {
-		makes[k.name] = func() gorgonia.Solver { return k.make() }
+		if !gtest.Race || strings.HasSuffix(k.name, "defaults") || !strings.Contains(k.name, "/wd=") { // the others differ in arithmetic
+			makes[k.name] = func() gorgonia.Solver { return k.make() }
+		}
 	}
-	const ranks, count = 4, 4
+	const ranks = 4
+	count := 4 // steps
+	if gtest.Race {
+		count = 2
+	}
 	for name, mk := range makes {
 		for _, dt := range gtest.Dtypes() {
 			if gtest.Race && dt == tensor.Float64 {

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/ftprop/ftprop/internal/gtest"
@@ -214,6 +215,9 @@ func forEvery(t *testing.T, f func(t *testing.T, k kind, dt tensor.Dtype)) {
 func forEach(t *testing.T, kinds []kind, f func(t *testing.T, k kind, dt tensor.Dtype)) {
 	for _, k := range kinds {
 		for _, dt := range gtest.Dtypes() {
+			if gtest.Race && dt == tensor.Float64 && strings.Contains(k.name, "/") && !strings.HasSuffix(k.name, "defaults") { // one of each type: the code is generic
+				continue
+			}
 			t.Run(fmt.Sprintf("%s/%v", k.name, dt), func(t *testing.T) { f(t, k, dt) })
 		}
 	}
@@ -286,7 +290,11 @@ func TestZeroGradientKeepsWeights(t *testing.T) {
 func TestCoresDoNotMatter(t *testing.T) {
 	forEvery(t, func(t *testing.T, k kind, dt tensor.Dtype) {
 		var results [][][]float64
-		for _, procs := range []int{1, 4, 4} {
+		procs := []int{1, 4, 4}
+		if gtest.Race {
+			procs = procs[:2]
+		}
+		for _, procs := range procs {
 			func() {
 				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
 				m := model(source(3), dt)
@@ -294,7 +302,7 @@ func TestCoresDoNotMatter(t *testing.T) {
 				results = append(results, values(t, m))
 			}()
 		}
-		if !reflect.DeepEqual(results[0], results[1]) || !reflect.DeepEqual(results[1], results[2]) {
+		if !reflect.DeepEqual(results[0], results[1]) || !reflect.DeepEqual(results[0], results[len(results)-1]) {
 			t.Error("results differ between runs")
 		}
 	})
