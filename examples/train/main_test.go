@@ -42,8 +42,12 @@ func program(t *testing.T, args ...string) (out, log string, err error) {
 	return o.String(), l.String(), err
 }
 
-// tiny is a training that takes a fraction of a second, with dropout-free but stateful parts: batch norm, momentum, schedule.
+// tiny is a training that takes a fraction of a second, with dropout-free but stateful parts: batch norm, momentum, schedule. Under the race
+// detector it has fewer images.
 func tiny(dir string, more ...string) []string {
+	if gtest.Race {
+		more = append([]string{"-limit", "500"}, more...)
+	}
 	return append([]string{"-recipe", "digits", "-bn", "-hidden", "16,16", "-opt", "sgd", "-momentum", "0.9", "-decay-at", "2", "-augment", "-epochs", "3", "-out", dir}, more...)
 }
 
@@ -210,7 +214,7 @@ func TestKilled(t *testing.T) {
 	killed, resumed := 1, 0
 	kills := 20
 	if gtest.Race { // where each takes ten times as long
-		kills = 6
+		kills = 4
 	}
 	for again := false; killed < kills; {
 		a := args(dir)
@@ -266,7 +270,7 @@ func TestTwoAtOnce(t *testing.T) {
 	}
 	rounds := 5
 	if gtest.Race {
-		rounds = 2
+		rounds = 1
 	}
 	for n := range rounds {
 		dir := filepath.Join(t.TempDir(), "out")
