@@ -34,8 +34,12 @@ func rowsOf(t *testing.T, dir string) [][]string {
 // The command end to end, shorter.
 func TestRun(t *testing.T) {
 	dir := t.TempDir()
+	seeds, runs := "2", 28
+	if gtest.Race {
+		seeds, runs = "1", 14
+	}
 	var out, log bytes.Buffer
-	if err := run(context.Background(), []string{"-epochs", "1", "-seeds", "2", "-out", dir}, &out, &log); err != nil {
+	if err := run(context.Background(), []string{"-epochs", "1", "-seeds", seeds, "-out", dir}, &out, &log); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"sum of digits", "program choice", "look-up", "Posterior", "Search", "Flip", "REINFORCE", "SSTE stand-in", "±", "up to 255", "Wrote", "s in all"} {
@@ -43,8 +47,8 @@ func TestRun(t *testing.T) {
 			t.Errorf("output does not say %q:\n%s", want, &out)
 		}
 	}
-	if n := strings.Count(log.String(), "\n"); n != 28 {
-		t.Errorf("%d lines of progress, want one for each of 28 runs:\n%s", n, &log)
+	if n := strings.Count(log.String(), "\n"); n != runs {
+		t.Errorf("%d lines of progress, want one for each of %d runs:\n%s", n, runs, &log)
 	}
 	f, err := os.Open(filepath.Join(dir, pictureFile))
 	if err != nil {
@@ -58,17 +62,21 @@ func TestRun(t *testing.T) {
 	if b := img.Bounds(); b.Dx() < 600 || b.Dy() < 300 {
 		t.Errorf("picture of %v", b)
 	}
-	if rows := rowsOf(t, dir); len(rows) != 1+28 || len(rows[0]) != 9 {
-		t.Errorf("%d rows of %d, want a head and 28 of 9", len(rows), len(rows[0]))
+	if rows := rowsOf(t, dir); len(rows) != 1+runs || len(rows[0]) != 9 {
+		t.Errorf("%d rows of %d, want a head and %d of 9", len(rows), len(rows[0]), runs)
 	}
 }
 
 // The numbers depend on the seeds alone, not on how many runs go on at a time.
 func TestWorkersDoNotMatter(t *testing.T) {
+	tasks := "lookup,choice"
+	if gtest.Race { // workers share as much in one
+		tasks = "lookup"
+	}
 	var tables []string
 	for _, workers := range []string{"1", "3"} {
 		dir := t.TempDir()
-		if err := run(context.Background(), []string{"-epochs", "1", "-seeds", "2", "-tasks", "lookup,choice", "-workers", workers, "-out", dir}, new(bytes.Buffer), new(bytes.Buffer)); err != nil {
+		if err := run(context.Background(), []string{"-epochs", "1", "-seeds", "2", "-tasks", tasks, "-workers", workers, "-out", dir}, new(bytes.Buffer), new(bytes.Buffer)); err != nil {
 			t.Fatal(err)
 		}
 		s := ""
