@@ -144,41 +144,83 @@ func widest(chunks []chunk) int {
 
 // filters returns the transforms of all filters, in scratch memory, with turn those of the filters turned by half a turn.
 func (c *Conv) filters(f []float32, turn bool) *scratch {
-	p, kernel, inGo := c.filterPlanes(), c.transforms().filter, portable().of(c).filter
+	s := take(&filterPool, c.elements()*c.filterPlanes().plane)
+	whole, rest := c.filterTransforms(s.x, f, turn)
+	each(c.O*c.C, whole, rest)
+	return s
+}
+
+// filterTransforms returns what sets u to the transforms of filters lo to hi, which are whole groups, and of those from lo on, which are less than one.
+func (c *Conv) filterTransforms(u, f []float32, turn bool) (whole func(lo, hi int), rest func(lo int)) {
+	plane, kernel, inGo := c.filterPlanes().plane, c.transforms().filter, portable().of(c).filter
 	if turn {
 		kernel, inGo = c.transforms().turned, portable().of(c).turned
 	}
-	s := take(&filterPool, c.elements()*p.plane)
-	u := s.x
-	each(c.O*c.C, func(lo, hi int) {
-		kernel(&f[c.taps()*lo], &u[lo], p.plane, (hi-lo)/lanes)
-	}, func(lo int) {
+	whole = func(lo, hi int) { kernel(&f[c.taps()*lo], &u[lo], plane, (hi-lo)/lanes) }
+	rest = func(lo int) {
 		from := make([]float32, lanes*c.taps())
 		copy(from, f[c.taps()*lo:])
 		buf := make([]float32, lanes*c.elements())
 		inGo(&from[0], &buf[0], lanes, 1)
 		for i := range c.elements() {
-			copy(u[i*p.plane+lo:i*p.plane+c.O*c.C], buf[i*lanes:(i+1)*lanes])
+			copy(u[i*plane+lo:i*plane+c.O*c.C], buf[i*lanes:(i+1)*lanes])
 		}
-	})
-	return s
+	}
+	return whole, rest
 }
 
-// each shares out n filters in whole groups to f, and gives rest those left over.
-func each(n int, f func(lo, hi int), rest func(lo int)) {
-	whole := n / lanes * lanes
+// each shares out n filters in whole groups to whole, and gives rest those left over.
+func each(n int, whole func(lo, hi int), rest func(lo int)) {
 	// The kernels do not fail.
-	_ = par.Each(whole, 64*lanes, func(lo, hi int) error { f(lo, hi); return nil })
-	if whole < n {
-		rest(whole)
+	_ = par.Each(n, 64*lanes, func(lo, hi int) error { groups(lo, hi, whole, rest); return nil })
+}
+
+// groups gives the whole groups of filters lo to hi to whole, and those left over to rest.
+func groups(lo, hi int, whole func(lo, hi int), rest func(lo int)) {
+	end := hi - (hi-lo)%lanes
+	if lo < end {
+		whole(lo, end)
+	}
+	if end < hi {
+		rest(end)
 	}
 }
 
 // Forward sets y to what becomes of the convolution of x with f.
 func (c *Conv) Forward(y, x, f []float32, e vec.Epilogue[float32]) error {
+	if c.few() {
+		return c.forwardFew(y, x, f, e)
+	}
 	u := c.filters(f, false)
 	defer u.release()
 	return c.convolve(y, x, u.x, false, e)
+}
+
+// few reports whether there are so few tiles, as of one image, that the cores had better have nothing to do with each other than share work evenly: what one
+// writes and the other reads takes longer than the work on it.
+func (c *Conv) few() bool {
+	return c.N*c.down()*c.across() <= 256 && c.O >= lanes*runtime.GOMAXPROCS(0)
+}
+
+// forwardFew is Forward with outputs of its own for each core, which transforms their filters, and all tiles, for itself.
+func (c *Conv) forwardFew(y, x, f []float32, e vec.Epilogue[float32]) error {
+	n, k := c.elements(), chunk{0, c.N * c.down(), c.N * c.down() * c.across()}
+	vp, mp, up := tilePlanes(c.C, k.tiles), tilePlanes(c.O, k.tiles), c.filterPlanes()
+	images, outputs := c.images(x), c.outputs(y)
+	return par.Range(c.O, lanes, func(lo, hi int) error {
+		filters, tiles := take(&filterPool, n*up.plane), take(&tilePool, n*(vp.plane+mp.plane))
+		defer filters.release()
+		defer tiles.release()
+		u, v, m := filters.x, tiles.x[:n*vp.plane], tiles.x[n*vp.plane:]
+		whole, rest := c.filterTransforms(u, f, false)
+		groups(lo*c.C, hi*c.C, whole, rest)
+		c.forward(c.transforms().input, k, v, vp, images, 0, c.C)
+		for i := range n {
+			gemm.Serial(false, false, hi-lo, wholeGroups(k.tiles), c.C, 1, u[i*up.plane+lo*up.ld:], up.ld, v[i*vp.plane:], vp.ld, 0, m[i*mp.plane+lo*mp.ld:], mp.ld)
+		}
+		c.back(k, m, mp, outputs, e, lo, hi)
+		return nil
+	})
 }
 
 // InputGrad sets dx to the gradient of the images.

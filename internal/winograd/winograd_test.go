@@ -383,3 +383,37 @@ func TestChunks(t *testing.T) {
 		}
 	}
 }
+
+// Cores that have outputs of their own compute the same bits as cores that share all work.
+func TestFewTilesHaveTheSameBits(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	rng := rand.New(rand.NewPCG(6, 1))
+	few := 0
+	for _, c := range sizes {
+		if c.N*c.down()*c.across() > 256 {
+			continue
+		}
+		few++
+		x, f, bias := random(rng, c.N*c.C*c.H*c.W), random(rng, c.O*c.C*c.taps()), random(rng, c.O)
+		e := vec.Epilogue[float32]{Shift: bias}
+		u := c.filters(f, false)
+		want := make([]float32, c.N*c.O*c.oh()*c.ow())
+		if err := c.convolve(want, x, u.x, false, e); err != nil {
+			t.Fatal(err)
+		}
+		u.release()
+		for _, procs := range []int{1, 2, 3, 5} {
+			runtime.GOMAXPROCS(procs)
+			got := random(rng, len(want))
+			if err := c.forwardFew(got, x, f, e); err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%+v on %d cores: other bits", c, procs)
+			}
+		}
+	}
+	if few < 20 {
+		t.Errorf("%d convolutions of few tiles", few)
+	}
+}

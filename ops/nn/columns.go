@@ -209,11 +209,16 @@ func gather[T vec.Float](g *geometry, ch chunk, rows, y []T) []T {
 }
 
 func scatter[T vec.Float](g *geometry, ch chunk, y, rows []T, e *vec.Epilogue[T]) {
+	scatterSome(g, ch, 0, g.o, y, rows, e)
+}
+
+// scatterSome is scatter of outputs lo to hi, whose rows these are.
+func scatterSome[T vec.Float](g *geometry, ch chunk, lo, hi int, y, rows []T, e *vec.Epilogue[T]) {
 	ld, part := ch.cols(g), (ch.y1-ch.y0)*g.ow
 	for n := ch.n0; n < ch.n1; n++ {
-		for o := range g.o {
+		for o := lo; o < hi; o++ {
 			at := ((n*g.o+o)*g.oh + ch.y0) * g.ow
-			e.Apply(y[at:at+part], rows[o*ld+(n-ch.n0)*part:][:part], o, at)
+			e.Apply(y[at:at+part], rows[(o-lo)*ld+(n-ch.n0)*part:][:part], o, at)
 		}
 	}
 }

@@ -169,8 +169,7 @@ func gemmSerial[T vec.Float](tA, tB bool, m, n, k int, a []T, lda int, b []T, ld
 
 func convForward[T vec.Float](g *geometry, out, x, f []T, e *vec.Epilogue[T]) error {
 	if fewPixels[T](g) {
-		fewForward(g, out, x, f, e)
-		return nil
+		return fewForward(g, out, x, f, e)
 	}
 	if c := winogradFor[T](g, forwardPass); c != nil {
 		return c.Forward(single(out), single(x), single(f), *any(e).(*conv.Epilogue))
@@ -181,27 +180,36 @@ func convForward[T vec.Float](g *geometry, out, x, f []T, e *vec.Epilogue[T]) er
 	return columnsForward(g, out, x, f, e)
 }
 
-// fewForward is one product of the columns of all samples, of which cores share out the filters.
-func fewForward[T vec.Float](g *geometry, out, x, f []T, e *vec.Epilogue[T]) {
+// fewForward is one product of the columns of all samples, of which cores share out the filters. Each has the columns for itself: to read those that another
+// core has written, and is to write again, takes longer than to write them.
+func fewForward[T vec.Float](g *geometry, out, x, f []T, e *vec.Epilogue[T]) error {
 	r, q := g.rows(), g.n*g.cols()
 	if g.linear() {
 		product(false, true, g.n, g.o, r, x, r, f, r, out, g.o)
 		for n := range g.n {
 			e.ApplyAcross(out[n*g.o:(n+1)*g.o], n*g.o)
 		}
-		return
+		return nil
 	}
-	s := convScratch[T](g)
-	defer s.release()
-	s.col, s.rows = grow(s.col, r*q), grow(s.rows, g.o*q)
+	const tile = 8 // rows of the kernels' tiles
+	grain := tile
+	if g.o*r*q < 1<<18 { // a second core costs more than it gains
+		grain = g.o
+	}
 	all := chunk{0, g.n, 0, g.oh}
-	im2col(g, all, s.col, x)
-	rows := s.rows
-	if all.whole(g) {
-		rows = out
-	}
-	product(false, false, g.o, q, r, f, r, s.col, q, rows, q)
-	scatter(g, all, out, rows, e)
+	return par.Range(g.o, grain, func(lo, hi int) error {
+		s := convScratch[T](g)
+		defer s.release()
+		s.col, s.rows = grow(s.col, r*q), grow(s.rows, (hi-lo)*q)
+		im2col(g, all, s.col, x)
+		rows := s.rows
+		if all.whole(g) {
+			rows = out[lo*q : hi*q]
+		}
+		gemmSerial(false, false, hi-lo, q, r, f[lo*r:], r, s.col, q, 0, rows, q)
+		scatterSome(g, all, lo, hi, out, rows, e)
+		return nil
+	})
 }
 
 func columnsForward[T vec.Float](g *geometry, out, x, f []T, e *vec.Epilogue[T]) error {
