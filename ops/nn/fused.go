@@ -32,6 +32,8 @@ type FusedConv2d struct {
 	relu  bool
 	parts gorgonia.Nodes
 
+	affines any // of the dtype it runs with, *affines
+
 	pure
 	memory
 }
@@ -166,7 +168,7 @@ func fusedDo[T vec.Float](op *FusedConv2d, in []gorgonia.Value) (gorgonia.Value,
 		e.Shift, rest = rest[0], rest[1:]
 	}
 	if op.norm != nil {
-		running(&e, op.norm, rest[0], rest[1])
+		running(op, &e, rest[0], rest[1])
 		rest = rest[2:]
 	}
 	if op.add {
@@ -176,16 +178,46 @@ func fusedDo[T vec.Float](op *FusedConv2d, in []gorgonia.Value) (gorgonia.Value,
 	return v, convForward(&g, out, x[0], x[1], &e)
 }
 
+// affines is what a normalisation with running statistics comes to, kept from pass to pass: where there is one image, the roots and quotients of a layer
+// take a good part of its time.
+type affines[T vec.Float] struct {
+	mean, variance       []float64 // what it was computed from
+	weight, bias         []T
+	center, scale, shift []T
+}
+
 // running sets the part of an epilogue that normalises with the running statistics.
-func running[T vec.Float](e *vec.Epilogue[T], norm *BatchNorm, scale, shift []T) {
-	n := len(norm.mean)
-	all := make([]T, 3*n)
-	e.Center, e.Scale, e.Shift = all[:n], all[n:2*n], all[2*n:]
-	for c := range n {
-		m := T(norm.mean[c])
-		a, b := affineOf(norm.mean[c]-float64(m), 1/math.Sqrt(norm.variance[c]+norm.eps), scale[c], shift[c])
-		e.Center[c], e.Scale[c], e.Shift[c] = m, a, b
+func running[T vec.Float](op *FusedConv2d, e *vec.Epilogue[T], scale, shift []T) {
+	a, ok := op.affines.(*affines[T])
+	if !ok {
+		a = new(affines[T])
+		op.affines = a
 	}
+	if norm := op.norm; !same(a.mean, norm.mean) || !same(a.variance, norm.variance) || !same(a.weight, scale) || !same(a.bias, shift) {
+		a.mean, a.variance = append(a.mean[:0], norm.mean...), append(a.variance[:0], norm.variance...)
+		a.weight, a.bias = append(a.weight[:0], scale...), append(a.bias[:0], shift...)
+		n := len(norm.mean)
+		a.center, a.scale, a.shift = grow(a.center, n), grow(a.scale, n), grow(a.shift, n)
+		for c := range n {
+			m := T(norm.mean[c])
+			a.center[c] = m
+			a.scale[c], a.shift[c] = affineOf(norm.mean[c]-float64(m), 1/math.Sqrt(norm.variance[c]+norm.eps), scale[c], shift[c])
+		}
+	}
+	e.Center, e.Scale, e.Shift = a.center, a.scale, a.shift
+}
+
+// same reports whether two slices have the same bits.
+func same[T vec.Float](a, b []T) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i, v := range a {
+		if math.Float64bits(float64(v)) != math.Float64bits(float64(b[i])) {
+			return false
+		}
+	}
+	return true
 }
 
 // WriteHash writes an identity: the operation has memory.

@@ -233,3 +233,58 @@ func TestFusedNaN(t *testing.T) {
 		}
 	}
 }
+
+// What a normalisation comes to is kept from pass to pass, and follows whatever changes in it.
+func TestFusedFollowsTheNorm(t *testing.T) {
+	for _, dt := range gtest.Dtypes() {
+		c := newChain(t, gorgonia.NewGraph(), dt, convSizes{2, 3, 6, 5, 3, 1, 1}, links{norm: true})
+		op, err := nn.NewFusedConv2d(c.parts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		norm := c.parts[1].Op().(*nn.BatchNorm)
+		mean, variance := norm.Running()
+		values := make([]gorgonia.Value, len(c.inputs))
+		for i, n := range c.inputs {
+			values[i] = n.Value()
+		}
+		set := func(input, at int, v float64) {
+			values[input].(*tensor.Dense).Set(at, gtest.Dense(dt, []float64{v}, 1).Get(0))
+		}
+		for _, change := range []struct {
+			what string
+			do   func()
+		}{
+			{"nothing", func() {}},
+			{"nothing again", func() {}},
+			{"a mean", func() { mean[4]++ }},
+			{"a variance", func() { variance[0] *= 2 }},
+			{"a scale", func() { set(2, 1, 3) }},
+			{"a scale and a shift, to zero", func() { set(2, 2, 0); set(3, 2, math.Copysign(0, -1)) }},
+			{"the sign of the scale", func() { set(2, 2, math.Copysign(0, -1)) }},
+			{"a shift", func() { set(3, 3, -7) }},
+		} {
+			change.do()
+			if err := norm.SetRunning(mean, variance); err != nil {
+				t.Fatal(err)
+			}
+			want, err := c.parts[0].Op().Do(values[:2]...)
+			if err == nil {
+				want, err = norm.Do(want, values[2], values[3])
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := op.Do(values...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, b := gtest.Floats(t, got), gtest.Floats(t, want)
+			for i := range b {
+				if math.Float64bits(a[i]) != math.Float64bits(b[i]) {
+					t.Fatalf("%v, %s changed: element %d is %v, want %v", dt, change.what, i, a[i], b[i])
+				}
+			}
+		}
+	}
+}
