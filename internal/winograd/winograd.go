@@ -196,10 +196,13 @@ func (c *Conv) Forward(y, x, f []float32, e vec.Epilogue[float32]) error {
 	return c.convolve(y, x, u.x, false, e)
 }
 
-// few reports whether there are so few tiles, as of one image, that the cores had better have nothing to do with each other than share work evenly: what one
-// writes and the other reads takes longer than the work on it.
+// fewTiles is up to how many tiles, as of one image, each core had better transform all of them for itself: what one writes and the other reads takes longer
+// than the work on it.
+const fewTiles = 256
+
+// few reports whether there are so few tiles, and outputs for every core.
 func (c *Conv) few() bool {
-	return c.N*c.down()*c.across() <= 256 && c.O >= lanes*runtime.GOMAXPROCS(0)
+	return c.N*c.down()*c.across() <= fewTiles && c.O >= lanes*runtime.GOMAXPROCS(0)
 }
 
 // forwardFew is Forward with outputs of its own for each core, which transforms their filters, and all tiles, for itself.

@@ -390,7 +390,7 @@ func TestFewTilesHaveTheSameBits(t *testing.T) {
 	rng := rand.New(rand.NewPCG(6, 1))
 	few := 0
 	for _, c := range sizes {
-		if c.N*c.down()*c.across() > 256 {
+		if c.N*c.down()*c.across() > fewTiles {
 			continue
 		}
 		few++

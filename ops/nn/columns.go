@@ -194,7 +194,7 @@ func addEvery[T vec.Float](dst, src []T, stride int) {
 func (c chunk) whole(g *geometry) bool { return c.n1-c.n0 == 1 && c.y1-c.y0 == g.oh }
 
 // gather returns the outputs of a chunk, y, in rows of its columns: a copy in rows, or y itself where it is laid out so.
-// scatter is the way back, with the epilogue.
+// scatter is the way back of outputs lo to hi, whose rows these are, with the epilogue.
 func gather[T vec.Float](g *geometry, ch chunk, rows, y []T) []T {
 	if ch.whole(g) {
 		return y[ch.n0*g.o*g.cols() : ch.n1*g.o*g.cols()]
@@ -208,12 +208,7 @@ func gather[T vec.Float](g *geometry, ch chunk, rows, y []T) []T {
 	return rows
 }
 
-func scatter[T vec.Float](g *geometry, ch chunk, y, rows []T, e *vec.Epilogue[T]) {
-	scatterSome(g, ch, 0, g.o, y, rows, e)
-}
-
-// scatterSome is scatter of outputs lo to hi, whose rows these are.
-func scatterSome[T vec.Float](g *geometry, ch chunk, lo, hi int, y, rows []T, e *vec.Epilogue[T]) {
+func scatter[T vec.Float](g *geometry, ch chunk, lo, hi int, y, rows []T, e *vec.Epilogue[T]) {
 	ld, part := ch.cols(g), (ch.y1-ch.y0)*g.ow
 	for n := ch.n0; n < ch.n1; n++ {
 		for o := lo; o < hi; o++ {

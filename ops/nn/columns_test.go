@@ -126,7 +126,7 @@ func testScatter[T vec.Float](t *testing.T) {
 		}
 		y := make([]T, g.n*g.o*g.cols())
 		want := append([]T(nil), y...)
-		scatter(&g, ch, y, rows, &vec.Epilogue[T]{Shift: bias})
+		scatter(&g, ch, 0, g.o, y, rows, &vec.Epilogue[T]{Shift: bias})
 		part := (ch.y1 - ch.y0) * g.ow
 		for n := ch.n0; n < ch.n1; n++ {
 			for o := range g.o {

@@ -207,7 +207,7 @@ func fewForward[T vec.Float](g *geometry, out, x, f []T, e *vec.Epilogue[T]) err
 			rows = out[lo*q : hi*q]
 		}
 		gemmSerial(false, false, hi-lo, q, r, f[lo*r:], r, s.col, q, 0, rows, q)
-		scatterSome(g, all, lo, hi, out, rows, e)
+		scatter(g, all, lo, hi, out, rows, e)
 		return nil
 	})
 }
@@ -229,7 +229,7 @@ func columnsForward[T vec.Float](g *geometry, out, x, f []T, e *vec.Epilogue[T])
 				rows = out[ch.n0*g.o*q : ch.n1*g.o*q]
 			}
 			gemmSerial(false, false, g.o, q, r, f, r, col, q, 0, rows, q)
-			scatter(g, ch, out, rows, e)
+			scatter(g, ch, 0, g.o, out, rows, e)
 		})
 		return nil
 	})
