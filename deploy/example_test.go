@@ -231,3 +231,25 @@ func ExampleGraph_PackWeights() {
 	// fc1/SignWeights, 1 bits an element: [1 -1 1 1]
 	// fc2/TernaryWeights, 2 bits an element: [1 0 -1 1]
 }
+
+// One sample at a time, without a machine.
+func ExampleGraph_Predictor() {
+	x, logits, err := perceptron()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	g, err := deploy.Trace(x, logits)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	p, err := g.Predictor(1)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	y, err := p.Run(tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(p.InputShape()...)))
+	fmt.Println(x.Shape(), p.InputShape(), y.Shape(), err)
+	// Output: (32, 64) (1, 64) (1, 10) <nil>
+}

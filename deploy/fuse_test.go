@@ -18,12 +18,16 @@ import (
 type builder struct {
 	t     *testing.T
 	g     *gorgonia.ExprGraph
+	dt    tensor.Dtype // float32 if not set
 	count int
 }
 
 func (b *builder) param(shape ...int) *gorgonia.Node {
 	b.count++
-	return gtest.Input(b.g, fmt.Sprint("p", b.count), tensor.Float32, gtest.Normals(tensor.Shape(shape).TotalSize(), uint64(b.count)), shape...)
+	if b.dt.Type == nil {
+		b.dt = tensor.Float32
+	}
+	return gtest.Input(b.g, fmt.Sprint("p", b.count), b.dt, gtest.Normals(tensor.Shape(shape).TotalSize(), uint64(b.count)), shape...)
 }
 
 func (b *builder) must(n *gorgonia.Node, err error) *gorgonia.Node {

@@ -291,8 +291,8 @@ func worst(t testing.TB, what string, got, want []float64) {
 	}
 }
 
-// Each operation alone: Gorgonia's machine on the graph itself, the exported file by the definitions of ONNX's operators and in ONNX Runtime, and the graph at
-// other batch sizes compute the same.
+// Each operation alone: Gorgonia's machine on the graph itself, the exported file by the definitions of ONNX's operators and in ONNX Runtime, the graph at
+// other batch sizes and a Predictor compute the same.
 func TestOperations(t *testing.T) {
 	var jobs []ort.Job // for ONNX Runtime, last
 	var wanted [][]float64
@@ -325,6 +325,7 @@ func TestOperations(t *testing.T) {
 					t.Fatal(err)
 				}
 				worst(t, "at the same batch size", run(t, same.Input, same.Output, x), want)
+				evaluates(t, g, x, want)
 				if c.tied != "" {
 					_, err := g.At(c.shape[0] + 1)
 					gtest.WantError(t, "another batch size", err, "deploy: ", "batch size", c.tied)

@@ -64,6 +64,12 @@ type shortened struct {
 func (e shortened) Error() string { return strings.TrimPrefix(e.error.Error(), e.beginning) }
 func (e shortened) Unwrap() error { return e.error }
 
+// Predictor returns what computes the logits of so many images at a time without one of Gorgonia's machines, in evaluation mode and on the network's own weights
+// and running statistics: see deploy.Predictor.
+func (n *Net) Predictor(batch int) (*deploy.Predictor, error) {
+	return deployed(n, fmt.Sprintf("predictor of %s at batch size %d", n.Name(), batch), func(g *deploy.Graph) (*deploy.Predictor, error) { return g.Predictor(batch) })
+}
+
 // ExportONNX writes the network in evaluation mode as an ONNX model: see deploy.Graph.ExportONNX. Unless the options have others, the names of
 // input and output are ONNXInput and ONNXOutput. Weights have the names of the reference's state_dict.
 func (n *Net) ExportONNX(w io.Writer, o deploy.ONNXOptions) error {

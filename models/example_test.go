@@ -75,6 +75,27 @@ func ExampleNet_At() {
 	// Output: (64, 10) (1, 10) true
 }
 
+func ExampleNet_Predictor() {
+	x := gorgonia.NewMatrix(gorgonia.NewGraph(), tensor.Float32, gorgonia.WithName("x"), gorgonia.WithShape(64, 4))
+	net, err := models.MLP(x, models.Config{Widths: []int{3}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	p, err := net.Predictor(1) // to predict sample by sample
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	logits, err := p.Run(tensor.New(tensor.WithShape(1, 4), tensor.WithBacking([]float32{1, -2, 0, 3})))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(logits.Shape())
+	// Output: (1, 10)
+}
+
 func ExampleNet_ExportONNX() {
 	x := gorgonia.NewMatrix(gorgonia.NewGraph(), tensor.Float32, gorgonia.WithName("x"), gorgonia.WithShape(1, 4))
 	net, err := models.MLP(x, models.Config{Widths: []int{3}, Act: nodes.Sign})

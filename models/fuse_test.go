@@ -39,7 +39,7 @@ func evaluated(t *testing.T, input, logits *gorgonia.Node, hidden gorgonia.Nodes
 	return append(values, grads...)
 }
 
-// What At fuses has the bits of the operations one by one, in values, activations and gradients, and follows training.
+// What At fuses has the bits of the operations one by one, in values, activations and gradients, and follows training. A predictor has them, too.
 func TestAtFusesExactly(t *testing.T) {
 	for name, build := range exported {
 		if gtest.Race && name != "ResNet18" {
@@ -79,10 +79,25 @@ func TestAtFusesExactly(t *testing.T) {
 					t.Errorf("%s, %s: %d operations are fused", name, act, n)
 				}
 				x := gtest.Normals(at.Input.Shape().TotalSize(), 33)
+				e, err := net.Predictor(3)
+				if err != nil {
+					t.Fatal(err)
+				}
+				logits := make([]gorgonia.Value, 2) // memory is that of the first run in the second
+				for i := range logits {
+					if logits[i], err = e.Run(gtest.Dense(dt, x, at.Input.Shape()...)); err != nil {
+						t.Fatalf("%s, %s, %v: %v", name, act, dt, err)
+					}
+				}
 				got, want := evaluated(t, at.Input, at.Logits, at.Hidden, x), evaluated(t, plain.Input, plain.Output, hidden, x)
 				for i := range want {
 					if !slices.Equal(got[i], want[i]) {
 						t.Errorf("%s, %s, %v: result %d of %d has other bits", name, act, dt, i, len(want))
+					}
+				}
+				for i, y := range logits {
+					if !slices.Equal(gtest.Floats(t, y), want[0]) {
+						t.Errorf("%s, %s, %v: run %d of the predictor has other bits", name, act, dt, i)
 					}
 				}
 			}

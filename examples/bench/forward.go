@@ -9,16 +9,15 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ftprop/ftprop/deploy"
 	"github.com/ftprop/ftprop/examples/command"
 	"github.com/ftprop/ftprop/internal/gemm"
-	"github.com/ftprop/ftprop/models"
 	"github.com/ftprop/ftprop/nodes"
 	"github.com/pkg/errors"
-	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 )
 
-// forward is the line that is printed of a network in evaluation, as Net.At makes it.
+// forward is the line that is printed of a network in evaluation, as Net.Predictor runs it.
 type forward struct {
 	Engine     string  `json:"engine"`
 	Kernels    string  `json:"kernels"`
@@ -34,6 +33,8 @@ type forward struct {
 	PeakRSSMB  float64 `json:"peak_rss_mb"` // with what building the network took
 	AllocsPer  float64 `json:"allocs_per_run"`
 	KBytesPer  float64 `json:"alloc_kb_per_run"`
+
+	madds int64
 }
 
 // timeForward does what -forward asks for.
@@ -47,18 +48,18 @@ func timeForward(ctx context.Context, out io.Writer, given map[string]bool, name
 	if err := command.Check(command.Count{Flag: "batch", N: batch, Least: 1, Most: 4096}, command.Count{Flag: "steps", N: steps, Least: 1, Most: 1_000_000}); err != nil {
 		return err
 	}
-	r, net, err := newForward(name, act, batch, steps)
+	r, p, err := newForward(name, act, batch, steps)
 	if err != nil {
 		return err
 	}
-	if err := profiled(profile, func() error { return r.measure(ctx, net) }); err != nil {
+	if err := profiled(profile, func() error { return r.measure(ctx, p) }); err != nil {
 		return err
 	}
 	return json.NewEncoder(out).Encode(r)
 }
 
-// newForward builds the network of a name for training, and from that the one that is timed.
-func newForward(name, act string, batch, steps int) (*forward, *models.Net, error) {
+// newForward builds the network of a name for training, and from that the predictor that is timed.
+func newForward(name, act string, batch, steps int) (*forward, *deploy.Predictor, error) {
 	m, err := modelByName(name)
 	if err != nil {
 		return nil, nil, err
@@ -71,34 +72,28 @@ func newForward(name, act string, batch, steps int) (*forward, *models.Net, erro
 	if err != nil {
 		return nil, nil, err
 	}
-	net, err := trained.At(batch)
+	madds, err := multiplyAdds(trained)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := trained.Predictor(batch)
 	if err != nil {
 		return nil, nil, err
 	}
 	return &forward{
 		Engine: "forward", Kernels: gemm.Kernels(), Model: name, Act: act, Batch: batch, Threads: runtime.GOMAXPROCS(0), Steps: steps,
-	}, net, nil
+		madds: madds / int64(trained.Input.Shape()[0]) * int64(batch),
+	}, p, nil
 }
 
 // measure runs the network on random images.
-func (r *forward) measure(ctx context.Context, net *models.Net) error {
-	x := tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(net.Input.Shape().Clone()...))
+func (r *forward) measure(ctx context.Context, p *deploy.Predictor) error {
+	x := tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(p.InputShape()...))
 	rng := rand.New(rand.NewPCG(0, 1))
 	xs := x.Float32s()
 	for i := range xs {
 		xs[i] = float32(rng.NormFloat64())
 	}
-	if err := gorgonia.Let(net.Input, x); err != nil {
-		return errors.Wrap(err, "input")
-	}
-	madds, err := multiplyAdds(net)
-	if err != nil {
-		return err
-	}
-	var logits gorgonia.Value
-	gorgonia.Read(net.Logits, &logits)
-	vm := gorgonia.NewTapeMachine(net.Input.Graph(), gorgonia.EvalMode())
-	defer vm.Close()
 
 	const warmUp = 3
 	times := make([]time.Duration, 0, r.Steps)
@@ -111,11 +106,10 @@ func (r *forward) measure(ctx context.Context, net *models.Net) error {
 			runtime.ReadMemStats(&before)
 		}
 		start := time.Now()
-		if err := vm.RunAll(); err != nil {
+		if _, err := p.Run(x); err != nil {
 			return err
 		}
 		took := time.Since(start)
-		vm.Reset()
 		if s >= warmUp {
 			times = append(times, took)
 		}
@@ -129,6 +123,6 @@ func (r *forward) measure(ctx context.Context, net *models.Net) error {
 	ms := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e6 }
 	r.MedianMS, r.MinMS = ms(median), ms(times[0])
 	r.ImagesPerS = float64(r.Batch) / median.Seconds()
-	r.GFLOPs = 2 * float64(madds) / median.Seconds() / 1e9
+	r.GFLOPs = 2 * float64(r.madds) / median.Seconds() / 1e9
 	return nil
 }

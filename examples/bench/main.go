@@ -5,7 +5,7 @@
 // The engine is ftprop (the drop-in layers and solver) or stock (Gorgonia's own layers and solver; only the activation
 // is ours). Time what is compared in turns: machines are noisy.
 //
-// With -forward it times evaluation in place of training, as Net.At evaluates:
+// With -forward it times evaluation in place of training, by a deploy.Predictor:
 //
 //	go run ./examples/bench -forward -model resnet18 -act relu -batch 1
 //
@@ -92,7 +92,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 		batch  = flags.Int("batch", 0, "`images` a step (default 64, training resnet18 16, alexnet 32)")
 		steps  = flags.Int("steps", 30, "timed `steps`, after 3 to warm up")
 		engine = flags.String("engine", "ftprop", "`layers`: ftprop or stock")
-		eval   = flags.Bool("forward", false, "time evaluation, as Net.At has it, in place of training; -act relu is then the library's own")
+		eval   = flags.Bool("forward", false, "time evaluation, by Net.Predictor, in place of training; -act relu is then the library's own")
 		prof   = flags.String("cpuprofile", "", "`file` for a CPU profile, to be read by go tool pprof")
 	)
 	var o inference

@@ -38,6 +38,7 @@ type Buffer struct {
 	single bool           // one memory: the gradient of a node between layers, and with oneRun a layer
 	small  uintptr        // the number of bytes up to which a result is never kept
 
+	alone  bool    // see RunAlone
 	oneRun bool    // see Economise
 	lent   *lent   // the memory of a gradient that shares it
 	reads  []*lent // of the node's inputs
@@ -110,13 +111,23 @@ func Apply(op gorgonia.Op, in ...*gorgonia.Node) (*gorgonia.Node, error) {
 // atHome says whether an operation runs on the node it belongs to: there, and nowhere else, its inputs are the values
 // of that node's inputs. Where it is doubtful (a machine that traces copies them) the answer is false.
 func (b *Buffer) atHome(in []gorgonia.Value) bool {
-	return b.out != nil && len(in) == len(b.in) && !b.differ(in, func(*gorgonia.Node) bool { return true })
+	return b.out != nil && len(in) == len(b.in) && (b.alone || !b.differ(in, func(*gorgonia.Node) bool { return true }))
+}
+
+// RunAlone is for who calls the operations of a graph without a machine, each on its node's inputs and nowhere else: values of nodes, which only
+// machines set, are not asked any more.
+func RunAlone(g *gorgonia.ExprGraph) {
+	for _, n := range g.AllNodes() {
+		if b := bufferOf(n); b != nil {
+			b.alone = true
+		}
+	}
 }
 
 // Elsewhere says whether an operation with state certainly runs on another node than the one it belongs to: values that
 // users set, such as parameters, are not those of its node's inputs. (A clone has copies of all values.)
 func Elsewhere(b *Buffer, in []gorgonia.Value) bool {
-	return b.out != nil && b.differ(in, func(n *gorgonia.Node) bool { return n.Op() == nil })
+	return b.out != nil && !b.alone && b.differ(in, func(n *gorgonia.Node) bool { return n.Op() == nil })
 }
 
 // differ says whether one of the inputs for which f is true has another value than in.
