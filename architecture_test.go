@@ -49,6 +49,7 @@ var (
 		"internal/par":       {"gorgonia.org"},
 		"internal/separable": {"gorgonia.org"},
 		"internal/tile":      {"gorgonia.org"},
+		"internal/turn":      {"gorgonia.org"},
 		"internal/vec":       {"gorgonia.org"},
 		"internal/winograd":  {"gorgonia.org"},
 		"comm":               {"gorgonia.org"},

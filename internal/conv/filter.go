@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/ftprop/ftprop/internal/par"
+	"github.com/ftprop/ftprop/internal/turn"
 	"github.com/ftprop/ftprop/internal/vec"
 )
 
@@ -161,14 +162,14 @@ func (s *filterSum) pack(dst, dy []float32, ch chunk, p int, temp []float32) {
 	if outputs < s.width {
 		clear(dst)
 	}
-	turned, t := temp[s.ks.lanes*s.width:], new(turn)
+	turned, t := temp[s.ks.lanes*s.width:], new(turn.Blocks)
 	for n := range samples {
 		from := dy[((ch.n0+n)*s.O+o)*s.OH*s.OW+ch.y0*s.OW:]
 		if samples == 1 {
-			s.ks.transpose(t, dst, s.width, from, s.OH*s.OW, outputs, rows*s.OW, temp)
+			s.ks.turn.Transpose(t, dst, s.width, from, s.OH*s.OW, outputs, rows*s.OW, temp)
 			return
 		}
-		s.ks.transpose(t, turned, s.width, from, s.OH*s.OW, outputs, rows*s.OW, temp)
+		s.ks.turn.Transpose(t, turned, s.width, from, s.OH*s.OW, outputs, rows*s.OW, temp)
 		if outputs < s.width {
 			for i := range rows * s.OW {
 				clear(turned[i*s.width+outputs : (i+1)*s.width])
@@ -255,10 +256,10 @@ func (s *filterSum) store(df, sums []float32, o int) {
 	lanes, panel := s.ks.lanes, o/s.width
 	sums = sums[panel*s.elements*s.width+o-panel*s.width:]
 	if s.O-o >= lanes && s.elements >= lanes {
-		t := turn{srcStep: 4 * s.width, dstStep: 4 * s.elements}
+		t := turn.Blocks{SrcStep: 4 * s.width, DstStep: 4 * s.elements}
 		for _, part := range [][2]int{{0, s.elements / lanes}, {s.elements - lanes, 1}} { // the last ones, some of them once more
-			t.src, t.dst, t.blocks = at(sums, part[0]*s.width), at(df, o*s.elements+part[0]), part[1]
-			s.ks.turn(&t)
+			t.Src, t.Dst, t.N = at(sums, part[0]*s.width), at(df, o*s.elements+part[0]), part[1]
+			s.ks.turn.Turn(&t)
 		}
 		return
 	}

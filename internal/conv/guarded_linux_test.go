@@ -12,7 +12,6 @@ func TestKernelsStayInside(t *testing.T) {
 	for _, atEnd := range []bool{false, true} {
 		alloc := gtest.Walled(t, 5, 1<<15, atEnd)
 		eachTile(t, alloc)
-		eachTurn(t, alloc)
 		eachSpread(t, alloc)
 	}
 }

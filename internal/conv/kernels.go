@@ -5,6 +5,8 @@ package conv
 import (
 	"math"
 	"unsafe"
+
+	"github.com/ftprop/ftprop/internal/turn"
 )
 
 // tile is the work of a kernel: the sums of products of a few pixels by a few vectors of outputs, which it keeps in registers. The assembly
@@ -25,21 +27,6 @@ type tile struct {
 	goOn    int            // not 0: the products are added to what sums holds
 }
 
-// turn is the transposition of blocks that are square, lanes by lanes, one below the other in the source and side by side in the destination.
-// The kernel shift sets dst to max(low, src + shift[i]), rescale to max(low, scale[i]*(src - center[i]) + shift[i]), i counting the rows of the
-// destination.
-type turn struct {
-	src     unsafe.Pointer
-	srcStep int // bytes from a row to the next
-	dst     unsafe.Pointer
-	dstStep int
-	blocks  int            // 1 or more
-	center  unsafe.Pointer // float32 (lanes)
-	scale   unsafe.Pointer
-	shift   unsafe.Pointer
-	low     float32
-}
-
 // spread is rows, every second element of which is set to those of rows of src. What lies between is read and written as it was.
 type spread struct {
 	dst     unsafe.Pointer
@@ -58,13 +45,11 @@ const (
 
 // kernels are those of an instruction set.
 type kernels struct {
-	name    string
-	lanes   int               // of a vector
-	tiles   [][]func(t *tile) // by vectors and pixels, each less 1
-	turn    func(t *turn)
-	shift   func(t *turn)
-	rescale func(t *turn)
-	spread  func(s *spread)
+	name   string
+	lanes  int               // of a vector
+	tiles  [][]func(t *tile) // by vectors and pixels, each less 1
+	turn   *turn.Kernels     // of as many lanes
+	spread func(s *spread)
 }
 
 // scatter uses s, and sets, in rows of line elements of dst that are dstStep apart, the elements from x on that are step apart to those of src, rows of width
@@ -106,35 +91,6 @@ func (k *kernels) shape(outputs, line int) (vectors, pixels int, cost float64) {
 		}
 	}
 	return vectors, pixels, cost
-}
-
-// transpose uses t, and sets dst (terms, width) to the transpose of the first terms of n rows of src, which start step apart. Temp has room for lanes rows of
-// width.
-func (k *kernels) transpose(t *turn, dst []float32, width int, src []float32, step, n, terms int, temp []float32) {
-	whole := n / k.lanes * k.lanes
-	*t = turn{srcStep: 4 * step, dstStep: 4 * width, blocks: whole / k.lanes}
-	switch {
-	case whole == 0:
-	case terms >= k.lanes:
-		for i := 0; i < terms; i += k.lanes {
-			i := min(i, terms-k.lanes) // the last ones, some of them once more
-			t.src, t.dst = at(src, i), at(dst, i*width)
-			k.turn(t)
-		}
-	case (whole-1)*step+k.lanes <= len(src): // what lies behind the terms is read, too
-		t.src, t.dst = at(src, 0), at(temp, 0)
-		k.turn(t)
-		for i := range terms {
-			copy(dst[i*width:i*width+whole], temp[i*width:])
-		}
-	default:
-		whole = 0
-	}
-	for o := whole; o < n; o++ {
-		for i, v := range src[o*step : o*step+terms] {
-			dst[i*width+o] = v
-		}
-	}
 }
 
 // at is the address of an element: the kernels check nothing.

@@ -17,15 +17,6 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(tile{}.sums)-48]
 	_ = [1]struct{}{}[unsafe.Offsetof(tile{}.sumStep)-56]
 	_ = [1]struct{}{}[unsafe.Offsetof(tile{}.goOn)-64]
-	_ = [1]struct{}{}[unsafe.Offsetof(turn{}.src)-0]
-	_ = [1]struct{}{}[unsafe.Offsetof(turn{}.srcStep)-8]
-	_ = [1]struct{}{}[unsafe.Offsetof(turn{}.dst)-16]
-	_ = [1]struct{}{}[unsafe.Offsetof(turn{}.dstStep)-24]
-	_ = [1]struct{}{}[unsafe.Offsetof(turn{}.blocks)-32]
-	_ = [1]struct{}{}[unsafe.Offsetof(turn{}.center)-40]
-	_ = [1]struct{}{}[unsafe.Offsetof(turn{}.scale)-48]
-	_ = [1]struct{}{}[unsafe.Offsetof(turn{}.shift)-56]
-	_ = [1]struct{}{}[unsafe.Offsetof(turn{}.low)-64]
 	_ = [1]struct{}{}[unsafe.Offsetof(spread{}.dst)-0]
 	_ = [1]struct{}{}[unsafe.Offsetof(spread{}.dstStep)-8]
 	_ = [1]struct{}{}[unsafe.Offsetof(spread{}.src)-16]
@@ -180,15 +171,6 @@ func tileAVX512_4x5(t *tile)
 func tileAVX512_4x6(t *tile)
 
 //go:noescape
-func turnAVX512(t *turn)
-
-//go:noescape
-func shiftAVX512(t *turn)
-
-//go:noescape
-func rescaleAVX512(t *turn)
-
-//go:noescape
 func tileAVX2_1x1(t *tile)
 
 //go:noescape
@@ -253,15 +235,6 @@ func tileAVX2_3x3(t *tile)
 
 //go:noescape
 func tileAVX2_3x4(t *tile)
-
-//go:noescape
-func turnAVX2(t *turn)
-
-//go:noescape
-func shiftAVX2(t *turn)
-
-//go:noescape
-func rescaleAVX2(t *turn)
 
 //go:noescape
 func spreadAVX2(s *spread)

@@ -51,50 +51,7 @@ func eachTile(t *testing.T, alloc func(n, room int) []float32) {
 	}
 }
 
-// eachTurn does the same for transpositions, eachSpread for every second element.
-func eachTurn(t *testing.T, alloc func(n, room int) []float32) {
-	rng := rand.New(rand.NewPCG(5, 6))
-	for _, ks := range available() {
-		lanes := ks.lanes
-		for _, blocks := range []int{1, 3} {
-			for _, gap := range []int{0, 3} {
-				src, dst := alloc((blocks*lanes-1)*(lanes+gap)+lanes, 0), alloc((lanes-1)*(blocks*lanes+gap)+blocks*lanes, 1)
-				center, scale, shift := alloc(lanes, 4), alloc(lanes, 2), alloc(lanes, 3)
-				copy(src, random(rng, len(src)))
-				for i := range lanes {
-					center[i], scale[i], shift[i] = float32(i%4)-1.3, float32(1+i%3), float32(i%5-2)
-				}
-				src[lanes+gap] = float32(math.NaN())
-				w := turn{
-					src: at(src, 0), srcStep: 4 * (lanes + gap), dst: at(dst, 0), dstStep: 4 * (blocks*lanes + gap), blocks: blocks,
-					center: at(center, 0), scale: at(scale, 0), shift: at(shift, 0), low: -1.5,
-				}
-				for name, k := range map[string]struct {
-					run  func(t *turn)
-					last func(x float32, r int) float32
-				}{
-					"turn":    {ks.turn, func(x float32, _ int) float32 { return x }},
-					"shift":   {ks.shift, func(x float32, r int) float32 { return max(w.low, x+shift[r]) }},
-					"rescale": {ks.rescale, func(x float32, r int) float32 { return max(w.low, float32((x-center[r])*scale[r])+shift[r]) }},
-				} {
-					copy(dst, nans(len(dst)))
-					k.run(&w)
-					for i := range dst {
-						r, c := i/(blocks*lanes+gap), i%(blocks*lanes+gap)
-						want := float32(math.NaN())
-						if c < blocks*lanes {
-							want = k.last(src[c*(lanes+gap)+r], r)
-						}
-						if dst[i] != want && (want == want || dst[i] == dst[i]) {
-							t.Fatalf("%s, %s, %d blocks, gap %d: (%d, %d) is %v, want %v", ks.name, name, blocks, gap, r, c, dst[i], want)
-						}
-					}
-				}
-			}
-		}
-	}
-}
-
+// eachSpread does the same for every second element.
 func eachSpread(t *testing.T, alloc func(n, room int) []float32) {
 	for _, ks := range available() {
 		for width := 1; width < 40; width++ {
@@ -130,7 +87,6 @@ func eachSpread(t *testing.T, alloc func(n, room int) []float32) {
 func TestKernels(t *testing.T) {
 	alloc := func(n, _ int) []float32 { return make([]float32, n) }
 	eachTile(t, alloc)
-	eachTurn(t, alloc)
 	eachSpread(t, alloc)
 }
 

@@ -1,5 +1,7 @@
 package conv
 
+import "github.com/ftprop/ftprop/internal/turn"
+
 // weights is where the elements of filters lie in memory: that of output o, input channel c and tap ky, kx at f[o output + c channel + ky across + kx].
 // Taps are taps in number.
 type weights struct {
@@ -45,13 +47,13 @@ func pack(sums []*sum, panel, slot int) {
 	memory := take[float32](&turnPool, 2*lanes*width)
 	defer memory.release()
 	turned, temp := memory.x[:lanes*width], memory.x[lanes*width:]
-	t := new(turn)
+	t := new(turn.Blocks)
 	for r := range runs {
 		from := o*w.output + r*w.channel
 		tap, c := 0, r
 		for i := 0; i < run; i += lanes {
 			some := min(lanes, run-i)
-			s.ks.transpose(t, turned, width, w.f[from+i:], w.output, n, some, temp)
+			s.ks.turn.Transpose(t, turned, width, w.f[from+i:], w.output, n, some, temp)
 			for j := range some {
 				if to := places[tap]; to.dst != nil {
 					copy(to.dst[c*to.step:][:n], turned[j*width:])

@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/ftprop/ftprop/internal/par"
+	"github.com/ftprop/ftprop/internal/turn"
 )
 
 // lattice is where the results of a sum lie in maps of h x w: every stepY rows and stepX columns from y, x on.
@@ -222,7 +223,7 @@ type worker struct {
 	sums   *scratch[float32] // of a panel: (pixels of a chunk, outputs)
 	turned *scratch[float32] // results of a vector of outputs, that lie otherwise in out
 	tile   tile
-	turn   turn
+	turn   turn.Blocks
 	spread spread
 }
 
@@ -332,18 +333,18 @@ func (w *worker) inside(y int) (first, last int) {
 // in blocks of lanes.
 func (w *worker) transpose(o, from, first, blocks int, dst []float32, step int) {
 	t := &w.turn
-	t.src, t.srcStep = at(w.sums.x, first*w.width()+from), 4*w.width()
-	t.dst, t.dstStep, t.blocks = at(dst, 0), 4*step, blocks
-	t.center, t.scale, t.shift = at(w.ends[0], o), at(w.ends[1], o), at(w.ends[2], o)
-	t.low = float32(math.Inf(-1))
+	t.Src, t.SrcStep = at(w.sums.x, first*w.width()+from), 4*w.width()
+	t.Dst, t.DstStep, t.N = at(dst, 0), 4*step, blocks
+	t.Center, t.Scale, t.Shift = at(w.ends[0], o), at(w.ends[1], o), at(w.ends[2], o)
+	t.Low = float32(math.Inf(-1))
 	e := &w.epilogue
 	if e.ReLU && e.Rest == nil {
-		t.low = 0
+		t.Low = 0
 	}
 	if e.Scale != nil {
-		w.ks.rescale(t)
+		w.ks.turn.Rescale(t)
 	} else {
-		w.ks.shift(t)
+		w.ks.turn.Shift(t)
 	}
 }
 
