@@ -3,7 +3,7 @@
 // The inner loops are micro-kernels in assembly for AVX-512 and for AVX2 with FMA, chosen at run time, and portable
 // Go elsewhere; asm generates them. A micro-kernel keeps a tile of C in registers (up to 8 rows and 3 vectors) while
 // it runs along k, and reads A and B where they lie: rows of B are read as vectors, elements of A are broadcast.
-// So nothing is packed unless B is transposed.
+// So B is packed only where it is transposed, or its rows lie a page or more apart.
 package gemm
 
 //go:generate sh -c "cd asm && go run . -out ../kernels_amd64.s -stubs ../kernels_amd64.go -pkg gemm"
@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/ftprop/ftprop/internal/par"
+	"github.com/ftprop/ftprop/internal/turn"
 	"github.com/ftprop/ftprop/internal/vec"
 )
 
@@ -27,11 +28,25 @@ type kernels[T vec.Float] struct {
 	lanes  int
 	tile   [][]kernel[T]
 	masked bool
-	dot    dotKernel[T] // nil if there is none
+	dot    dotKernel[T]  // nil if there is none
+	turn   *turn.Kernels // of float32, nil if there are none
 }
 
 func (s *kernels[T]) rows() int { return len(s.tile) }
 func (s *kernels[T]) cols() int { return len(s.tile[0]) * s.lanes }
+
+// width is how many of the columns that are left the next tile has. A tile of one vector has too few sums at a time to keep the multipliers busy, so
+// what is a vector more than a whole tile becomes two tiles that are about equal.
+func (s *kernels[T]) width(left int) int {
+	n := s.cols()
+	if n > 2*s.lanes && left > n && left <= n+s.lanes {
+		return n - s.lanes
+	}
+	return min(left, n)
+}
+
+// padded is the width of a packed panel of so many columns: whole vectors.
+func (s *kernels[T]) padded(cols int) int { return (cols + s.lanes - 1) / s.lanes * s.lanes }
 
 // kc is how far a kernel runs along k at a time: so far that a panel of B (kc x 48 floats) stays in the second level
 // cache while all of A's rows pass it.
@@ -109,7 +124,7 @@ func mul[T vec.Float](ks *kernels[T], transA, transB bool, m, n, k int, alpha T,
 		defer s.release()
 		s.ct = grow(s.ct, n*m)
 		mul(ks, false, !transA, n, m, k, alpha, b, ldb, a, lda, 0, s.ct, m, parallel)
-		transposeTo(c, ldc, s.ct, m, n, beta != 0)
+		s.transposeTo(ks, c, ldc, s.ct, m, n, beta != 0)
 		return
 	}
 	j := job[T]{ks, m, n, k, alpha, A, B, matrix[T]{c, ldc, 1}, beta != 0}
@@ -155,7 +170,10 @@ func scale[T vec.Float](c []T, m, n, ldc int, beta T) {
 }
 
 // transposeTo sets C (m x n) to the transpose of ct (n x m), or adds it.
-func transposeTo[T vec.Float](c []T, ldc int, ct []T, m, n int, add bool) {
+func (s *scratch[T]) transposeTo(ks *kernels[T], c []T, ldc int, ct []T, m, n int, add bool) {
+	if !add && s.transpose(ks, c, ldc, ct, m, n, m) {
+		return
+	}
 	const tile = 16 // both sides of a tile stay in the first level cache
 	for i0 := 0; i0 < m; i0 += tile {
 		for j0 := 0; j0 < n; j0 += tile {
@@ -212,20 +230,20 @@ func (j *job[T]) block(i0, i1, j0, j1 int) {
 			for g0 := j0; g0 < j1; g0 += group * nr {
 				g1 := min(g0+group*nr, j1)
 				if pack {
-					s.packB(j.b.data[p0*j.b.rs+g0*j.b.cs:], j.b.rs, j.b.cs, kb, g1-g0, nr)
+					j.packB(s, p0, g0, kb, g1-g0)
 				}
-				for c0 := g0; c0 < g1; c0 += nr {
-					cols := min(nr, g1-c0)
+				for c0, cols := g0, 0; c0 < g1; c0 += cols {
+					cols = j.ks.width(g1 - c0)
 					whole := j.ks.masked || cols%j.ks.lanes == 0
 					var b []T
-					ldb := nr
+					ldb := j.ks.padded(cols)
 					switch {
 					case pack:
 						b = s.b[(c0-g0)*kb:]
 					case whole:
 						b, ldb = j.b.data[p0*j.b.rs+c0:], j.b.rs
 					default:
-						s.packB(j.b.data[p0*j.b.rs+c0:], j.b.rs, 1, kb, cols, nr)
+						j.packB(s, p0, c0, kb, cols)
 						b = s.b
 					}
 					j.panel(s, a, b, ldb, kb, r0, r1, c0, cols, whole, first)
@@ -273,6 +291,7 @@ const packed = -1
 // scratch is the memory one goroutine packs into.
 type scratch[T vec.Float] struct {
 	a, b, tile, ct []T
+	blocks         turn.Blocks
 	pool           *sync.Pool
 }
 
@@ -310,45 +329,58 @@ func (s *scratch[T]) packA(a matrix[T], m, k, mr int, alpha T) matrix[T] {
 	return matrix[T]{s.a, packed, mr}
 }
 
-// packB copies columns of B to panels of nr columns, one after the other, zeros to the right of the last.
-func (s *scratch[T]) packB(b []T, rs, cs, k, cols, nr int) {
-	if cs == 1 {
-		for p := range k {
-			row := b[p*rs : p*rs+cols]
-			for c := 0; c < cols; c += nr {
-				d := s.b[c*k+p*nr : c*k+(p+1)*nr]
-				if n := copy(d, row[c:]); n < nr {
-					clear(d[n:])
-				}
-			}
-		}
+// packB copies rows from p on and columns from c0 on of B to panels as wide as tiles, one after the other, with zeros to the right of the last.
+func (j *job[T]) packB(s *scratch[T], p, c0, k, cols int) {
+	b := matrix[T]{j.b.data[p*j.b.rs+c0*j.b.cs:], j.b.rs, j.b.cs}
+	for c, width := 0, 0; c < cols; c += width {
+		width = j.ks.width(cols - c)
+		nr := j.ks.padded(width)
+		j.packPanel(s, s.b[c*k:(c+nr)*k], nr, matrix[T]{b.data[c*b.cs:], b.rs, b.cs}, k, width)
+	}
+}
+
+// packPanel copies k rows of width columns to rows of nr.
+func (j *job[T]) packPanel(s *scratch[T], panel []T, nr int, b matrix[T], k, width int) {
+	if b.cs == 1 {
+		vec.CopyRows(panel, nr, b.data, b.rs, k, 0, width, nr-width)
 		return
 	}
-	// Transposed: columns are rows in memory. Read 8 of them side by side, to write whole pieces.
-	for c := 0; c < cols; c += nr {
-		panel := s.b[c*k : (c+nr)*k]
-		width := min(nr, cols-c)
-		if width < nr {
-			clear(panel)
-		}
-		j := 0
-		for ; j+8 <= width && rs == 1; j += 8 {
-			x := b[(c+j)*cs:]
-			x0, x1, x2, x3 := x[:k], x[cs:cs+k], x[2*cs:2*cs+k], x[3*cs:3*cs+k]
-			x4, x5, x6, x7 := x[4*cs:4*cs+k], x[5*cs:5*cs+k], x[6*cs:6*cs+k], x[7*cs:7*cs+k]
-			for p := range x0 {
-				d := panel[p*nr+j : p*nr+j+8 : p*nr+j+8]
-				d[0], d[1], d[2], d[3] = x0[p], x1[p], x2[p], x3[p]
-				d[4], d[5], d[6], d[7] = x4[p], x5[p], x6[p], x7[p]
-			}
-		}
-		for ; j < width; j++ {
-			src := b[(c+j)*cs:]
-			for p := range k {
-				panel[p*nr+j] = src[p*rs]
-			}
+	// Transposed: columns are rows in memory.
+	if width < nr {
+		clear(panel)
+	}
+	if b.rs == 1 && s.transpose(j.ks, panel, nr, b.data, b.cs, width, k) {
+		return
+	}
+	// Read 8 of them side by side, to write whole pieces.
+	i, rs, cs := 0, b.rs, b.cs
+	for ; i+8 <= width && rs == 1; i += 8 {
+		x := b.data[i*cs:]
+		x0, x1, x2, x3 := x[:k], x[cs:cs+k], x[2*cs:2*cs+k], x[3*cs:3*cs+k]
+		x4, x5, x6, x7 := x[4*cs:4*cs+k], x[5*cs:5*cs+k], x[6*cs:6*cs+k], x[7*cs:7*cs+k]
+		for p := range x0 {
+			d := panel[p*nr+i : p*nr+i+8 : p*nr+i+8]
+			d[0], d[1], d[2], d[3] = x0[p], x1[p], x2[p], x3[p]
+			d[4], d[5], d[6], d[7] = x4[p], x5[p], x6[p], x7[p]
 		}
 	}
+	for ; i < width; i++ {
+		src := b.data[i*cs:]
+		for p := range k {
+			panel[p*nr+i] = src[p*rs]
+		}
+	}
+}
+
+// transpose sets dst, whose rows are width apart, to the transpose of n rows of terms elements, which are step apart, where there are kernels for
+// that and enough terms. It reports whether.
+func (s *scratch[T]) transpose(ks *kernels[T], dst []T, width int, src []T, step, n, terms int) bool {
+	to, ok := any(dst).([]float32)
+	if !ok || ks.turn == nil || terms < ks.turn.Lanes || n < ks.turn.Lanes {
+		return false
+	}
+	ks.turn.Transpose(&s.blocks, to, width, any(src).([]float32), step, n, terms, nil)
+	return true
 }
 
 // grow returns a slice of n elements, x if it is long enough.
