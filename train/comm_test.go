@@ -3,6 +3,7 @@ package train
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"github.com/ftprop/ftprop/data"
 	"github.com/ftprop/ftprop/internal/gtest"
 	"github.com/ftprop/ftprop/models"
+	"github.com/ftprop/ftprop/mpi"
 	"github.com/ftprop/ftprop/solvers"
 	"github.com/pkg/errors"
 	"gorgonia.org/gorgonia"
@@ -205,6 +207,15 @@ func TestRanksStopAndResume(t *testing.T) {
 	}
 }
 
+// spoil makes a weight of rank 1 NaN after a step.
+func spoil(c comm.Comm, o *Config) {
+	o.OnStep = func(s Step) {
+		if c.Rank() == 1 && s.Epoch == 0 && s.Step == 1 {
+			o.Net.Params()[0].Value().Data().([]float64)[0] = math.NaN()
+		}
+	}
+}
+
 // What is wrong on one rank is an error on all.
 func TestRanksFail(t *testing.T) {
 	for what, test := range map[string]struct {
@@ -213,13 +224,7 @@ func TestRanksFail(t *testing.T) {
 	}{
 		"another seed":  {func(c comm.Comm, o *Config) { o.Seed += uint64(c.Rank()) }, []string{"ranks differ", "seed 1", "seed 2"}},
 		"another setup": {func(c comm.Comm, o *Config) { o.Setup += "!!"[:c.Rank()] }, []string{"ranks differ", `"shared!"`}},
-		"not a number": {func(c comm.Comm, o *Config) {
-			o.OnStep = func(s Step) {
-				if c.Rank() == 1 && s.Epoch == 0 && s.Step == 1 {
-					o.Net.Params()[0].Value().Data().([]float64)[0] = math.NaN()
-				}
-			}
-		}, []string{"rank 1", "NaN"}},
+		"not a number":  {spoil, []string{"rank 1", "NaN"}},
 		"a solver": {func(c comm.Comm, o *Config) {
 			if o.Shard = true; c.Rank() == 1 {
 				o.Solver = gorgonia.NewVanillaSolver()
@@ -246,6 +251,34 @@ func TestRanksFail(t *testing.T) {
 				t.Errorf("%s: rank %d has no error", what, rank)
 			}
 		}
+	}
+}
+
+// In processes of their own, too, all ranks end by themselves, and say whose number is none.
+func TestRanksFailMPI(t *testing.T) {
+	for _, shard := range []bool{false, true} {
+		t.Run(fmt.Sprint("sharded ", shard), func(t *testing.T) {
+			gtest.RunRanks(t, 2, func(t *testing.T) {
+				w, err := mpi.Init()
+				if err != nil {
+					t.Fatal(err)
+				}
+				o := shared(t, 6)
+				o.Comm, o.Shard = w, shard
+				spoil(w, &o)
+				tr, err := New(o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				gtest.WantError(t, fmt.Sprintf("rank %d", w.Rank()), tr.Run(context.Background()), "rank 1", "NaN")
+				if err := tr.Close(); err != nil {
+					t.Error(err)
+				}
+				if err := w.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
 	}
 }
 
