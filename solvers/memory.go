@@ -46,9 +46,9 @@ func (v *view[T]) allocate(slots, n int) {
 	}
 }
 
-func (v *view[T]) flush(tiny T) {
+func (v *view[T]) flush() {
 	for _, s := range v.slots {
-		flush(s, tiny)
+		vec.Flush(s)
 	}
 }
 
@@ -185,9 +185,9 @@ func (m *memory) apply(r rule, s *shaping, model []gorgonia.ValueGrad) error {
 		ok := true
 		for ; lo < hi; lo += tile {
 			if p.dt == tensor.Float32 {
-				ok = advance(p.f32.cut(lo, min(lo+tile, hi)), r.float32, s, flushing, 0x1p-126) && ok
+				ok = advance(p.f32.cut(lo, min(lo+tile, hi)), r.float32, s, flushing) && ok
 			} else {
-				ok = advance(p.f64.cut(lo, min(lo+tile, hi)), r.float64, s, flushing, 0x1p-1022) && ok
+				ok = advance(p.f64.cut(lo, min(lo+tile, hi)), r.float64, s, flushing) && ok
 			}
 		}
 		if !ok {
@@ -203,13 +203,13 @@ func (m *memory) apply(r rule, s *shaping, model []gorgonia.ValueGrad) error {
 }
 
 // advance takes the step of a tile, and reports whether the result is finite.
-func advance[T vec.Float](v view[T], rule func(view[T]), s *shaping, flushing bool, tiny T) bool {
+func advance[T vec.Float](v view[T], rule func(view[T]), s *shaping, flushing bool) bool {
 	if s.on {
 		shape(s, v.w, v.g)
 	}
 	rule(v)
 	if flushing {
-		v.flush(tiny)
+		v.flush()
 	}
 	return v.finite()
 }

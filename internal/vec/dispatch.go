@@ -19,7 +19,7 @@ type kernels struct {
 	oneLinear, meanLinear, oneReciprocal, fewReciprocal, meanReciprocal, meanLogistic, fewTruncLogistic, meanTruncLogistic,
 	gradientScaling coefKernel
 	threshold, tent, swish, power, window, mulWindow, sech2, mulSech2, exp, sigmoid, tanh, staircaseFew, staircase, finite,
-	negSign, mulAbs, mul, negMul, add, scale, rectify, gate kernel
+	negSign, mulAbs, mul, negMul, add, scale, rectify, gate, flush kernel
 	affine, affineRest planesKernel
 
 	adam     func(w, grad, m, v *float32, n int, c *float32) (left int)

@@ -214,6 +214,16 @@ func rectifyAVX512(dst *float32, x *float32, y *float32, n int, a float32, b flo
 //go:noescape
 func rectifyAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
 
+// flushAVX512 sets dst = x where |x| >= 2^-126 or NaN, and 0 elsewhere.
+//
+//go:noescape
+func flushAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+
+// flushAVX2 sets dst = x where |x| >= 2^-126 or NaN, and 0 elsewhere.
+//
+//go:noescape
+func flushAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+
 // gateAVX512 sets dst = y where x > 0 or NaN, and 0 elsewhere.
 //
 //go:noescape

@@ -4007,6 +4007,162 @@ done:
 	VZEROUPPER
 	RET
 
+// func flushAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·flushAVX512(SB), NOSPLIT, $0-49
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+24(FP), DX
+	VBROADCASTSS vec7fffffff<>+0(SB), Z0
+	VBROADCASTSS vec007fffff<>+0(SB), Z1
+
+loop4:
+	CMPQ      DX, $0x00000040
+	JL        end4
+	VMOVUPS   (CX), Z2
+	VANDPS    Z0, Z2, Z3
+	VCMPPS    $0x16, Z1, Z3, K1
+	VMOVAPS.Z Z2, K1, Z2
+	VMOVUPS   Z2, (AX)
+	VMOVUPS   64(CX), Z2
+	VANDPS    Z0, Z2, Z3
+	VCMPPS    $0x16, Z1, Z3, K1
+	VMOVAPS.Z Z2, K1, Z2
+	VMOVUPS   Z2, 64(AX)
+	VMOVUPS   128(CX), Z2
+	VANDPS    Z0, Z2, Z3
+	VCMPPS    $0x16, Z1, Z3, K1
+	VMOVAPS.Z Z2, K1, Z2
+	VMOVUPS   Z2, 128(AX)
+	VMOVUPS   192(CX), Z2
+	VANDPS    Z0, Z2, Z3
+	VCMPPS    $0x16, Z1, Z3, K1
+	VMOVAPS.Z Z2, K1, Z2
+	VMOVUPS   Z2, 192(AX)
+	ADDQ      $0x00000100, AX
+	ADDQ      $0x00000100, CX
+	SUBQ      $0x00000040, DX
+	JMP       loop4
+
+end4:
+loop1:
+	CMPQ      DX, $0x00000010
+	JL        end1
+	VMOVUPS   (CX), Z2
+	VANDPS    Z0, Z2, Z3
+	VCMPPS    $0x16, Z1, Z3, K1
+	VMOVAPS.Z Z2, K1, Z2
+	VMOVUPS   Z2, (AX)
+	ADDQ      $0x00000040, AX
+	ADDQ      $0x00000040, CX
+	SUBQ      $0x00000010, DX
+	JMP       loop1
+
+end1:
+	TESTQ     DX, DX
+	JZ        done
+	MOVQ      $-1, BX
+	BZHIQ     DX, BX, BX
+	KMOVW     BX, K1
+	VMOVUPS.Z (CX), K1, Z2
+	VANDPS    Z0, Z2, Z0
+	VCMPPS    $0x16, Z1, Z0, K2
+	VMOVAPS.Z Z2, K2, Z0
+	VMOVUPS   Z0, K1, (AX)
+
+done:
+	MOVB $0x01, AL
+	MOVB AL, finite+48(FP)
+	VZEROUPPER
+	RET
+
+DATA vec007fffff<>+0(SB)/4, $0x007fffff
+DATA vec007fffff<>+4(SB)/4, $0x007fffff
+DATA vec007fffff<>+8(SB)/4, $0x007fffff
+DATA vec007fffff<>+12(SB)/4, $0x007fffff
+DATA vec007fffff<>+16(SB)/4, $0x007fffff
+DATA vec007fffff<>+20(SB)/4, $0x007fffff
+DATA vec007fffff<>+24(SB)/4, $0x007fffff
+DATA vec007fffff<>+28(SB)/4, $0x007fffff
+DATA vec007fffff<>+32(SB)/4, $0x007fffff
+DATA vec007fffff<>+36(SB)/4, $0x007fffff
+DATA vec007fffff<>+40(SB)/4, $0x007fffff
+DATA vec007fffff<>+44(SB)/4, $0x007fffff
+DATA vec007fffff<>+48(SB)/4, $0x007fffff
+DATA vec007fffff<>+52(SB)/4, $0x007fffff
+DATA vec007fffff<>+56(SB)/4, $0x007fffff
+DATA vec007fffff<>+60(SB)/4, $0x007fffff
+GLOBL vec007fffff<>(SB), RODATA|NOPTR, $64
+
+// func flushAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
+// Requires: AVX, AVX2, SSE2
+TEXT ·flushAVX2(SB), NOSPLIT, $0-49
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+24(FP), DX
+	VBROADCASTSS vec7fffffff<>+0(SB), Y0
+	VBROADCASTSS vec007fffff<>+0(SB), Y1
+
+loop4:
+	CMPQ    DX, $0x00000020
+	JL      end4
+	VMOVUPS (CX), Y2
+	VANDPS  Y0, Y2, Y3
+	VCMPPS  $0x16, Y1, Y3, Y3
+	VANDPS  Y2, Y3, Y2
+	VMOVUPS Y2, (AX)
+	VMOVUPS 32(CX), Y2
+	VANDPS  Y0, Y2, Y3
+	VCMPPS  $0x16, Y1, Y3, Y3
+	VANDPS  Y2, Y3, Y2
+	VMOVUPS Y2, 32(AX)
+	VMOVUPS 64(CX), Y2
+	VANDPS  Y0, Y2, Y3
+	VCMPPS  $0x16, Y1, Y3, Y3
+	VANDPS  Y2, Y3, Y2
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS 96(CX), Y2
+	VANDPS  Y0, Y2, Y3
+	VCMPPS  $0x16, Y1, Y3, Y3
+	VANDPS  Y2, Y3, Y2
+	VMOVUPS Y2, 96(AX)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, CX
+	SUBQ    $0x00000020, DX
+	JMP     loop4
+
+end4:
+loop1:
+	CMPQ    DX, $0x00000008
+	JL      end1
+	VMOVUPS (CX), Y2
+	VANDPS  Y0, Y2, Y3
+	VCMPPS  $0x16, Y1, Y3, Y3
+	VANDPS  Y2, Y3, Y2
+	VMOVUPS Y2, (AX)
+	ADDQ    $0x00000020, AX
+	ADDQ    $0x00000020, CX
+	SUBQ    $0x00000008, DX
+	JMP     loop1
+
+end1:
+	TESTQ        DX, DX
+	JZ           done
+	MOVQ         DX, X2
+	VPBROADCASTD X2, Y2
+	VPCMPGTD     iota<>+0(SB), Y2, Y2
+	VMASKMOVPS   (CX), Y2, Y3
+	VANDPS       Y0, Y3, Y0
+	VCMPPS       $0x16, Y1, Y0, Y0
+	VANDPS       Y3, Y0, Y0
+	VMASKMOVPS   Y0, Y2, (AX)
+
+done:
+	MOVB $0x01, AL
+	MOVB AL, finite+48(FP)
+	VZEROUPPER
+	RET
+
 // func gateAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·gateAVX512(SB), NOSPLIT, $0-49

@@ -44,6 +44,7 @@ var ops = []op{
 	{"NegMul", true, func(dst, x, y []float32, a, b, c float32) bool { NegMul(dst, x, y); return true }},
 	{"Scale", true, func(dst, x, y []float32, a, b, c float32) bool { Scale(dst, x, a); return true }},
 	{"Rectify", true, func(dst, x, y []float32, a, b, c float32) bool { Rectify(dst, x); return true }},
+	{"Flush", true, func(dst, x, y []float32, a, b, c float32) bool { copy(dst, x); Flush(dst[:len(x)]); return true }},
 	{"Gate", true, func(dst, x, y []float32, a, b, c float32) bool { Gate(dst, x, y); return true }},
 	{"Affine", true, func(dst, x, y []float32, a, b, c float32) bool { Affine(dst, x, a, b); return true }},
 	{"AffineAround", true, func(dst, x, y []float32, a, b, c float32) bool {

@@ -726,6 +726,14 @@ var kernels = []kernel{
 		zero := g.zero()
 		return func(x reg.VecVirtual) reg.VecVirtual { return g.keep(g.compare(notAtMost, x, zero), x) }
 	})},
+	{"flush", "sets dst = x where |x| >= 2^-126 or NaN, and 0 elsewhere.", false, true, 4, unary(func(g *gen) func(reg.VecVirtual) reg.VecVirtual {
+		abs, subnormal := g.bits(1<<31-1), g.bits(1<<23-1)
+		return func(x reg.VecVirtual) reg.VecVirtual {
+			size := g.reg()
+			VANDPS(abs, x, size)
+			return g.keep(g.compare(notAtMost, size, subnormal), x)
+		}
+	})},
 	{"gate", "sets dst = y where x > 0 or NaN, and 0 elsewhere.", true, true, 4, func(g *gen) func(x, y reg.VecVirtual) reg.VecVirtual {
 		zero := g.zero()
 		return func(x, y reg.VecVirtual) reg.VecVirtual { return g.keep(g.compare(notAtMost, x, zero), y) }
