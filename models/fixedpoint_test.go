@@ -97,6 +97,17 @@ func TestFixedPointIsExact(t *testing.T) {
 			if d := largest(got, want); d != 0 {
 				t.Errorf("%s, %v: float64 differs by %v", name, a, d)
 			}
+			p, err := fixed.Predictor(n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			predicted, err := p.Run(gtest.Dense(tensor.Float32, x, p.InputShape()...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := largest(got, gtest.Floats(t, predicted)); d != 0 {
+				t.Errorf("%s, %v: a predictor differs by %v", name, a, d)
+			}
 			single := make([]float32, len(x))
 			for i, v := range x {
 				single[i] = float32(v)
