@@ -155,6 +155,7 @@ func TestBadArguments(t *testing.T) {
 		"weight rule":   {[]string{"-weights", "sign", "-weight-rules", "Hinge9"}, []string{"Hinge9", "SoftHinge"}},
 		"Bop":           {[]string{"-opt", "adam,bop", "-weights", "sign", "-bop-gamma", "2"}, []string{"-bop-gamma 2"}},
 		"Bop's flags":   {[]string{"-bop-gamma", "0.1"}, []string{"-bop-gamma is for -opt bop"}},
+		"no momentum":   {[]string{"-momentum", "0.9", "-opt", "adam,adamw"}, []string{"-momentum is for -opt sgd and rmsprop, not adam,adamw"}},
 		"only Bop":      {[]string{"-opt", "bop", "-weights", "none,ternary"}, []string{"nothing to compare"}},
 		"all weights":   {[]string{"-all-weights"}, []string{"-all-weights is for -weights"}},
 		"order":         {[]string{"-order", "bireal"}, []string{"-order bireal", "not mlp"}},

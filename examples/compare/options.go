@@ -170,13 +170,12 @@ func (o *options) methods() ([]experiment.Method, error) {
 	if !slices.ContainsFunc(ms, func(m experiment.Method) bool { return m.Flags.WeightRule != "" }) && o.given["weight-rules"] {
 		return nil, errors.Errorf("-weight-rules is for -weights, and -weights %s has none", o.weights)
 	}
-	one := o.train
+	var opts []string
 	for _, m := range ms {
-		if one.Opt = m.Flags.Opt; one.Opt == "bop" {
-			break
-		}
+		opts = append(opts, m.Flags.Opt)
 	}
-	if err := one.CheckBop("sign", o.given); err != nil {
+	slices.Sort(opts)
+	if err := o.train.CheckOpt(slices.Compact(opts), "sign", o.given); err != nil { // methods with bop have sign weights
 		return nil, err
 	}
 	for _, m := range ms {

@@ -20,18 +20,9 @@ func (b *bop) flags(f *flag.FlagSet) {
 	f.Float64Var(&b.gamma, "bop-gamma", bopGamma, "`share` of the new gradient in the mean of -opt bop; -decay makes it smaller, as it does the learning rate")
 }
 
-// CheckBop returns an error for -opt bop with weights that it does not train, and for flags of it that have no meaning without it; given are those of the
-// command line.
-func (t *Training) CheckBop(weights string, given map[string]bool) error {
-	if t.Opt != "bop" {
-		for _, name := range []string{"bop-threshold", "bop-gamma"} {
-			if given[name] {
-				return errors.Errorf("-%s is for -opt bop", name)
-			}
-		}
-		return nil
-	}
-	switch b := t.bop; {
+// check returns an error for weights that Bop does not train, and for settings that it cannot have.
+func (b *bop) check(weights string) error {
+	switch {
 	case weights != "sign":
 		return errors.Errorf("-opt bop trains weights that are -1 and 1: want -weights sign, not %q", weights)
 	case !(b.threshold > 0) || math.IsInf(b.threshold, 0):

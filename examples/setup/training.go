@@ -103,8 +103,6 @@ func (t *Training) Check() error {
 		return errors.Errorf("-validation %v: want a share from 0 to less than 1", t.Validation)
 	case !(t.Warmup >= 0 && t.Warmup <= MostEpochs):
 		return errors.Errorf("-warmup %v: want epochs from 0 to a million", t.Warmup)
-	case t.Nesterov && t.Opt != "sgd":
-		return errors.Errorf("-nesterov is for -opt sgd, not %s", t.Opt)
 	}
 	return command.Check(
 		command.Count{Flag: "epochs", N: t.Epochs, Least: 1, Most: MostEpochs}, command.Count{Flag: "batch", N: t.Batch, Least: 1, Most: MostBatch},

@@ -106,11 +106,11 @@ func TestInterruptedIsUninterrupted(t *testing.T) {
 	if gtest.Race {
 		return // weights are numbers, not goroutines
 	}
-	for _, more := range []string{"-weights sign", "-weights sign-scaled -weight-rule SoftHinge", "-weights ternary", "-weights 3 -opt adam", "-weights sign -all-weights -opt bop -bop-gamma 0.1"} {
+	for _, more := range []string{"-weights sign", "-weights sign-scaled -weight-rule SoftHinge", "-weights ternary", "-weights 3 -opt adam -momentum 0", "-weights sign -all-weights -opt bop -momentum 0 -bop-gamma 0.1"} {
 		t.Run(more, func(t *testing.T) { interrupted(t, strings.Fields(more)...) })
 	}
 	t.Run("bireal", func(t *testing.T) {
-		interrupted(t, strings.Fields("-arch resnet18 -order bireal -bn=true -hidden 2,2,3,4 -weights sign -opt bop -bop-gamma 0.1 -limit 160 -batch 4")...)
+		interrupted(t, strings.Fields("-arch resnet18 -order bireal -bn=true -hidden 2,2,3,4 -weights sign -opt bop -momentum 0 -bop-gamma 0.1 -limit 160 -batch 4")...)
 	})
 }
 
@@ -530,7 +530,9 @@ func TestBadInput(t *testing.T) {
 		{"Bop of scaled signs", tiny(out, "-opt", "bop", "-weights", "sign-scaled"), []string{"-opt bop", "-weights sign", `"sign-scaled"`}},
 		{"Bop's share", tiny(out, "-opt", "bop", "-weights", "sign", "-bop-gamma", "1.5"), []string{"-bop-gamma 1.5"}},
 		{"Bop's threshold", tiny(out, "-opt", "bop", "-weights", "sign", "-bop-threshold", "NaN"), []string{"-bop-threshold NaN"}},
-		{"Bop's flags", tiny(out, "-bop-gamma", "0.1"), []string{"-bop-gamma is for -opt bop"}},
+		{"Bop's flags", tiny(out, "-bop-gamma", "0.1"), []string{"-bop-gamma is for -opt bop, not sgd"}},
+		{"momentum of Adam", tiny(out, "-opt", "adam"), []string{"-momentum is for -opt sgd and rmsprop, not adam"}},
+		{"Nesterov with RMSProp", tiny(out, "-opt", "rmsprop", "-nesterov"), []string{"-nesterov is for -opt sgd, not rmsprop"}},
 		{"all weights alone", tiny(out, "-all-weights"), []string{"-all-weights is for -weights"}},
 		{"order", tiny(out, "-order", "nosuch"), []string{"-order \"nosuch\"", "bireal"}},
 		{"order of an mlp", tiny(out, "-order", "bireal"), []string{"-order bireal: want bireal with a resnet, xnor with convnet4 and -bn, not mlp"}},

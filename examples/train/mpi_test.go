@@ -155,7 +155,7 @@ func TestMPIBadInput(t *testing.T) {
 		}
 		said := ""
 		for line := range strings.Lines(log.String()) {
-			if strings.HasPrefix(line, "train: ") {
+			if strings.HasPrefix(line, "train: ") && !strings.HasPrefix(line, "train: stopping") { // which mpirun asks for where a rank is slow
 				said += line
 			}
 		}

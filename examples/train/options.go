@@ -94,7 +94,7 @@ func (o *options) check() error {
 		return err
 	}
 	if o.eval == "" { // else it is the file that says what the weights are
-		if err := o.train.CheckBop(o.net.Weights, o.given); err != nil {
+		if err := o.train.CheckOpt([]string{o.train.Opt}, o.net.Weights, o.given); err != nil {
 			return err
 		}
 	}

@@ -65,7 +65,7 @@ func TestIgnoredSettings(t *testing.T) {
 func TestEvalQuantisedWeights(t *testing.T) {
 	for _, weights := range []string{"sign", "ternary", "4"} {
 		dir := t.TempDir()
-		if out, _, err := program(t, tiny(dir, "-weights", weights, "-opt", "adam", "-lr", "0.5")...); err != nil || !strings.Contains(out, "mlp with sign, weights "+weights+" on digits") {
+		if out, _, err := program(t, tiny(dir, "-weights", weights, "-opt", "adam", "-momentum", "0", "-lr", "0.5")...); err != nil || !strings.Contains(out, "mlp with sign, weights "+weights+" on digits") {
 			t.Fatal(out, err)
 		}
 		if log := string(read(t, filepath.Join(dir, logFile))); strings.Count(log, `"weights":[{"name":"fc2.weight","weights":256,"zeros":`) != 3 {
@@ -125,7 +125,7 @@ func TestEvalQuantisedWeights(t *testing.T) {
 func TestBop(t *testing.T) {
 	params := func(gamma string) (*models.Net, string) {
 		dir := t.TempDir()
-		out, _, err := program(t, tiny(dir, "-weights", "sign", "-all-weights", "-opt", "bop", "-bop-gamma", gamma, "-lr", "1e-2")...)
+		out, _, err := program(t, tiny(dir, "-weights", "sign", "-all-weights", "-opt", "bop", "-momentum", "0", "-bop-gamma", gamma, "-lr", "1e-2")...)
 		if err != nil {
 			t.Fatal(err)
 		}
