@@ -28,6 +28,9 @@ const lanes = 8
 // best is the set in use, the fastest of this processor. Tests change it.
 var best = available()[0]
 
+// goKernels are for what is less than a group of filters.
+var goKernels = portable()
+
 // of returns the transforms for the convolution's tiles.
 func (k *kernels) of(c *Conv) *transforms {
 	switch {

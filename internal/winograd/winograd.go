@@ -152,9 +152,9 @@ func (c *Conv) filters(f []float32, turn bool) *scratch {
 
 // filterTransforms returns what sets u to the transforms of filters lo to hi, which are whole groups, and of those from lo on, which are less than one.
 func (c *Conv) filterTransforms(u, f []float32, turn bool) (whole func(lo, hi int), rest func(lo int)) {
-	plane, kernel, inGo := c.filterPlanes().plane, c.transforms().filter, portable().of(c).filter
+	plane, kernel, inGo := c.filterPlanes().plane, c.transforms().filter, goKernels.of(c).filter
 	if turn {
-		kernel, inGo = c.transforms().turned, portable().of(c).turned
+		kernel, inGo = c.transforms().turned, goKernels.of(c).turned
 	}
 	whole = func(lo, hi int) { kernel(&f[c.taps()*lo], &u[lo], plane, (hi-lo)/lanes) }
 	rest = func(lo int) {
@@ -345,7 +345,7 @@ func (c *Conv) FilterGrad(df, dy, x []float32) error {
 			copy(buf[i*lanes:(i+1)*lanes], total[i*up.plane+lo:i*up.plane+c.O*c.C])
 		}
 		to := make([]float32, lanes*c.taps())
-		portable().of(c).filterGrad(&buf[0], lanes, &to[0], 1)
+		goKernels.of(c).filterGrad(&buf[0], lanes, &to[0], 1)
 		copy(df[c.taps()*lo:], to)
 	})
 	return nil
