@@ -61,6 +61,16 @@ func plusMinus(mean, half float64, digits int) string {
 	return fmt.Sprintf("%.*f ± %.*f", digits, mean, digits, half)
 }
 
+// secondsOf is the mean of those runs of which the seconds are known.
+func secondsOf(runs []*Run) string {
+	known := slices.DeleteFunc(each(runs, func(r *Run) float64 { return r.Seconds }), math.IsNaN)
+	if len(known) == 0 {
+		return "not known"
+	}
+	mean, _ := interval(known)
+	return fmt.Sprintf("%.1f", mean)
+}
+
 // Table writes the outcome in the shape of the paper's Table 1: a group of columns for each activation, in it
 // a column for each rule; mean and 95 % interval over seeds of the test accuracy, and the mean seconds that a run has
 // trained. With validation the accuracy is that of the epoch that validation has chosen, with that of the last epoch below it. Without, it is that of
@@ -91,8 +101,7 @@ func Table(w io.Writer, c *Config, runs []*Run) error {
 			last = append(last, plusMinus(mean, half, 2))
 			mean, half = interval(each(rs, other))
 			below = append(below, plusMinus(mean, half, 2))
-			mean, _ = interval(each(rs, func(r *Run) float64 { return r.Seconds }))
-			seconds = append(seconds, fmt.Sprintf("%.1f", mean))
+			seconds = append(seconds, secondsOf(rs))
 		}
 		for _, row := range [][]string{
 			append([]string{""}, groups...), append([]string{""}, names...),
