@@ -42,8 +42,11 @@ func TestMPI(t *testing.T) {
 		}
 	}
 	_ = cmd.Process.Signal(syscall.SIGINT)
-	if err := cmd.Wait(); err != nil && (strings.Count(log.String(), "compare: interrupted") != 1 || strings.Count(log.String(), "the same command goes on") != 1) {
-		t.Errorf("%v:\n%s", err, &log)
+	err := cmd.Wait()
+	// mpirun passes it on after a second, in which a fast machine may have trained all.
+	if trained := strings.Count(log.String(), ": test accuracy "); trained < runsOfSmall && err != nil &&
+		(strings.Count(log.String(), "compare: interrupted") != 1 || strings.Count(log.String(), "the same command goes on") != 1) {
+		t.Errorf("%v, after %d of %d runs:\n%s", err, trained, runsOfSmall, &log)
 	}
 	var out bytes.Buffer
 	cmd = ranked(t, small(dir, "-mpi", "-workers", "1"))

@@ -38,11 +38,14 @@ func small(dir string, more ...string) []string {
 		"-inspect", "40", "-keep-weights", "-checkpoint-every", "3", "-out", dir}, more...)
 }
 
+// runsOfSmall is how many it has: three methods of sign and ReLU, each with and without sign weights, and two seeds.
+const runsOfSmall = 12
+
 // wantSame compares what two comparisons leave, but for seconds and picture.
 func wantSame(t *testing.T, whole, dir string) {
 	t.Helper()
 	want, got := gtest.Contents(t, whole, experiment.TimesFile, pictureFile), gtest.Contents(t, dir, experiment.TimesFile, pictureFile)
-	if len(want) != 1+12 { // a table, and the weights of 12 runs
+	if len(want) != 1+runsOfSmall { // a table, and the weights of each run
 		t.Errorf("%d files", len(want))
 	}
 	for name, b := range want {
