@@ -16,12 +16,20 @@ func (g *Graph) Fused() (*Graph, error) {
 	if g == nil || g.Input == nil {
 		return nil, errors.New("deploy: Fused of no graph: want one of Trace")
 	}
-	batch := g.Input.Shape()[0]
-	out, err := g.rebuild(plan{batch: batch})
-	if err == nil {
-		out, err = out.rebuild(plan{batch: batch, chains: out.chains()})
-	}
+	out, err := g.fusedAt(g.Input.Shape()[0], true)
 	return out, errors.WithMessagef(err, "deploy: %s, fused", g.Name)
+}
+
+// fusedAt returns a fused graph for a batch size, in which there are nodes for what is in Hidden only if asked.
+func (g *Graph) fusedAt(batch int, hidden bool) (*Graph, error) {
+	out, err := g.rebuild(plan{batch: batch})
+	if err != nil {
+		return nil, err
+	}
+	if !hidden {
+		out.Hidden = nil
+	}
+	return out.rebuild(plan{batch: batch, chains: out.chains()})
 }
 
 // chains returns the steps that one operation takes the place of, in order, by the last one's node. By the others' there is nil.

@@ -49,12 +49,8 @@ func (g *Graph) predictor(batch int) (*Predictor, error) {
 	if g == nil || g.Input == nil {
 		return nil, errors.New("no graph: want one of Trace")
 	}
-	at, err := g.rebuild(plan{batch: batch})
+	at, err := g.fusedAt(batch, false)
 	if err != nil {
-		return nil, err
-	}
-	at.Hidden = nil
-	if at, err = at.rebuild(plan{batch: batch, chains: at.chains()}); err != nil {
 		return nil, err
 	}
 	order, err := gorgonia.Sort(at.Input.Graph())

@@ -3,10 +3,7 @@ package turn
 
 //go:generate sh -c "cd asm && go run . -out ../kernels_amd64.s -pkg turn"
 
-import (
-	"sync"
-	"unsafe"
-)
+import "unsafe"
 
 // Blocks are square, lanes by lanes, one below the other in the source and side by side in the destination. The assembly reads them by the offsets of
 // the fields, and checks nothing.
@@ -29,14 +26,6 @@ type Kernels struct {
 	Lanes                int // of a vector
 	Turn, Shift, Rescale func(b *Blocks)
 }
-
-// Best returns the fastest kernels of this processor, nil where there are none.
-var Best = sync.OnceValue(func() *Kernels {
-	if all := Available(); len(all) > 0 {
-		return all[0]
-	}
-	return nil
-})
 
 // Transpose uses b, and sets dst (terms, width) to the transpose of the first terms of n rows of src, which start step apart. Temp has room for lanes
 // rows of width.
