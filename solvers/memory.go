@@ -47,6 +47,7 @@ func (v *view[T]) allocate(slots, n int) {
 }
 
 func (v *view[T]) flush() {
+	vec.Flush(v.w)
 	for _, s := range v.slots {
 		vec.Flush(s)
 	}
