@@ -88,6 +88,7 @@ func WeightNames() []string { return []string{"sign", "sign-scaled", "ternary", 
 //	top-shareX       TopShare{Share: X}
 //	top-share-keepX  TopShare{Share: X, Keep: true}
 //	within-reachX    WithinReach{Reach: X}
+//	soft-reachX      WithinReach{Reach: X, Soft: true}
 //	feasibleX        Feasible{Least: X}
 //
 // X is a number, as in top-share0.25; without one the field is 0, which the setters' documentation explains. Case and hyphens do not matter. An unknown
@@ -116,6 +117,8 @@ func TargetsByName(name string) (TargetSetter, error) {
 			return TopShare{Share: x, Keep: true}, nil
 		case "withinreach":
 			return WithinReach{Reach: x}, nil
+		case "softreach":
+			return WithinReach{Reach: x, Soft: true}, nil
 		case "feasible":
 			return Feasible{Least: x}, nil
 		}
@@ -125,7 +128,7 @@ func TargetsByName(name string) (TargetSetter, error) {
 
 // TargetNames returns the names TargetsByName knows, the default first, X standing for a number.
 func TargetNames() []string {
-	return []string{"grad-sign", "keep-outputX", "top-shareX", "top-share-keepX", "within-reachX", "feasibleX"}
+	return []string{"grad-sign", "keep-outputX", "top-shareX", "top-share-keepX", "within-reachX", "soft-reachX", "feasibleX"}
 }
 
 // Activation returns the activation with these units: it is the inverse of Activation.Threshold, so that one can be had with another

@@ -41,15 +41,20 @@ type TopShare struct {
 }
 
 // WithinReach sets targets only for the units of a layer and batch with |z - c| at most Reach times the root mean square of that over the layer;
-// c is the middle of the thresholds, 0 for Sign and Step01. The others are ignored.
+// c is the middle of the thresholds, 0 for Sign and Step01. The others are ignored. With Soft all units have targets, weighted
+// by 1 - tanh(u)^2, u = |z - c|/(Reach rms), so that the farther fade out.
 //
 // Why: a unit far from its threshold does not flip in one step, nor in ten; until then its target asks for what cannot be, and its weights move
 // for nothing. Rules with a window do the same with a width that is fixed, in units of z; here it follows the layer, however large its
-// pre-activations have grown.
+// pre-activations have grown. With STE, whose derivative is g wherever z is, it is the only window: STE and WithinReach are an SSTE, STE and Soft
+// a SoftHinge, as wide as each layer's pre-activations are spread.
 //
 // Where all |z - c| are equal, as in a layer of one unit, Reach decides for all: they are within it if it is 1 or more. The zero Reach means 1. A
 // negative or non-finite Reach is an error.
-type WithinReach struct{ Reach float64 }
+type WithinReach struct {
+	Reach float64
+	Soft  bool
+}
 
 // Feasible sets the targets of GradSign, and weights each with its unit's feasibility: the share of the batch's images, among those that ask something
 // of the unit, on which it does already what they ask, as Agreement counts it. Weight 1 is for a unit that every image agrees with, Least for one
@@ -77,7 +82,12 @@ func (s TopShare) String() string {
 }
 
 // String returns the setter as its constructor.
-func (s WithinReach) String() string { return fmt.Sprintf("WithinReach{Reach: %v}", or(s.Reach, 1)) }
+func (s WithinReach) String() string {
+	if s.Soft {
+		return fmt.Sprintf("WithinReach{Reach: %v, Soft: true}", or(s.Reach, 1))
+	}
+	return fmt.Sprintf("WithinReach{Reach: %v}", or(s.Reach, 1))
+}
 
 // String returns the setter as its constructor.
 func (s Feasible) String() string { return fmt.Sprintf("Feasible{Least: %v}", s.Least) }
@@ -87,7 +97,7 @@ func (s TopShare) Target(_ Levels, g, _, _ float64) float64 { return -vec.Sign(g
 
 // Target implements TargetSetter.
 func (s WithinReach) Target(lv Levels, g, z, _ float64) float64 {
-	if or(s.Reach, 1) >= 1 || z == middle(lv) {
+	if s.Soft || or(s.Reach, 1) >= 1 || z == middle(lv) {
 		return -vec.Sign(g)
 	}
 	return 0
@@ -107,13 +117,13 @@ func (s TopShare) SetLayer64(lv Levels, _ int, t, _, g, z, h []float64) error {
 }
 
 // SetLayer32 implements LayerSetter.
-func (s WithinReach) SetLayer32(lv Levels, _ int, t, _, g, z, _ []float32) error {
-	return withinReach(s, lv, t, g, z)
+func (s WithinReach) SetLayer32(lv Levels, _ int, t, w, g, z, _ []float32) error {
+	return withinReach(s, lv, t, w, g, z)
 }
 
 // SetLayer64 implements LayerSetter.
-func (s WithinReach) SetLayer64(lv Levels, _ int, t, _, g, z, _ []float64) error {
-	return withinReach(s, lv, t, g, z)
+func (s WithinReach) SetLayer64(lv Levels, _ int, t, w, g, z, _ []float64) error {
+	return withinReach(s, lv, t, w, g, z)
 }
 
 // SetLayer32 implements LayerSetter.
@@ -233,7 +243,7 @@ func middle(lv Levels) float64 {
 	return lv.Lo/2 + lv.Hi/2
 }
 
-func withinReach[T vec.Float](s WithinReach, lv Levels, t, g, z []T) error {
+func withinReach[T vec.Float](s WithinReach, lv Levels, t, w, g, z []T) error {
 	reach := or(s.Reach, 1)
 	if err := positive(s, "Reach", reach); err != nil {
 		return err
@@ -250,12 +260,25 @@ func withinReach[T vec.Float](s WithinReach, lv Levels, t, g, z []T) error {
 			sum += d * d
 		}
 	}
-	// In units of the largest distance. Rounding must not leave out what is at the bound where all are equal.
-	bound := reach * math.Sqrt(sum/float64(len(z))) * (1 + 1e-12)
+	for i, v := range g {
+		t[i] = T(-vec.Sign(float64(v)))
+	}
+	if largest == 0 {
+		return nil
+	}
+	bound := reach * math.Sqrt(sum/float64(len(z))) // in units of the largest distance
+	if s.Soft {
+		bound = max(bound, math.SmallestNonzeroFloat64)
+		for i, v := range z {
+			w[i] = T(distance(v) / largest / bound)
+		}
+		vec.Sech2(w, w, 1, 1)
+		return nil
+	}
+	bound *= 1 + 1e-12 // rounding must not leave out what is at the bound where all are equal
 	for i, v := range z {
-		t[i] = 0
-		if largest == 0 || distance(v)/largest <= bound {
-			t[i] = T(-vec.Sign(float64(g[i])))
+		if distance(v)/largest > bound {
+			t[i] = 0
 		}
 	}
 	return nil

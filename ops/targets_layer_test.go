@@ -18,7 +18,8 @@ import (
 func layerSetters() []ops.LayerSetter {
 	return []ops.LayerSetter{
 		ops.TopShare{}, ops.TopShare{Share: 0.1}, ops.TopShare{Share: 0.3, Keep: true}, ops.TopShare{Share: 1},
-		ops.WithinReach{}, ops.WithinReach{Reach: 0.4}, ops.WithinReach{Reach: 2}, ops.Feasible{}, ops.Feasible{Least: 0.25}, ops.Feasible{Least: 1},
+		ops.WithinReach{}, ops.WithinReach{Reach: 0.4}, ops.WithinReach{Reach: 2}, ops.WithinReach{Soft: true}, ops.WithinReach{Reach: 0.3, Soft: true},
+		ops.Feasible{}, ops.Feasible{Least: 0.25}, ops.Feasible{Least: 1},
 	}
 }
 
@@ -122,6 +123,61 @@ func TestWithinReach(t *testing.T) {
 		if got, _ := set(t, c.s, c.lv, 1, c.g, c.z); !slices.Equal(got, c.want) {
 			t.Errorf("%s: targets %v, want %v", what, got, c.want)
 		}
+	}
+}
+
+// The weights of a soft reach are a bell around the middle of the thresholds, as wide as the layer's pre-activations are spread.
+func TestSoftReach(t *testing.T) {
+	stairs := ops.Levels{Lo: 0, Hi: 1, Steps: 3}
+	bell := func(u float64) float64 { return 1 / (math.Cosh(u) * math.Cosh(u)) }
+	rms := math.Sqrt((0.25 + 9 + 0 + 1) / 4)
+	for what, c := range map[string]struct {
+		s       ops.WithinReach
+		lv      ops.Levels
+		z, want []float64
+	}{
+		"a layer":              {ops.WithinReach{Soft: true}, signLevels, []float64{0.5, -3, 0, 1}, []float64{bell(0.5 / rms), bell(3 / rms), 1, bell(1 / rms)}},
+		"wider":                {ops.WithinReach{Reach: 2, Soft: true}, signLevels, []float64{0.5, -3, 0, 1}, []float64{bell(0.25 / rms), bell(1.5 / rms), 1, bell(0.5 / rms)}},
+		"one unit":             {ops.WithinReach{Reach: 0.5, Soft: true}, signLevels, []float64{7}, []float64{bell(2)}},
+		"all at the threshold": {ops.WithinReach{Soft: true}, signLevels, []float64{0, 0}, []float64{1, 1}},
+		"a staircase":          {ops.WithinReach{Soft: true}, stairs, []float64{0.5, 0, 1}, []float64{1, bell(math.Sqrt(1.5)), bell(math.Sqrt(1.5))}},
+		"largest numbers":      {ops.WithinReach{Soft: true}, signLevels, []float64{math.MaxFloat64, 1}, []float64{bell(math.Sqrt2), 1}},
+		"least numbers":        {ops.WithinReach{Soft: true}, signLevels, []float64{1e-310, 0}, []float64{bell(math.Sqrt2), 1}},
+		"a least reach":        {ops.WithinReach{Reach: 5e-324, Soft: true}, signLevels, []float64{1, 0}, []float64{0, 1}},
+	} {
+		g := make([]float64, len(c.z))
+		for i := range g {
+			g[i] = float64(1 - 2*(i%2))
+		}
+		got, w := set(t, c.s, c.lv, 1, g, c.z)
+		gtest.Compare(t, what, w, c.want)
+		for i := range g {
+			if got[i] != -g[i] {
+				t.Errorf("%s: targets %v for gradients %v", what, got, g)
+				break
+			}
+		}
+	}
+	// With STE it is SoftHinge with the reciprocal of the spread for a slope.
+	z, g := gtest.Units(300)
+	sum := 0.0
+	for _, v := range z {
+		sum += v * v
+	}
+	slope := 1 / (0.7 * math.Sqrt(sum/float64(len(z))))
+	for _, dt := range gtest.Dtypes() {
+		_, want, err := gtest.Backward(t, gtest.Machines()[0], dt, nodes.Act(ops.Sign{Rule: ops.SoftHinge{Slope: slope}}), z, g, 3, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range want {
+			want[i] /= slope
+		}
+		_, got, err := gtest.Backward(t, gtest.Machines()[0], dt, nodes.Act(ops.Sign{Rule: ops.STE{}, Targets: ops.WithinReach{Reach: 0.7, Soft: true}}), z, g, 3, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gtest.Compare(t, fmt.Sprint(dt), got, want)
 	}
 }
 
@@ -306,7 +362,7 @@ func TestTargetsByName(t *testing.T) {
 	for name, want := range map[string]ops.TargetSetter{
 		"grad-sign": ops.GradSign{}, "GradSign": ops.GradSign{}, "keep-output0.001": ops.KeepOutput{Below: 0.001},
 		"top-share": ops.TopShare{}, "top-share0.25": ops.TopShare{Share: 0.25}, " Top-Share-Keep.5": ops.TopShare{Share: 0.5, Keep: true},
-		"within-reach2": ops.WithinReach{Reach: 2}, "feasible0.1": ops.Feasible{Least: 0.1}, "feasible": ops.Feasible{},
+		"within-reach2": ops.WithinReach{Reach: 2}, "soft-reach.5": ops.WithinReach{Reach: 0.5, Soft: true}, "feasible0.1": ops.Feasible{Least: 0.1}, "feasible": ops.Feasible{},
 		"grad-sign1": nil, "": nil, "top-share-1": ops.TopShare{Share: 1}, "top-sharex": nil, "top-share1.1.1": nil,
 	} {
 		got, err := ops.TargetsByName(name)
@@ -355,6 +411,12 @@ func ExampleWithinReach() {
 	showTargets(ops.WithinReach{Reach: 1}) // the root mean square of z is 1.04
 	// Output:
 	// targets [-1 0 1 1], derivative [4.0 0.0 -2.0 -3.0]
+}
+
+func ExampleWithinReach_soft() {
+	showTargets(ops.WithinReach{Reach: 1, Soft: true})
+	// Output:
+	// targets [-1 -1 1 1], derivative [3.9 0.1 -1.6 -3.0]
 }
 
 func ExampleFeasible() {
