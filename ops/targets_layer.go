@@ -3,8 +3,10 @@ package ops
 import (
 	"fmt"
 	"math"
+	"sync/atomic"
 
 	"github.com/ftprop/ftprop/internal/opkit"
+	"github.com/ftprop/ftprop/internal/par"
 	"github.com/ftprop/ftprop/internal/vec"
 	"github.com/pkg/errors"
 )
@@ -148,10 +150,10 @@ func see[T vec.Float](l Threshold, z, h, g []T, batch int) (*seen[T], error) {
 	if !ok || len(z) == 0 {
 		return nil, nil
 	}
-	if err := checkFinite(upstream, g, 0); err != nil {
+	if err := par.Each(len(g), grain, func(lo, hi int) error { return checkFinite(upstream, g[lo:hi], lo) }); err != nil {
 		return nil, err
 	}
-	s := &seen[T]{t: make([]T, len(z)), w: make([]T, len(z)), plain: true}
+	s := &seen[T]{t: make([]T, len(z)), w: make([]T, len(z))}
 	for i := range s.w {
 		s.w[i] = 1
 	}
@@ -165,17 +167,26 @@ func see[T vec.Float](l Threshold, z, h, g []T, batch int) (*seen[T], error) {
 	if err != nil {
 		return nil, errors.WithMessage(err, "target setter")
 	}
-	for i, t := range s.t {
-		if err := checkTarget(setter, float64(t)); err != nil {
-			return nil, err
+	var weighted atomic.Bool
+	err = par.Each(len(z), grain, func(lo, hi int) error {
+		plain := true
+		for i, t := range s.t[lo:hi] {
+			if t != 0 && t != 1 && t != -1 {
+				return checkTarget(setter, float64(t))
+			}
+			w := s.w[lo+i]
+			if !(w >= 0) || w-w != 0 {
+				return errors.Errorf("target setter %s gave element %d the weight %v, but a weight is a finite number of at least 0", printed(setter), lo+i, w)
+			}
+			plain = plain && w == 1
 		}
-		w := s.w[i]
-		if !(w >= 0) || w-w != 0 {
-			return nil, errors.Errorf("target setter %s gave element %d the weight %v, but a weight is a finite number of at least 0", printed(setter), i, w)
+		if !plain {
+			weighted.Store(true)
 		}
-		s.plain = s.plain && w == 1
-	}
-	return s, nil
+		return nil
+	})
+	s.plain = !weighted.Load()
+	return s, err
 }
 
 // checkTarget returns an error unless t is a target.
@@ -248,40 +259,58 @@ func withinReach[T vec.Float](s WithinReach, lv Levels, t, w, g, z []T) error {
 	if err := positive(s, "Reach", reach); err != nil {
 		return err
 	}
-	half := middle(lv) / 2
-	distance := func(v T) float64 { return math.Abs(float64(v)/2 - half) } // half of it, which is finite
-	largest, sum := 0.0, 0.0
-	for _, v := range z {
-		largest = math.Max(largest, distance(v))
-	}
-	if largest > 0 {
-		for _, v := range z {
-			d := distance(v) / largest // its square is finite, too
-			sum += d * d
-		}
-	}
-	for i, v := range g {
-		t[i] = T(-vec.Sign(float64(v)))
-	}
-	if largest == 0 {
-		return nil
-	}
-	bound := reach * math.Sqrt(sum/float64(len(z))) // in units of the largest distance
+	center := T(middle(lv))
+	bound := reach * halfSpread(z, center)
 	if s.Soft {
 		bound = max(bound, math.SmallestNonzeroFloat64)
-		for i, v := range z {
-			w[i] = T(distance(v) / largest / bound)
+	} else {
+		bound *= 1 + 1e-12 // rounding must not leave out what is at the bound where all are equal
+	}
+	return par.Each(len(z), grain, func(lo, hi int) error {
+		vec.NegSign(t[lo:hi], g[lo:hi])
+		if s.Soft {
+			for i, v := range z[lo:hi] {
+				w[lo+i] = T(halfDistance(v, center) / bound)
+			}
+			vec.Sech2(w[lo:hi], w[lo:hi], 1, 1)
+			return nil
 		}
-		vec.Sech2(w, w, 1, 1)
+		for i, v := range z[lo:hi] {
+			if halfDistance(v, center) > bound {
+				t[lo+i] = 0
+			}
+		}
 		return nil
+	})
+}
+
+// halfDistance is |z - center|/2, which is finite.
+func halfDistance[T vec.Float](z, center T) float64 {
+	return math.Abs(float64(z)/2 - float64(center)/2)
+}
+
+// halfSpread is half the root mean square of z - center.
+func halfSpread[T vec.Float](z []T, center T) float64 {
+	if len(z) == 0 {
+		return 0
 	}
-	bound *= 1 + 1e-12 // rounding must not leave out what is at the bound where all are equal
-	for i, v := range z {
-		if distance(v)/largest > bound {
-			t[i] = 0
-		}
+	_, squares := vec.Moments(z, vec.Whole(len(z)), center)
+	if squares > 1e-280 && !math.IsInf(squares, 0) {
+		return math.Sqrt(squares/float64(len(z))) / 2
 	}
-	return nil
+	// The squares are beyond float64: in units of the largest distance they are not.
+	largest, sum := 0.0, 0.0
+	for _, v := range z {
+		largest = max(largest, halfDistance(v, center))
+	}
+	if largest == 0 {
+		return 0
+	}
+	for _, v := range z {
+		d := halfDistance(v, center) / largest
+		sum += d * d
+	}
+	return largest * math.Sqrt(sum/float64(len(z)))
 }
 
 func feasible[T vec.Float](s Feasible, batch int, t, w, g, z []T) error {
@@ -289,22 +318,33 @@ func feasible[T vec.Float](s Feasible, batch int, t, w, g, z []T) error {
 		return errors.Errorf("%v: Least is %v, but must be from 0 to 1", s, s.Least)
 	}
 	units := len(t) / max(batch, 1)
+	if units*batch != len(t) {
+		return errors.Errorf("%v: %d units are not those of %d images", s, len(t), batch)
+	}
 	agree, asked := make([]int, units), make([]int, units)
-	for i := range t {
-		t[i] = T(-vec.Sign(float64(g[i])))
-		if t[i] == 0 {
-			continue
-		}
-		u := i % units
-		asked[u]++
-		if (z[i] > 0) == (t[i] > 0) {
-			agree[u]++
+	vec.NegSign(t, g)
+	for at := 0; at < len(t); at += units {
+		for u, v := range t[at : at+units] {
+			if v == 0 {
+				continue
+			}
+			asked[u]++
+			agrees := 0
+			if (z[at+u] > 0) == (v > 0) {
+				agrees = 1
+			}
+			agree[u] += agrees // without a branch, which half of the time would be predicted wrongly
 		}
 	}
-	for i := range w {
-		if u := i % units; asked[u] > 0 {
-			w[i] = T(s.Least + (1-s.Least)*(float64(agree[u])/float64(asked[u])))
+	weights := make([]T, units)
+	for u := range weights {
+		weights[u] = 1
+		if asked[u] > 0 {
+			weights[u] = T(s.Least + (1-s.Least)*(float64(agree[u])/float64(asked[u])))
 		}
+	}
+	for at := 0; at < len(w); at += units {
+		copy(w[at:at+units], weights)
 	}
 	return nil
 }

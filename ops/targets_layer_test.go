@@ -194,6 +194,10 @@ func TestFeasible(t *testing.T) {
 	if _, w = set(t, ops.Feasible{Least: 0.5}, signLevels, 3, g, z); !slices.Equal(w, []float64{0.5 + 0.5*third, 0.75, 0.5 + 0.5*third, 0.75, 0.5 + 0.5*third, 0.75}) {
 		t.Errorf("at least a half: weights %v", w)
 	}
+	for _, batch := range []int{-1, 0, 4, 7} {
+		err := ops.Feasible{}.SetLayer64(signLevels, batch, targets, w, g, z, z)
+		gtest.WantError(t, "a batch that does not divide", err, "6 units", fmt.Sprint(batch))
+	}
 	if targets, w = set(t, ops.Feasible{}, signLevels, 2, []float64{0, 0}, []float64{1, -1}); !slices.Equal(targets, []float64{0, 0}) || !slices.Equal(w, []float64{1, 1}) {
 		t.Errorf("nothing asked: targets %v, weights %v", targets, w)
 	}
