@@ -19,7 +19,7 @@ import (
 //
 // On a staircase tanh runs once over the whole of it, as for SoftHinge. The zero fields mean From 0.1, To 10; From equal to To is a rule that
 // does not change. Source: Qin et al., "Forward and Backward Information Retention for Accurate Binary Neural Networks" (CVPR 2020),
-// arXiv:1909.10788, section 3.3, equations 12 and 13, with steps for epochs.
+// arXiv:1909.10788, section 3.3, with steps for epochs.
 type EDE struct{ From, To float64 }
 
 var _ Annealed = EDE{}
