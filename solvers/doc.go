@@ -14,7 +14,7 @@
 //     coefficients in float64. Products and sums are rounded one by one, so that results do not depend on the processor
 //     nor on the number of cores. (PyTorch itself fuses some of them where its build can: expect agreement within rounding.)
 //     Every 16 steps weights, and what a solver remembers of them, are set to 0 where they are below the smallest normal number (1e-38 in float32):
-//     they could only cost time there.
+//     they could only cost time there. Adam has such numbers as 0 from the start in float32.
 //   - A step happens entirely or not at all: parameters, gradients and configuration are all checked first, and on an
 //     error weights, gradients and state are untouched. So it is with all groups of Groups together. A caller that goes on
 //     regardless must zero the gradients, because Gorgonia's machines add to them. One error is found only afterwards: that

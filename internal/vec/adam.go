@@ -21,13 +21,36 @@ type AdamStep[T Float] struct {
 //	g += Decay w;  m = Beta1 m + OneMinusBeta1 g;  v = Beta2 v + OneMinusBeta2 g g
 //	w  = Keep w + Step m / (sqrt(v) Unroot + Eps);  g = 0
 //
-// Every product and sum is rounded, under every instruction set alike.
+// Every product and sum is rounded, under every instruction set alike. In float32 subnormal numbers, given or results, are 0, of the same sign,
+// and an Eps below the normal numbers is the least of them.
 func Adam[T Float](c *AdamStep[T], w, g, m, v []T) {
-	if x, ok := any(w).([]float32); ok && best.adam != nil && len(x) > 0 {
-		coef := any(c).(*AdamStep[float32])
+	switch w := any(w).(type) {
+	case []float32:
+		adam32(any(c).(*AdamStep[float32]), w, any(g).([]float32), any(m).([]float32), any(v).([]float32))
+	case []float64:
+		adam64(any(c).(*AdamStep[float64]), w, any(g).([]float64), any(m).([]float64), any(v).([]float64))
+	}
+}
+
+func adam64(c *AdamStep[float64], w, g, m, v []float64) {
+	g, m, v = g[:len(w)], m[:len(w)], v[:len(w)]
+	// Conversions around products keep the compiler from fusing them into the sums.
+	for i, p := range w {
+		gi := g[i] + float64(c.Decay*p)
+		mi := float64(c.Beta1*m[i]) + float64(c.OneMinusBeta1*gi)
+		vi := float64(c.Beta2*v[i]) + float64(float64(c.OneMinusBeta2*gi)*gi)
+		m[i], v[i], g[i] = mi, vi, 0
+		w[i] = float64(c.Keep*p) + float64(c.Step*mi)/(float64(math.Sqrt(vi)*c.Unroot)+c.Eps)
+	}
+}
+
+func adam32(c *AdamStep[float32], w, g, m, v []float32) {
+	k := *c
+	k.Eps = max(k.Eps, leastNormal)
+	if best.adam != nil && len(w) > 0 {
 		for done := 0; done < len(w); {
 			n := min(len(w)-done, block)
-			left := best.adam(&x[done], &any(g).([]float32)[done], &any(m).([]float32)[done], &any(v).([]float32)[done], n, (*float32)(unsafe.Pointer(coef)))
+			left := best.adam(&w[done], &g[done], &m[done], &v[done], n, (*float32)(unsafe.Pointer(&k)))
 			if done += n - left; left > 0 && n < block {
 				break
 			}
@@ -36,14 +59,43 @@ func Adam[T Float](c *AdamStep[T], w, g, m, v []T) {
 		w, g, m, v = w[rest:], g[rest:], m[rest:], v[rest:]
 	}
 	g, m, v = g[:len(w)], m[:len(w)], v[:len(w)]
-	// Conversions around products keep the compiler from fusing them into the sums.
 	for i, p := range w {
-		gi := g[i] + T(c.Decay*p)
-		mi := T(c.Beta1*m[i]) + T(c.OneMinusBeta1*gi)
-		vi := T(c.Beta2*v[i]) + T(T(c.OneMinusBeta2*gi)*gi)
+		gi := flushedSum(g[i], flushedProduct(k.Decay, p))
+		mi := flushedSum(flushedProduct(k.Beta1, m[i]), flushedProduct(k.OneMinusBeta1, gi))
+		vi := flushedSum(flushedProduct(k.Beta2, v[i]), flushedProduct(flushedProduct(k.OneMinusBeta2, gi), gi))
 		m[i], v[i], g[i] = mi, vi, 0
-		w[i] = T(c.Keep*p) + T(c.Step*mi)/(T(sqrt(vi)*c.Unroot)+c.Eps)
+		w[i] = flushedSum(flushedProduct(k.Keep, p), flushedQuotient(flushedProduct(k.Step, mi), flushedSum(flushedProduct(sqrt(vi), k.Unroot), k.Eps)))
 	}
 }
 
 func sqrt[T Float](x T) T { return T(math.Sqrt(float64(x))) }
+
+// leastNormal is the smallest normal number of float32.
+const leastNormal = 0x1p-126
+
+// flushed returns 0 for a subnormal number.
+func flushed(x float32) float32 {
+	if bits := math.Float32bits(x); bits&0x7f800000 == 0 {
+		return math.Float32frombits(bits & 0x80000000)
+	}
+	return x
+}
+
+// flushedSum is a + b as the kernels have it. What is subnormal of sums of normal numbers is exact.
+func flushedSum(a, b float32) float32 { return flushed(flushed(a) + flushed(b)) }
+
+func flushedProduct(a, b float32) float32 {
+	return flushedRound(float64(flushed(a)) * float64(flushed(b))) // exact
+}
+
+func flushedQuotient(a, b float32) float32 {
+	return flushedRound(float64(flushed(a)) / float64(flushed(b))) // never so close to where rounding changes that its own rounding counts
+}
+
+// flushedRound rounds to float32. Processors ask whether a number is normal after rounding it to 24 bits: so from here on it is.
+func flushedRound(x float64) float32 {
+	if math.Abs(x) < leastNormal*(1-0x1p-25) {
+		return float32(math.Copysign(0, x))
+	}
+	return float32(x)
+}

@@ -9134,8 +9134,8 @@ done:
 	RET
 
 // func adamAVX512(w *float32, grad *float32, m *float32, v *float32, n int, c *float32) (left int)
-// Requires: AVX, AVX512F
-TEXT ·adamAVX512(SB), NOSPLIT, $0-56
+// Requires: AVX, AVX512F, SSE
+TEXT ·adamAVX512(SB), NOSPLIT, $8-56
 	MOVQ         w+0(FP), AX
 	MOVQ         grad+8(FP), CX
 	MOVQ         m+16(FP), DX
@@ -9151,6 +9151,11 @@ TEXT ·adamAVX512(SB), NOSPLIT, $0-56
 	VBROADCASTSS 24(DI), Z6
 	VBROADCASTSS 28(DI), Z7
 	VBROADCASTSS 32(DI), Z8
+	STMXCSR      (SP)
+	MOVL         (SP), DI
+	ORL          $0x00008040, DI
+	MOVL         DI, 4(SP)
+	LDMXCSR      4(SP)
 
 loop:
 	CMPQ    SI, $0x00000010
@@ -9185,7 +9190,8 @@ loop:
 	JMP     loop
 
 done:
-	MOVQ SI, left+48(FP)
+	LDMXCSR (SP)
+	MOVQ    SI, left+48(FP)
 	VZEROUPPER
 	RET
 
@@ -9912,8 +9918,8 @@ DATA zipHigh<>+60(SB)/4, $0x0000001f
 GLOBL zipHigh<>(SB), RODATA|NOPTR, $64
 
 // func adamAVX2(w *float32, grad *float32, m *float32, v *float32, n int, c *float32) (left int)
-// Requires: AVX, AVX2
-TEXT ·adamAVX2(SB), NOSPLIT, $0-56
+// Requires: AVX, AVX2, SSE
+TEXT ·adamAVX2(SB), NOSPLIT, $8-56
 	MOVQ         w+0(FP), AX
 	MOVQ         grad+8(FP), CX
 	MOVQ         m+16(FP), DX
@@ -9929,6 +9935,11 @@ TEXT ·adamAVX2(SB), NOSPLIT, $0-56
 	VBROADCASTSS 24(DI), Y6
 	VBROADCASTSS 28(DI), Y7
 	VBROADCASTSS 32(DI), Y8
+	STMXCSR      (SP)
+	MOVL         (SP), DI
+	ORL          $0x00008040, DI
+	MOVL         DI, 4(SP)
+	LDMXCSR      4(SP)
 
 loop:
 	CMPQ    SI, $0x00000008
@@ -9963,7 +9974,8 @@ loop:
 	JMP     loop
 
 done:
-	MOVQ SI, left+48(FP)
+	LDMXCSR (SP)
+	MOVQ    SI, left+48(FP)
 	VZEROUPPER
 	RET
 
