@@ -59,13 +59,39 @@ func adam32(c *AdamStep[float32], w, g, m, v []float32) {
 		w, g, m, v = w[rest:], g[rest:], m[rest:], v[rest:]
 	}
 	g, m, v = g[:len(w)], m[:len(w)], v[:len(w)]
+	ordinary := k.ordinary()
 	for i, p := range w {
+		if ordinary && !below(p, 1e-14) && !below(m[i], 1e-14) && !below(v[i], 1e-28) {
+			gi := g[i] + float32(k.Decay*p)
+			mi := float32(k.Beta1*m[i]) + float32(k.OneMinusBeta1*gi)
+			vi := float32(k.Beta2*v[i]) + float32(float32(k.OneMinusBeta2*gi)*gi)
+			step := float32(k.Step*mi) / (float32(sqrt(vi)*k.Unroot) + k.Eps)
+			if !below(gi, 1e-14) && !below(mi, 1e-14) && !below(step, 2*leastNormal) {
+				m[i], v[i], g[i], w[i] = mi, vi, 0, float32(k.Keep*p)+step
+				continue // nothing was below the normal numbers
+			}
+		}
 		gi := flushedSum(g[i], flushedProduct(k.Decay, p))
 		mi := flushedSum(flushedProduct(k.Beta1, m[i]), flushedProduct(k.OneMinusBeta1, gi))
 		vi := flushedSum(flushedProduct(k.Beta2, v[i]), flushedProduct(flushedProduct(k.OneMinusBeta2, gi), gi))
-		m[i], v[i], g[i] = mi, vi, 0
-		w[i] = flushedSum(flushedProduct(k.Keep, p), flushedQuotient(flushedProduct(k.Step, mi), flushedSum(flushedProduct(sqrt(vi), k.Unroot), k.Eps)))
+		step := flushedQuotient(flushedProduct(k.Step, mi), flushedSum(flushedProduct(sqrt(vi), k.Unroot), k.Eps))
+		m[i], v[i], g[i], w[i] = mi, vi, 0, flushedSum(flushedProduct(k.Keep, p), step)
 	}
+}
+
+// ordinary reports whether products of the coefficients with 0 or a number of at least 1e-28 are 0 or normal.
+func (c *AdamStep[T]) ordinary() bool {
+	for _, x := range []T{c.Beta1, c.OneMinusBeta1, c.Beta2, c.OneMinusBeta2, c.Step, c.Unroot, c.Decay, c.Keep} {
+		if x != 0 && !(math.Abs(float64(x)) >= 1e-9) {
+			return false
+		}
+	}
+	return true
+}
+
+// below reports whether x is less than a bound and not 0.
+func below(x, bound float32) bool {
+	return math.Float32bits(x)<<1-1 < math.Float32bits(bound)<<1-1
 }
 
 func sqrt[T Float](x T) T { return T(math.Sqrt(float64(x))) }
