@@ -262,19 +262,15 @@ func withinReach[T vec.Float](s WithinReach, lv Levels, t, w, g, z []T) error {
 	center := T(middle(lv))
 	bound := reach * halfSpread(z, center)
 	if s.Soft {
-		bound = max(bound, math.SmallestNonzeroFloat64)
-	} else {
-		bound *= 1 + 1e-12 // rounding must not leave out what is at the bound where all are equal
+		return par.Each(len(z), grain, func(lo, hi int) error {
+			vec.NegSign(t[lo:hi], g[lo:hi])
+			fade(w[lo:hi], z[lo:hi], center, max(bound, math.SmallestNonzeroFloat64))
+			return nil
+		})
 	}
+	bound *= 1 + 1e-12 // rounding must not leave out what is at the bound where all are equal
 	return par.Each(len(z), grain, func(lo, hi int) error {
 		vec.NegSign(t[lo:hi], g[lo:hi])
-		if s.Soft {
-			for i, v := range z[lo:hi] {
-				w[lo+i] = T(halfDistance(v, center) / bound)
-			}
-			vec.Sech2(w[lo:hi], w[lo:hi], 1, 1)
-			return nil
-		}
 		for i, v := range z[lo:hi] {
 			if halfDistance(v, center) > bound {
 				t[lo+i] = 0
@@ -282,6 +278,22 @@ func withinReach[T vec.Float](s WithinReach, lv Levels, t, w, g, z []T) error {
 		}
 		return nil
 	})
+}
+
+// fade sets w to 1 - tanh^2 of the distance of z from the center, in units of twice the bound.
+func fade[T vec.Float](w, z []T, center T, bound float64) {
+	if slope := 0.5 / bound; slope > 1e-30 && slope < 1e30 {
+		if center != 0 {
+			vec.Affine(w, z, 1, -center)
+			z = w
+		}
+		vec.Sech2(w, z, T(slope), 1)
+		return
+	}
+	for i, v := range z { // as it says, since the slope is beyond float32
+		w[i] = T(halfDistance(v, center) / bound)
+	}
+	vec.Sech2(w, w, 1, 1)
 }
 
 // halfDistance is |z - center|/2, which is finite.
