@@ -171,7 +171,7 @@ func see[T vec.Float](l Threshold, z, h, g []T, batch int) (*seen[T], error) {
 	err = par.Each(len(z), grain, func(lo, hi int) error {
 		plain := true
 		for i, t := range s.t[lo:hi] {
-			if t != 0 && t != 1 && t != -1 {
+			if a := math.Abs(float64(t)); a*(a-1) != 0 { // one branch, never taken, for targets that are as good as random
 				return checkTarget(setter, float64(t))
 			}
 			w := s.w[lo+i]
