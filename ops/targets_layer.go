@@ -44,7 +44,7 @@ type TopShare struct {
 
 // WithinReach sets targets only for the units of a layer and batch with |z - c| at most Reach times the root mean square of that over the layer;
 // c is the middle of the thresholds, 0 for Sign and Step01. The others are ignored. With Soft all units have targets, weighted
-// by 1 - tanh(u)^2, u = |z - c|/(Reach rms), so that the farther fade out.
+// by 1 - tanh(u)^2, u = |z - c|/(Reach rms), so that the farther fade out; a weight below 1e-12 is 0.
 //
 // Why: a unit far from its threshold does not flip in one step, nor in ten; until then its target asks for what cannot be, and its weights move
 // for nothing. Rules with a window do the same with a width that is fixed, in units of z; here it follows the layer, however large its
@@ -265,6 +265,11 @@ func withinReach[T vec.Float](s WithinReach, lv Levels, t, w, g, z []T) error {
 		return par.Each(len(z), grain, func(lo, hi int) error {
 			vec.NegSign(t[lo:hi], g[lo:hi])
 			fade(w[lo:hi], z[lo:hi], center, max(bound, math.SmallestNonzeroFloat64))
+			for i, v := range w[lo:hi] {
+				if v < faint { // products of gradients with it would be subnormal, in which all layers below are slow
+					w[lo+i] = 0
+				}
+			}
 			return nil
 		})
 	}
@@ -279,6 +284,9 @@ func withinReach[T vec.Float](s WithinReach, lv Levels, t, w, g, z []T) error {
 		return nil
 	})
 }
+
+// faint is the weight below which a target of WithinReach{Soft: true} has none: that of u = 14.5.
+const faint = 1e-12
 
 // fade sets w to 1 - tanh^2 of the distance of z from the center, in units of twice the bound.
 func fade[T vec.Float](w, z []T, center T, bound float64) {

@@ -158,6 +158,9 @@ func TestSoftReach(t *testing.T) {
 			}
 		}
 	}
+	if _, w := set(t, ops.WithinReach{Reach: 0.09, Soft: true}, signLevels, 1, []float64{1, 1, 1}, []float64{1, -1, 2}); w[0] == 0 || w[2] != 0 { // u = 7.9 and 15.7
+		t.Errorf("weights %v", w)
+	}
 	// With STE it is SoftHinge with the reciprocal of the spread for a slope.
 	z, g := gtest.Units(300)
 	sum := 0.0
