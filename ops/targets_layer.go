@@ -171,7 +171,7 @@ func see[T vec.Float](l Threshold, z, h, g []T, batch int) (*seen[T], error) {
 	err = par.Each(len(z), grain, func(lo, hi int) error {
 		plain := true
 		for i, t := range s.t[lo:hi] {
-			if a := math.Abs(float64(t)); a*(a-1) != 0 { // one branch, never taken, for targets that are as good as random
+			if !isTarget(float64(t)) {
 				return checkTarget(setter, float64(t))
 			}
 			w := s.w[lo+i]
@@ -191,10 +191,16 @@ func see[T vec.Float](l Threshold, z, h, g []T, batch int) (*seen[T], error) {
 
 // checkTarget returns an error unless t is a target.
 func checkTarget(setter TargetSetter, t float64) error {
-	if t != 0 && t != 1 && t != -1 {
+	if !isTarget(t) {
 		return errors.Errorf("target setter %s returned %v, but a target is -1, 0 or +1", printed(setter), t)
 	}
 	return nil
+}
+
+// isTarget reports whether t is -1, 0 or +1, without a branch for each: targets are as good as random.
+func isTarget(t float64) bool {
+	a := math.Abs(t)
+	return a*(a-1) == 0
 }
 
 // try returns the error that a layer's setter has for its parameters, if it is one that sees the layer.
@@ -265,11 +271,6 @@ func withinReach[T vec.Float](s WithinReach, lv Levels, t, w, g, z []T) error {
 		return par.Each(len(z), grain, func(lo, hi int) error {
 			vec.NegSign(t[lo:hi], g[lo:hi])
 			fade(w[lo:hi], z[lo:hi], center, max(bound, math.SmallestNonzeroFloat64))
-			for i, v := range w[lo:hi] {
-				if v < faint { // products of gradients with it would be subnormal, in which all layers below are slow
-					w[lo+i] = 0
-				}
-			}
 			return nil
 		})
 	}
@@ -285,10 +286,11 @@ func withinReach[T vec.Float](s WithinReach, lv Levels, t, w, g, z []T) error {
 	})
 }
 
-// faint is the weight below which a target of WithinReach{Soft: true} has none: that of u = 14.5.
+// faint is the weight below which a target of WithinReach{Soft: true} has none, that of u = 14.5: products of gradients with less come near the
+// subnormal numbers, in which all layers below are slow.
 const faint = 1e-12
 
-// fade sets w to 1 - tanh^2 of the distance of z from the center, in units of twice the bound.
+// fade sets w to 1 - tanh^2 of the distance of z from the center, in units of twice the bound, or to 0 where that is faint.
 func fade[T vec.Float](w, z []T, center T, bound float64) {
 	if slope := 0.5 / bound; slope > 1e-30 && slope < 1e30 {
 		if center != 0 {
@@ -296,12 +298,17 @@ func fade[T vec.Float](w, z []T, center T, bound float64) {
 			z = w
 		}
 		vec.Sech2(w, z, T(slope), 1)
-		return
+	} else { // as it says, since the slope is beyond float32
+		for i, v := range z {
+			w[i] = T(halfDistance(v, center) / bound)
+		}
+		vec.Sech2(w, w, 1, 1)
 	}
-	for i, v := range z { // as it says, since the slope is beyond float32
-		w[i] = T(halfDistance(v, center) / bound)
+	for i, v := range w {
+		if v < faint {
+			w[i] = 0
+		}
 	}
-	vec.Sech2(w, w, 1, 1)
 }
 
 // halfDistance is |z - center|/2, which is finite.

@@ -94,10 +94,7 @@ func below(x, bound float32) bool {
 	return math.Float32bits(x)<<1-1 < math.Float32bits(bound)<<1-1
 }
 
-func sqrt[T Float](x T) T { return T(math.Sqrt(float64(x))) }
-
-// leastNormal is the smallest normal number of float32.
-const leastNormal = 0x1p-126
+func sqrt(x float32) float32 { return float32(math.Sqrt(float64(x))) }
 
 // flushed returns 0 for a subnormal number.
 func flushed(x float32) float32 {

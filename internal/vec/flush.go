@@ -1,5 +1,8 @@
 package vec
 
+// leastNormal is the smallest normal number of float32.
+const leastNormal = 0x1p-126
+
 // Flush sets the subnormal numbers of x to 0: arithmetic with them takes a hundred times as long.
 func Flush[T Float](x []T) {
 	var tiny T // the smallest normal number
@@ -9,7 +12,7 @@ func Flush[T Float](x []T) {
 			best.flush.run(x, x, nil, 0, 0, 0)
 			return
 		}
-		tiny = 0x1p-126
+		tiny = leastNormal
 	case []float64:
 		smallest := 0x1p-1022
 		tiny = T(smallest)
