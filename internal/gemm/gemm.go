@@ -17,9 +17,10 @@ import (
 	"github.com/ftprop/ftprop/internal/vec"
 )
 
-// kernel computes a tile of C: C = A*B if first, else C += A*B, over k. Element (i, p) of A is at a[i*rsa+p*csa],
-// rows of B and C are ldb and ldc elements apart. The last vector of a row has the columns in mask.
-type kernel[T vec.Float] func(k int, a *T, rsa, csa int, b *T, ldb int, c *T, ldc int, mask uint64, first bool)
+// kernel computes tiles of C, one below the other, at least one: C = A*B if first, else C += A*B, over k. Element (i, p) of a tile's rows of A is at
+// a[i*rsa+p*csa], those of the next tile's are next elements on; rows of B and C are ldb and ldc elements apart. The last vector of a row has the
+// columns in mask. In float32 a kernel may have subnormal numbers as 0.
+type kernel[T vec.Float] func(tiles, k int, a *T, next, rsa, csa int, b *T, ldb int, c *T, ldc int, mask uint64, first bool)
 
 // kernels is the micro-kernels of one instruction set: tile[r-1][v-1] is for r rows and v vectors of lanes columns.
 // Without masks a tile has whole vectors only.
@@ -258,22 +259,26 @@ func (j *job[T]) panel(s *scratch[T], a matrix[T], b []T, ldb, kb, r0, r1, c0, c
 	mr, nr := j.ks.rows(), j.ks.cols()
 	vectors := (cols + j.ks.lanes - 1) / j.ks.lanes
 	mask := uint64(1)<<(cols-(vectors-1)*j.ks.lanes) - 1
-	for r := r0; r < r1; r += mr {
-		rows := min(mr, r1-r)
-		at, rs := a.data, a.rs
+	for r, rows := r0, 0; r < r1; r += rows {
+		height, tiles := min(mr, r1-r), 1
+		if whole {
+			tiles = (r1 - r) / height
+		}
+		rows = tiles * height
+		at, rs, next := a.data, a.rs, mr*a.rs
 		if rs == packed {
-			at, rs = at[(r-r0)*kb:], 1
+			at, rs, next = at[(r-r0)*kb:], 1, mr*kb
 		} else {
 			at = at[(r-r0)*rs:]
 		}
 		c := j.c.data[r*j.c.rs+c0:]
-		kern := j.ks.tile[rows-1][vectors-1]
+		kern := j.ks.tile[height-1][vectors-1]
 		if whole {
-			kern(kb, &at[0], rs, a.cs, &b[0], ldb, &c[0], j.c.rs, mask, first)
+			kern(tiles, kb, &at[0], next, rs, a.cs, &b[0], ldb, &c[0], j.c.rs, mask, first)
 			continue
 		}
 		// A tile wider than C: into scratch, then what belongs to C.
-		kern(kb, &at[0], rs, a.cs, &b[0], ldb, &s.tile[0], nr, mask, true)
+		kern(1, kb, &at[0], next, rs, a.cs, &b[0], ldb, &s.tile[0], nr, mask, true)
 		for i := range rows {
 			dst, src := c[i*j.c.rs:i*j.c.rs+cols], s.tile[i*nr:i*nr+cols]
 			if first {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -266,6 +267,37 @@ func TestKernelsInUse(t *testing.T) {
 	for i := range s {
 		if s[i].name != d[i].name {
 			t.Errorf("float32 kernels %s beside float64 kernels %s", s[i].name, d[i].name)
+		}
+	}
+}
+
+// Subnormal numbers, which processors take a hundred times as long for, are 0 to the kernels, and are in Go's arithmetic what they were before.
+func TestSubnormalNumbersAreZero(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	tiny, tinier := float32(1e-14), float32(1e-28)
+	for _, ks := range kernelSets[float32]() {
+		if ks.name == "portable" {
+			continue
+		}
+		for _, m := range []int{3, 20} { // products of rows, and tiles
+			const n, k = 20, 48
+			a, b, c := make([]float32, m*k), make([]float32, n*k), make([]float32, m*n)
+			for i := range a {
+				a[i] = tiny
+			}
+			for i := range b {
+				b[i] = tinier
+			}
+			mul(ks, false, true, m, n, k, 1, a, k, b, k, 0, c, n, true)
+			for i, x := range c {
+				if x != 0 {
+					t.Fatalf("%s, %d rows: element %d is %g", ks.name, m, i, x)
+				}
+			}
+			if tiny*tinier == 0 {
+				t.Fatalf("%s, %d rows: subnormal numbers are 0 in Go, too", ks.name, m)
+			}
 		}
 	}
 }

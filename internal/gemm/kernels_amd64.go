@@ -4,365 +4,365 @@
 
 package gemm
 
-// sgemmAVX512_1x1 is the micro-kernel for a tile of 1 rows and 16 columns.
+// sgemmAVX512_1x1 is the micro-kernel for tiles of 1 rows and 16 columns.
 //
 //go:noescape
-func sgemmAVX512_1x1(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX512_1x1(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX512_1x2 is the micro-kernel for a tile of 1 rows and 32 columns.
+// sgemmAVX512_1x2 is the micro-kernel for tiles of 1 rows and 32 columns.
 //
 //go:noescape
-func sgemmAVX512_1x2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX512_1x2(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX512_1x3 is the micro-kernel for a tile of 1 rows and 48 columns.
+// sgemmAVX512_1x3 is the micro-kernel for tiles of 1 rows and 48 columns.
 //
 //go:noescape
-func sgemmAVX512_1x3(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX512_1x3(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX512_2x1 is the micro-kernel for a tile of 2 rows and 16 columns.
+// sgemmAVX512_2x1 is the micro-kernel for tiles of 2 rows and 16 columns.
 //
 //go:noescape
-func sgemmAVX512_2x1(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX512_2x1(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX512_2x2 is the micro-kernel for a tile of 2 rows and 32 columns.
+// sgemmAVX512_2x2 is the micro-kernel for tiles of 2 rows and 32 columns.
 //
 //go:noescape
-func sgemmAVX512_2x2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX512_2x2(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX512_2x3 is the micro-kernel for a tile of 2 rows and 48 columns.
+// sgemmAVX512_2x3 is the micro-kernel for tiles of 2 rows and 48 columns.
 //
 //go:noescape
-func sgemmAVX512_2x3(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX512_2x3(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX512_3x1 is the micro-kernel for a tile of 3 rows and 16 columns.
+// sgemmAVX512_3x1 is the micro-kernel for tiles of 3 rows and 16 columns.
 //
 //go:noescape
-func sgemmAVX512_3x1(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX512_3x1(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX512_3x2 is the micro-kernel for a tile of 3 rows and 32 columns.
+// sgemmAVX512_3x2 is the micro-kernel for tiles of 3 rows and 32 columns.
 //
 //go:noescape
-func sgemmAVX512_3x2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX512_3x2(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX512_3x3 is the micro-kernel for a tile of 3 rows and 48 columns.
+// sgemmAVX512_3x3 is the micro-kernel for tiles of 3 rows and 48 columns.
 //
 //go:noescape
-func sgemmAVX512_3x3(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX512_3x3(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX512_4x1 is the micro-kernel for a tile of 4 rows and 16 columns.
+// sgemmAVX512_4x1 is the micro-kernel for tiles of 4 rows and 16 columns.
 //
 //go:noescape
-func sgemmAVX512_4x1(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX512_4x1(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX512_4x2 is the micro-kernel for a tile of 4 rows and 32 columns.
+// sgemmAVX512_4x2 is the micro-kernel for tiles of 4 rows and 32 columns.
 //
 //go:noescape
-func sgemmAVX512_4x2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX512_4x2(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX512_4x3 is the micro-kernel for a tile of 4 rows and 48 columns.
+// sgemmAVX512_4x3 is the micro-kernel for tiles of 4 rows and 48 columns.
 //
 //go:noescape
-func sgemmAVX512_4x3(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX512_4x3(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX512_5x1 is the micro-kernel for a tile of 5 rows and 16 columns.
+// sgemmAVX512_5x1 is the micro-kernel for tiles of 5 rows and 16 columns.
 //
 //go:noescape
-func sgemmAVX512_5x1(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX512_5x1(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX512_5x2 is the micro-kernel for a tile of 5 rows and 32 columns.
+// sgemmAVX512_5x2 is the micro-kernel for tiles of 5 rows and 32 columns.
 //
 //go:noescape
-func sgemmAVX512_5x2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX512_5x2(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX512_5x3 is the micro-kernel for a tile of 5 rows and 48 columns.
+// sgemmAVX512_5x3 is the micro-kernel for tiles of 5 rows and 48 columns.
 //
 //go:noescape
-func sgemmAVX512_5x3(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX512_5x3(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX512_6x1 is the micro-kernel for a tile of 6 rows and 16 columns.
+// sgemmAVX512_6x1 is the micro-kernel for tiles of 6 rows and 16 columns.
 //
 //go:noescape
-func sgemmAVX512_6x1(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX512_6x1(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX512_6x2 is the micro-kernel for a tile of 6 rows and 32 columns.
+// sgemmAVX512_6x2 is the micro-kernel for tiles of 6 rows and 32 columns.
 //
 //go:noescape
-func sgemmAVX512_6x2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX512_6x2(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX512_6x3 is the micro-kernel for a tile of 6 rows and 48 columns.
+// sgemmAVX512_6x3 is the micro-kernel for tiles of 6 rows and 48 columns.
 //
 //go:noescape
-func sgemmAVX512_6x3(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX512_6x3(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX512_7x1 is the micro-kernel for a tile of 7 rows and 16 columns.
+// sgemmAVX512_7x1 is the micro-kernel for tiles of 7 rows and 16 columns.
 //
 //go:noescape
-func sgemmAVX512_7x1(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX512_7x1(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX512_7x2 is the micro-kernel for a tile of 7 rows and 32 columns.
+// sgemmAVX512_7x2 is the micro-kernel for tiles of 7 rows and 32 columns.
 //
 //go:noescape
-func sgemmAVX512_7x2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX512_7x2(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX512_7x3 is the micro-kernel for a tile of 7 rows and 48 columns.
+// sgemmAVX512_7x3 is the micro-kernel for tiles of 7 rows and 48 columns.
 //
 //go:noescape
-func sgemmAVX512_7x3(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX512_7x3(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX512_8x1 is the micro-kernel for a tile of 8 rows and 16 columns.
+// sgemmAVX512_8x1 is the micro-kernel for tiles of 8 rows and 16 columns.
 //
 //go:noescape
-func sgemmAVX512_8x1(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX512_8x1(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX512_8x2 is the micro-kernel for a tile of 8 rows and 32 columns.
+// sgemmAVX512_8x2 is the micro-kernel for tiles of 8 rows and 32 columns.
 //
 //go:noescape
-func sgemmAVX512_8x2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX512_8x2(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX512_8x3 is the micro-kernel for a tile of 8 rows and 48 columns.
+// sgemmAVX512_8x3 is the micro-kernel for tiles of 8 rows and 48 columns.
 //
 //go:noescape
-func sgemmAVX512_8x3(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX512_8x3(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX2_1x1 is the micro-kernel for a tile of 1 rows and 8 columns.
+// sgemmAVX2_1x1 is the micro-kernel for tiles of 1 rows and 8 columns.
 //
 //go:noescape
-func sgemmAVX2_1x1(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX2_1x1(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX2_1x2 is the micro-kernel for a tile of 1 rows and 16 columns.
+// sgemmAVX2_1x2 is the micro-kernel for tiles of 1 rows and 16 columns.
 //
 //go:noescape
-func sgemmAVX2_1x2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX2_1x2(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX2_1x3 is the micro-kernel for a tile of 1 rows and 24 columns.
+// sgemmAVX2_1x3 is the micro-kernel for tiles of 1 rows and 24 columns.
 //
 //go:noescape
-func sgemmAVX2_1x3(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX2_1x3(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX2_2x1 is the micro-kernel for a tile of 2 rows and 8 columns.
+// sgemmAVX2_2x1 is the micro-kernel for tiles of 2 rows and 8 columns.
 //
 //go:noescape
-func sgemmAVX2_2x1(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX2_2x1(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX2_2x2 is the micro-kernel for a tile of 2 rows and 16 columns.
+// sgemmAVX2_2x2 is the micro-kernel for tiles of 2 rows and 16 columns.
 //
 //go:noescape
-func sgemmAVX2_2x2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX2_2x2(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX2_2x3 is the micro-kernel for a tile of 2 rows and 24 columns.
+// sgemmAVX2_2x3 is the micro-kernel for tiles of 2 rows and 24 columns.
 //
 //go:noescape
-func sgemmAVX2_2x3(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX2_2x3(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX2_3x1 is the micro-kernel for a tile of 3 rows and 8 columns.
+// sgemmAVX2_3x1 is the micro-kernel for tiles of 3 rows and 8 columns.
 //
 //go:noescape
-func sgemmAVX2_3x1(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX2_3x1(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX2_3x2 is the micro-kernel for a tile of 3 rows and 16 columns.
+// sgemmAVX2_3x2 is the micro-kernel for tiles of 3 rows and 16 columns.
 //
 //go:noescape
-func sgemmAVX2_3x2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX2_3x2(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX2_3x3 is the micro-kernel for a tile of 3 rows and 24 columns.
+// sgemmAVX2_3x3 is the micro-kernel for tiles of 3 rows and 24 columns.
 //
 //go:noescape
-func sgemmAVX2_3x3(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX2_3x3(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX2_4x1 is the micro-kernel for a tile of 4 rows and 8 columns.
+// sgemmAVX2_4x1 is the micro-kernel for tiles of 4 rows and 8 columns.
 //
 //go:noescape
-func sgemmAVX2_4x1(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX2_4x1(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX2_4x2 is the micro-kernel for a tile of 4 rows and 16 columns.
+// sgemmAVX2_4x2 is the micro-kernel for tiles of 4 rows and 16 columns.
 //
 //go:noescape
-func sgemmAVX2_4x2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX2_4x2(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// sgemmAVX2_4x3 is the micro-kernel for a tile of 4 rows and 24 columns.
+// sgemmAVX2_4x3 is the micro-kernel for tiles of 4 rows and 24 columns.
 //
 //go:noescape
-func sgemmAVX2_4x3(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+func sgemmAVX2_4x3(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
 
-// dgemmAVX512_1x1 is the micro-kernel for a tile of 1 rows and 8 columns.
+// dgemmAVX512_1x1 is the micro-kernel for tiles of 1 rows and 8 columns.
 //
 //go:noescape
-func dgemmAVX512_1x1(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX512_1x1(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX512_1x2 is the micro-kernel for a tile of 1 rows and 16 columns.
+// dgemmAVX512_1x2 is the micro-kernel for tiles of 1 rows and 16 columns.
 //
 //go:noescape
-func dgemmAVX512_1x2(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX512_1x2(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX512_1x3 is the micro-kernel for a tile of 1 rows and 24 columns.
+// dgemmAVX512_1x3 is the micro-kernel for tiles of 1 rows and 24 columns.
 //
 //go:noescape
-func dgemmAVX512_1x3(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX512_1x3(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX512_2x1 is the micro-kernel for a tile of 2 rows and 8 columns.
+// dgemmAVX512_2x1 is the micro-kernel for tiles of 2 rows and 8 columns.
 //
 //go:noescape
-func dgemmAVX512_2x1(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX512_2x1(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX512_2x2 is the micro-kernel for a tile of 2 rows and 16 columns.
+// dgemmAVX512_2x2 is the micro-kernel for tiles of 2 rows and 16 columns.
 //
 //go:noescape
-func dgemmAVX512_2x2(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX512_2x2(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX512_2x3 is the micro-kernel for a tile of 2 rows and 24 columns.
+// dgemmAVX512_2x3 is the micro-kernel for tiles of 2 rows and 24 columns.
 //
 //go:noescape
-func dgemmAVX512_2x3(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX512_2x3(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX512_3x1 is the micro-kernel for a tile of 3 rows and 8 columns.
+// dgemmAVX512_3x1 is the micro-kernel for tiles of 3 rows and 8 columns.
 //
 //go:noescape
-func dgemmAVX512_3x1(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX512_3x1(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX512_3x2 is the micro-kernel for a tile of 3 rows and 16 columns.
+// dgemmAVX512_3x2 is the micro-kernel for tiles of 3 rows and 16 columns.
 //
 //go:noescape
-func dgemmAVX512_3x2(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX512_3x2(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX512_3x3 is the micro-kernel for a tile of 3 rows and 24 columns.
+// dgemmAVX512_3x3 is the micro-kernel for tiles of 3 rows and 24 columns.
 //
 //go:noescape
-func dgemmAVX512_3x3(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX512_3x3(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX512_4x1 is the micro-kernel for a tile of 4 rows and 8 columns.
+// dgemmAVX512_4x1 is the micro-kernel for tiles of 4 rows and 8 columns.
 //
 //go:noescape
-func dgemmAVX512_4x1(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX512_4x1(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX512_4x2 is the micro-kernel for a tile of 4 rows and 16 columns.
+// dgemmAVX512_4x2 is the micro-kernel for tiles of 4 rows and 16 columns.
 //
 //go:noescape
-func dgemmAVX512_4x2(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX512_4x2(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX512_4x3 is the micro-kernel for a tile of 4 rows and 24 columns.
+// dgemmAVX512_4x3 is the micro-kernel for tiles of 4 rows and 24 columns.
 //
 //go:noescape
-func dgemmAVX512_4x3(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX512_4x3(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX512_5x1 is the micro-kernel for a tile of 5 rows and 8 columns.
+// dgemmAVX512_5x1 is the micro-kernel for tiles of 5 rows and 8 columns.
 //
 //go:noescape
-func dgemmAVX512_5x1(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX512_5x1(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX512_5x2 is the micro-kernel for a tile of 5 rows and 16 columns.
+// dgemmAVX512_5x2 is the micro-kernel for tiles of 5 rows and 16 columns.
 //
 //go:noescape
-func dgemmAVX512_5x2(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX512_5x2(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX512_5x3 is the micro-kernel for a tile of 5 rows and 24 columns.
+// dgemmAVX512_5x3 is the micro-kernel for tiles of 5 rows and 24 columns.
 //
 //go:noescape
-func dgemmAVX512_5x3(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX512_5x3(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX512_6x1 is the micro-kernel for a tile of 6 rows and 8 columns.
+// dgemmAVX512_6x1 is the micro-kernel for tiles of 6 rows and 8 columns.
 //
 //go:noescape
-func dgemmAVX512_6x1(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX512_6x1(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX512_6x2 is the micro-kernel for a tile of 6 rows and 16 columns.
+// dgemmAVX512_6x2 is the micro-kernel for tiles of 6 rows and 16 columns.
 //
 //go:noescape
-func dgemmAVX512_6x2(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX512_6x2(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX512_6x3 is the micro-kernel for a tile of 6 rows and 24 columns.
+// dgemmAVX512_6x3 is the micro-kernel for tiles of 6 rows and 24 columns.
 //
 //go:noescape
-func dgemmAVX512_6x3(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX512_6x3(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX512_7x1 is the micro-kernel for a tile of 7 rows and 8 columns.
+// dgemmAVX512_7x1 is the micro-kernel for tiles of 7 rows and 8 columns.
 //
 //go:noescape
-func dgemmAVX512_7x1(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX512_7x1(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX512_7x2 is the micro-kernel for a tile of 7 rows and 16 columns.
+// dgemmAVX512_7x2 is the micro-kernel for tiles of 7 rows and 16 columns.
 //
 //go:noescape
-func dgemmAVX512_7x2(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX512_7x2(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX512_7x3 is the micro-kernel for a tile of 7 rows and 24 columns.
+// dgemmAVX512_7x3 is the micro-kernel for tiles of 7 rows and 24 columns.
 //
 //go:noescape
-func dgemmAVX512_7x3(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX512_7x3(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX512_8x1 is the micro-kernel for a tile of 8 rows and 8 columns.
+// dgemmAVX512_8x1 is the micro-kernel for tiles of 8 rows and 8 columns.
 //
 //go:noescape
-func dgemmAVX512_8x1(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX512_8x1(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX512_8x2 is the micro-kernel for a tile of 8 rows and 16 columns.
+// dgemmAVX512_8x2 is the micro-kernel for tiles of 8 rows and 16 columns.
 //
 //go:noescape
-func dgemmAVX512_8x2(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX512_8x2(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX512_8x3 is the micro-kernel for a tile of 8 rows and 24 columns.
+// dgemmAVX512_8x3 is the micro-kernel for tiles of 8 rows and 24 columns.
 //
 //go:noescape
-func dgemmAVX512_8x3(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX512_8x3(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX2_1x1 is the micro-kernel for a tile of 1 rows and 4 columns.
+// dgemmAVX2_1x1 is the micro-kernel for tiles of 1 rows and 4 columns.
 //
 //go:noescape
-func dgemmAVX2_1x1(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX2_1x1(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX2_1x2 is the micro-kernel for a tile of 1 rows and 8 columns.
+// dgemmAVX2_1x2 is the micro-kernel for tiles of 1 rows and 8 columns.
 //
 //go:noescape
-func dgemmAVX2_1x2(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX2_1x2(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX2_1x3 is the micro-kernel for a tile of 1 rows and 12 columns.
+// dgemmAVX2_1x3 is the micro-kernel for tiles of 1 rows and 12 columns.
 //
 //go:noescape
-func dgemmAVX2_1x3(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX2_1x3(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX2_2x1 is the micro-kernel for a tile of 2 rows and 4 columns.
+// dgemmAVX2_2x1 is the micro-kernel for tiles of 2 rows and 4 columns.
 //
 //go:noescape
-func dgemmAVX2_2x1(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX2_2x1(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX2_2x2 is the micro-kernel for a tile of 2 rows and 8 columns.
+// dgemmAVX2_2x2 is the micro-kernel for tiles of 2 rows and 8 columns.
 //
 //go:noescape
-func dgemmAVX2_2x2(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX2_2x2(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX2_2x3 is the micro-kernel for a tile of 2 rows and 12 columns.
+// dgemmAVX2_2x3 is the micro-kernel for tiles of 2 rows and 12 columns.
 //
 //go:noescape
-func dgemmAVX2_2x3(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX2_2x3(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX2_3x1 is the micro-kernel for a tile of 3 rows and 4 columns.
+// dgemmAVX2_3x1 is the micro-kernel for tiles of 3 rows and 4 columns.
 //
 //go:noescape
-func dgemmAVX2_3x1(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX2_3x1(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX2_3x2 is the micro-kernel for a tile of 3 rows and 8 columns.
+// dgemmAVX2_3x2 is the micro-kernel for tiles of 3 rows and 8 columns.
 //
 //go:noescape
-func dgemmAVX2_3x2(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX2_3x2(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX2_3x3 is the micro-kernel for a tile of 3 rows and 12 columns.
+// dgemmAVX2_3x3 is the micro-kernel for tiles of 3 rows and 12 columns.
 //
 //go:noescape
-func dgemmAVX2_3x3(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX2_3x3(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX2_4x1 is the micro-kernel for a tile of 4 rows and 4 columns.
+// dgemmAVX2_4x1 is the micro-kernel for tiles of 4 rows and 4 columns.
 //
 //go:noescape
-func dgemmAVX2_4x1(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX2_4x1(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX2_4x2 is the micro-kernel for a tile of 4 rows and 8 columns.
+// dgemmAVX2_4x2 is the micro-kernel for tiles of 4 rows and 8 columns.
 //
 //go:noescape
-func dgemmAVX2_4x2(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX2_4x2(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
-// dgemmAVX2_4x3 is the micro-kernel for a tile of 4 rows and 12 columns.
+// dgemmAVX2_4x3 is the micro-kernel for tiles of 4 rows and 12 columns.
 //
 //go:noescape
-func dgemmAVX2_4x3(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+func dgemmAVX2_4x3(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 
 // sdotAVX512 sets sums to the products of 4 rows with x, of k elements, a positive multiple of 16.
 //

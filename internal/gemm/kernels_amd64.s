@@ -4,237 +4,334 @@
 
 #include "textflag.h"
 
-// func sgemmAVX512_1x1(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, AVX512F
-TEXT ·sgemmAVX512_1x1(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX512_1x1(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, AVX512F, SSE
+TEXT ·sgemmAVX512_1x1(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+	MOVQ    mask+80(FP), AX
+	KMOVW   AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
-	SHLQ   $0x02, DI
-	MOVQ   mask+64(FP), DX
-	KMOVW  DX, K1
+	MOVQ   csa+40(FP), BX
+	SHLQ   $0x02, BX
+	MOVQ   ldb+56(FP), SI
+	SHLQ   $0x02, SI
 	VPXORD Z0, Z0, Z0
-	TESTQ  AX, AX
-	JZ     sAVX512_1x1_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX512_1x1_loop:
-	VMOVUPS.Z    (SI), K1, Z1
-	VBROADCASTSS (CX), Z2
+loop:
+	VMOVUPS.Z    (CX), K1, Z1
+	VBROADCASTSS (AX), Z2
 	VFMADD231PS  Z1, Z2, Z0
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX512_1x1_loop
+	ADDQ         BX, AX
+	ADDQ         SI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX512_1x1_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x02, CX
-	MOVB      first+72(FP), CL
-	TESTB     CL, CL
-	JNZ       sAVX512_1x1_store
+	MOVB      first+88(FP), DL
+	TESTB     DL, DL
+	JNZ       store
 	VMOVUPS.Z (AX), K1, Z1
 	VADDPS    Z1, Z0, Z0
 
-sAVX512_1x1_store:
+store:
 	VMOVUPS Z0, K1, (AX)
+	IMUL3Q  $0x01, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX512_1x2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, AVX512F
-TEXT ·sgemmAVX512_1x2(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX512_1x2(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, AVX512F, SSE
+TEXT ·sgemmAVX512_1x2(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+	MOVQ    mask+80(FP), AX
+	KMOVW   AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
-	SHLQ   $0x02, DI
-	MOVQ   mask+64(FP), DX
-	KMOVW  DX, K1
+	MOVQ   csa+40(FP), BX
+	SHLQ   $0x02, BX
+	MOVQ   ldb+56(FP), SI
+	SHLQ   $0x02, SI
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-	TESTQ  AX, AX
-	JZ     sAVX512_1x2_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX512_1x2_loop:
-	VMOVUPS      (SI), Z2
-	VMOVUPS.Z    64(SI), K1, Z3
-	VBROADCASTSS (CX), Z4
+loop:
+	VMOVUPS      (CX), Z2
+	VMOVUPS.Z    64(CX), K1, Z3
+	VBROADCASTSS (AX), Z4
 	VFMADD231PS  Z2, Z4, Z0
 	VFMADD231PS  Z3, Z4, Z1
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX512_1x2_loop
+	ADDQ         BX, AX
+	ADDQ         SI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX512_1x2_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x02, CX
-	MOVB      first+72(FP), CL
-	TESTB     CL, CL
-	JNZ       sAVX512_1x2_store
+	MOVB      first+88(FP), DL
+	TESTB     DL, DL
+	JNZ       store
 	VADDPS    (AX), Z0, Z0
 	VMOVUPS.Z 64(AX), K1, Z3
 	VADDPS    Z3, Z1, Z1
 
-sAVX512_1x2_store:
+store:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, K1, 64(AX)
+	IMUL3Q  $0x01, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX512_1x3(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, AVX512F
-TEXT ·sgemmAVX512_1x3(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX512_1x3(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, AVX512F, SSE
+TEXT ·sgemmAVX512_1x3(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+	MOVQ    mask+80(FP), AX
+	KMOVW   AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
-	SHLQ   $0x02, DI
-	MOVQ   mask+64(FP), DX
-	KMOVW  DX, K1
+	MOVQ   csa+40(FP), BX
+	SHLQ   $0x02, BX
+	MOVQ   ldb+56(FP), SI
+	SHLQ   $0x02, SI
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
-	TESTQ  AX, AX
-	JZ     sAVX512_1x3_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX512_1x3_loop:
-	VMOVUPS      (SI), Z3
-	VMOVUPS      64(SI), Z4
-	VMOVUPS.Z    128(SI), K1, Z5
-	VBROADCASTSS (CX), Z6
+loop:
+	VMOVUPS      (CX), Z3
+	VMOVUPS      64(CX), Z4
+	VMOVUPS.Z    128(CX), K1, Z5
+	VBROADCASTSS (AX), Z6
 	VFMADD231PS  Z3, Z6, Z0
 	VFMADD231PS  Z4, Z6, Z1
 	VFMADD231PS  Z5, Z6, Z2
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX512_1x3_loop
+	ADDQ         BX, AX
+	ADDQ         SI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX512_1x3_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x02, CX
-	MOVB      first+72(FP), CL
-	TESTB     CL, CL
-	JNZ       sAVX512_1x3_store
+	MOVB      first+88(FP), DL
+	TESTB     DL, DL
+	JNZ       store
 	VADDPS    (AX), Z0, Z0
 	VADDPS    64(AX), Z1, Z1
 	VMOVUPS.Z 128(AX), K1, Z5
 	VADDPS    Z5, Z2, Z2
 
-sAVX512_1x3_store:
+store:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	VMOVUPS Z2, K1, 128(AX)
+	IMUL3Q  $0x01, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX512_2x1(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, AVX512F
-TEXT ·sgemmAVX512_2x1(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX512_2x1(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, AVX512F, SSE
+TEXT ·sgemmAVX512_2x1(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+	MOVQ    mask+80(FP), AX
+	KMOVW   AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x02, DI
-	MOVQ   mask+64(FP), R8
-	KMOVW  R8, K1
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-	TESTQ  AX, AX
-	JZ     sAVX512_2x1_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX512_2x1_loop:
-	VMOVUPS.Z    (SI), K1, Z2
-	VBROADCASTSS (CX), Z3
+loop:
+	VMOVUPS.Z    (CX), K1, Z2
+	VBROADCASTSS (AX), Z3
 	VFMADD231PS  Z2, Z3, Z0
-	VBROADCASTSS (CX)(DX*1), Z3
+	VBROADCASTSS (AX)(BX*1), Z3
 	VFMADD231PS  Z2, Z3, Z1
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX512_2x1_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX512_2x1_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x02, CX
-	MOVB      first+72(FP), DL
+	MOVB      first+88(FP), DL
 	TESTB     DL, DL
-	JNZ       sAVX512_2x1_store
+	JNZ       store
 	VMOVUPS.Z (AX), K1, Z2
 	VADDPS    Z2, Z0, Z0
 	VMOVUPS.Z (AX)(CX*1), K1, Z2
 	VADDPS    Z2, Z1, Z1
 
-sAVX512_2x1_store:
+store:
 	VMOVUPS Z0, K1, (AX)
 	VMOVUPS Z1, K1, (AX)(CX*1)
+	IMUL3Q  $0x02, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX512_2x2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, AVX512F
-TEXT ·sgemmAVX512_2x2(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX512_2x2(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, AVX512F, SSE
+TEXT ·sgemmAVX512_2x2(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+	MOVQ    mask+80(FP), AX
+	KMOVW   AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x02, DI
-	MOVQ   mask+64(FP), R8
-	KMOVW  R8, K1
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	TESTQ  AX, AX
-	JZ     sAVX512_2x2_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX512_2x2_loop:
-	VMOVUPS      (SI), Z4
-	VMOVUPS.Z    64(SI), K1, Z5
-	VBROADCASTSS (CX), Z6
+loop:
+	VMOVUPS      (CX), Z4
+	VMOVUPS.Z    64(CX), K1, Z5
+	VBROADCASTSS (AX), Z6
 	VFMADD231PS  Z4, Z6, Z0
 	VFMADD231PS  Z5, Z6, Z1
-	VBROADCASTSS (CX)(DX*1), Z6
+	VBROADCASTSS (AX)(BX*1), Z6
 	VFMADD231PS  Z4, Z6, Z2
 	VFMADD231PS  Z5, Z6, Z3
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX512_2x2_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX512_2x2_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x02, CX
-	MOVB      first+72(FP), DL
+	MOVB      first+88(FP), DL
 	TESTB     DL, DL
-	JNZ       sAVX512_2x2_store
+	JNZ       store
 	VADDPS    (AX), Z0, Z0
 	VMOVUPS.Z 64(AX), K1, Z5
 	VADDPS    Z5, Z1, Z1
@@ -242,61 +339,82 @@ sAVX512_2x2_end:
 	VMOVUPS.Z 64(AX)(CX*1), K1, Z5
 	VADDPS    Z5, Z3, Z3
 
-sAVX512_2x2_store:
+store:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, K1, 64(AX)
 	VMOVUPS Z2, (AX)(CX*1)
 	VMOVUPS Z3, K1, 64(AX)(CX*1)
+	IMUL3Q  $0x02, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX512_2x3(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, AVX512F
-TEXT ·sgemmAVX512_2x3(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX512_2x3(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, AVX512F, SSE
+TEXT ·sgemmAVX512_2x3(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+	MOVQ    mask+80(FP), AX
+	KMOVW   AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x02, DI
-	MOVQ   mask+64(FP), R8
-	KMOVW  R8, K1
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-	TESTQ  AX, AX
-	JZ     sAVX512_2x3_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX512_2x3_loop:
-	VMOVUPS      (SI), Z6
-	VMOVUPS      64(SI), Z7
-	VMOVUPS.Z    128(SI), K1, Z8
-	VBROADCASTSS (CX), Z9
+loop:
+	VMOVUPS      (CX), Z6
+	VMOVUPS      64(CX), Z7
+	VMOVUPS.Z    128(CX), K1, Z8
+	VBROADCASTSS (AX), Z9
 	VFMADD231PS  Z6, Z9, Z0
 	VFMADD231PS  Z7, Z9, Z1
 	VFMADD231PS  Z8, Z9, Z2
-	VBROADCASTSS (CX)(DX*1), Z9
+	VBROADCASTSS (AX)(BX*1), Z9
 	VFMADD231PS  Z6, Z9, Z3
 	VFMADD231PS  Z7, Z9, Z4
 	VFMADD231PS  Z8, Z9, Z5
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX512_2x3_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX512_2x3_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x02, CX
-	MOVB      first+72(FP), DL
+	MOVB      first+88(FP), DL
 	TESTB     DL, DL
-	JNZ       sAVX512_2x3_store
+	JNZ       store
 	VADDPS    (AX), Z0, Z0
 	VADDPS    64(AX), Z1, Z1
 	VMOVUPS.Z 128(AX), K1, Z8
@@ -306,56 +424,77 @@ sAVX512_2x3_end:
 	VMOVUPS.Z 128(AX)(CX*1), K1, Z8
 	VADDPS    Z8, Z5, Z5
 
-sAVX512_2x3_store:
+store:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	VMOVUPS Z2, K1, 128(AX)
 	VMOVUPS Z3, (AX)(CX*1)
 	VMOVUPS Z4, 64(AX)(CX*1)
 	VMOVUPS Z5, K1, 128(AX)(CX*1)
+	IMUL3Q  $0x02, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX512_3x1(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, AVX512F
-TEXT ·sgemmAVX512_3x1(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX512_3x1(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, AVX512F, SSE
+TEXT ·sgemmAVX512_3x1(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+	MOVQ    mask+80(FP), AX
+	KMOVW   AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x02, DI
-	MOVQ   mask+64(FP), R8
-	KMOVW  R8, K1
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
-	TESTQ  AX, AX
-	JZ     sAVX512_3x1_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX512_3x1_loop:
-	VMOVUPS.Z    (SI), K1, Z3
-	VBROADCASTSS (CX), Z4
+loop:
+	VMOVUPS.Z    (CX), K1, Z3
+	VBROADCASTSS (AX), Z4
 	VFMADD231PS  Z3, Z4, Z0
-	VBROADCASTSS (CX)(DX*1), Z4
+	VBROADCASTSS (AX)(BX*1), Z4
 	VFMADD231PS  Z3, Z4, Z1
-	VBROADCASTSS (CX)(DX*2), Z4
+	VBROADCASTSS (AX)(BX*2), Z4
 	VFMADD231PS  Z3, Z4, Z2
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX512_3x1_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX512_3x1_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x02, CX
-	MOVB      first+72(FP), DL
+	MOVB      first+88(FP), DL
 	TESTB     DL, DL
-	JNZ       sAVX512_3x1_store
+	JNZ       store
 	VMOVUPS.Z (AX), K1, Z3
 	VADDPS    Z3, Z0, Z0
 	VMOVUPS.Z (AX)(CX*1), K1, Z3
@@ -363,60 +502,81 @@ sAVX512_3x1_end:
 	VMOVUPS.Z (AX)(CX*2), K1, Z3
 	VADDPS    Z3, Z2, Z2
 
-sAVX512_3x1_store:
+store:
 	VMOVUPS Z0, K1, (AX)
 	VMOVUPS Z1, K1, (AX)(CX*1)
 	VMOVUPS Z2, K1, (AX)(CX*2)
+	IMUL3Q  $0x03, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX512_3x2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, AVX512F
-TEXT ·sgemmAVX512_3x2(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX512_3x2(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, AVX512F, SSE
+TEXT ·sgemmAVX512_3x2(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+	MOVQ    mask+80(FP), AX
+	KMOVW   AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x02, DI
-	MOVQ   mask+64(FP), R8
-	KMOVW  R8, K1
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-	TESTQ  AX, AX
-	JZ     sAVX512_3x2_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX512_3x2_loop:
-	VMOVUPS      (SI), Z6
-	VMOVUPS.Z    64(SI), K1, Z7
-	VBROADCASTSS (CX), Z8
+loop:
+	VMOVUPS      (CX), Z6
+	VMOVUPS.Z    64(CX), K1, Z7
+	VBROADCASTSS (AX), Z8
 	VFMADD231PS  Z6, Z8, Z0
 	VFMADD231PS  Z7, Z8, Z1
-	VBROADCASTSS (CX)(DX*1), Z8
+	VBROADCASTSS (AX)(BX*1), Z8
 	VFMADD231PS  Z6, Z8, Z2
 	VFMADD231PS  Z7, Z8, Z3
-	VBROADCASTSS (CX)(DX*2), Z8
+	VBROADCASTSS (AX)(BX*2), Z8
 	VFMADD231PS  Z6, Z8, Z4
 	VFMADD231PS  Z7, Z8, Z5
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX512_3x2_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX512_3x2_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x02, CX
-	MOVB      first+72(FP), DL
+	MOVB      first+88(FP), DL
 	TESTB     DL, DL
-	JNZ       sAVX512_3x2_store
+	JNZ       store
 	VADDPS    (AX), Z0, Z0
 	VMOVUPS.Z 64(AX), K1, Z7
 	VADDPS    Z7, Z1, Z1
@@ -427,30 +587,51 @@ sAVX512_3x2_end:
 	VMOVUPS.Z 64(AX)(CX*2), K1, Z7
 	VADDPS    Z7, Z5, Z5
 
-sAVX512_3x2_store:
+store:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, K1, 64(AX)
 	VMOVUPS Z2, (AX)(CX*1)
 	VMOVUPS Z3, K1, 64(AX)(CX*1)
 	VMOVUPS Z4, (AX)(CX*2)
 	VMOVUPS Z5, K1, 64(AX)(CX*2)
+	IMUL3Q  $0x03, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX512_3x3(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, AVX512F
-TEXT ·sgemmAVX512_3x3(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX512_3x3(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, AVX512F, SSE
+TEXT ·sgemmAVX512_3x3(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+	MOVQ    mask+80(FP), AX
+	KMOVW   AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x02, DI
-	MOVQ   mask+64(FP), R8
-	KMOVW  R8, K1
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -460,37 +641,37 @@ TEXT ·sgemmAVX512_3x3(SB), NOSPLIT, $0-73
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
-	TESTQ  AX, AX
-	JZ     sAVX512_3x3_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX512_3x3_loop:
-	VMOVUPS      (SI), Z9
-	VMOVUPS      64(SI), Z10
-	VMOVUPS.Z    128(SI), K1, Z11
-	VBROADCASTSS (CX), Z12
+loop:
+	VMOVUPS      (CX), Z9
+	VMOVUPS      64(CX), Z10
+	VMOVUPS.Z    128(CX), K1, Z11
+	VBROADCASTSS (AX), Z12
 	VFMADD231PS  Z9, Z12, Z0
 	VFMADD231PS  Z10, Z12, Z1
 	VFMADD231PS  Z11, Z12, Z2
-	VBROADCASTSS (CX)(DX*1), Z12
+	VBROADCASTSS (AX)(BX*1), Z12
 	VFMADD231PS  Z9, Z12, Z3
 	VFMADD231PS  Z10, Z12, Z4
 	VFMADD231PS  Z11, Z12, Z5
-	VBROADCASTSS (CX)(DX*2), Z12
+	VBROADCASTSS (AX)(BX*2), Z12
 	VFMADD231PS  Z9, Z12, Z6
 	VFMADD231PS  Z10, Z12, Z7
 	VFMADD231PS  Z11, Z12, Z8
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX512_3x3_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX512_3x3_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x02, CX
-	MOVB      first+72(FP), DL
+	MOVB      first+88(FP), DL
 	TESTB     DL, DL
-	JNZ       sAVX512_3x3_store
+	JNZ       store
 	VADDPS    (AX), Z0, Z0
 	VADDPS    64(AX), Z1, Z1
 	VMOVUPS.Z 128(AX), K1, Z11
@@ -504,7 +685,7 @@ sAVX512_3x3_end:
 	VMOVUPS.Z 128(AX)(CX*2), K1, Z11
 	VADDPS    Z11, Z8, Z8
 
-sAVX512_3x3_store:
+store:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	VMOVUPS Z2, K1, 128(AX)
@@ -514,54 +695,75 @@ sAVX512_3x3_store:
 	VMOVUPS Z6, (AX)(CX*2)
 	VMOVUPS Z7, 64(AX)(CX*2)
 	VMOVUPS Z8, K1, 128(AX)(CX*2)
+	IMUL3Q  $0x03, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX512_4x1(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, AVX512F
-TEXT ·sgemmAVX512_4x1(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX512_4x1(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, AVX512F, SSE
+TEXT ·sgemmAVX512_4x1(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+	MOVQ    mask+80(FP), AX
+	KMOVW   AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x02, DI
-	LEAQ   (DX)(DX*2), R8
-	MOVQ   mask+64(FP), R9
-	KMOVW  R9, K1
+	LEAQ   (BX)(BX*2), R8
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	TESTQ  AX, AX
-	JZ     sAVX512_4x1_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX512_4x1_loop:
-	VMOVUPS.Z    (SI), K1, Z4
-	VBROADCASTSS (CX), Z5
+loop:
+	VMOVUPS.Z    (CX), K1, Z4
+	VBROADCASTSS (AX), Z5
 	VFMADD231PS  Z4, Z5, Z0
-	VBROADCASTSS (CX)(DX*1), Z5
+	VBROADCASTSS (AX)(BX*1), Z5
 	VFMADD231PS  Z4, Z5, Z1
-	VBROADCASTSS (CX)(DX*2), Z5
+	VBROADCASTSS (AX)(BX*2), Z5
 	VFMADD231PS  Z4, Z5, Z2
-	VBROADCASTSS (CX)(R8*1), Z5
+	VBROADCASTSS (AX)(R8*1), Z5
 	VFMADD231PS  Z4, Z5, Z3
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX512_4x1_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX512_4x1_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x02, CX
 	LEAQ      (CX)(CX*2), DX
-	MOVB      first+72(FP), BL
+	MOVB      first+88(FP), BL
 	TESTB     BL, BL
-	JNZ       sAVX512_4x1_store
+	JNZ       store
 	VMOVUPS.Z (AX), K1, Z4
 	VADDPS    Z4, Z0, Z0
 	VMOVUPS.Z (AX)(CX*1), K1, Z4
@@ -571,29 +773,50 @@ sAVX512_4x1_end:
 	VMOVUPS.Z (AX)(DX*1), K1, Z4
 	VADDPS    Z4, Z3, Z3
 
-sAVX512_4x1_store:
+store:
 	VMOVUPS Z0, K1, (AX)
 	VMOVUPS Z1, K1, (AX)(CX*1)
 	VMOVUPS Z2, K1, (AX)(CX*2)
 	VMOVUPS Z3, K1, (AX)(DX*1)
+	IMUL3Q  $0x04, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX512_4x2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, AVX512F
-TEXT ·sgemmAVX512_4x2(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX512_4x2(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, AVX512F, SSE
+TEXT ·sgemmAVX512_4x2(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+	MOVQ    mask+80(FP), AX
+	KMOVW   AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x02, DI
-	LEAQ   (DX)(DX*2), R8
-	MOVQ   mask+64(FP), R9
-	KMOVW  R9, K1
+	LEAQ   (BX)(BX*2), R8
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -602,37 +825,37 @@ TEXT ·sgemmAVX512_4x2(SB), NOSPLIT, $0-73
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-	TESTQ  AX, AX
-	JZ     sAVX512_4x2_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX512_4x2_loop:
-	VMOVUPS      (SI), Z8
-	VMOVUPS.Z    64(SI), K1, Z9
-	VBROADCASTSS (CX), Z10
+loop:
+	VMOVUPS      (CX), Z8
+	VMOVUPS.Z    64(CX), K1, Z9
+	VBROADCASTSS (AX), Z10
 	VFMADD231PS  Z8, Z10, Z0
 	VFMADD231PS  Z9, Z10, Z1
-	VBROADCASTSS (CX)(DX*1), Z10
+	VBROADCASTSS (AX)(BX*1), Z10
 	VFMADD231PS  Z8, Z10, Z2
 	VFMADD231PS  Z9, Z10, Z3
-	VBROADCASTSS (CX)(DX*2), Z10
+	VBROADCASTSS (AX)(BX*2), Z10
 	VFMADD231PS  Z8, Z10, Z4
 	VFMADD231PS  Z9, Z10, Z5
-	VBROADCASTSS (CX)(R8*1), Z10
+	VBROADCASTSS (AX)(R8*1), Z10
 	VFMADD231PS  Z8, Z10, Z6
 	VFMADD231PS  Z9, Z10, Z7
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX512_4x2_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX512_4x2_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x02, CX
 	LEAQ      (CX)(CX*2), DX
-	MOVB      first+72(FP), BL
+	MOVB      first+88(FP), BL
 	TESTB     BL, BL
-	JNZ       sAVX512_4x2_store
+	JNZ       store
 	VADDPS    (AX), Z0, Z0
 	VMOVUPS.Z 64(AX), K1, Z9
 	VADDPS    Z9, Z1, Z1
@@ -646,7 +869,7 @@ sAVX512_4x2_end:
 	VMOVUPS.Z 64(AX)(DX*1), K1, Z9
 	VADDPS    Z9, Z7, Z7
 
-sAVX512_4x2_store:
+store:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, K1, 64(AX)
 	VMOVUPS Z2, (AX)(CX*1)
@@ -655,24 +878,45 @@ sAVX512_4x2_store:
 	VMOVUPS Z5, K1, 64(AX)(CX*2)
 	VMOVUPS Z6, (AX)(DX*1)
 	VMOVUPS Z7, K1, 64(AX)(DX*1)
+	IMUL3Q  $0x04, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX512_4x3(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, AVX512F
-TEXT ·sgemmAVX512_4x3(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX512_4x3(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, AVX512F, SSE
+TEXT ·sgemmAVX512_4x3(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+	MOVQ    mask+80(FP), AX
+	KMOVW   AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x02, DI
-	LEAQ   (DX)(DX*2), R8
-	MOVQ   mask+64(FP), R9
-	KMOVW  R9, K1
+	LEAQ   (BX)(BX*2), R8
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -685,42 +929,42 @@ TEXT ·sgemmAVX512_4x3(SB), NOSPLIT, $0-73
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-	TESTQ  AX, AX
-	JZ     sAVX512_4x3_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX512_4x3_loop:
-	VMOVUPS      (SI), Z12
-	VMOVUPS      64(SI), Z13
-	VMOVUPS.Z    128(SI), K1, Z14
-	VBROADCASTSS (CX), Z15
+loop:
+	VMOVUPS      (CX), Z12
+	VMOVUPS      64(CX), Z13
+	VMOVUPS.Z    128(CX), K1, Z14
+	VBROADCASTSS (AX), Z15
 	VFMADD231PS  Z12, Z15, Z0
 	VFMADD231PS  Z13, Z15, Z1
 	VFMADD231PS  Z14, Z15, Z2
-	VBROADCASTSS (CX)(DX*1), Z15
+	VBROADCASTSS (AX)(BX*1), Z15
 	VFMADD231PS  Z12, Z15, Z3
 	VFMADD231PS  Z13, Z15, Z4
 	VFMADD231PS  Z14, Z15, Z5
-	VBROADCASTSS (CX)(DX*2), Z15
+	VBROADCASTSS (AX)(BX*2), Z15
 	VFMADD231PS  Z12, Z15, Z6
 	VFMADD231PS  Z13, Z15, Z7
 	VFMADD231PS  Z14, Z15, Z8
-	VBROADCASTSS (CX)(R8*1), Z15
+	VBROADCASTSS (AX)(R8*1), Z15
 	VFMADD231PS  Z12, Z15, Z9
 	VFMADD231PS  Z13, Z15, Z10
 	VFMADD231PS  Z14, Z15, Z11
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX512_4x3_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX512_4x3_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x02, CX
 	LEAQ      (CX)(CX*2), DX
-	MOVB      first+72(FP), BL
+	MOVB      first+88(FP), BL
 	TESTB     BL, BL
-	JNZ       sAVX512_4x3_store
+	JNZ       store
 	VADDPS    (AX), Z0, Z0
 	VADDPS    64(AX), Z1, Z1
 	VMOVUPS.Z 128(AX), K1, Z14
@@ -738,7 +982,7 @@ sAVX512_4x3_end:
 	VMOVUPS.Z 128(AX)(DX*1), K1, Z14
 	VADDPS    Z14, Z11, Z11
 
-sAVX512_4x3_store:
+store:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	VMOVUPS Z2, K1, 128(AX)
@@ -751,57 +995,78 @@ sAVX512_4x3_store:
 	VMOVUPS Z9, (AX)(DX*1)
 	VMOVUPS Z10, 64(AX)(DX*1)
 	VMOVUPS Z11, K1, 128(AX)(DX*1)
+	IMUL3Q  $0x04, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX512_5x1(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, AVX512F
-TEXT ·sgemmAVX512_5x1(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX512_5x1(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, AVX512F, SSE
+TEXT ·sgemmAVX512_5x1(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+	MOVQ    mask+80(FP), AX
+	KMOVW   AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x02, DI
-	LEAQ   (DX)(DX*2), R8
-	MOVQ   mask+64(FP), R9
-	KMOVW  R9, K1
+	LEAQ   (BX)(BX*2), R8
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
-	TESTQ  AX, AX
-	JZ     sAVX512_5x1_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX512_5x1_loop:
-	VMOVUPS.Z    (SI), K1, Z5
-	VBROADCASTSS (CX), Z6
+loop:
+	VMOVUPS.Z    (CX), K1, Z5
+	VBROADCASTSS (AX), Z6
 	VFMADD231PS  Z5, Z6, Z0
-	VBROADCASTSS (CX)(DX*1), Z6
+	VBROADCASTSS (AX)(BX*1), Z6
 	VFMADD231PS  Z5, Z6, Z1
-	VBROADCASTSS (CX)(DX*2), Z6
+	VBROADCASTSS (AX)(BX*2), Z6
 	VFMADD231PS  Z5, Z6, Z2
-	VBROADCASTSS (CX)(R8*1), Z6
+	VBROADCASTSS (AX)(R8*1), Z6
 	VFMADD231PS  Z5, Z6, Z3
-	VBROADCASTSS (CX)(DX*4), Z6
+	VBROADCASTSS (AX)(BX*4), Z6
 	VFMADD231PS  Z5, Z6, Z4
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX512_5x1_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX512_5x1_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x02, CX
 	LEAQ      (CX)(CX*2), DX
-	MOVB      first+72(FP), BL
+	MOVB      first+88(FP), BL
 	TESTB     BL, BL
-	JNZ       sAVX512_5x1_store
+	JNZ       store
 	VMOVUPS.Z (AX), K1, Z5
 	VADDPS    Z5, Z0, Z0
 	VMOVUPS.Z (AX)(CX*1), K1, Z5
@@ -813,30 +1078,51 @@ sAVX512_5x1_end:
 	VMOVUPS.Z (AX)(CX*4), K1, Z5
 	VADDPS    Z5, Z4, Z4
 
-sAVX512_5x1_store:
+store:
 	VMOVUPS Z0, K1, (AX)
 	VMOVUPS Z1, K1, (AX)(CX*1)
 	VMOVUPS Z2, K1, (AX)(CX*2)
 	VMOVUPS Z3, K1, (AX)(DX*1)
 	VMOVUPS Z4, K1, (AX)(CX*4)
+	IMUL3Q  $0x05, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX512_5x2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, AVX512F
-TEXT ·sgemmAVX512_5x2(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX512_5x2(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, AVX512F, SSE
+TEXT ·sgemmAVX512_5x2(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+	MOVQ    mask+80(FP), AX
+	KMOVW   AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x02, DI
-	LEAQ   (DX)(DX*2), R8
-	MOVQ   mask+64(FP), R9
-	KMOVW  R9, K1
+	LEAQ   (BX)(BX*2), R8
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -847,40 +1133,40 @@ TEXT ·sgemmAVX512_5x2(SB), NOSPLIT, $0-73
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
-	TESTQ  AX, AX
-	JZ     sAVX512_5x2_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX512_5x2_loop:
-	VMOVUPS      (SI), Z10
-	VMOVUPS.Z    64(SI), K1, Z11
-	VBROADCASTSS (CX), Z12
+loop:
+	VMOVUPS      (CX), Z10
+	VMOVUPS.Z    64(CX), K1, Z11
+	VBROADCASTSS (AX), Z12
 	VFMADD231PS  Z10, Z12, Z0
 	VFMADD231PS  Z11, Z12, Z1
-	VBROADCASTSS (CX)(DX*1), Z12
+	VBROADCASTSS (AX)(BX*1), Z12
 	VFMADD231PS  Z10, Z12, Z2
 	VFMADD231PS  Z11, Z12, Z3
-	VBROADCASTSS (CX)(DX*2), Z12
+	VBROADCASTSS (AX)(BX*2), Z12
 	VFMADD231PS  Z10, Z12, Z4
 	VFMADD231PS  Z11, Z12, Z5
-	VBROADCASTSS (CX)(R8*1), Z12
+	VBROADCASTSS (AX)(R8*1), Z12
 	VFMADD231PS  Z10, Z12, Z6
 	VFMADD231PS  Z11, Z12, Z7
-	VBROADCASTSS (CX)(DX*4), Z12
+	VBROADCASTSS (AX)(BX*4), Z12
 	VFMADD231PS  Z10, Z12, Z8
 	VFMADD231PS  Z11, Z12, Z9
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX512_5x2_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX512_5x2_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x02, CX
 	LEAQ      (CX)(CX*2), DX
-	MOVB      first+72(FP), BL
+	MOVB      first+88(FP), BL
 	TESTB     BL, BL
-	JNZ       sAVX512_5x2_store
+	JNZ       store
 	VADDPS    (AX), Z0, Z0
 	VMOVUPS.Z 64(AX), K1, Z11
 	VADDPS    Z11, Z1, Z1
@@ -897,7 +1183,7 @@ sAVX512_5x2_end:
 	VMOVUPS.Z 64(AX)(CX*4), K1, Z11
 	VADDPS    Z11, Z9, Z9
 
-sAVX512_5x2_store:
+store:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, K1, 64(AX)
 	VMOVUPS Z2, (AX)(CX*1)
@@ -908,24 +1194,45 @@ sAVX512_5x2_store:
 	VMOVUPS Z7, K1, 64(AX)(DX*1)
 	VMOVUPS Z8, (AX)(CX*4)
 	VMOVUPS Z9, K1, 64(AX)(CX*4)
+	IMUL3Q  $0x05, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX512_5x3(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, AVX512F
-TEXT ·sgemmAVX512_5x3(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX512_5x3(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, AVX512F, SSE
+TEXT ·sgemmAVX512_5x3(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+	MOVQ    mask+80(FP), AX
+	KMOVW   AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x02, DI
-	LEAQ   (DX)(DX*2), R8
-	MOVQ   mask+64(FP), R9
-	KMOVW  R9, K1
+	LEAQ   (BX)(BX*2), R8
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -941,46 +1248,46 @@ TEXT ·sgemmAVX512_5x3(SB), NOSPLIT, $0-73
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
-	TESTQ  AX, AX
-	JZ     sAVX512_5x3_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX512_5x3_loop:
-	VMOVUPS      (SI), Z15
-	VMOVUPS      64(SI), Z16
-	VMOVUPS.Z    128(SI), K1, Z17
-	VBROADCASTSS (CX), Z18
+loop:
+	VMOVUPS      (CX), Z15
+	VMOVUPS      64(CX), Z16
+	VMOVUPS.Z    128(CX), K1, Z17
+	VBROADCASTSS (AX), Z18
 	VFMADD231PS  Z15, Z18, Z0
 	VFMADD231PS  Z16, Z18, Z1
 	VFMADD231PS  Z17, Z18, Z2
-	VBROADCASTSS (CX)(DX*1), Z18
+	VBROADCASTSS (AX)(BX*1), Z18
 	VFMADD231PS  Z15, Z18, Z3
 	VFMADD231PS  Z16, Z18, Z4
 	VFMADD231PS  Z17, Z18, Z5
-	VBROADCASTSS (CX)(DX*2), Z18
+	VBROADCASTSS (AX)(BX*2), Z18
 	VFMADD231PS  Z15, Z18, Z6
 	VFMADD231PS  Z16, Z18, Z7
 	VFMADD231PS  Z17, Z18, Z8
-	VBROADCASTSS (CX)(R8*1), Z18
+	VBROADCASTSS (AX)(R8*1), Z18
 	VFMADD231PS  Z15, Z18, Z9
 	VFMADD231PS  Z16, Z18, Z10
 	VFMADD231PS  Z17, Z18, Z11
-	VBROADCASTSS (CX)(DX*4), Z18
+	VBROADCASTSS (AX)(BX*4), Z18
 	VFMADD231PS  Z15, Z18, Z12
 	VFMADD231PS  Z16, Z18, Z13
 	VFMADD231PS  Z17, Z18, Z14
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX512_5x3_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX512_5x3_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x02, CX
 	LEAQ      (CX)(CX*2), DX
-	MOVB      first+72(FP), BL
+	MOVB      first+88(FP), BL
 	TESTB     BL, BL
-	JNZ       sAVX512_5x3_store
+	JNZ       store
 	VADDPS    (AX), Z0, Z0
 	VADDPS    64(AX), Z1, Z1
 	VMOVUPS.Z 128(AX), K1, Z17
@@ -1002,7 +1309,7 @@ sAVX512_5x3_end:
 	VMOVUPS.Z 128(AX)(CX*4), K1, Z17
 	VADDPS    Z17, Z14, Z14
 
-sAVX512_5x3_store:
+store:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	VMOVUPS Z2, K1, 128(AX)
@@ -1018,62 +1325,83 @@ sAVX512_5x3_store:
 	VMOVUPS Z12, (AX)(CX*4)
 	VMOVUPS Z13, 64(AX)(CX*4)
 	VMOVUPS Z14, K1, 128(AX)(CX*4)
+	IMUL3Q  $0x05, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX512_6x1(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, AVX512F
-TEXT ·sgemmAVX512_6x1(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX512_6x1(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, AVX512F, SSE
+TEXT ·sgemmAVX512_6x1(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+	MOVQ    mask+80(FP), AX
+	KMOVW   AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x02, DI
-	LEAQ   (DX)(DX*2), R8
-	LEAQ   (DX)(DX*4), R9
-	MOVQ   mask+64(FP), R10
-	KMOVW  R10, K1
+	LEAQ   (BX)(BX*2), R8
+	LEAQ   (BX)(BX*4), R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-	TESTQ  AX, AX
-	JZ     sAVX512_6x1_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX512_6x1_loop:
-	VMOVUPS.Z    (SI), K1, Z6
-	VBROADCASTSS (CX), Z7
+loop:
+	VMOVUPS.Z    (CX), K1, Z6
+	VBROADCASTSS (AX), Z7
 	VFMADD231PS  Z6, Z7, Z0
-	VBROADCASTSS (CX)(DX*1), Z7
+	VBROADCASTSS (AX)(BX*1), Z7
 	VFMADD231PS  Z6, Z7, Z1
-	VBROADCASTSS (CX)(DX*2), Z7
+	VBROADCASTSS (AX)(BX*2), Z7
 	VFMADD231PS  Z6, Z7, Z2
-	VBROADCASTSS (CX)(R8*1), Z7
+	VBROADCASTSS (AX)(R8*1), Z7
 	VFMADD231PS  Z6, Z7, Z3
-	VBROADCASTSS (CX)(DX*4), Z7
+	VBROADCASTSS (AX)(BX*4), Z7
 	VFMADD231PS  Z6, Z7, Z4
-	VBROADCASTSS (CX)(R9*1), Z7
+	VBROADCASTSS (AX)(R9*1), Z7
 	VFMADD231PS  Z6, Z7, Z5
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX512_6x1_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX512_6x1_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x02, CX
 	LEAQ      (CX)(CX*2), DX
 	LEAQ      (CX)(CX*4), BX
-	MOVB      first+72(FP), SI
+	MOVB      first+88(FP), SI
 	TESTB     SI, SI
-	JNZ       sAVX512_6x1_store
+	JNZ       store
 	VMOVUPS.Z (AX), K1, Z6
 	VADDPS    Z6, Z0, Z0
 	VMOVUPS.Z (AX)(CX*1), K1, Z6
@@ -1087,32 +1415,53 @@ sAVX512_6x1_end:
 	VMOVUPS.Z (AX)(BX*1), K1, Z6
 	VADDPS    Z6, Z5, Z5
 
-sAVX512_6x1_store:
+store:
 	VMOVUPS Z0, K1, (AX)
 	VMOVUPS Z1, K1, (AX)(CX*1)
 	VMOVUPS Z2, K1, (AX)(CX*2)
 	VMOVUPS Z3, K1, (AX)(DX*1)
 	VMOVUPS Z4, K1, (AX)(CX*4)
 	VMOVUPS Z5, K1, (AX)(BX*1)
+	IMUL3Q  $0x06, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX512_6x2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, AVX512F
-TEXT ·sgemmAVX512_6x2(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX512_6x2(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, AVX512F, SSE
+TEXT ·sgemmAVX512_6x2(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+	MOVQ    mask+80(FP), AX
+	KMOVW   AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x02, DI
-	LEAQ   (DX)(DX*2), R8
-	LEAQ   (DX)(DX*4), R9
-	MOVQ   mask+64(FP), R10
-	KMOVW  R10, K1
+	LEAQ   (BX)(BX*2), R8
+	LEAQ   (BX)(BX*4), R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1125,44 +1474,44 @@ TEXT ·sgemmAVX512_6x2(SB), NOSPLIT, $0-73
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-	TESTQ  AX, AX
-	JZ     sAVX512_6x2_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX512_6x2_loop:
-	VMOVUPS      (SI), Z12
-	VMOVUPS.Z    64(SI), K1, Z13
-	VBROADCASTSS (CX), Z14
+loop:
+	VMOVUPS      (CX), Z12
+	VMOVUPS.Z    64(CX), K1, Z13
+	VBROADCASTSS (AX), Z14
 	VFMADD231PS  Z12, Z14, Z0
 	VFMADD231PS  Z13, Z14, Z1
-	VBROADCASTSS (CX)(DX*1), Z14
+	VBROADCASTSS (AX)(BX*1), Z14
 	VFMADD231PS  Z12, Z14, Z2
 	VFMADD231PS  Z13, Z14, Z3
-	VBROADCASTSS (CX)(DX*2), Z14
+	VBROADCASTSS (AX)(BX*2), Z14
 	VFMADD231PS  Z12, Z14, Z4
 	VFMADD231PS  Z13, Z14, Z5
-	VBROADCASTSS (CX)(R8*1), Z14
+	VBROADCASTSS (AX)(R8*1), Z14
 	VFMADD231PS  Z12, Z14, Z6
 	VFMADD231PS  Z13, Z14, Z7
-	VBROADCASTSS (CX)(DX*4), Z14
+	VBROADCASTSS (AX)(BX*4), Z14
 	VFMADD231PS  Z12, Z14, Z8
 	VFMADD231PS  Z13, Z14, Z9
-	VBROADCASTSS (CX)(R9*1), Z14
+	VBROADCASTSS (AX)(R9*1), Z14
 	VFMADD231PS  Z12, Z14, Z10
 	VFMADD231PS  Z13, Z14, Z11
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX512_6x2_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX512_6x2_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x02, CX
 	LEAQ      (CX)(CX*2), DX
 	LEAQ      (CX)(CX*4), BX
-	MOVB      first+72(FP), SI
+	MOVB      first+88(FP), SI
 	TESTB     SI, SI
-	JNZ       sAVX512_6x2_store
+	JNZ       store
 	VADDPS    (AX), Z0, Z0
 	VMOVUPS.Z 64(AX), K1, Z13
 	VADDPS    Z13, Z1, Z1
@@ -1182,7 +1531,7 @@ sAVX512_6x2_end:
 	VMOVUPS.Z 64(AX)(BX*1), K1, Z13
 	VADDPS    Z13, Z11, Z11
 
-sAVX512_6x2_store:
+store:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, K1, 64(AX)
 	VMOVUPS Z2, (AX)(CX*1)
@@ -1195,25 +1544,46 @@ sAVX512_6x2_store:
 	VMOVUPS Z9, K1, 64(AX)(CX*4)
 	VMOVUPS Z10, (AX)(BX*1)
 	VMOVUPS Z11, K1, 64(AX)(BX*1)
+	IMUL3Q  $0x06, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX512_6x3(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, AVX512F
-TEXT ·sgemmAVX512_6x3(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX512_6x3(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, AVX512F, SSE
+TEXT ·sgemmAVX512_6x3(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+	MOVQ    mask+80(FP), AX
+	KMOVW   AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x02, DI
-	LEAQ   (DX)(DX*2), R8
-	LEAQ   (DX)(DX*4), R9
-	MOVQ   mask+64(FP), R10
-	KMOVW  R10, K1
+	LEAQ   (BX)(BX*2), R8
+	LEAQ   (BX)(BX*4), R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1232,51 +1602,51 @@ TEXT ·sgemmAVX512_6x3(SB), NOSPLIT, $0-73
 	VPXORD Z15, Z15, Z15
 	VPXORD Z16, Z16, Z16
 	VPXORD Z17, Z17, Z17
-	TESTQ  AX, AX
-	JZ     sAVX512_6x3_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX512_6x3_loop:
-	VMOVUPS      (SI), Z18
-	VMOVUPS      64(SI), Z19
-	VMOVUPS.Z    128(SI), K1, Z20
-	VBROADCASTSS (CX), Z21
+loop:
+	VMOVUPS      (CX), Z18
+	VMOVUPS      64(CX), Z19
+	VMOVUPS.Z    128(CX), K1, Z20
+	VBROADCASTSS (AX), Z21
 	VFMADD231PS  Z18, Z21, Z0
 	VFMADD231PS  Z19, Z21, Z1
 	VFMADD231PS  Z20, Z21, Z2
-	VBROADCASTSS (CX)(DX*1), Z21
+	VBROADCASTSS (AX)(BX*1), Z21
 	VFMADD231PS  Z18, Z21, Z3
 	VFMADD231PS  Z19, Z21, Z4
 	VFMADD231PS  Z20, Z21, Z5
-	VBROADCASTSS (CX)(DX*2), Z21
+	VBROADCASTSS (AX)(BX*2), Z21
 	VFMADD231PS  Z18, Z21, Z6
 	VFMADD231PS  Z19, Z21, Z7
 	VFMADD231PS  Z20, Z21, Z8
-	VBROADCASTSS (CX)(R8*1), Z21
+	VBROADCASTSS (AX)(R8*1), Z21
 	VFMADD231PS  Z18, Z21, Z9
 	VFMADD231PS  Z19, Z21, Z10
 	VFMADD231PS  Z20, Z21, Z11
-	VBROADCASTSS (CX)(DX*4), Z21
+	VBROADCASTSS (AX)(BX*4), Z21
 	VFMADD231PS  Z18, Z21, Z12
 	VFMADD231PS  Z19, Z21, Z13
 	VFMADD231PS  Z20, Z21, Z14
-	VBROADCASTSS (CX)(R9*1), Z21
+	VBROADCASTSS (AX)(R9*1), Z21
 	VFMADD231PS  Z18, Z21, Z15
 	VFMADD231PS  Z19, Z21, Z16
 	VFMADD231PS  Z20, Z21, Z17
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX512_6x3_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX512_6x3_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x02, CX
 	LEAQ      (CX)(CX*2), DX
 	LEAQ      (CX)(CX*4), BX
-	MOVB      first+72(FP), SI
+	MOVB      first+88(FP), SI
 	TESTB     SI, SI
-	JNZ       sAVX512_6x3_store
+	JNZ       store
 	VADDPS    (AX), Z0, Z0
 	VADDPS    64(AX), Z1, Z1
 	VMOVUPS.Z 128(AX), K1, Z20
@@ -1302,7 +1672,7 @@ sAVX512_6x3_end:
 	VMOVUPS.Z 128(AX)(BX*1), K1, Z20
 	VADDPS    Z20, Z17, Z17
 
-sAVX512_6x3_store:
+store:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	VMOVUPS Z2, K1, 128(AX)
@@ -1321,25 +1691,46 @@ sAVX512_6x3_store:
 	VMOVUPS Z15, (AX)(BX*1)
 	VMOVUPS Z16, 64(AX)(BX*1)
 	VMOVUPS Z17, K1, 128(AX)(BX*1)
+	IMUL3Q  $0x06, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX512_7x1(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, AVX512F
-TEXT ·sgemmAVX512_7x1(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX512_7x1(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, AVX512F, SSE
+TEXT ·sgemmAVX512_7x1(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+	MOVQ    mask+80(FP), AX
+	KMOVW   AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x02, DI
-	LEAQ   (DX)(DX*2), R8
-	LEAQ   (DX)(DX*4), R9
-	MOVQ   mask+64(FP), R10
-	KMOVW  R10, K1
+	LEAQ   (BX)(BX*2), R8
+	LEAQ   (BX)(BX*4), R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1347,39 +1738,39 @@ TEXT ·sgemmAVX512_7x1(SB), NOSPLIT, $0-73
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
-	TESTQ  AX, AX
-	JZ     sAVX512_7x1_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX512_7x1_loop:
-	VMOVUPS.Z    (SI), K1, Z7
-	VBROADCASTSS (CX), Z8
+loop:
+	VMOVUPS.Z    (CX), K1, Z7
+	VBROADCASTSS (AX), Z8
 	VFMADD231PS  Z7, Z8, Z0
-	VBROADCASTSS (CX)(DX*1), Z8
+	VBROADCASTSS (AX)(BX*1), Z8
 	VFMADD231PS  Z7, Z8, Z1
-	VBROADCASTSS (CX)(DX*2), Z8
+	VBROADCASTSS (AX)(BX*2), Z8
 	VFMADD231PS  Z7, Z8, Z2
-	VBROADCASTSS (CX)(R8*1), Z8
+	VBROADCASTSS (AX)(R8*1), Z8
 	VFMADD231PS  Z7, Z8, Z3
-	VBROADCASTSS (CX)(DX*4), Z8
+	VBROADCASTSS (AX)(BX*4), Z8
 	VFMADD231PS  Z7, Z8, Z4
-	VBROADCASTSS (CX)(R9*1), Z8
+	VBROADCASTSS (AX)(R9*1), Z8
 	VFMADD231PS  Z7, Z8, Z5
-	VBROADCASTSS (CX)(R8*2), Z8
+	VBROADCASTSS (AX)(R8*2), Z8
 	VFMADD231PS  Z7, Z8, Z6
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX512_7x1_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX512_7x1_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x02, CX
 	LEAQ      (CX)(CX*2), DX
 	LEAQ      (CX)(CX*4), BX
-	MOVB      first+72(FP), SI
+	MOVB      first+88(FP), SI
 	TESTB     SI, SI
-	JNZ       sAVX512_7x1_store
+	JNZ       store
 	VMOVUPS.Z (AX), K1, Z7
 	VADDPS    Z7, Z0, Z0
 	VMOVUPS.Z (AX)(CX*1), K1, Z7
@@ -1395,7 +1786,7 @@ sAVX512_7x1_end:
 	VMOVUPS.Z (AX)(DX*2), K1, Z7
 	VADDPS    Z7, Z6, Z6
 
-sAVX512_7x1_store:
+store:
 	VMOVUPS Z0, K1, (AX)
 	VMOVUPS Z1, K1, (AX)(CX*1)
 	VMOVUPS Z2, K1, (AX)(CX*2)
@@ -1403,25 +1794,46 @@ sAVX512_7x1_store:
 	VMOVUPS Z4, K1, (AX)(CX*4)
 	VMOVUPS Z5, K1, (AX)(BX*1)
 	VMOVUPS Z6, K1, (AX)(DX*2)
+	IMUL3Q  $0x07, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX512_7x2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, AVX512F
-TEXT ·sgemmAVX512_7x2(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX512_7x2(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, AVX512F, SSE
+TEXT ·sgemmAVX512_7x2(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+	MOVQ    mask+80(FP), AX
+	KMOVW   AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x02, DI
-	LEAQ   (DX)(DX*2), R8
-	LEAQ   (DX)(DX*4), R9
-	MOVQ   mask+64(FP), R10
-	KMOVW  R10, K1
+	LEAQ   (BX)(BX*2), R8
+	LEAQ   (BX)(BX*4), R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1436,47 +1848,47 @@ TEXT ·sgemmAVX512_7x2(SB), NOSPLIT, $0-73
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
-	TESTQ  AX, AX
-	JZ     sAVX512_7x2_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX512_7x2_loop:
-	VMOVUPS      (SI), Z14
-	VMOVUPS.Z    64(SI), K1, Z15
-	VBROADCASTSS (CX), Z16
+loop:
+	VMOVUPS      (CX), Z14
+	VMOVUPS.Z    64(CX), K1, Z15
+	VBROADCASTSS (AX), Z16
 	VFMADD231PS  Z14, Z16, Z0
 	VFMADD231PS  Z15, Z16, Z1
-	VBROADCASTSS (CX)(DX*1), Z16
+	VBROADCASTSS (AX)(BX*1), Z16
 	VFMADD231PS  Z14, Z16, Z2
 	VFMADD231PS  Z15, Z16, Z3
-	VBROADCASTSS (CX)(DX*2), Z16
+	VBROADCASTSS (AX)(BX*2), Z16
 	VFMADD231PS  Z14, Z16, Z4
 	VFMADD231PS  Z15, Z16, Z5
-	VBROADCASTSS (CX)(R8*1), Z16
+	VBROADCASTSS (AX)(R8*1), Z16
 	VFMADD231PS  Z14, Z16, Z6
 	VFMADD231PS  Z15, Z16, Z7
-	VBROADCASTSS (CX)(DX*4), Z16
+	VBROADCASTSS (AX)(BX*4), Z16
 	VFMADD231PS  Z14, Z16, Z8
 	VFMADD231PS  Z15, Z16, Z9
-	VBROADCASTSS (CX)(R9*1), Z16
+	VBROADCASTSS (AX)(R9*1), Z16
 	VFMADD231PS  Z14, Z16, Z10
 	VFMADD231PS  Z15, Z16, Z11
-	VBROADCASTSS (CX)(R8*2), Z16
+	VBROADCASTSS (AX)(R8*2), Z16
 	VFMADD231PS  Z14, Z16, Z12
 	VFMADD231PS  Z15, Z16, Z13
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX512_7x2_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX512_7x2_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x02, CX
 	LEAQ      (CX)(CX*2), DX
 	LEAQ      (CX)(CX*4), BX
-	MOVB      first+72(FP), SI
+	MOVB      first+88(FP), SI
 	TESTB     SI, SI
-	JNZ       sAVX512_7x2_store
+	JNZ       store
 	VADDPS    (AX), Z0, Z0
 	VMOVUPS.Z 64(AX), K1, Z15
 	VADDPS    Z15, Z1, Z1
@@ -1499,7 +1911,7 @@ sAVX512_7x2_end:
 	VMOVUPS.Z 64(AX)(DX*2), K1, Z15
 	VADDPS    Z15, Z13, Z13
 
-sAVX512_7x2_store:
+store:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, K1, 64(AX)
 	VMOVUPS Z2, (AX)(CX*1)
@@ -1514,25 +1926,46 @@ sAVX512_7x2_store:
 	VMOVUPS Z11, K1, 64(AX)(BX*1)
 	VMOVUPS Z12, (AX)(DX*2)
 	VMOVUPS Z13, K1, 64(AX)(DX*2)
+	IMUL3Q  $0x07, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX512_7x3(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, AVX512F
-TEXT ·sgemmAVX512_7x3(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX512_7x3(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, AVX512F, SSE
+TEXT ·sgemmAVX512_7x3(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+	MOVQ    mask+80(FP), AX
+	KMOVW   AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x02, DI
-	LEAQ   (DX)(DX*2), R8
-	LEAQ   (DX)(DX*4), R9
-	MOVQ   mask+64(FP), R10
-	KMOVW  R10, K1
+	LEAQ   (BX)(BX*2), R8
+	LEAQ   (BX)(BX*4), R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1554,55 +1987,55 @@ TEXT ·sgemmAVX512_7x3(SB), NOSPLIT, $0-73
 	VPXORD Z18, Z18, Z18
 	VPXORD Z19, Z19, Z19
 	VPXORD Z20, Z20, Z20
-	TESTQ  AX, AX
-	JZ     sAVX512_7x3_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX512_7x3_loop:
-	VMOVUPS      (SI), Z21
-	VMOVUPS      64(SI), Z22
-	VMOVUPS.Z    128(SI), K1, Z23
-	VBROADCASTSS (CX), Z24
+loop:
+	VMOVUPS      (CX), Z21
+	VMOVUPS      64(CX), Z22
+	VMOVUPS.Z    128(CX), K1, Z23
+	VBROADCASTSS (AX), Z24
 	VFMADD231PS  Z21, Z24, Z0
 	VFMADD231PS  Z22, Z24, Z1
 	VFMADD231PS  Z23, Z24, Z2
-	VBROADCASTSS (CX)(DX*1), Z24
+	VBROADCASTSS (AX)(BX*1), Z24
 	VFMADD231PS  Z21, Z24, Z3
 	VFMADD231PS  Z22, Z24, Z4
 	VFMADD231PS  Z23, Z24, Z5
-	VBROADCASTSS (CX)(DX*2), Z24
+	VBROADCASTSS (AX)(BX*2), Z24
 	VFMADD231PS  Z21, Z24, Z6
 	VFMADD231PS  Z22, Z24, Z7
 	VFMADD231PS  Z23, Z24, Z8
-	VBROADCASTSS (CX)(R8*1), Z24
+	VBROADCASTSS (AX)(R8*1), Z24
 	VFMADD231PS  Z21, Z24, Z9
 	VFMADD231PS  Z22, Z24, Z10
 	VFMADD231PS  Z23, Z24, Z11
-	VBROADCASTSS (CX)(DX*4), Z24
+	VBROADCASTSS (AX)(BX*4), Z24
 	VFMADD231PS  Z21, Z24, Z12
 	VFMADD231PS  Z22, Z24, Z13
 	VFMADD231PS  Z23, Z24, Z14
-	VBROADCASTSS (CX)(R9*1), Z24
+	VBROADCASTSS (AX)(R9*1), Z24
 	VFMADD231PS  Z21, Z24, Z15
 	VFMADD231PS  Z22, Z24, Z16
 	VFMADD231PS  Z23, Z24, Z17
-	VBROADCASTSS (CX)(R8*2), Z24
+	VBROADCASTSS (AX)(R8*2), Z24
 	VFMADD231PS  Z21, Z24, Z18
 	VFMADD231PS  Z22, Z24, Z19
 	VFMADD231PS  Z23, Z24, Z20
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX512_7x3_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX512_7x3_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x02, CX
 	LEAQ      (CX)(CX*2), DX
 	LEAQ      (CX)(CX*4), BX
-	MOVB      first+72(FP), SI
+	MOVB      first+88(FP), SI
 	TESTB     SI, SI
-	JNZ       sAVX512_7x3_store
+	JNZ       store
 	VADDPS    (AX), Z0, Z0
 	VADDPS    64(AX), Z1, Z1
 	VMOVUPS.Z 128(AX), K1, Z23
@@ -1632,7 +2065,7 @@ sAVX512_7x3_end:
 	VMOVUPS.Z 128(AX)(DX*2), K1, Z23
 	VADDPS    Z23, Z20, Z20
 
-sAVX512_7x3_store:
+store:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	VMOVUPS Z2, K1, 128(AX)
@@ -1654,26 +2087,47 @@ sAVX512_7x3_store:
 	VMOVUPS Z18, (AX)(DX*2)
 	VMOVUPS Z19, 64(AX)(DX*2)
 	VMOVUPS Z20, K1, 128(AX)(DX*2)
+	IMUL3Q  $0x07, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX512_8x1(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, AVX512F
-TEXT ·sgemmAVX512_8x1(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX512_8x1(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, AVX512F, SSE
+TEXT ·sgemmAVX512_8x1(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+	MOVQ    mask+80(FP), AX
+	KMOVW   AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x02, DI
-	LEAQ   (DX)(DX*2), R8
-	LEAQ   (DX)(DX*4), R9
-	LEAQ   (R8)(DX*4), R10
-	MOVQ   mask+64(FP), R11
-	KMOVW  R11, K1
+	LEAQ   (BX)(BX*2), R8
+	LEAQ   (BX)(BX*4), R9
+	LEAQ   (R8)(BX*4), R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1682,42 +2136,42 @@ TEXT ·sgemmAVX512_8x1(SB), NOSPLIT, $0-73
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-	TESTQ  AX, AX
-	JZ     sAVX512_8x1_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX512_8x1_loop:
-	VMOVUPS.Z    (SI), K1, Z8
-	VBROADCASTSS (CX), Z9
+loop:
+	VMOVUPS.Z    (CX), K1, Z8
+	VBROADCASTSS (AX), Z9
 	VFMADD231PS  Z8, Z9, Z0
-	VBROADCASTSS (CX)(DX*1), Z9
+	VBROADCASTSS (AX)(BX*1), Z9
 	VFMADD231PS  Z8, Z9, Z1
-	VBROADCASTSS (CX)(DX*2), Z9
+	VBROADCASTSS (AX)(BX*2), Z9
 	VFMADD231PS  Z8, Z9, Z2
-	VBROADCASTSS (CX)(R8*1), Z9
+	VBROADCASTSS (AX)(R8*1), Z9
 	VFMADD231PS  Z8, Z9, Z3
-	VBROADCASTSS (CX)(DX*4), Z9
+	VBROADCASTSS (AX)(BX*4), Z9
 	VFMADD231PS  Z8, Z9, Z4
-	VBROADCASTSS (CX)(R9*1), Z9
+	VBROADCASTSS (AX)(R9*1), Z9
 	VFMADD231PS  Z8, Z9, Z5
-	VBROADCASTSS (CX)(R8*2), Z9
+	VBROADCASTSS (AX)(R8*2), Z9
 	VFMADD231PS  Z8, Z9, Z6
-	VBROADCASTSS (CX)(R10*1), Z9
+	VBROADCASTSS (AX)(R10*1), Z9
 	VFMADD231PS  Z8, Z9, Z7
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX512_8x1_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX512_8x1_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x02, CX
 	LEAQ      (CX)(CX*2), DX
 	LEAQ      (CX)(CX*4), BX
 	LEAQ      (DX)(CX*4), SI
-	MOVB      first+72(FP), DI
+	MOVB      first+88(FP), DI
 	TESTB     DI, DI
-	JNZ       sAVX512_8x1_store
+	JNZ       store
 	VMOVUPS.Z (AX), K1, Z8
 	VADDPS    Z8, Z0, Z0
 	VMOVUPS.Z (AX)(CX*1), K1, Z8
@@ -1735,7 +2189,7 @@ sAVX512_8x1_end:
 	VMOVUPS.Z (AX)(SI*1), K1, Z8
 	VADDPS    Z8, Z7, Z7
 
-sAVX512_8x1_store:
+store:
 	VMOVUPS Z0, K1, (AX)
 	VMOVUPS Z1, K1, (AX)(CX*1)
 	VMOVUPS Z2, K1, (AX)(CX*2)
@@ -1744,26 +2198,47 @@ sAVX512_8x1_store:
 	VMOVUPS Z5, K1, (AX)(BX*1)
 	VMOVUPS Z6, K1, (AX)(DX*2)
 	VMOVUPS Z7, K1, (AX)(SI*1)
+	IMUL3Q  $0x08, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX512_8x2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, AVX512F
-TEXT ·sgemmAVX512_8x2(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX512_8x2(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, AVX512F, SSE
+TEXT ·sgemmAVX512_8x2(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+	MOVQ    mask+80(FP), AX
+	KMOVW   AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x02, DI
-	LEAQ   (DX)(DX*2), R8
-	LEAQ   (DX)(DX*4), R9
-	LEAQ   (R8)(DX*4), R10
-	MOVQ   mask+64(FP), R11
-	KMOVW  R11, K1
+	LEAQ   (BX)(BX*2), R8
+	LEAQ   (BX)(BX*4), R9
+	LEAQ   (R8)(BX*4), R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1780,51 +2255,51 @@ TEXT ·sgemmAVX512_8x2(SB), NOSPLIT, $0-73
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-	TESTQ  AX, AX
-	JZ     sAVX512_8x2_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX512_8x2_loop:
-	VMOVUPS      (SI), Z16
-	VMOVUPS.Z    64(SI), K1, Z17
-	VBROADCASTSS (CX), Z18
+loop:
+	VMOVUPS      (CX), Z16
+	VMOVUPS.Z    64(CX), K1, Z17
+	VBROADCASTSS (AX), Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VFMADD231PS  Z17, Z18, Z1
-	VBROADCASTSS (CX)(DX*1), Z18
+	VBROADCASTSS (AX)(BX*1), Z18
 	VFMADD231PS  Z16, Z18, Z2
 	VFMADD231PS  Z17, Z18, Z3
-	VBROADCASTSS (CX)(DX*2), Z18
+	VBROADCASTSS (AX)(BX*2), Z18
 	VFMADD231PS  Z16, Z18, Z4
 	VFMADD231PS  Z17, Z18, Z5
-	VBROADCASTSS (CX)(R8*1), Z18
+	VBROADCASTSS (AX)(R8*1), Z18
 	VFMADD231PS  Z16, Z18, Z6
 	VFMADD231PS  Z17, Z18, Z7
-	VBROADCASTSS (CX)(DX*4), Z18
+	VBROADCASTSS (AX)(BX*4), Z18
 	VFMADD231PS  Z16, Z18, Z8
 	VFMADD231PS  Z17, Z18, Z9
-	VBROADCASTSS (CX)(R9*1), Z18
+	VBROADCASTSS (AX)(R9*1), Z18
 	VFMADD231PS  Z16, Z18, Z10
 	VFMADD231PS  Z17, Z18, Z11
-	VBROADCASTSS (CX)(R8*2), Z18
+	VBROADCASTSS (AX)(R8*2), Z18
 	VFMADD231PS  Z16, Z18, Z12
 	VFMADD231PS  Z17, Z18, Z13
-	VBROADCASTSS (CX)(R10*1), Z18
+	VBROADCASTSS (AX)(R10*1), Z18
 	VFMADD231PS  Z16, Z18, Z14
 	VFMADD231PS  Z17, Z18, Z15
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX512_8x2_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX512_8x2_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x02, CX
 	LEAQ      (CX)(CX*2), DX
 	LEAQ      (CX)(CX*4), BX
 	LEAQ      (DX)(CX*4), SI
-	MOVB      first+72(FP), DI
+	MOVB      first+88(FP), DI
 	TESTB     DI, DI
-	JNZ       sAVX512_8x2_store
+	JNZ       store
 	VADDPS    (AX), Z0, Z0
 	VMOVUPS.Z 64(AX), K1, Z17
 	VADDPS    Z17, Z1, Z1
@@ -1850,7 +2325,7 @@ sAVX512_8x2_end:
 	VMOVUPS.Z 64(AX)(SI*1), K1, Z17
 	VADDPS    Z17, Z15, Z15
 
-sAVX512_8x2_store:
+store:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, K1, 64(AX)
 	VMOVUPS Z2, (AX)(CX*1)
@@ -1867,26 +2342,47 @@ sAVX512_8x2_store:
 	VMOVUPS Z13, K1, 64(AX)(DX*2)
 	VMOVUPS Z14, (AX)(SI*1)
 	VMOVUPS Z15, K1, 64(AX)(SI*1)
+	IMUL3Q  $0x08, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX512_8x3(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, AVX512F
-TEXT ·sgemmAVX512_8x3(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX512_8x3(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, AVX512F, SSE
+TEXT ·sgemmAVX512_8x3(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+	MOVQ    mask+80(FP), AX
+	KMOVW   AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x02, DI
-	LEAQ   (DX)(DX*2), R8
-	LEAQ   (DX)(DX*4), R9
-	LEAQ   (R8)(DX*4), R10
-	MOVQ   mask+64(FP), R11
-	KMOVW  R11, K1
+	LEAQ   (BX)(BX*2), R8
+	LEAQ   (BX)(BX*4), R9
+	LEAQ   (R8)(BX*4), R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1911,60 +2407,60 @@ TEXT ·sgemmAVX512_8x3(SB), NOSPLIT, $0-73
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
-	TESTQ  AX, AX
-	JZ     sAVX512_8x3_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX512_8x3_loop:
-	VMOVUPS      (SI), Z24
-	VMOVUPS      64(SI), Z25
-	VMOVUPS.Z    128(SI), K1, Z26
-	VBROADCASTSS (CX), Z27
+loop:
+	VMOVUPS      (CX), Z24
+	VMOVUPS      64(CX), Z25
+	VMOVUPS.Z    128(CX), K1, Z26
+	VBROADCASTSS (AX), Z27
 	VFMADD231PS  Z24, Z27, Z0
 	VFMADD231PS  Z25, Z27, Z1
 	VFMADD231PS  Z26, Z27, Z2
-	VBROADCASTSS (CX)(DX*1), Z27
+	VBROADCASTSS (AX)(BX*1), Z27
 	VFMADD231PS  Z24, Z27, Z3
 	VFMADD231PS  Z25, Z27, Z4
 	VFMADD231PS  Z26, Z27, Z5
-	VBROADCASTSS (CX)(DX*2), Z27
+	VBROADCASTSS (AX)(BX*2), Z27
 	VFMADD231PS  Z24, Z27, Z6
 	VFMADD231PS  Z25, Z27, Z7
 	VFMADD231PS  Z26, Z27, Z8
-	VBROADCASTSS (CX)(R8*1), Z27
+	VBROADCASTSS (AX)(R8*1), Z27
 	VFMADD231PS  Z24, Z27, Z9
 	VFMADD231PS  Z25, Z27, Z10
 	VFMADD231PS  Z26, Z27, Z11
-	VBROADCASTSS (CX)(DX*4), Z27
+	VBROADCASTSS (AX)(BX*4), Z27
 	VFMADD231PS  Z24, Z27, Z12
 	VFMADD231PS  Z25, Z27, Z13
 	VFMADD231PS  Z26, Z27, Z14
-	VBROADCASTSS (CX)(R9*1), Z27
+	VBROADCASTSS (AX)(R9*1), Z27
 	VFMADD231PS  Z24, Z27, Z15
 	VFMADD231PS  Z25, Z27, Z16
 	VFMADD231PS  Z26, Z27, Z17
-	VBROADCASTSS (CX)(R8*2), Z27
+	VBROADCASTSS (AX)(R8*2), Z27
 	VFMADD231PS  Z24, Z27, Z18
 	VFMADD231PS  Z25, Z27, Z19
 	VFMADD231PS  Z26, Z27, Z20
-	VBROADCASTSS (CX)(R10*1), Z27
+	VBROADCASTSS (AX)(R10*1), Z27
 	VFMADD231PS  Z24, Z27, Z21
 	VFMADD231PS  Z25, Z27, Z22
 	VFMADD231PS  Z26, Z27, Z23
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX512_8x3_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX512_8x3_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x02, CX
 	LEAQ      (CX)(CX*2), DX
 	LEAQ      (CX)(CX*4), BX
 	LEAQ      (DX)(CX*4), SI
-	MOVB      first+72(FP), DI
+	MOVB      first+88(FP), DI
 	TESTB     DI, DI
-	JNZ       sAVX512_8x3_store
+	JNZ       store
 	VADDPS    (AX), Z0, Z0
 	VADDPS    64(AX), Z1, Z1
 	VMOVUPS.Z 128(AX), K1, Z26
@@ -1998,7 +2494,7 @@ sAVX512_8x3_end:
 	VMOVUPS.Z 128(AX)(SI*1), K1, Z26
 	VADDPS    Z26, Z23, Z23
 
-sAVX512_8x3_store:
+store:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	VMOVUPS Z2, K1, 128(AX)
@@ -2023,249 +2519,375 @@ sAVX512_8x3_store:
 	VMOVUPS Z21, (AX)(SI*1)
 	VMOVUPS Z22, 64(AX)(SI*1)
 	VMOVUPS Z23, K1, 128(AX)(SI*1)
+	IMUL3Q  $0x08, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX2_1x1(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, FMA3
-TEXT ·sgemmAVX2_1x1(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX2_1x1(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, FMA3, SSE
+TEXT ·sgemmAVX2_1x1(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
-	SHLQ   $0x02, DI
+	MOVQ   csa+40(FP), BX
+	SHLQ   $0x02, BX
+	MOVQ   ldb+56(FP), SI
+	SHLQ   $0x02, SI
 	VXORPS Y0, Y0, Y0
-	TESTQ  AX, AX
-	JZ     sAVX2_1x1_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX2_1x1_loop:
-	VMOVUPS      (SI), Y1
-	VBROADCASTSS (CX), Y2
+loop:
+	VMOVUPS      (CX), Y1
+	VBROADCASTSS (AX), Y2
 	VFMADD231PS  Y1, Y2, Y0
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX2_1x1_loop
+	ADDQ         BX, AX
+	ADDQ         SI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX2_1x1_end:
-	MOVQ   c+48(FP), AX
-	MOVQ   ldc+56(FP), CX
+end:
+	MOVQ   8(SP), AX
+	MOVQ   ldc+72(FP), CX
 	SHLQ   $0x02, CX
-	MOVB   first+72(FP), CL
-	TESTB  CL, CL
-	JNZ    sAVX2_1x1_store
+	MOVB   first+88(FP), DL
+	TESTB  DL, DL
+	JNZ    store
 	VADDPS (AX), Y0, Y0
 
-sAVX2_1x1_store:
+store:
 	VMOVUPS Y0, (AX)
+	IMUL3Q  $0x01, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX2_1x2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, FMA3
-TEXT ·sgemmAVX2_1x2(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX2_1x2(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, FMA3, SSE
+TEXT ·sgemmAVX2_1x2(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
-	SHLQ   $0x02, DI
+	MOVQ   csa+40(FP), BX
+	SHLQ   $0x02, BX
+	MOVQ   ldb+56(FP), SI
+	SHLQ   $0x02, SI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	TESTQ  AX, AX
-	JZ     sAVX2_1x2_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX2_1x2_loop:
-	VMOVUPS      (SI), Y2
-	VMOVUPS      32(SI), Y3
-	VBROADCASTSS (CX), Y4
+loop:
+	VMOVUPS      (CX), Y2
+	VMOVUPS      32(CX), Y3
+	VBROADCASTSS (AX), Y4
 	VFMADD231PS  Y2, Y4, Y0
 	VFMADD231PS  Y3, Y4, Y1
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX2_1x2_loop
+	ADDQ         BX, AX
+	ADDQ         SI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX2_1x2_end:
-	MOVQ   c+48(FP), AX
-	MOVQ   ldc+56(FP), CX
+end:
+	MOVQ   8(SP), AX
+	MOVQ   ldc+72(FP), CX
 	SHLQ   $0x02, CX
-	MOVB   first+72(FP), CL
-	TESTB  CL, CL
-	JNZ    sAVX2_1x2_store
+	MOVB   first+88(FP), DL
+	TESTB  DL, DL
+	JNZ    store
 	VADDPS (AX), Y0, Y0
 	VADDPS 32(AX), Y1, Y1
 
-sAVX2_1x2_store:
+store:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
+	IMUL3Q  $0x01, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX2_1x3(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, FMA3
-TEXT ·sgemmAVX2_1x3(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX2_1x3(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, FMA3, SSE
+TEXT ·sgemmAVX2_1x3(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
-	SHLQ   $0x02, DI
+	MOVQ   csa+40(FP), BX
+	SHLQ   $0x02, BX
+	MOVQ   ldb+56(FP), SI
+	SHLQ   $0x02, SI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
-	TESTQ  AX, AX
-	JZ     sAVX2_1x3_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX2_1x3_loop:
-	VMOVUPS      (SI), Y3
-	VMOVUPS      32(SI), Y4
-	VMOVUPS      64(SI), Y5
-	VBROADCASTSS (CX), Y6
+loop:
+	VMOVUPS      (CX), Y3
+	VMOVUPS      32(CX), Y4
+	VMOVUPS      64(CX), Y5
+	VBROADCASTSS (AX), Y6
 	VFMADD231PS  Y3, Y6, Y0
 	VFMADD231PS  Y4, Y6, Y1
 	VFMADD231PS  Y5, Y6, Y2
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX2_1x3_loop
+	ADDQ         BX, AX
+	ADDQ         SI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX2_1x3_end:
-	MOVQ   c+48(FP), AX
-	MOVQ   ldc+56(FP), CX
+end:
+	MOVQ   8(SP), AX
+	MOVQ   ldc+72(FP), CX
 	SHLQ   $0x02, CX
-	MOVB   first+72(FP), CL
-	TESTB  CL, CL
-	JNZ    sAVX2_1x3_store
+	MOVB   first+88(FP), DL
+	TESTB  DL, DL
+	JNZ    store
 	VADDPS (AX), Y0, Y0
 	VADDPS 32(AX), Y1, Y1
 	VADDPS 64(AX), Y2, Y2
 
-sAVX2_1x3_store:
+store:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
+	IMUL3Q  $0x01, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX2_2x1(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, FMA3
-TEXT ·sgemmAVX2_2x1(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX2_2x1(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, FMA3, SSE
+TEXT ·sgemmAVX2_2x1(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x02, DI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	TESTQ  AX, AX
-	JZ     sAVX2_2x1_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX2_2x1_loop:
-	VMOVUPS      (SI), Y2
-	VBROADCASTSS (CX), Y3
+loop:
+	VMOVUPS      (CX), Y2
+	VBROADCASTSS (AX), Y3
 	VFMADD231PS  Y2, Y3, Y0
-	VBROADCASTSS (CX)(DX*1), Y3
+	VBROADCASTSS (AX)(BX*1), Y3
 	VFMADD231PS  Y2, Y3, Y1
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX2_2x1_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX2_2x1_end:
-	MOVQ   c+48(FP), AX
-	MOVQ   ldc+56(FP), CX
+end:
+	MOVQ   8(SP), AX
+	MOVQ   ldc+72(FP), CX
 	SHLQ   $0x02, CX
-	MOVB   first+72(FP), DL
+	MOVB   first+88(FP), DL
 	TESTB  DL, DL
-	JNZ    sAVX2_2x1_store
+	JNZ    store
 	VADDPS (AX), Y0, Y0
 	VADDPS (AX)(CX*1), Y1, Y1
 
-sAVX2_2x1_store:
+store:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, (AX)(CX*1)
+	IMUL3Q  $0x02, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX2_2x2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, FMA3
-TEXT ·sgemmAVX2_2x2(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX2_2x2(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, FMA3, SSE
+TEXT ·sgemmAVX2_2x2(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x02, DI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	TESTQ  AX, AX
-	JZ     sAVX2_2x2_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX2_2x2_loop:
-	VMOVUPS      (SI), Y4
-	VMOVUPS      32(SI), Y5
-	VBROADCASTSS (CX), Y6
+loop:
+	VMOVUPS      (CX), Y4
+	VMOVUPS      32(CX), Y5
+	VBROADCASTSS (AX), Y6
 	VFMADD231PS  Y4, Y6, Y0
 	VFMADD231PS  Y5, Y6, Y1
-	VBROADCASTSS (CX)(DX*1), Y6
+	VBROADCASTSS (AX)(BX*1), Y6
 	VFMADD231PS  Y4, Y6, Y2
 	VFMADD231PS  Y5, Y6, Y3
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX2_2x2_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX2_2x2_end:
-	MOVQ   c+48(FP), AX
-	MOVQ   ldc+56(FP), CX
+end:
+	MOVQ   8(SP), AX
+	MOVQ   ldc+72(FP), CX
 	SHLQ   $0x02, CX
-	MOVB   first+72(FP), DL
+	MOVB   first+88(FP), DL
 	TESTB  DL, DL
-	JNZ    sAVX2_2x2_store
+	JNZ    store
 	VADDPS (AX), Y0, Y0
 	VADDPS 32(AX), Y1, Y1
 	VADDPS (AX)(CX*1), Y2, Y2
 	VADDPS 32(AX)(CX*1), Y3, Y3
 
-sAVX2_2x2_store:
+store:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, (AX)(CX*1)
 	VMOVUPS Y3, 32(AX)(CX*1)
+	IMUL3Q  $0x02, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX2_2x3(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, FMA3
-TEXT ·sgemmAVX2_2x3(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX2_2x3(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, FMA3, SSE
+TEXT ·sgemmAVX2_2x3(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x02, DI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -2273,33 +2895,33 @@ TEXT ·sgemmAVX2_2x3(SB), NOSPLIT, $0-73
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
-	TESTQ  AX, AX
-	JZ     sAVX2_2x3_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX2_2x3_loop:
-	VMOVUPS      (SI), Y6
-	VMOVUPS      32(SI), Y7
-	VMOVUPS      64(SI), Y8
-	VBROADCASTSS (CX), Y9
+loop:
+	VMOVUPS      (CX), Y6
+	VMOVUPS      32(CX), Y7
+	VMOVUPS      64(CX), Y8
+	VBROADCASTSS (AX), Y9
 	VFMADD231PS  Y6, Y9, Y0
 	VFMADD231PS  Y7, Y9, Y1
 	VFMADD231PS  Y8, Y9, Y2
-	VBROADCASTSS (CX)(DX*1), Y9
+	VBROADCASTSS (AX)(BX*1), Y9
 	VFMADD231PS  Y6, Y9, Y3
 	VFMADD231PS  Y7, Y9, Y4
 	VFMADD231PS  Y8, Y9, Y5
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX2_2x3_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX2_2x3_end:
-	MOVQ   c+48(FP), AX
-	MOVQ   ldc+56(FP), CX
+end:
+	MOVQ   8(SP), AX
+	MOVQ   ldc+72(FP), CX
 	SHLQ   $0x02, CX
-	MOVB   first+72(FP), DL
+	MOVB   first+88(FP), DL
 	TESTB  DL, DL
-	JNZ    sAVX2_2x3_store
+	JNZ    store
 	VADDPS (AX), Y0, Y0
 	VADDPS 32(AX), Y1, Y1
 	VADDPS 64(AX), Y2, Y2
@@ -2307,76 +2929,118 @@ sAVX2_2x3_end:
 	VADDPS 32(AX)(CX*1), Y4, Y4
 	VADDPS 64(AX)(CX*1), Y5, Y5
 
-sAVX2_2x3_store:
+store:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
 	VMOVUPS Y3, (AX)(CX*1)
 	VMOVUPS Y4, 32(AX)(CX*1)
 	VMOVUPS Y5, 64(AX)(CX*1)
+	IMUL3Q  $0x02, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX2_3x1(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, FMA3
-TEXT ·sgemmAVX2_3x1(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX2_3x1(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, FMA3, SSE
+TEXT ·sgemmAVX2_3x1(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x02, DI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
-	TESTQ  AX, AX
-	JZ     sAVX2_3x1_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX2_3x1_loop:
-	VMOVUPS      (SI), Y3
-	VBROADCASTSS (CX), Y4
+loop:
+	VMOVUPS      (CX), Y3
+	VBROADCASTSS (AX), Y4
 	VFMADD231PS  Y3, Y4, Y0
-	VBROADCASTSS (CX)(DX*1), Y4
+	VBROADCASTSS (AX)(BX*1), Y4
 	VFMADD231PS  Y3, Y4, Y1
-	VBROADCASTSS (CX)(DX*2), Y4
+	VBROADCASTSS (AX)(BX*2), Y4
 	VFMADD231PS  Y3, Y4, Y2
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX2_3x1_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX2_3x1_end:
-	MOVQ   c+48(FP), AX
-	MOVQ   ldc+56(FP), CX
+end:
+	MOVQ   8(SP), AX
+	MOVQ   ldc+72(FP), CX
 	SHLQ   $0x02, CX
-	MOVB   first+72(FP), DL
+	MOVB   first+88(FP), DL
 	TESTB  DL, DL
-	JNZ    sAVX2_3x1_store
+	JNZ    store
 	VADDPS (AX), Y0, Y0
 	VADDPS (AX)(CX*1), Y1, Y1
 	VADDPS (AX)(CX*2), Y2, Y2
 
-sAVX2_3x1_store:
+store:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, (AX)(CX*1)
 	VMOVUPS Y2, (AX)(CX*2)
+	IMUL3Q  $0x03, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX2_3x2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, FMA3
-TEXT ·sgemmAVX2_3x2(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX2_3x2(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, FMA3, SSE
+TEXT ·sgemmAVX2_3x2(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x02, DI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -2384,33 +3048,33 @@ TEXT ·sgemmAVX2_3x2(SB), NOSPLIT, $0-73
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
-	TESTQ  AX, AX
-	JZ     sAVX2_3x2_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX2_3x2_loop:
-	VMOVUPS      (SI), Y6
-	VMOVUPS      32(SI), Y7
-	VBROADCASTSS (CX), Y8
+loop:
+	VMOVUPS      (CX), Y6
+	VMOVUPS      32(CX), Y7
+	VBROADCASTSS (AX), Y8
 	VFMADD231PS  Y6, Y8, Y0
 	VFMADD231PS  Y7, Y8, Y1
-	VBROADCASTSS (CX)(DX*1), Y8
+	VBROADCASTSS (AX)(BX*1), Y8
 	VFMADD231PS  Y6, Y8, Y2
 	VFMADD231PS  Y7, Y8, Y3
-	VBROADCASTSS (CX)(DX*2), Y8
+	VBROADCASTSS (AX)(BX*2), Y8
 	VFMADD231PS  Y6, Y8, Y4
 	VFMADD231PS  Y7, Y8, Y5
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX2_3x2_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX2_3x2_end:
-	MOVQ   c+48(FP), AX
-	MOVQ   ldc+56(FP), CX
+end:
+	MOVQ   8(SP), AX
+	MOVQ   ldc+72(FP), CX
 	SHLQ   $0x02, CX
-	MOVB   first+72(FP), DL
+	MOVB   first+88(FP), DL
 	TESTB  DL, DL
-	JNZ    sAVX2_3x2_store
+	JNZ    store
 	VADDPS (AX), Y0, Y0
 	VADDPS 32(AX), Y1, Y1
 	VADDPS (AX)(CX*1), Y2, Y2
@@ -2418,27 +3082,48 @@ sAVX2_3x2_end:
 	VADDPS (AX)(CX*2), Y4, Y4
 	VADDPS 32(AX)(CX*2), Y5, Y5
 
-sAVX2_3x2_store:
+store:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, (AX)(CX*1)
 	VMOVUPS Y3, 32(AX)(CX*1)
 	VMOVUPS Y4, (AX)(CX*2)
 	VMOVUPS Y5, 32(AX)(CX*2)
+	IMUL3Q  $0x03, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX2_3x3(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, FMA3
-TEXT ·sgemmAVX2_3x3(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX2_3x3(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, FMA3, SSE
+TEXT ·sgemmAVX2_3x3(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x02, DI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
@@ -2449,37 +3134,37 @@ TEXT ·sgemmAVX2_3x3(SB), NOSPLIT, $0-73
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	VXORPS Y8, Y8, Y8
-	TESTQ  AX, AX
-	JZ     sAVX2_3x3_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX2_3x3_loop:
-	VMOVUPS      (SI), Y9
-	VMOVUPS      32(SI), Y10
-	VMOVUPS      64(SI), Y11
-	VBROADCASTSS (CX), Y12
+loop:
+	VMOVUPS      (CX), Y9
+	VMOVUPS      32(CX), Y10
+	VMOVUPS      64(CX), Y11
+	VBROADCASTSS (AX), Y12
 	VFMADD231PS  Y9, Y12, Y0
 	VFMADD231PS  Y10, Y12, Y1
 	VFMADD231PS  Y11, Y12, Y2
-	VBROADCASTSS (CX)(DX*1), Y12
+	VBROADCASTSS (AX)(BX*1), Y12
 	VFMADD231PS  Y9, Y12, Y3
 	VFMADD231PS  Y10, Y12, Y4
 	VFMADD231PS  Y11, Y12, Y5
-	VBROADCASTSS (CX)(DX*2), Y12
+	VBROADCASTSS (AX)(BX*2), Y12
 	VFMADD231PS  Y9, Y12, Y6
 	VFMADD231PS  Y10, Y12, Y7
 	VFMADD231PS  Y11, Y12, Y8
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX2_3x3_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX2_3x3_end:
-	MOVQ   c+48(FP), AX
-	MOVQ   ldc+56(FP), CX
+end:
+	MOVQ   8(SP), AX
+	MOVQ   ldc+72(FP), CX
 	SHLQ   $0x02, CX
-	MOVB   first+72(FP), DL
+	MOVB   first+88(FP), DL
 	TESTB  DL, DL
-	JNZ    sAVX2_3x3_store
+	JNZ    store
 	VADDPS (AX), Y0, Y0
 	VADDPS 32(AX), Y1, Y1
 	VADDPS 64(AX), Y2, Y2
@@ -2490,7 +3175,7 @@ sAVX2_3x3_end:
 	VADDPS 32(AX)(CX*2), Y7, Y7
 	VADDPS 64(AX)(CX*2), Y8, Y8
 
-sAVX2_3x3_store:
+store:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
@@ -2500,78 +3185,120 @@ sAVX2_3x3_store:
 	VMOVUPS Y6, (AX)(CX*2)
 	VMOVUPS Y7, 32(AX)(CX*2)
 	VMOVUPS Y8, 64(AX)(CX*2)
+	IMUL3Q  $0x03, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX2_4x1(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, FMA3
-TEXT ·sgemmAVX2_4x1(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX2_4x1(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, FMA3, SSE
+TEXT ·sgemmAVX2_4x1(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x02, DI
-	LEAQ   (DX)(DX*2), R8
+	LEAQ   (BX)(BX*2), R8
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	TESTQ  AX, AX
-	JZ     sAVX2_4x1_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX2_4x1_loop:
-	VMOVUPS      (SI), Y4
-	VBROADCASTSS (CX), Y5
+loop:
+	VMOVUPS      (CX), Y4
+	VBROADCASTSS (AX), Y5
 	VFMADD231PS  Y4, Y5, Y0
-	VBROADCASTSS (CX)(DX*1), Y5
+	VBROADCASTSS (AX)(BX*1), Y5
 	VFMADD231PS  Y4, Y5, Y1
-	VBROADCASTSS (CX)(DX*2), Y5
+	VBROADCASTSS (AX)(BX*2), Y5
 	VFMADD231PS  Y4, Y5, Y2
-	VBROADCASTSS (CX)(R8*1), Y5
+	VBROADCASTSS (AX)(R8*1), Y5
 	VFMADD231PS  Y4, Y5, Y3
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX2_4x1_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX2_4x1_end:
-	MOVQ   c+48(FP), AX
-	MOVQ   ldc+56(FP), CX
+end:
+	MOVQ   8(SP), AX
+	MOVQ   ldc+72(FP), CX
 	SHLQ   $0x02, CX
 	LEAQ   (CX)(CX*2), DX
-	MOVB   first+72(FP), BL
+	MOVB   first+88(FP), BL
 	TESTB  BL, BL
-	JNZ    sAVX2_4x1_store
+	JNZ    store
 	VADDPS (AX), Y0, Y0
 	VADDPS (AX)(CX*1), Y1, Y1
 	VADDPS (AX)(CX*2), Y2, Y2
 	VADDPS (AX)(DX*1), Y3, Y3
 
-sAVX2_4x1_store:
+store:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, (AX)(CX*1)
 	VMOVUPS Y2, (AX)(CX*2)
 	VMOVUPS Y3, (AX)(DX*1)
+	IMUL3Q  $0x04, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX2_4x2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, FMA3
-TEXT ·sgemmAVX2_4x2(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX2_4x2(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, FMA3, SSE
+TEXT ·sgemmAVX2_4x2(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x02, DI
-	LEAQ   (DX)(DX*2), R8
+	LEAQ   (BX)(BX*2), R8
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2580,37 +3307,37 @@ TEXT ·sgemmAVX2_4x2(SB), NOSPLIT, $0-73
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	TESTQ  AX, AX
-	JZ     sAVX2_4x2_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX2_4x2_loop:
-	VMOVUPS      (SI), Y8
-	VMOVUPS      32(SI), Y9
-	VBROADCASTSS (CX), Y10
+loop:
+	VMOVUPS      (CX), Y8
+	VMOVUPS      32(CX), Y9
+	VBROADCASTSS (AX), Y10
 	VFMADD231PS  Y8, Y10, Y0
 	VFMADD231PS  Y9, Y10, Y1
-	VBROADCASTSS (CX)(DX*1), Y10
+	VBROADCASTSS (AX)(BX*1), Y10
 	VFMADD231PS  Y8, Y10, Y2
 	VFMADD231PS  Y9, Y10, Y3
-	VBROADCASTSS (CX)(DX*2), Y10
+	VBROADCASTSS (AX)(BX*2), Y10
 	VFMADD231PS  Y8, Y10, Y4
 	VFMADD231PS  Y9, Y10, Y5
-	VBROADCASTSS (CX)(R8*1), Y10
+	VBROADCASTSS (AX)(R8*1), Y10
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX2_4x2_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX2_4x2_end:
-	MOVQ   c+48(FP), AX
-	MOVQ   ldc+56(FP), CX
+end:
+	MOVQ   8(SP), AX
+	MOVQ   ldc+72(FP), CX
 	SHLQ   $0x02, CX
 	LEAQ   (CX)(CX*2), DX
-	MOVB   first+72(FP), BL
+	MOVB   first+88(FP), BL
 	TESTB  BL, BL
-	JNZ    sAVX2_4x2_store
+	JNZ    store
 	VADDPS (AX), Y0, Y0
 	VADDPS 32(AX), Y1, Y1
 	VADDPS (AX)(CX*1), Y2, Y2
@@ -2620,7 +3347,7 @@ sAVX2_4x2_end:
 	VADDPS (AX)(DX*1), Y6, Y6
 	VADDPS 32(AX)(DX*1), Y7, Y7
 
-sAVX2_4x2_store:
+store:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, (AX)(CX*1)
@@ -2629,22 +3356,43 @@ sAVX2_4x2_store:
 	VMOVUPS Y5, 32(AX)(CX*2)
 	VMOVUPS Y6, (AX)(DX*1)
 	VMOVUPS Y7, 32(AX)(DX*1)
+	IMUL3Q  $0x04, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func sgemmAVX2_4x3(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
-// Requires: AVX, FMA3
-TEXT ·sgemmAVX2_4x3(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x02, DX
+// func sgemmAVX2_4x3(tiles int, k int, a *float32, next int, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, mask uint64, first bool)
+// Requires: AVX, FMA3, SSE
+TEXT ·sgemmAVX2_4x3(SB), NOSPLIT, $32-89
+	MOVQ    a+16(FP), AX
+	MOVQ    AX, (SP)
+	MOVQ    c+64(FP), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    tiles+0(FP), AX
+	MOVQ    AX, 16(SP)
+	STMXCSR 24(SP)
+	MOVL    24(SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 28(SP)
+	LDMXCSR 28(SP)
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x02, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x02, DI
-	LEAQ   (DX)(DX*2), R8
+	LEAQ   (BX)(BX*2), R8
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2657,42 +3405,42 @@ TEXT ·sgemmAVX2_4x3(SB), NOSPLIT, $0-73
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
-	TESTQ  AX, AX
-	JZ     sAVX2_4x3_end
+	TESTQ  DX, DX
+	JZ     end
 
-sAVX2_4x3_loop:
-	VMOVUPS      (SI), Y12
-	VMOVUPS      32(SI), Y13
-	VMOVUPS      64(SI), Y14
-	VBROADCASTSS (CX), Y15
+loop:
+	VMOVUPS      (CX), Y12
+	VMOVUPS      32(CX), Y13
+	VMOVUPS      64(CX), Y14
+	VBROADCASTSS (AX), Y15
 	VFMADD231PS  Y12, Y15, Y0
 	VFMADD231PS  Y13, Y15, Y1
 	VFMADD231PS  Y14, Y15, Y2
-	VBROADCASTSS (CX)(DX*1), Y15
+	VBROADCASTSS (AX)(BX*1), Y15
 	VFMADD231PS  Y12, Y15, Y3
 	VFMADD231PS  Y13, Y15, Y4
 	VFMADD231PS  Y14, Y15, Y5
-	VBROADCASTSS (CX)(DX*2), Y15
+	VBROADCASTSS (AX)(BX*2), Y15
 	VFMADD231PS  Y12, Y15, Y6
 	VFMADD231PS  Y13, Y15, Y7
 	VFMADD231PS  Y14, Y15, Y8
-	VBROADCASTSS (CX)(R8*1), Y15
+	VBROADCASTSS (AX)(R8*1), Y15
 	VFMADD231PS  Y12, Y15, Y9
 	VFMADD231PS  Y13, Y15, Y10
 	VFMADD231PS  Y14, Y15, Y11
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          sAVX2_4x3_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-sAVX2_4x3_end:
-	MOVQ   c+48(FP), AX
-	MOVQ   ldc+56(FP), CX
+end:
+	MOVQ   8(SP), AX
+	MOVQ   ldc+72(FP), CX
 	SHLQ   $0x02, CX
 	LEAQ   (CX)(CX*2), DX
-	MOVB   first+72(FP), BL
+	MOVB   first+88(FP), BL
 	TESTB  BL, BL
-	JNZ    sAVX2_4x3_store
+	JNZ    store
 	VADDPS (AX), Y0, Y0
 	VADDPS 32(AX), Y1, Y1
 	VADDPS 64(AX), Y2, Y2
@@ -2706,7 +3454,7 @@ sAVX2_4x3_end:
 	VADDPS 32(AX)(DX*1), Y10, Y10
 	VADDPS 64(AX)(DX*1), Y11, Y11
 
-sAVX2_4x3_store:
+store:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
@@ -2719,240 +3467,316 @@ sAVX2_4x3_store:
 	VMOVUPS Y9, (AX)(DX*1)
 	VMOVUPS Y10, 32(AX)(DX*1)
 	VMOVUPS Y11, 64(AX)(DX*1)
+	IMUL3Q  $0x04, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x02, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
+	LDMXCSR 24(SP)
 	VZEROUPPER
 	RET
 
-// func dgemmAVX512_1x1(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX512_1x1(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, AVX512F
-TEXT ·dgemmAVX512_1x1(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX512_1x1(SB), NOSPLIT, $24-89
+	MOVQ  a+16(FP), AX
+	MOVQ  AX, (SP)
+	MOVQ  c+64(FP), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  tiles+0(FP), AX
+	MOVQ  AX, 16(SP)
+	MOVQ  mask+80(FP), AX
+	KMOVW AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
-	SHLQ   $0x03, DI
-	MOVQ   mask+64(FP), DX
-	KMOVW  DX, K1
+	MOVQ   csa+40(FP), BX
+	SHLQ   $0x03, BX
+	MOVQ   ldb+56(FP), SI
+	SHLQ   $0x03, SI
 	VPXORD Z0, Z0, Z0
-	TESTQ  AX, AX
-	JZ     dAVX512_1x1_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX512_1x1_loop:
-	VMOVUPD.Z    (SI), K1, Z1
-	VBROADCASTSD (CX), Z2
+loop:
+	VMOVUPD.Z    (CX), K1, Z1
+	VBROADCASTSD (AX), Z2
 	VFMADD231PD  Z1, Z2, Z0
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX512_1x1_loop
+	ADDQ         BX, AX
+	ADDQ         SI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX512_1x1_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x03, CX
-	MOVB      first+72(FP), CL
-	TESTB     CL, CL
-	JNZ       dAVX512_1x1_store
+	MOVB      first+88(FP), DL
+	TESTB     DL, DL
+	JNZ       store
 	VMOVUPD.Z (AX), K1, Z1
 	VADDPD    Z1, Z0, Z0
 
-dAVX512_1x1_store:
+store:
 	VMOVUPD Z0, K1, (AX)
+	IMUL3Q  $0x01, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX512_1x2(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX512_1x2(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, AVX512F
-TEXT ·dgemmAVX512_1x2(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX512_1x2(SB), NOSPLIT, $24-89
+	MOVQ  a+16(FP), AX
+	MOVQ  AX, (SP)
+	MOVQ  c+64(FP), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  tiles+0(FP), AX
+	MOVQ  AX, 16(SP)
+	MOVQ  mask+80(FP), AX
+	KMOVW AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
-	SHLQ   $0x03, DI
-	MOVQ   mask+64(FP), DX
-	KMOVW  DX, K1
+	MOVQ   csa+40(FP), BX
+	SHLQ   $0x03, BX
+	MOVQ   ldb+56(FP), SI
+	SHLQ   $0x03, SI
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-	TESTQ  AX, AX
-	JZ     dAVX512_1x2_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX512_1x2_loop:
-	VMOVUPD      (SI), Z2
-	VMOVUPD.Z    64(SI), K1, Z3
-	VBROADCASTSD (CX), Z4
+loop:
+	VMOVUPD      (CX), Z2
+	VMOVUPD.Z    64(CX), K1, Z3
+	VBROADCASTSD (AX), Z4
 	VFMADD231PD  Z2, Z4, Z0
 	VFMADD231PD  Z3, Z4, Z1
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX512_1x2_loop
+	ADDQ         BX, AX
+	ADDQ         SI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX512_1x2_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x03, CX
-	MOVB      first+72(FP), CL
-	TESTB     CL, CL
-	JNZ       dAVX512_1x2_store
+	MOVB      first+88(FP), DL
+	TESTB     DL, DL
+	JNZ       store
 	VADDPD    (AX), Z0, Z0
 	VMOVUPD.Z 64(AX), K1, Z3
 	VADDPD    Z3, Z1, Z1
 
-dAVX512_1x2_store:
+store:
 	VMOVUPD Z0, (AX)
 	VMOVUPD Z1, K1, 64(AX)
+	IMUL3Q  $0x01, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX512_1x3(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX512_1x3(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, AVX512F
-TEXT ·dgemmAVX512_1x3(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX512_1x3(SB), NOSPLIT, $24-89
+	MOVQ  a+16(FP), AX
+	MOVQ  AX, (SP)
+	MOVQ  c+64(FP), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  tiles+0(FP), AX
+	MOVQ  AX, 16(SP)
+	MOVQ  mask+80(FP), AX
+	KMOVW AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
-	SHLQ   $0x03, DI
-	MOVQ   mask+64(FP), DX
-	KMOVW  DX, K1
+	MOVQ   csa+40(FP), BX
+	SHLQ   $0x03, BX
+	MOVQ   ldb+56(FP), SI
+	SHLQ   $0x03, SI
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
-	TESTQ  AX, AX
-	JZ     dAVX512_1x3_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX512_1x3_loop:
-	VMOVUPD      (SI), Z3
-	VMOVUPD      64(SI), Z4
-	VMOVUPD.Z    128(SI), K1, Z5
-	VBROADCASTSD (CX), Z6
+loop:
+	VMOVUPD      (CX), Z3
+	VMOVUPD      64(CX), Z4
+	VMOVUPD.Z    128(CX), K1, Z5
+	VBROADCASTSD (AX), Z6
 	VFMADD231PD  Z3, Z6, Z0
 	VFMADD231PD  Z4, Z6, Z1
 	VFMADD231PD  Z5, Z6, Z2
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX512_1x3_loop
+	ADDQ         BX, AX
+	ADDQ         SI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX512_1x3_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x03, CX
-	MOVB      first+72(FP), CL
-	TESTB     CL, CL
-	JNZ       dAVX512_1x3_store
+	MOVB      first+88(FP), DL
+	TESTB     DL, DL
+	JNZ       store
 	VADDPD    (AX), Z0, Z0
 	VADDPD    64(AX), Z1, Z1
 	VMOVUPD.Z 128(AX), K1, Z5
 	VADDPD    Z5, Z2, Z2
 
-dAVX512_1x3_store:
+store:
 	VMOVUPD Z0, (AX)
 	VMOVUPD Z1, 64(AX)
 	VMOVUPD Z2, K1, 128(AX)
+	IMUL3Q  $0x01, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX512_2x1(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX512_2x1(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, AVX512F
-TEXT ·dgemmAVX512_2x1(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX512_2x1(SB), NOSPLIT, $24-89
+	MOVQ  a+16(FP), AX
+	MOVQ  AX, (SP)
+	MOVQ  c+64(FP), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  tiles+0(FP), AX
+	MOVQ  AX, 16(SP)
+	MOVQ  mask+80(FP), AX
+	KMOVW AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x03, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x03, DI
-	MOVQ   mask+64(FP), R8
-	KMOVW  R8, K1
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-	TESTQ  AX, AX
-	JZ     dAVX512_2x1_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX512_2x1_loop:
-	VMOVUPD.Z    (SI), K1, Z2
-	VBROADCASTSD (CX), Z3
+loop:
+	VMOVUPD.Z    (CX), K1, Z2
+	VBROADCASTSD (AX), Z3
 	VFMADD231PD  Z2, Z3, Z0
-	VBROADCASTSD (CX)(DX*1), Z3
+	VBROADCASTSD (AX)(BX*1), Z3
 	VFMADD231PD  Z2, Z3, Z1
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX512_2x1_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX512_2x1_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x03, CX
-	MOVB      first+72(FP), DL
+	MOVB      first+88(FP), DL
 	TESTB     DL, DL
-	JNZ       dAVX512_2x1_store
+	JNZ       store
 	VMOVUPD.Z (AX), K1, Z2
 	VADDPD    Z2, Z0, Z0
 	VMOVUPD.Z (AX)(CX*1), K1, Z2
 	VADDPD    Z2, Z1, Z1
 
-dAVX512_2x1_store:
+store:
 	VMOVUPD Z0, K1, (AX)
 	VMOVUPD Z1, K1, (AX)(CX*1)
+	IMUL3Q  $0x02, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX512_2x2(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX512_2x2(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, AVX512F
-TEXT ·dgemmAVX512_2x2(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX512_2x2(SB), NOSPLIT, $24-89
+	MOVQ  a+16(FP), AX
+	MOVQ  AX, (SP)
+	MOVQ  c+64(FP), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  tiles+0(FP), AX
+	MOVQ  AX, 16(SP)
+	MOVQ  mask+80(FP), AX
+	KMOVW AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x03, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x03, DI
-	MOVQ   mask+64(FP), R8
-	KMOVW  R8, K1
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	TESTQ  AX, AX
-	JZ     dAVX512_2x2_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX512_2x2_loop:
-	VMOVUPD      (SI), Z4
-	VMOVUPD.Z    64(SI), K1, Z5
-	VBROADCASTSD (CX), Z6
+loop:
+	VMOVUPD      (CX), Z4
+	VMOVUPD.Z    64(CX), K1, Z5
+	VBROADCASTSD (AX), Z6
 	VFMADD231PD  Z4, Z6, Z0
 	VFMADD231PD  Z5, Z6, Z1
-	VBROADCASTSD (CX)(DX*1), Z6
+	VBROADCASTSD (AX)(BX*1), Z6
 	VFMADD231PD  Z4, Z6, Z2
 	VFMADD231PD  Z5, Z6, Z3
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX512_2x2_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX512_2x2_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x03, CX
-	MOVB      first+72(FP), DL
+	MOVB      first+88(FP), DL
 	TESTB     DL, DL
-	JNZ       dAVX512_2x2_store
+	JNZ       store
 	VADDPD    (AX), Z0, Z0
 	VMOVUPD.Z 64(AX), K1, Z5
 	VADDPD    Z5, Z1, Z1
@@ -2960,61 +3784,76 @@ dAVX512_2x2_end:
 	VMOVUPD.Z 64(AX)(CX*1), K1, Z5
 	VADDPD    Z5, Z3, Z3
 
-dAVX512_2x2_store:
+store:
 	VMOVUPD Z0, (AX)
 	VMOVUPD Z1, K1, 64(AX)
 	VMOVUPD Z2, (AX)(CX*1)
 	VMOVUPD Z3, K1, 64(AX)(CX*1)
+	IMUL3Q  $0x02, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX512_2x3(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX512_2x3(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, AVX512F
-TEXT ·dgemmAVX512_2x3(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX512_2x3(SB), NOSPLIT, $24-89
+	MOVQ  a+16(FP), AX
+	MOVQ  AX, (SP)
+	MOVQ  c+64(FP), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  tiles+0(FP), AX
+	MOVQ  AX, 16(SP)
+	MOVQ  mask+80(FP), AX
+	KMOVW AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x03, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x03, DI
-	MOVQ   mask+64(FP), R8
-	KMOVW  R8, K1
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-	TESTQ  AX, AX
-	JZ     dAVX512_2x3_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX512_2x3_loop:
-	VMOVUPD      (SI), Z6
-	VMOVUPD      64(SI), Z7
-	VMOVUPD.Z    128(SI), K1, Z8
-	VBROADCASTSD (CX), Z9
+loop:
+	VMOVUPD      (CX), Z6
+	VMOVUPD      64(CX), Z7
+	VMOVUPD.Z    128(CX), K1, Z8
+	VBROADCASTSD (AX), Z9
 	VFMADD231PD  Z6, Z9, Z0
 	VFMADD231PD  Z7, Z9, Z1
 	VFMADD231PD  Z8, Z9, Z2
-	VBROADCASTSD (CX)(DX*1), Z9
+	VBROADCASTSD (AX)(BX*1), Z9
 	VFMADD231PD  Z6, Z9, Z3
 	VFMADD231PD  Z7, Z9, Z4
 	VFMADD231PD  Z8, Z9, Z5
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX512_2x3_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX512_2x3_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x03, CX
-	MOVB      first+72(FP), DL
+	MOVB      first+88(FP), DL
 	TESTB     DL, DL
-	JNZ       dAVX512_2x3_store
+	JNZ       store
 	VADDPD    (AX), Z0, Z0
 	VADDPD    64(AX), Z1, Z1
 	VMOVUPD.Z 128(AX), K1, Z8
@@ -3024,56 +3863,71 @@ dAVX512_2x3_end:
 	VMOVUPD.Z 128(AX)(CX*1), K1, Z8
 	VADDPD    Z8, Z5, Z5
 
-dAVX512_2x3_store:
+store:
 	VMOVUPD Z0, (AX)
 	VMOVUPD Z1, 64(AX)
 	VMOVUPD Z2, K1, 128(AX)
 	VMOVUPD Z3, (AX)(CX*1)
 	VMOVUPD Z4, 64(AX)(CX*1)
 	VMOVUPD Z5, K1, 128(AX)(CX*1)
+	IMUL3Q  $0x02, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX512_3x1(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX512_3x1(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, AVX512F
-TEXT ·dgemmAVX512_3x1(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX512_3x1(SB), NOSPLIT, $24-89
+	MOVQ  a+16(FP), AX
+	MOVQ  AX, (SP)
+	MOVQ  c+64(FP), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  tiles+0(FP), AX
+	MOVQ  AX, 16(SP)
+	MOVQ  mask+80(FP), AX
+	KMOVW AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x03, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x03, DI
-	MOVQ   mask+64(FP), R8
-	KMOVW  R8, K1
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
-	TESTQ  AX, AX
-	JZ     dAVX512_3x1_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX512_3x1_loop:
-	VMOVUPD.Z    (SI), K1, Z3
-	VBROADCASTSD (CX), Z4
+loop:
+	VMOVUPD.Z    (CX), K1, Z3
+	VBROADCASTSD (AX), Z4
 	VFMADD231PD  Z3, Z4, Z0
-	VBROADCASTSD (CX)(DX*1), Z4
+	VBROADCASTSD (AX)(BX*1), Z4
 	VFMADD231PD  Z3, Z4, Z1
-	VBROADCASTSD (CX)(DX*2), Z4
+	VBROADCASTSD (AX)(BX*2), Z4
 	VFMADD231PD  Z3, Z4, Z2
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX512_3x1_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX512_3x1_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x03, CX
-	MOVB      first+72(FP), DL
+	MOVB      first+88(FP), DL
 	TESTB     DL, DL
-	JNZ       dAVX512_3x1_store
+	JNZ       store
 	VMOVUPD.Z (AX), K1, Z3
 	VADDPD    Z3, Z0, Z0
 	VMOVUPD.Z (AX)(CX*1), K1, Z3
@@ -3081,60 +3935,75 @@ dAVX512_3x1_end:
 	VMOVUPD.Z (AX)(CX*2), K1, Z3
 	VADDPD    Z3, Z2, Z2
 
-dAVX512_3x1_store:
+store:
 	VMOVUPD Z0, K1, (AX)
 	VMOVUPD Z1, K1, (AX)(CX*1)
 	VMOVUPD Z2, K1, (AX)(CX*2)
+	IMUL3Q  $0x03, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX512_3x2(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX512_3x2(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, AVX512F
-TEXT ·dgemmAVX512_3x2(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX512_3x2(SB), NOSPLIT, $24-89
+	MOVQ  a+16(FP), AX
+	MOVQ  AX, (SP)
+	MOVQ  c+64(FP), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  tiles+0(FP), AX
+	MOVQ  AX, 16(SP)
+	MOVQ  mask+80(FP), AX
+	KMOVW AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x03, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x03, DI
-	MOVQ   mask+64(FP), R8
-	KMOVW  R8, K1
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-	TESTQ  AX, AX
-	JZ     dAVX512_3x2_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX512_3x2_loop:
-	VMOVUPD      (SI), Z6
-	VMOVUPD.Z    64(SI), K1, Z7
-	VBROADCASTSD (CX), Z8
+loop:
+	VMOVUPD      (CX), Z6
+	VMOVUPD.Z    64(CX), K1, Z7
+	VBROADCASTSD (AX), Z8
 	VFMADD231PD  Z6, Z8, Z0
 	VFMADD231PD  Z7, Z8, Z1
-	VBROADCASTSD (CX)(DX*1), Z8
+	VBROADCASTSD (AX)(BX*1), Z8
 	VFMADD231PD  Z6, Z8, Z2
 	VFMADD231PD  Z7, Z8, Z3
-	VBROADCASTSD (CX)(DX*2), Z8
+	VBROADCASTSD (AX)(BX*2), Z8
 	VFMADD231PD  Z6, Z8, Z4
 	VFMADD231PD  Z7, Z8, Z5
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX512_3x2_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX512_3x2_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x03, CX
-	MOVB      first+72(FP), DL
+	MOVB      first+88(FP), DL
 	TESTB     DL, DL
-	JNZ       dAVX512_3x2_store
+	JNZ       store
 	VADDPD    (AX), Z0, Z0
 	VMOVUPD.Z 64(AX), K1, Z7
 	VADDPD    Z7, Z1, Z1
@@ -3145,30 +4014,45 @@ dAVX512_3x2_end:
 	VMOVUPD.Z 64(AX)(CX*2), K1, Z7
 	VADDPD    Z7, Z5, Z5
 
-dAVX512_3x2_store:
+store:
 	VMOVUPD Z0, (AX)
 	VMOVUPD Z1, K1, 64(AX)
 	VMOVUPD Z2, (AX)(CX*1)
 	VMOVUPD Z3, K1, 64(AX)(CX*1)
 	VMOVUPD Z4, (AX)(CX*2)
 	VMOVUPD Z5, K1, 64(AX)(CX*2)
+	IMUL3Q  $0x03, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX512_3x3(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX512_3x3(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, AVX512F
-TEXT ·dgemmAVX512_3x3(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX512_3x3(SB), NOSPLIT, $24-89
+	MOVQ  a+16(FP), AX
+	MOVQ  AX, (SP)
+	MOVQ  c+64(FP), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  tiles+0(FP), AX
+	MOVQ  AX, 16(SP)
+	MOVQ  mask+80(FP), AX
+	KMOVW AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x03, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x03, DI
-	MOVQ   mask+64(FP), R8
-	KMOVW  R8, K1
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -3178,37 +4062,37 @@ TEXT ·dgemmAVX512_3x3(SB), NOSPLIT, $0-73
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
-	TESTQ  AX, AX
-	JZ     dAVX512_3x3_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX512_3x3_loop:
-	VMOVUPD      (SI), Z9
-	VMOVUPD      64(SI), Z10
-	VMOVUPD.Z    128(SI), K1, Z11
-	VBROADCASTSD (CX), Z12
+loop:
+	VMOVUPD      (CX), Z9
+	VMOVUPD      64(CX), Z10
+	VMOVUPD.Z    128(CX), K1, Z11
+	VBROADCASTSD (AX), Z12
 	VFMADD231PD  Z9, Z12, Z0
 	VFMADD231PD  Z10, Z12, Z1
 	VFMADD231PD  Z11, Z12, Z2
-	VBROADCASTSD (CX)(DX*1), Z12
+	VBROADCASTSD (AX)(BX*1), Z12
 	VFMADD231PD  Z9, Z12, Z3
 	VFMADD231PD  Z10, Z12, Z4
 	VFMADD231PD  Z11, Z12, Z5
-	VBROADCASTSD (CX)(DX*2), Z12
+	VBROADCASTSD (AX)(BX*2), Z12
 	VFMADD231PD  Z9, Z12, Z6
 	VFMADD231PD  Z10, Z12, Z7
 	VFMADD231PD  Z11, Z12, Z8
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX512_3x3_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX512_3x3_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x03, CX
-	MOVB      first+72(FP), DL
+	MOVB      first+88(FP), DL
 	TESTB     DL, DL
-	JNZ       dAVX512_3x3_store
+	JNZ       store
 	VADDPD    (AX), Z0, Z0
 	VADDPD    64(AX), Z1, Z1
 	VMOVUPD.Z 128(AX), K1, Z11
@@ -3222,7 +4106,7 @@ dAVX512_3x3_end:
 	VMOVUPD.Z 128(AX)(CX*2), K1, Z11
 	VADDPD    Z11, Z8, Z8
 
-dAVX512_3x3_store:
+store:
 	VMOVUPD Z0, (AX)
 	VMOVUPD Z1, 64(AX)
 	VMOVUPD Z2, K1, 128(AX)
@@ -3232,54 +4116,69 @@ dAVX512_3x3_store:
 	VMOVUPD Z6, (AX)(CX*2)
 	VMOVUPD Z7, 64(AX)(CX*2)
 	VMOVUPD Z8, K1, 128(AX)(CX*2)
+	IMUL3Q  $0x03, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX512_4x1(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX512_4x1(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, AVX512F
-TEXT ·dgemmAVX512_4x1(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX512_4x1(SB), NOSPLIT, $24-89
+	MOVQ  a+16(FP), AX
+	MOVQ  AX, (SP)
+	MOVQ  c+64(FP), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  tiles+0(FP), AX
+	MOVQ  AX, 16(SP)
+	MOVQ  mask+80(FP), AX
+	KMOVW AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x03, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x03, DI
-	LEAQ   (DX)(DX*2), R8
-	MOVQ   mask+64(FP), R9
-	KMOVW  R9, K1
+	LEAQ   (BX)(BX*2), R8
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	TESTQ  AX, AX
-	JZ     dAVX512_4x1_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX512_4x1_loop:
-	VMOVUPD.Z    (SI), K1, Z4
-	VBROADCASTSD (CX), Z5
+loop:
+	VMOVUPD.Z    (CX), K1, Z4
+	VBROADCASTSD (AX), Z5
 	VFMADD231PD  Z4, Z5, Z0
-	VBROADCASTSD (CX)(DX*1), Z5
+	VBROADCASTSD (AX)(BX*1), Z5
 	VFMADD231PD  Z4, Z5, Z1
-	VBROADCASTSD (CX)(DX*2), Z5
+	VBROADCASTSD (AX)(BX*2), Z5
 	VFMADD231PD  Z4, Z5, Z2
-	VBROADCASTSD (CX)(R8*1), Z5
+	VBROADCASTSD (AX)(R8*1), Z5
 	VFMADD231PD  Z4, Z5, Z3
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX512_4x1_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX512_4x1_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x03, CX
 	LEAQ      (CX)(CX*2), DX
-	MOVB      first+72(FP), BL
+	MOVB      first+88(FP), BL
 	TESTB     BL, BL
-	JNZ       dAVX512_4x1_store
+	JNZ       store
 	VMOVUPD.Z (AX), K1, Z4
 	VADDPD    Z4, Z0, Z0
 	VMOVUPD.Z (AX)(CX*1), K1, Z4
@@ -3289,29 +4188,44 @@ dAVX512_4x1_end:
 	VMOVUPD.Z (AX)(DX*1), K1, Z4
 	VADDPD    Z4, Z3, Z3
 
-dAVX512_4x1_store:
+store:
 	VMOVUPD Z0, K1, (AX)
 	VMOVUPD Z1, K1, (AX)(CX*1)
 	VMOVUPD Z2, K1, (AX)(CX*2)
 	VMOVUPD Z3, K1, (AX)(DX*1)
+	IMUL3Q  $0x04, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX512_4x2(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX512_4x2(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, AVX512F
-TEXT ·dgemmAVX512_4x2(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX512_4x2(SB), NOSPLIT, $24-89
+	MOVQ  a+16(FP), AX
+	MOVQ  AX, (SP)
+	MOVQ  c+64(FP), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  tiles+0(FP), AX
+	MOVQ  AX, 16(SP)
+	MOVQ  mask+80(FP), AX
+	KMOVW AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x03, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x03, DI
-	LEAQ   (DX)(DX*2), R8
-	MOVQ   mask+64(FP), R9
-	KMOVW  R9, K1
+	LEAQ   (BX)(BX*2), R8
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -3320,37 +4234,37 @@ TEXT ·dgemmAVX512_4x2(SB), NOSPLIT, $0-73
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-	TESTQ  AX, AX
-	JZ     dAVX512_4x2_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX512_4x2_loop:
-	VMOVUPD      (SI), Z8
-	VMOVUPD.Z    64(SI), K1, Z9
-	VBROADCASTSD (CX), Z10
+loop:
+	VMOVUPD      (CX), Z8
+	VMOVUPD.Z    64(CX), K1, Z9
+	VBROADCASTSD (AX), Z10
 	VFMADD231PD  Z8, Z10, Z0
 	VFMADD231PD  Z9, Z10, Z1
-	VBROADCASTSD (CX)(DX*1), Z10
+	VBROADCASTSD (AX)(BX*1), Z10
 	VFMADD231PD  Z8, Z10, Z2
 	VFMADD231PD  Z9, Z10, Z3
-	VBROADCASTSD (CX)(DX*2), Z10
+	VBROADCASTSD (AX)(BX*2), Z10
 	VFMADD231PD  Z8, Z10, Z4
 	VFMADD231PD  Z9, Z10, Z5
-	VBROADCASTSD (CX)(R8*1), Z10
+	VBROADCASTSD (AX)(R8*1), Z10
 	VFMADD231PD  Z8, Z10, Z6
 	VFMADD231PD  Z9, Z10, Z7
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX512_4x2_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX512_4x2_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x03, CX
 	LEAQ      (CX)(CX*2), DX
-	MOVB      first+72(FP), BL
+	MOVB      first+88(FP), BL
 	TESTB     BL, BL
-	JNZ       dAVX512_4x2_store
+	JNZ       store
 	VADDPD    (AX), Z0, Z0
 	VMOVUPD.Z 64(AX), K1, Z9
 	VADDPD    Z9, Z1, Z1
@@ -3364,7 +4278,7 @@ dAVX512_4x2_end:
 	VMOVUPD.Z 64(AX)(DX*1), K1, Z9
 	VADDPD    Z9, Z7, Z7
 
-dAVX512_4x2_store:
+store:
 	VMOVUPD Z0, (AX)
 	VMOVUPD Z1, K1, 64(AX)
 	VMOVUPD Z2, (AX)(CX*1)
@@ -3373,24 +4287,39 @@ dAVX512_4x2_store:
 	VMOVUPD Z5, K1, 64(AX)(CX*2)
 	VMOVUPD Z6, (AX)(DX*1)
 	VMOVUPD Z7, K1, 64(AX)(DX*1)
+	IMUL3Q  $0x04, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX512_4x3(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX512_4x3(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, AVX512F
-TEXT ·dgemmAVX512_4x3(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX512_4x3(SB), NOSPLIT, $24-89
+	MOVQ  a+16(FP), AX
+	MOVQ  AX, (SP)
+	MOVQ  c+64(FP), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  tiles+0(FP), AX
+	MOVQ  AX, 16(SP)
+	MOVQ  mask+80(FP), AX
+	KMOVW AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x03, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x03, DI
-	LEAQ   (DX)(DX*2), R8
-	MOVQ   mask+64(FP), R9
-	KMOVW  R9, K1
+	LEAQ   (BX)(BX*2), R8
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -3403,42 +4332,42 @@ TEXT ·dgemmAVX512_4x3(SB), NOSPLIT, $0-73
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-	TESTQ  AX, AX
-	JZ     dAVX512_4x3_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX512_4x3_loop:
-	VMOVUPD      (SI), Z12
-	VMOVUPD      64(SI), Z13
-	VMOVUPD.Z    128(SI), K1, Z14
-	VBROADCASTSD (CX), Z15
+loop:
+	VMOVUPD      (CX), Z12
+	VMOVUPD      64(CX), Z13
+	VMOVUPD.Z    128(CX), K1, Z14
+	VBROADCASTSD (AX), Z15
 	VFMADD231PD  Z12, Z15, Z0
 	VFMADD231PD  Z13, Z15, Z1
 	VFMADD231PD  Z14, Z15, Z2
-	VBROADCASTSD (CX)(DX*1), Z15
+	VBROADCASTSD (AX)(BX*1), Z15
 	VFMADD231PD  Z12, Z15, Z3
 	VFMADD231PD  Z13, Z15, Z4
 	VFMADD231PD  Z14, Z15, Z5
-	VBROADCASTSD (CX)(DX*2), Z15
+	VBROADCASTSD (AX)(BX*2), Z15
 	VFMADD231PD  Z12, Z15, Z6
 	VFMADD231PD  Z13, Z15, Z7
 	VFMADD231PD  Z14, Z15, Z8
-	VBROADCASTSD (CX)(R8*1), Z15
+	VBROADCASTSD (AX)(R8*1), Z15
 	VFMADD231PD  Z12, Z15, Z9
 	VFMADD231PD  Z13, Z15, Z10
 	VFMADD231PD  Z14, Z15, Z11
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX512_4x3_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX512_4x3_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x03, CX
 	LEAQ      (CX)(CX*2), DX
-	MOVB      first+72(FP), BL
+	MOVB      first+88(FP), BL
 	TESTB     BL, BL
-	JNZ       dAVX512_4x3_store
+	JNZ       store
 	VADDPD    (AX), Z0, Z0
 	VADDPD    64(AX), Z1, Z1
 	VMOVUPD.Z 128(AX), K1, Z14
@@ -3456,7 +4385,7 @@ dAVX512_4x3_end:
 	VMOVUPD.Z 128(AX)(DX*1), K1, Z14
 	VADDPD    Z14, Z11, Z11
 
-dAVX512_4x3_store:
+store:
 	VMOVUPD Z0, (AX)
 	VMOVUPD Z1, 64(AX)
 	VMOVUPD Z2, K1, 128(AX)
@@ -3469,57 +4398,72 @@ dAVX512_4x3_store:
 	VMOVUPD Z9, (AX)(DX*1)
 	VMOVUPD Z10, 64(AX)(DX*1)
 	VMOVUPD Z11, K1, 128(AX)(DX*1)
+	IMUL3Q  $0x04, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX512_5x1(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX512_5x1(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, AVX512F
-TEXT ·dgemmAVX512_5x1(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX512_5x1(SB), NOSPLIT, $24-89
+	MOVQ  a+16(FP), AX
+	MOVQ  AX, (SP)
+	MOVQ  c+64(FP), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  tiles+0(FP), AX
+	MOVQ  AX, 16(SP)
+	MOVQ  mask+80(FP), AX
+	KMOVW AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x03, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x03, DI
-	LEAQ   (DX)(DX*2), R8
-	MOVQ   mask+64(FP), R9
-	KMOVW  R9, K1
+	LEAQ   (BX)(BX*2), R8
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
-	TESTQ  AX, AX
-	JZ     dAVX512_5x1_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX512_5x1_loop:
-	VMOVUPD.Z    (SI), K1, Z5
-	VBROADCASTSD (CX), Z6
+loop:
+	VMOVUPD.Z    (CX), K1, Z5
+	VBROADCASTSD (AX), Z6
 	VFMADD231PD  Z5, Z6, Z0
-	VBROADCASTSD (CX)(DX*1), Z6
+	VBROADCASTSD (AX)(BX*1), Z6
 	VFMADD231PD  Z5, Z6, Z1
-	VBROADCASTSD (CX)(DX*2), Z6
+	VBROADCASTSD (AX)(BX*2), Z6
 	VFMADD231PD  Z5, Z6, Z2
-	VBROADCASTSD (CX)(R8*1), Z6
+	VBROADCASTSD (AX)(R8*1), Z6
 	VFMADD231PD  Z5, Z6, Z3
-	VBROADCASTSD (CX)(DX*4), Z6
+	VBROADCASTSD (AX)(BX*4), Z6
 	VFMADD231PD  Z5, Z6, Z4
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX512_5x1_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX512_5x1_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x03, CX
 	LEAQ      (CX)(CX*2), DX
-	MOVB      first+72(FP), BL
+	MOVB      first+88(FP), BL
 	TESTB     BL, BL
-	JNZ       dAVX512_5x1_store
+	JNZ       store
 	VMOVUPD.Z (AX), K1, Z5
 	VADDPD    Z5, Z0, Z0
 	VMOVUPD.Z (AX)(CX*1), K1, Z5
@@ -3531,30 +4475,45 @@ dAVX512_5x1_end:
 	VMOVUPD.Z (AX)(CX*4), K1, Z5
 	VADDPD    Z5, Z4, Z4
 
-dAVX512_5x1_store:
+store:
 	VMOVUPD Z0, K1, (AX)
 	VMOVUPD Z1, K1, (AX)(CX*1)
 	VMOVUPD Z2, K1, (AX)(CX*2)
 	VMOVUPD Z3, K1, (AX)(DX*1)
 	VMOVUPD Z4, K1, (AX)(CX*4)
+	IMUL3Q  $0x05, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX512_5x2(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX512_5x2(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, AVX512F
-TEXT ·dgemmAVX512_5x2(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX512_5x2(SB), NOSPLIT, $24-89
+	MOVQ  a+16(FP), AX
+	MOVQ  AX, (SP)
+	MOVQ  c+64(FP), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  tiles+0(FP), AX
+	MOVQ  AX, 16(SP)
+	MOVQ  mask+80(FP), AX
+	KMOVW AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x03, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x03, DI
-	LEAQ   (DX)(DX*2), R8
-	MOVQ   mask+64(FP), R9
-	KMOVW  R9, K1
+	LEAQ   (BX)(BX*2), R8
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -3565,40 +4524,40 @@ TEXT ·dgemmAVX512_5x2(SB), NOSPLIT, $0-73
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
-	TESTQ  AX, AX
-	JZ     dAVX512_5x2_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX512_5x2_loop:
-	VMOVUPD      (SI), Z10
-	VMOVUPD.Z    64(SI), K1, Z11
-	VBROADCASTSD (CX), Z12
+loop:
+	VMOVUPD      (CX), Z10
+	VMOVUPD.Z    64(CX), K1, Z11
+	VBROADCASTSD (AX), Z12
 	VFMADD231PD  Z10, Z12, Z0
 	VFMADD231PD  Z11, Z12, Z1
-	VBROADCASTSD (CX)(DX*1), Z12
+	VBROADCASTSD (AX)(BX*1), Z12
 	VFMADD231PD  Z10, Z12, Z2
 	VFMADD231PD  Z11, Z12, Z3
-	VBROADCASTSD (CX)(DX*2), Z12
+	VBROADCASTSD (AX)(BX*2), Z12
 	VFMADD231PD  Z10, Z12, Z4
 	VFMADD231PD  Z11, Z12, Z5
-	VBROADCASTSD (CX)(R8*1), Z12
+	VBROADCASTSD (AX)(R8*1), Z12
 	VFMADD231PD  Z10, Z12, Z6
 	VFMADD231PD  Z11, Z12, Z7
-	VBROADCASTSD (CX)(DX*4), Z12
+	VBROADCASTSD (AX)(BX*4), Z12
 	VFMADD231PD  Z10, Z12, Z8
 	VFMADD231PD  Z11, Z12, Z9
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX512_5x2_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX512_5x2_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x03, CX
 	LEAQ      (CX)(CX*2), DX
-	MOVB      first+72(FP), BL
+	MOVB      first+88(FP), BL
 	TESTB     BL, BL
-	JNZ       dAVX512_5x2_store
+	JNZ       store
 	VADDPD    (AX), Z0, Z0
 	VMOVUPD.Z 64(AX), K1, Z11
 	VADDPD    Z11, Z1, Z1
@@ -3615,7 +4574,7 @@ dAVX512_5x2_end:
 	VMOVUPD.Z 64(AX)(CX*4), K1, Z11
 	VADDPD    Z11, Z9, Z9
 
-dAVX512_5x2_store:
+store:
 	VMOVUPD Z0, (AX)
 	VMOVUPD Z1, K1, 64(AX)
 	VMOVUPD Z2, (AX)(CX*1)
@@ -3626,24 +4585,39 @@ dAVX512_5x2_store:
 	VMOVUPD Z7, K1, 64(AX)(DX*1)
 	VMOVUPD Z8, (AX)(CX*4)
 	VMOVUPD Z9, K1, 64(AX)(CX*4)
+	IMUL3Q  $0x05, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX512_5x3(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX512_5x3(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, AVX512F
-TEXT ·dgemmAVX512_5x3(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX512_5x3(SB), NOSPLIT, $24-89
+	MOVQ  a+16(FP), AX
+	MOVQ  AX, (SP)
+	MOVQ  c+64(FP), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  tiles+0(FP), AX
+	MOVQ  AX, 16(SP)
+	MOVQ  mask+80(FP), AX
+	KMOVW AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x03, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x03, DI
-	LEAQ   (DX)(DX*2), R8
-	MOVQ   mask+64(FP), R9
-	KMOVW  R9, K1
+	LEAQ   (BX)(BX*2), R8
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -3659,46 +4633,46 @@ TEXT ·dgemmAVX512_5x3(SB), NOSPLIT, $0-73
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
-	TESTQ  AX, AX
-	JZ     dAVX512_5x3_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX512_5x3_loop:
-	VMOVUPD      (SI), Z15
-	VMOVUPD      64(SI), Z16
-	VMOVUPD.Z    128(SI), K1, Z17
-	VBROADCASTSD (CX), Z18
+loop:
+	VMOVUPD      (CX), Z15
+	VMOVUPD      64(CX), Z16
+	VMOVUPD.Z    128(CX), K1, Z17
+	VBROADCASTSD (AX), Z18
 	VFMADD231PD  Z15, Z18, Z0
 	VFMADD231PD  Z16, Z18, Z1
 	VFMADD231PD  Z17, Z18, Z2
-	VBROADCASTSD (CX)(DX*1), Z18
+	VBROADCASTSD (AX)(BX*1), Z18
 	VFMADD231PD  Z15, Z18, Z3
 	VFMADD231PD  Z16, Z18, Z4
 	VFMADD231PD  Z17, Z18, Z5
-	VBROADCASTSD (CX)(DX*2), Z18
+	VBROADCASTSD (AX)(BX*2), Z18
 	VFMADD231PD  Z15, Z18, Z6
 	VFMADD231PD  Z16, Z18, Z7
 	VFMADD231PD  Z17, Z18, Z8
-	VBROADCASTSD (CX)(R8*1), Z18
+	VBROADCASTSD (AX)(R8*1), Z18
 	VFMADD231PD  Z15, Z18, Z9
 	VFMADD231PD  Z16, Z18, Z10
 	VFMADD231PD  Z17, Z18, Z11
-	VBROADCASTSD (CX)(DX*4), Z18
+	VBROADCASTSD (AX)(BX*4), Z18
 	VFMADD231PD  Z15, Z18, Z12
 	VFMADD231PD  Z16, Z18, Z13
 	VFMADD231PD  Z17, Z18, Z14
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX512_5x3_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX512_5x3_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x03, CX
 	LEAQ      (CX)(CX*2), DX
-	MOVB      first+72(FP), BL
+	MOVB      first+88(FP), BL
 	TESTB     BL, BL
-	JNZ       dAVX512_5x3_store
+	JNZ       store
 	VADDPD    (AX), Z0, Z0
 	VADDPD    64(AX), Z1, Z1
 	VMOVUPD.Z 128(AX), K1, Z17
@@ -3720,7 +4694,7 @@ dAVX512_5x3_end:
 	VMOVUPD.Z 128(AX)(CX*4), K1, Z17
 	VADDPD    Z17, Z14, Z14
 
-dAVX512_5x3_store:
+store:
 	VMOVUPD Z0, (AX)
 	VMOVUPD Z1, 64(AX)
 	VMOVUPD Z2, K1, 128(AX)
@@ -3736,62 +4710,77 @@ dAVX512_5x3_store:
 	VMOVUPD Z12, (AX)(CX*4)
 	VMOVUPD Z13, 64(AX)(CX*4)
 	VMOVUPD Z14, K1, 128(AX)(CX*4)
+	IMUL3Q  $0x05, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX512_6x1(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX512_6x1(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, AVX512F
-TEXT ·dgemmAVX512_6x1(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX512_6x1(SB), NOSPLIT, $24-89
+	MOVQ  a+16(FP), AX
+	MOVQ  AX, (SP)
+	MOVQ  c+64(FP), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  tiles+0(FP), AX
+	MOVQ  AX, 16(SP)
+	MOVQ  mask+80(FP), AX
+	KMOVW AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x03, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x03, DI
-	LEAQ   (DX)(DX*2), R8
-	LEAQ   (DX)(DX*4), R9
-	MOVQ   mask+64(FP), R10
-	KMOVW  R10, K1
+	LEAQ   (BX)(BX*2), R8
+	LEAQ   (BX)(BX*4), R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-	TESTQ  AX, AX
-	JZ     dAVX512_6x1_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX512_6x1_loop:
-	VMOVUPD.Z    (SI), K1, Z6
-	VBROADCASTSD (CX), Z7
+loop:
+	VMOVUPD.Z    (CX), K1, Z6
+	VBROADCASTSD (AX), Z7
 	VFMADD231PD  Z6, Z7, Z0
-	VBROADCASTSD (CX)(DX*1), Z7
+	VBROADCASTSD (AX)(BX*1), Z7
 	VFMADD231PD  Z6, Z7, Z1
-	VBROADCASTSD (CX)(DX*2), Z7
+	VBROADCASTSD (AX)(BX*2), Z7
 	VFMADD231PD  Z6, Z7, Z2
-	VBROADCASTSD (CX)(R8*1), Z7
+	VBROADCASTSD (AX)(R8*1), Z7
 	VFMADD231PD  Z6, Z7, Z3
-	VBROADCASTSD (CX)(DX*4), Z7
+	VBROADCASTSD (AX)(BX*4), Z7
 	VFMADD231PD  Z6, Z7, Z4
-	VBROADCASTSD (CX)(R9*1), Z7
+	VBROADCASTSD (AX)(R9*1), Z7
 	VFMADD231PD  Z6, Z7, Z5
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX512_6x1_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX512_6x1_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x03, CX
 	LEAQ      (CX)(CX*2), DX
 	LEAQ      (CX)(CX*4), BX
-	MOVB      first+72(FP), SI
+	MOVB      first+88(FP), SI
 	TESTB     SI, SI
-	JNZ       dAVX512_6x1_store
+	JNZ       store
 	VMOVUPD.Z (AX), K1, Z6
 	VADDPD    Z6, Z0, Z0
 	VMOVUPD.Z (AX)(CX*1), K1, Z6
@@ -3805,32 +4794,47 @@ dAVX512_6x1_end:
 	VMOVUPD.Z (AX)(BX*1), K1, Z6
 	VADDPD    Z6, Z5, Z5
 
-dAVX512_6x1_store:
+store:
 	VMOVUPD Z0, K1, (AX)
 	VMOVUPD Z1, K1, (AX)(CX*1)
 	VMOVUPD Z2, K1, (AX)(CX*2)
 	VMOVUPD Z3, K1, (AX)(DX*1)
 	VMOVUPD Z4, K1, (AX)(CX*4)
 	VMOVUPD Z5, K1, (AX)(BX*1)
+	IMUL3Q  $0x06, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX512_6x2(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX512_6x2(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, AVX512F
-TEXT ·dgemmAVX512_6x2(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX512_6x2(SB), NOSPLIT, $24-89
+	MOVQ  a+16(FP), AX
+	MOVQ  AX, (SP)
+	MOVQ  c+64(FP), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  tiles+0(FP), AX
+	MOVQ  AX, 16(SP)
+	MOVQ  mask+80(FP), AX
+	KMOVW AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x03, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x03, DI
-	LEAQ   (DX)(DX*2), R8
-	LEAQ   (DX)(DX*4), R9
-	MOVQ   mask+64(FP), R10
-	KMOVW  R10, K1
+	LEAQ   (BX)(BX*2), R8
+	LEAQ   (BX)(BX*4), R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -3843,44 +4847,44 @@ TEXT ·dgemmAVX512_6x2(SB), NOSPLIT, $0-73
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-	TESTQ  AX, AX
-	JZ     dAVX512_6x2_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX512_6x2_loop:
-	VMOVUPD      (SI), Z12
-	VMOVUPD.Z    64(SI), K1, Z13
-	VBROADCASTSD (CX), Z14
+loop:
+	VMOVUPD      (CX), Z12
+	VMOVUPD.Z    64(CX), K1, Z13
+	VBROADCASTSD (AX), Z14
 	VFMADD231PD  Z12, Z14, Z0
 	VFMADD231PD  Z13, Z14, Z1
-	VBROADCASTSD (CX)(DX*1), Z14
+	VBROADCASTSD (AX)(BX*1), Z14
 	VFMADD231PD  Z12, Z14, Z2
 	VFMADD231PD  Z13, Z14, Z3
-	VBROADCASTSD (CX)(DX*2), Z14
+	VBROADCASTSD (AX)(BX*2), Z14
 	VFMADD231PD  Z12, Z14, Z4
 	VFMADD231PD  Z13, Z14, Z5
-	VBROADCASTSD (CX)(R8*1), Z14
+	VBROADCASTSD (AX)(R8*1), Z14
 	VFMADD231PD  Z12, Z14, Z6
 	VFMADD231PD  Z13, Z14, Z7
-	VBROADCASTSD (CX)(DX*4), Z14
+	VBROADCASTSD (AX)(BX*4), Z14
 	VFMADD231PD  Z12, Z14, Z8
 	VFMADD231PD  Z13, Z14, Z9
-	VBROADCASTSD (CX)(R9*1), Z14
+	VBROADCASTSD (AX)(R9*1), Z14
 	VFMADD231PD  Z12, Z14, Z10
 	VFMADD231PD  Z13, Z14, Z11
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX512_6x2_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX512_6x2_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x03, CX
 	LEAQ      (CX)(CX*2), DX
 	LEAQ      (CX)(CX*4), BX
-	MOVB      first+72(FP), SI
+	MOVB      first+88(FP), SI
 	TESTB     SI, SI
-	JNZ       dAVX512_6x2_store
+	JNZ       store
 	VADDPD    (AX), Z0, Z0
 	VMOVUPD.Z 64(AX), K1, Z13
 	VADDPD    Z13, Z1, Z1
@@ -3900,7 +4904,7 @@ dAVX512_6x2_end:
 	VMOVUPD.Z 64(AX)(BX*1), K1, Z13
 	VADDPD    Z13, Z11, Z11
 
-dAVX512_6x2_store:
+store:
 	VMOVUPD Z0, (AX)
 	VMOVUPD Z1, K1, 64(AX)
 	VMOVUPD Z2, (AX)(CX*1)
@@ -3913,25 +4917,40 @@ dAVX512_6x2_store:
 	VMOVUPD Z9, K1, 64(AX)(CX*4)
 	VMOVUPD Z10, (AX)(BX*1)
 	VMOVUPD Z11, K1, 64(AX)(BX*1)
+	IMUL3Q  $0x06, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX512_6x3(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX512_6x3(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, AVX512F
-TEXT ·dgemmAVX512_6x3(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX512_6x3(SB), NOSPLIT, $24-89
+	MOVQ  a+16(FP), AX
+	MOVQ  AX, (SP)
+	MOVQ  c+64(FP), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  tiles+0(FP), AX
+	MOVQ  AX, 16(SP)
+	MOVQ  mask+80(FP), AX
+	KMOVW AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x03, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x03, DI
-	LEAQ   (DX)(DX*2), R8
-	LEAQ   (DX)(DX*4), R9
-	MOVQ   mask+64(FP), R10
-	KMOVW  R10, K1
+	LEAQ   (BX)(BX*2), R8
+	LEAQ   (BX)(BX*4), R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -3950,51 +4969,51 @@ TEXT ·dgemmAVX512_6x3(SB), NOSPLIT, $0-73
 	VPXORD Z15, Z15, Z15
 	VPXORD Z16, Z16, Z16
 	VPXORD Z17, Z17, Z17
-	TESTQ  AX, AX
-	JZ     dAVX512_6x3_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX512_6x3_loop:
-	VMOVUPD      (SI), Z18
-	VMOVUPD      64(SI), Z19
-	VMOVUPD.Z    128(SI), K1, Z20
-	VBROADCASTSD (CX), Z21
+loop:
+	VMOVUPD      (CX), Z18
+	VMOVUPD      64(CX), Z19
+	VMOVUPD.Z    128(CX), K1, Z20
+	VBROADCASTSD (AX), Z21
 	VFMADD231PD  Z18, Z21, Z0
 	VFMADD231PD  Z19, Z21, Z1
 	VFMADD231PD  Z20, Z21, Z2
-	VBROADCASTSD (CX)(DX*1), Z21
+	VBROADCASTSD (AX)(BX*1), Z21
 	VFMADD231PD  Z18, Z21, Z3
 	VFMADD231PD  Z19, Z21, Z4
 	VFMADD231PD  Z20, Z21, Z5
-	VBROADCASTSD (CX)(DX*2), Z21
+	VBROADCASTSD (AX)(BX*2), Z21
 	VFMADD231PD  Z18, Z21, Z6
 	VFMADD231PD  Z19, Z21, Z7
 	VFMADD231PD  Z20, Z21, Z8
-	VBROADCASTSD (CX)(R8*1), Z21
+	VBROADCASTSD (AX)(R8*1), Z21
 	VFMADD231PD  Z18, Z21, Z9
 	VFMADD231PD  Z19, Z21, Z10
 	VFMADD231PD  Z20, Z21, Z11
-	VBROADCASTSD (CX)(DX*4), Z21
+	VBROADCASTSD (AX)(BX*4), Z21
 	VFMADD231PD  Z18, Z21, Z12
 	VFMADD231PD  Z19, Z21, Z13
 	VFMADD231PD  Z20, Z21, Z14
-	VBROADCASTSD (CX)(R9*1), Z21
+	VBROADCASTSD (AX)(R9*1), Z21
 	VFMADD231PD  Z18, Z21, Z15
 	VFMADD231PD  Z19, Z21, Z16
 	VFMADD231PD  Z20, Z21, Z17
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX512_6x3_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX512_6x3_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x03, CX
 	LEAQ      (CX)(CX*2), DX
 	LEAQ      (CX)(CX*4), BX
-	MOVB      first+72(FP), SI
+	MOVB      first+88(FP), SI
 	TESTB     SI, SI
-	JNZ       dAVX512_6x3_store
+	JNZ       store
 	VADDPD    (AX), Z0, Z0
 	VADDPD    64(AX), Z1, Z1
 	VMOVUPD.Z 128(AX), K1, Z20
@@ -4020,7 +5039,7 @@ dAVX512_6x3_end:
 	VMOVUPD.Z 128(AX)(BX*1), K1, Z20
 	VADDPD    Z20, Z17, Z17
 
-dAVX512_6x3_store:
+store:
 	VMOVUPD Z0, (AX)
 	VMOVUPD Z1, 64(AX)
 	VMOVUPD Z2, K1, 128(AX)
@@ -4039,25 +5058,40 @@ dAVX512_6x3_store:
 	VMOVUPD Z15, (AX)(BX*1)
 	VMOVUPD Z16, 64(AX)(BX*1)
 	VMOVUPD Z17, K1, 128(AX)(BX*1)
+	IMUL3Q  $0x06, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX512_7x1(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX512_7x1(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, AVX512F
-TEXT ·dgemmAVX512_7x1(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX512_7x1(SB), NOSPLIT, $24-89
+	MOVQ  a+16(FP), AX
+	MOVQ  AX, (SP)
+	MOVQ  c+64(FP), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  tiles+0(FP), AX
+	MOVQ  AX, 16(SP)
+	MOVQ  mask+80(FP), AX
+	KMOVW AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x03, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x03, DI
-	LEAQ   (DX)(DX*2), R8
-	LEAQ   (DX)(DX*4), R9
-	MOVQ   mask+64(FP), R10
-	KMOVW  R10, K1
+	LEAQ   (BX)(BX*2), R8
+	LEAQ   (BX)(BX*4), R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -4065,39 +5099,39 @@ TEXT ·dgemmAVX512_7x1(SB), NOSPLIT, $0-73
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
-	TESTQ  AX, AX
-	JZ     dAVX512_7x1_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX512_7x1_loop:
-	VMOVUPD.Z    (SI), K1, Z7
-	VBROADCASTSD (CX), Z8
+loop:
+	VMOVUPD.Z    (CX), K1, Z7
+	VBROADCASTSD (AX), Z8
 	VFMADD231PD  Z7, Z8, Z0
-	VBROADCASTSD (CX)(DX*1), Z8
+	VBROADCASTSD (AX)(BX*1), Z8
 	VFMADD231PD  Z7, Z8, Z1
-	VBROADCASTSD (CX)(DX*2), Z8
+	VBROADCASTSD (AX)(BX*2), Z8
 	VFMADD231PD  Z7, Z8, Z2
-	VBROADCASTSD (CX)(R8*1), Z8
+	VBROADCASTSD (AX)(R8*1), Z8
 	VFMADD231PD  Z7, Z8, Z3
-	VBROADCASTSD (CX)(DX*4), Z8
+	VBROADCASTSD (AX)(BX*4), Z8
 	VFMADD231PD  Z7, Z8, Z4
-	VBROADCASTSD (CX)(R9*1), Z8
+	VBROADCASTSD (AX)(R9*1), Z8
 	VFMADD231PD  Z7, Z8, Z5
-	VBROADCASTSD (CX)(R8*2), Z8
+	VBROADCASTSD (AX)(R8*2), Z8
 	VFMADD231PD  Z7, Z8, Z6
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX512_7x1_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX512_7x1_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x03, CX
 	LEAQ      (CX)(CX*2), DX
 	LEAQ      (CX)(CX*4), BX
-	MOVB      first+72(FP), SI
+	MOVB      first+88(FP), SI
 	TESTB     SI, SI
-	JNZ       dAVX512_7x1_store
+	JNZ       store
 	VMOVUPD.Z (AX), K1, Z7
 	VADDPD    Z7, Z0, Z0
 	VMOVUPD.Z (AX)(CX*1), K1, Z7
@@ -4113,7 +5147,7 @@ dAVX512_7x1_end:
 	VMOVUPD.Z (AX)(DX*2), K1, Z7
 	VADDPD    Z7, Z6, Z6
 
-dAVX512_7x1_store:
+store:
 	VMOVUPD Z0, K1, (AX)
 	VMOVUPD Z1, K1, (AX)(CX*1)
 	VMOVUPD Z2, K1, (AX)(CX*2)
@@ -4121,25 +5155,40 @@ dAVX512_7x1_store:
 	VMOVUPD Z4, K1, (AX)(CX*4)
 	VMOVUPD Z5, K1, (AX)(BX*1)
 	VMOVUPD Z6, K1, (AX)(DX*2)
+	IMUL3Q  $0x07, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX512_7x2(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX512_7x2(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, AVX512F
-TEXT ·dgemmAVX512_7x2(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX512_7x2(SB), NOSPLIT, $24-89
+	MOVQ  a+16(FP), AX
+	MOVQ  AX, (SP)
+	MOVQ  c+64(FP), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  tiles+0(FP), AX
+	MOVQ  AX, 16(SP)
+	MOVQ  mask+80(FP), AX
+	KMOVW AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x03, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x03, DI
-	LEAQ   (DX)(DX*2), R8
-	LEAQ   (DX)(DX*4), R9
-	MOVQ   mask+64(FP), R10
-	KMOVW  R10, K1
+	LEAQ   (BX)(BX*2), R8
+	LEAQ   (BX)(BX*4), R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -4154,47 +5203,47 @@ TEXT ·dgemmAVX512_7x2(SB), NOSPLIT, $0-73
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
-	TESTQ  AX, AX
-	JZ     dAVX512_7x2_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX512_7x2_loop:
-	VMOVUPD      (SI), Z14
-	VMOVUPD.Z    64(SI), K1, Z15
-	VBROADCASTSD (CX), Z16
+loop:
+	VMOVUPD      (CX), Z14
+	VMOVUPD.Z    64(CX), K1, Z15
+	VBROADCASTSD (AX), Z16
 	VFMADD231PD  Z14, Z16, Z0
 	VFMADD231PD  Z15, Z16, Z1
-	VBROADCASTSD (CX)(DX*1), Z16
+	VBROADCASTSD (AX)(BX*1), Z16
 	VFMADD231PD  Z14, Z16, Z2
 	VFMADD231PD  Z15, Z16, Z3
-	VBROADCASTSD (CX)(DX*2), Z16
+	VBROADCASTSD (AX)(BX*2), Z16
 	VFMADD231PD  Z14, Z16, Z4
 	VFMADD231PD  Z15, Z16, Z5
-	VBROADCASTSD (CX)(R8*1), Z16
+	VBROADCASTSD (AX)(R8*1), Z16
 	VFMADD231PD  Z14, Z16, Z6
 	VFMADD231PD  Z15, Z16, Z7
-	VBROADCASTSD (CX)(DX*4), Z16
+	VBROADCASTSD (AX)(BX*4), Z16
 	VFMADD231PD  Z14, Z16, Z8
 	VFMADD231PD  Z15, Z16, Z9
-	VBROADCASTSD (CX)(R9*1), Z16
+	VBROADCASTSD (AX)(R9*1), Z16
 	VFMADD231PD  Z14, Z16, Z10
 	VFMADD231PD  Z15, Z16, Z11
-	VBROADCASTSD (CX)(R8*2), Z16
+	VBROADCASTSD (AX)(R8*2), Z16
 	VFMADD231PD  Z14, Z16, Z12
 	VFMADD231PD  Z15, Z16, Z13
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX512_7x2_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX512_7x2_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x03, CX
 	LEAQ      (CX)(CX*2), DX
 	LEAQ      (CX)(CX*4), BX
-	MOVB      first+72(FP), SI
+	MOVB      first+88(FP), SI
 	TESTB     SI, SI
-	JNZ       dAVX512_7x2_store
+	JNZ       store
 	VADDPD    (AX), Z0, Z0
 	VMOVUPD.Z 64(AX), K1, Z15
 	VADDPD    Z15, Z1, Z1
@@ -4217,7 +5266,7 @@ dAVX512_7x2_end:
 	VMOVUPD.Z 64(AX)(DX*2), K1, Z15
 	VADDPD    Z15, Z13, Z13
 
-dAVX512_7x2_store:
+store:
 	VMOVUPD Z0, (AX)
 	VMOVUPD Z1, K1, 64(AX)
 	VMOVUPD Z2, (AX)(CX*1)
@@ -4232,25 +5281,40 @@ dAVX512_7x2_store:
 	VMOVUPD Z11, K1, 64(AX)(BX*1)
 	VMOVUPD Z12, (AX)(DX*2)
 	VMOVUPD Z13, K1, 64(AX)(DX*2)
+	IMUL3Q  $0x07, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX512_7x3(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX512_7x3(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, AVX512F
-TEXT ·dgemmAVX512_7x3(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX512_7x3(SB), NOSPLIT, $24-89
+	MOVQ  a+16(FP), AX
+	MOVQ  AX, (SP)
+	MOVQ  c+64(FP), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  tiles+0(FP), AX
+	MOVQ  AX, 16(SP)
+	MOVQ  mask+80(FP), AX
+	KMOVW AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x03, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x03, DI
-	LEAQ   (DX)(DX*2), R8
-	LEAQ   (DX)(DX*4), R9
-	MOVQ   mask+64(FP), R10
-	KMOVW  R10, K1
+	LEAQ   (BX)(BX*2), R8
+	LEAQ   (BX)(BX*4), R9
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -4272,55 +5336,55 @@ TEXT ·dgemmAVX512_7x3(SB), NOSPLIT, $0-73
 	VPXORD Z18, Z18, Z18
 	VPXORD Z19, Z19, Z19
 	VPXORD Z20, Z20, Z20
-	TESTQ  AX, AX
-	JZ     dAVX512_7x3_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX512_7x3_loop:
-	VMOVUPD      (SI), Z21
-	VMOVUPD      64(SI), Z22
-	VMOVUPD.Z    128(SI), K1, Z23
-	VBROADCASTSD (CX), Z24
+loop:
+	VMOVUPD      (CX), Z21
+	VMOVUPD      64(CX), Z22
+	VMOVUPD.Z    128(CX), K1, Z23
+	VBROADCASTSD (AX), Z24
 	VFMADD231PD  Z21, Z24, Z0
 	VFMADD231PD  Z22, Z24, Z1
 	VFMADD231PD  Z23, Z24, Z2
-	VBROADCASTSD (CX)(DX*1), Z24
+	VBROADCASTSD (AX)(BX*1), Z24
 	VFMADD231PD  Z21, Z24, Z3
 	VFMADD231PD  Z22, Z24, Z4
 	VFMADD231PD  Z23, Z24, Z5
-	VBROADCASTSD (CX)(DX*2), Z24
+	VBROADCASTSD (AX)(BX*2), Z24
 	VFMADD231PD  Z21, Z24, Z6
 	VFMADD231PD  Z22, Z24, Z7
 	VFMADD231PD  Z23, Z24, Z8
-	VBROADCASTSD (CX)(R8*1), Z24
+	VBROADCASTSD (AX)(R8*1), Z24
 	VFMADD231PD  Z21, Z24, Z9
 	VFMADD231PD  Z22, Z24, Z10
 	VFMADD231PD  Z23, Z24, Z11
-	VBROADCASTSD (CX)(DX*4), Z24
+	VBROADCASTSD (AX)(BX*4), Z24
 	VFMADD231PD  Z21, Z24, Z12
 	VFMADD231PD  Z22, Z24, Z13
 	VFMADD231PD  Z23, Z24, Z14
-	VBROADCASTSD (CX)(R9*1), Z24
+	VBROADCASTSD (AX)(R9*1), Z24
 	VFMADD231PD  Z21, Z24, Z15
 	VFMADD231PD  Z22, Z24, Z16
 	VFMADD231PD  Z23, Z24, Z17
-	VBROADCASTSD (CX)(R8*2), Z24
+	VBROADCASTSD (AX)(R8*2), Z24
 	VFMADD231PD  Z21, Z24, Z18
 	VFMADD231PD  Z22, Z24, Z19
 	VFMADD231PD  Z23, Z24, Z20
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX512_7x3_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX512_7x3_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x03, CX
 	LEAQ      (CX)(CX*2), DX
 	LEAQ      (CX)(CX*4), BX
-	MOVB      first+72(FP), SI
+	MOVB      first+88(FP), SI
 	TESTB     SI, SI
-	JNZ       dAVX512_7x3_store
+	JNZ       store
 	VADDPD    (AX), Z0, Z0
 	VADDPD    64(AX), Z1, Z1
 	VMOVUPD.Z 128(AX), K1, Z23
@@ -4350,7 +5414,7 @@ dAVX512_7x3_end:
 	VMOVUPD.Z 128(AX)(DX*2), K1, Z23
 	VADDPD    Z23, Z20, Z20
 
-dAVX512_7x3_store:
+store:
 	VMOVUPD Z0, (AX)
 	VMOVUPD Z1, 64(AX)
 	VMOVUPD Z2, K1, 128(AX)
@@ -4372,26 +5436,41 @@ dAVX512_7x3_store:
 	VMOVUPD Z18, (AX)(DX*2)
 	VMOVUPD Z19, 64(AX)(DX*2)
 	VMOVUPD Z20, K1, 128(AX)(DX*2)
+	IMUL3Q  $0x07, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX512_8x1(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX512_8x1(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, AVX512F
-TEXT ·dgemmAVX512_8x1(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX512_8x1(SB), NOSPLIT, $24-89
+	MOVQ  a+16(FP), AX
+	MOVQ  AX, (SP)
+	MOVQ  c+64(FP), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  tiles+0(FP), AX
+	MOVQ  AX, 16(SP)
+	MOVQ  mask+80(FP), AX
+	KMOVW AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x03, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x03, DI
-	LEAQ   (DX)(DX*2), R8
-	LEAQ   (DX)(DX*4), R9
-	LEAQ   (R8)(DX*4), R10
-	MOVQ   mask+64(FP), R11
-	KMOVW  R11, K1
+	LEAQ   (BX)(BX*2), R8
+	LEAQ   (BX)(BX*4), R9
+	LEAQ   (R8)(BX*4), R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -4400,42 +5479,42 @@ TEXT ·dgemmAVX512_8x1(SB), NOSPLIT, $0-73
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-	TESTQ  AX, AX
-	JZ     dAVX512_8x1_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX512_8x1_loop:
-	VMOVUPD.Z    (SI), K1, Z8
-	VBROADCASTSD (CX), Z9
+loop:
+	VMOVUPD.Z    (CX), K1, Z8
+	VBROADCASTSD (AX), Z9
 	VFMADD231PD  Z8, Z9, Z0
-	VBROADCASTSD (CX)(DX*1), Z9
+	VBROADCASTSD (AX)(BX*1), Z9
 	VFMADD231PD  Z8, Z9, Z1
-	VBROADCASTSD (CX)(DX*2), Z9
+	VBROADCASTSD (AX)(BX*2), Z9
 	VFMADD231PD  Z8, Z9, Z2
-	VBROADCASTSD (CX)(R8*1), Z9
+	VBROADCASTSD (AX)(R8*1), Z9
 	VFMADD231PD  Z8, Z9, Z3
-	VBROADCASTSD (CX)(DX*4), Z9
+	VBROADCASTSD (AX)(BX*4), Z9
 	VFMADD231PD  Z8, Z9, Z4
-	VBROADCASTSD (CX)(R9*1), Z9
+	VBROADCASTSD (AX)(R9*1), Z9
 	VFMADD231PD  Z8, Z9, Z5
-	VBROADCASTSD (CX)(R8*2), Z9
+	VBROADCASTSD (AX)(R8*2), Z9
 	VFMADD231PD  Z8, Z9, Z6
-	VBROADCASTSD (CX)(R10*1), Z9
+	VBROADCASTSD (AX)(R10*1), Z9
 	VFMADD231PD  Z8, Z9, Z7
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX512_8x1_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX512_8x1_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x03, CX
 	LEAQ      (CX)(CX*2), DX
 	LEAQ      (CX)(CX*4), BX
 	LEAQ      (DX)(CX*4), SI
-	MOVB      first+72(FP), DI
+	MOVB      first+88(FP), DI
 	TESTB     DI, DI
-	JNZ       dAVX512_8x1_store
+	JNZ       store
 	VMOVUPD.Z (AX), K1, Z8
 	VADDPD    Z8, Z0, Z0
 	VMOVUPD.Z (AX)(CX*1), K1, Z8
@@ -4453,7 +5532,7 @@ dAVX512_8x1_end:
 	VMOVUPD.Z (AX)(SI*1), K1, Z8
 	VADDPD    Z8, Z7, Z7
 
-dAVX512_8x1_store:
+store:
 	VMOVUPD Z0, K1, (AX)
 	VMOVUPD Z1, K1, (AX)(CX*1)
 	VMOVUPD Z2, K1, (AX)(CX*2)
@@ -4462,26 +5541,41 @@ dAVX512_8x1_store:
 	VMOVUPD Z5, K1, (AX)(BX*1)
 	VMOVUPD Z6, K1, (AX)(DX*2)
 	VMOVUPD Z7, K1, (AX)(SI*1)
+	IMUL3Q  $0x08, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX512_8x2(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX512_8x2(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, AVX512F
-TEXT ·dgemmAVX512_8x2(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX512_8x2(SB), NOSPLIT, $24-89
+	MOVQ  a+16(FP), AX
+	MOVQ  AX, (SP)
+	MOVQ  c+64(FP), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  tiles+0(FP), AX
+	MOVQ  AX, 16(SP)
+	MOVQ  mask+80(FP), AX
+	KMOVW AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x03, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x03, DI
-	LEAQ   (DX)(DX*2), R8
-	LEAQ   (DX)(DX*4), R9
-	LEAQ   (R8)(DX*4), R10
-	MOVQ   mask+64(FP), R11
-	KMOVW  R11, K1
+	LEAQ   (BX)(BX*2), R8
+	LEAQ   (BX)(BX*4), R9
+	LEAQ   (R8)(BX*4), R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -4498,51 +5592,51 @@ TEXT ·dgemmAVX512_8x2(SB), NOSPLIT, $0-73
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-	TESTQ  AX, AX
-	JZ     dAVX512_8x2_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX512_8x2_loop:
-	VMOVUPD      (SI), Z16
-	VMOVUPD.Z    64(SI), K1, Z17
-	VBROADCASTSD (CX), Z18
+loop:
+	VMOVUPD      (CX), Z16
+	VMOVUPD.Z    64(CX), K1, Z17
+	VBROADCASTSD (AX), Z18
 	VFMADD231PD  Z16, Z18, Z0
 	VFMADD231PD  Z17, Z18, Z1
-	VBROADCASTSD (CX)(DX*1), Z18
+	VBROADCASTSD (AX)(BX*1), Z18
 	VFMADD231PD  Z16, Z18, Z2
 	VFMADD231PD  Z17, Z18, Z3
-	VBROADCASTSD (CX)(DX*2), Z18
+	VBROADCASTSD (AX)(BX*2), Z18
 	VFMADD231PD  Z16, Z18, Z4
 	VFMADD231PD  Z17, Z18, Z5
-	VBROADCASTSD (CX)(R8*1), Z18
+	VBROADCASTSD (AX)(R8*1), Z18
 	VFMADD231PD  Z16, Z18, Z6
 	VFMADD231PD  Z17, Z18, Z7
-	VBROADCASTSD (CX)(DX*4), Z18
+	VBROADCASTSD (AX)(BX*4), Z18
 	VFMADD231PD  Z16, Z18, Z8
 	VFMADD231PD  Z17, Z18, Z9
-	VBROADCASTSD (CX)(R9*1), Z18
+	VBROADCASTSD (AX)(R9*1), Z18
 	VFMADD231PD  Z16, Z18, Z10
 	VFMADD231PD  Z17, Z18, Z11
-	VBROADCASTSD (CX)(R8*2), Z18
+	VBROADCASTSD (AX)(R8*2), Z18
 	VFMADD231PD  Z16, Z18, Z12
 	VFMADD231PD  Z17, Z18, Z13
-	VBROADCASTSD (CX)(R10*1), Z18
+	VBROADCASTSD (AX)(R10*1), Z18
 	VFMADD231PD  Z16, Z18, Z14
 	VFMADD231PD  Z17, Z18, Z15
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX512_8x2_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX512_8x2_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x03, CX
 	LEAQ      (CX)(CX*2), DX
 	LEAQ      (CX)(CX*4), BX
 	LEAQ      (DX)(CX*4), SI
-	MOVB      first+72(FP), DI
+	MOVB      first+88(FP), DI
 	TESTB     DI, DI
-	JNZ       dAVX512_8x2_store
+	JNZ       store
 	VADDPD    (AX), Z0, Z0
 	VMOVUPD.Z 64(AX), K1, Z17
 	VADDPD    Z17, Z1, Z1
@@ -4568,7 +5662,7 @@ dAVX512_8x2_end:
 	VMOVUPD.Z 64(AX)(SI*1), K1, Z17
 	VADDPD    Z17, Z15, Z15
 
-dAVX512_8x2_store:
+store:
 	VMOVUPD Z0, (AX)
 	VMOVUPD Z1, K1, 64(AX)
 	VMOVUPD Z2, (AX)(CX*1)
@@ -4585,26 +5679,41 @@ dAVX512_8x2_store:
 	VMOVUPD Z13, K1, 64(AX)(DX*2)
 	VMOVUPD Z14, (AX)(SI*1)
 	VMOVUPD Z15, K1, 64(AX)(SI*1)
+	IMUL3Q  $0x08, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX512_8x3(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX512_8x3(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, AVX512F
-TEXT ·dgemmAVX512_8x3(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX512_8x3(SB), NOSPLIT, $24-89
+	MOVQ  a+16(FP), AX
+	MOVQ  AX, (SP)
+	MOVQ  c+64(FP), AX
+	MOVQ  AX, 8(SP)
+	MOVQ  tiles+0(FP), AX
+	MOVQ  AX, 16(SP)
+	MOVQ  mask+80(FP), AX
+	KMOVW AX, K1
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x03, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x03, DI
-	LEAQ   (DX)(DX*2), R8
-	LEAQ   (DX)(DX*4), R9
-	LEAQ   (R8)(DX*4), R10
-	MOVQ   mask+64(FP), R11
-	KMOVW  R11, K1
+	LEAQ   (BX)(BX*2), R8
+	LEAQ   (BX)(BX*4), R9
+	LEAQ   (R8)(BX*4), R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -4629,60 +5738,60 @@ TEXT ·dgemmAVX512_8x3(SB), NOSPLIT, $0-73
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
-	TESTQ  AX, AX
-	JZ     dAVX512_8x3_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX512_8x3_loop:
-	VMOVUPD      (SI), Z24
-	VMOVUPD      64(SI), Z25
-	VMOVUPD.Z    128(SI), K1, Z26
-	VBROADCASTSD (CX), Z27
+loop:
+	VMOVUPD      (CX), Z24
+	VMOVUPD      64(CX), Z25
+	VMOVUPD.Z    128(CX), K1, Z26
+	VBROADCASTSD (AX), Z27
 	VFMADD231PD  Z24, Z27, Z0
 	VFMADD231PD  Z25, Z27, Z1
 	VFMADD231PD  Z26, Z27, Z2
-	VBROADCASTSD (CX)(DX*1), Z27
+	VBROADCASTSD (AX)(BX*1), Z27
 	VFMADD231PD  Z24, Z27, Z3
 	VFMADD231PD  Z25, Z27, Z4
 	VFMADD231PD  Z26, Z27, Z5
-	VBROADCASTSD (CX)(DX*2), Z27
+	VBROADCASTSD (AX)(BX*2), Z27
 	VFMADD231PD  Z24, Z27, Z6
 	VFMADD231PD  Z25, Z27, Z7
 	VFMADD231PD  Z26, Z27, Z8
-	VBROADCASTSD (CX)(R8*1), Z27
+	VBROADCASTSD (AX)(R8*1), Z27
 	VFMADD231PD  Z24, Z27, Z9
 	VFMADD231PD  Z25, Z27, Z10
 	VFMADD231PD  Z26, Z27, Z11
-	VBROADCASTSD (CX)(DX*4), Z27
+	VBROADCASTSD (AX)(BX*4), Z27
 	VFMADD231PD  Z24, Z27, Z12
 	VFMADD231PD  Z25, Z27, Z13
 	VFMADD231PD  Z26, Z27, Z14
-	VBROADCASTSD (CX)(R9*1), Z27
+	VBROADCASTSD (AX)(R9*1), Z27
 	VFMADD231PD  Z24, Z27, Z15
 	VFMADD231PD  Z25, Z27, Z16
 	VFMADD231PD  Z26, Z27, Z17
-	VBROADCASTSD (CX)(R8*2), Z27
+	VBROADCASTSD (AX)(R8*2), Z27
 	VFMADD231PD  Z24, Z27, Z18
 	VFMADD231PD  Z25, Z27, Z19
 	VFMADD231PD  Z26, Z27, Z20
-	VBROADCASTSD (CX)(R10*1), Z27
+	VBROADCASTSD (AX)(R10*1), Z27
 	VFMADD231PD  Z24, Z27, Z21
 	VFMADD231PD  Z25, Z27, Z22
 	VFMADD231PD  Z26, Z27, Z23
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX512_8x3_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX512_8x3_end:
-	MOVQ      c+48(FP), AX
-	MOVQ      ldc+56(FP), CX
+end:
+	MOVQ      8(SP), AX
+	MOVQ      ldc+72(FP), CX
 	SHLQ      $0x03, CX
 	LEAQ      (CX)(CX*2), DX
 	LEAQ      (CX)(CX*4), BX
 	LEAQ      (DX)(CX*4), SI
-	MOVB      first+72(FP), DI
+	MOVB      first+88(FP), DI
 	TESTB     DI, DI
-	JNZ       dAVX512_8x3_store
+	JNZ       store
 	VADDPD    (AX), Z0, Z0
 	VADDPD    64(AX), Z1, Z1
 	VMOVUPD.Z 128(AX), K1, Z26
@@ -4716,7 +5825,7 @@ dAVX512_8x3_end:
 	VMOVUPD.Z 128(AX)(SI*1), K1, Z26
 	VADDPD    Z26, Z23, Z23
 
-dAVX512_8x3_store:
+store:
 	VMOVUPD Z0, (AX)
 	VMOVUPD Z1, 64(AX)
 	VMOVUPD Z2, K1, 128(AX)
@@ -4741,249 +5850,339 @@ dAVX512_8x3_store:
 	VMOVUPD Z21, (AX)(SI*1)
 	VMOVUPD Z22, 64(AX)(SI*1)
 	VMOVUPD Z23, K1, 128(AX)(SI*1)
+	IMUL3Q  $0x08, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX2_1x1(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX2_1x1(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, FMA3
-TEXT ·dgemmAVX2_1x1(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX2_1x1(SB), NOSPLIT, $24-89
+	MOVQ a+16(FP), AX
+	MOVQ AX, (SP)
+	MOVQ c+64(FP), AX
+	MOVQ AX, 8(SP)
+	MOVQ tiles+0(FP), AX
+	MOVQ AX, 16(SP)
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
-	SHLQ   $0x03, DI
+	MOVQ   csa+40(FP), BX
+	SHLQ   $0x03, BX
+	MOVQ   ldb+56(FP), SI
+	SHLQ   $0x03, SI
 	VXORPD Y0, Y0, Y0
-	TESTQ  AX, AX
-	JZ     dAVX2_1x1_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX2_1x1_loop:
-	VMOVUPD      (SI), Y1
-	VBROADCASTSD (CX), Y2
+loop:
+	VMOVUPD      (CX), Y1
+	VBROADCASTSD (AX), Y2
 	VFMADD231PD  Y1, Y2, Y0
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX2_1x1_loop
+	ADDQ         BX, AX
+	ADDQ         SI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX2_1x1_end:
-	MOVQ   c+48(FP), AX
-	MOVQ   ldc+56(FP), CX
+end:
+	MOVQ   8(SP), AX
+	MOVQ   ldc+72(FP), CX
 	SHLQ   $0x03, CX
-	MOVB   first+72(FP), CL
-	TESTB  CL, CL
-	JNZ    dAVX2_1x1_store
+	MOVB   first+88(FP), DL
+	TESTB  DL, DL
+	JNZ    store
 	VADDPD (AX), Y0, Y0
 
-dAVX2_1x1_store:
+store:
 	VMOVUPD Y0, (AX)
+	IMUL3Q  $0x01, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX2_1x2(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX2_1x2(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, FMA3
-TEXT ·dgemmAVX2_1x2(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX2_1x2(SB), NOSPLIT, $24-89
+	MOVQ a+16(FP), AX
+	MOVQ AX, (SP)
+	MOVQ c+64(FP), AX
+	MOVQ AX, 8(SP)
+	MOVQ tiles+0(FP), AX
+	MOVQ AX, 16(SP)
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
-	SHLQ   $0x03, DI
+	MOVQ   csa+40(FP), BX
+	SHLQ   $0x03, BX
+	MOVQ   ldb+56(FP), SI
+	SHLQ   $0x03, SI
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
-	TESTQ  AX, AX
-	JZ     dAVX2_1x2_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX2_1x2_loop:
-	VMOVUPD      (SI), Y2
-	VMOVUPD      32(SI), Y3
-	VBROADCASTSD (CX), Y4
+loop:
+	VMOVUPD      (CX), Y2
+	VMOVUPD      32(CX), Y3
+	VBROADCASTSD (AX), Y4
 	VFMADD231PD  Y2, Y4, Y0
 	VFMADD231PD  Y3, Y4, Y1
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX2_1x2_loop
+	ADDQ         BX, AX
+	ADDQ         SI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX2_1x2_end:
-	MOVQ   c+48(FP), AX
-	MOVQ   ldc+56(FP), CX
+end:
+	MOVQ   8(SP), AX
+	MOVQ   ldc+72(FP), CX
 	SHLQ   $0x03, CX
-	MOVB   first+72(FP), CL
-	TESTB  CL, CL
-	JNZ    dAVX2_1x2_store
+	MOVB   first+88(FP), DL
+	TESTB  DL, DL
+	JNZ    store
 	VADDPD (AX), Y0, Y0
 	VADDPD 32(AX), Y1, Y1
 
-dAVX2_1x2_store:
+store:
 	VMOVUPD Y0, (AX)
 	VMOVUPD Y1, 32(AX)
+	IMUL3Q  $0x01, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX2_1x3(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX2_1x3(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, FMA3
-TEXT ·dgemmAVX2_1x3(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX2_1x3(SB), NOSPLIT, $24-89
+	MOVQ a+16(FP), AX
+	MOVQ AX, (SP)
+	MOVQ c+64(FP), AX
+	MOVQ AX, 8(SP)
+	MOVQ tiles+0(FP), AX
+	MOVQ AX, 16(SP)
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
-	SHLQ   $0x03, DI
+	MOVQ   csa+40(FP), BX
+	SHLQ   $0x03, BX
+	MOVQ   ldb+56(FP), SI
+	SHLQ   $0x03, SI
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
-	TESTQ  AX, AX
-	JZ     dAVX2_1x3_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX2_1x3_loop:
-	VMOVUPD      (SI), Y3
-	VMOVUPD      32(SI), Y4
-	VMOVUPD      64(SI), Y5
-	VBROADCASTSD (CX), Y6
+loop:
+	VMOVUPD      (CX), Y3
+	VMOVUPD      32(CX), Y4
+	VMOVUPD      64(CX), Y5
+	VBROADCASTSD (AX), Y6
 	VFMADD231PD  Y3, Y6, Y0
 	VFMADD231PD  Y4, Y6, Y1
 	VFMADD231PD  Y5, Y6, Y2
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX2_1x3_loop
+	ADDQ         BX, AX
+	ADDQ         SI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX2_1x3_end:
-	MOVQ   c+48(FP), AX
-	MOVQ   ldc+56(FP), CX
+end:
+	MOVQ   8(SP), AX
+	MOVQ   ldc+72(FP), CX
 	SHLQ   $0x03, CX
-	MOVB   first+72(FP), CL
-	TESTB  CL, CL
-	JNZ    dAVX2_1x3_store
+	MOVB   first+88(FP), DL
+	TESTB  DL, DL
+	JNZ    store
 	VADDPD (AX), Y0, Y0
 	VADDPD 32(AX), Y1, Y1
 	VADDPD 64(AX), Y2, Y2
 
-dAVX2_1x3_store:
+store:
 	VMOVUPD Y0, (AX)
 	VMOVUPD Y1, 32(AX)
 	VMOVUPD Y2, 64(AX)
+	IMUL3Q  $0x01, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX2_2x1(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX2_2x1(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, FMA3
-TEXT ·dgemmAVX2_2x1(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX2_2x1(SB), NOSPLIT, $24-89
+	MOVQ a+16(FP), AX
+	MOVQ AX, (SP)
+	MOVQ c+64(FP), AX
+	MOVQ AX, 8(SP)
+	MOVQ tiles+0(FP), AX
+	MOVQ AX, 16(SP)
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x03, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x03, DI
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
-	TESTQ  AX, AX
-	JZ     dAVX2_2x1_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX2_2x1_loop:
-	VMOVUPD      (SI), Y2
-	VBROADCASTSD (CX), Y3
+loop:
+	VMOVUPD      (CX), Y2
+	VBROADCASTSD (AX), Y3
 	VFMADD231PD  Y2, Y3, Y0
-	VBROADCASTSD (CX)(DX*1), Y3
+	VBROADCASTSD (AX)(BX*1), Y3
 	VFMADD231PD  Y2, Y3, Y1
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX2_2x1_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX2_2x1_end:
-	MOVQ   c+48(FP), AX
-	MOVQ   ldc+56(FP), CX
+end:
+	MOVQ   8(SP), AX
+	MOVQ   ldc+72(FP), CX
 	SHLQ   $0x03, CX
-	MOVB   first+72(FP), DL
+	MOVB   first+88(FP), DL
 	TESTB  DL, DL
-	JNZ    dAVX2_2x1_store
+	JNZ    store
 	VADDPD (AX), Y0, Y0
 	VADDPD (AX)(CX*1), Y1, Y1
 
-dAVX2_2x1_store:
+store:
 	VMOVUPD Y0, (AX)
 	VMOVUPD Y1, (AX)(CX*1)
+	IMUL3Q  $0x02, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX2_2x2(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX2_2x2(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, FMA3
-TEXT ·dgemmAVX2_2x2(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX2_2x2(SB), NOSPLIT, $24-89
+	MOVQ a+16(FP), AX
+	MOVQ AX, (SP)
+	MOVQ c+64(FP), AX
+	MOVQ AX, 8(SP)
+	MOVQ tiles+0(FP), AX
+	MOVQ AX, 16(SP)
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x03, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x03, DI
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
-	TESTQ  AX, AX
-	JZ     dAVX2_2x2_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX2_2x2_loop:
-	VMOVUPD      (SI), Y4
-	VMOVUPD      32(SI), Y5
-	VBROADCASTSD (CX), Y6
+loop:
+	VMOVUPD      (CX), Y4
+	VMOVUPD      32(CX), Y5
+	VBROADCASTSD (AX), Y6
 	VFMADD231PD  Y4, Y6, Y0
 	VFMADD231PD  Y5, Y6, Y1
-	VBROADCASTSD (CX)(DX*1), Y6
+	VBROADCASTSD (AX)(BX*1), Y6
 	VFMADD231PD  Y4, Y6, Y2
 	VFMADD231PD  Y5, Y6, Y3
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX2_2x2_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX2_2x2_end:
-	MOVQ   c+48(FP), AX
-	MOVQ   ldc+56(FP), CX
+end:
+	MOVQ   8(SP), AX
+	MOVQ   ldc+72(FP), CX
 	SHLQ   $0x03, CX
-	MOVB   first+72(FP), DL
+	MOVB   first+88(FP), DL
 	TESTB  DL, DL
-	JNZ    dAVX2_2x2_store
+	JNZ    store
 	VADDPD (AX), Y0, Y0
 	VADDPD 32(AX), Y1, Y1
 	VADDPD (AX)(CX*1), Y2, Y2
 	VADDPD 32(AX)(CX*1), Y3, Y3
 
-dAVX2_2x2_store:
+store:
 	VMOVUPD Y0, (AX)
 	VMOVUPD Y1, 32(AX)
 	VMOVUPD Y2, (AX)(CX*1)
 	VMOVUPD Y3, 32(AX)(CX*1)
+	IMUL3Q  $0x02, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX2_2x3(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX2_2x3(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, FMA3
-TEXT ·dgemmAVX2_2x3(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX2_2x3(SB), NOSPLIT, $24-89
+	MOVQ a+16(FP), AX
+	MOVQ AX, (SP)
+	MOVQ c+64(FP), AX
+	MOVQ AX, 8(SP)
+	MOVQ tiles+0(FP), AX
+	MOVQ AX, 16(SP)
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x03, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x03, DI
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
@@ -4991,33 +6190,33 @@ TEXT ·dgemmAVX2_2x3(SB), NOSPLIT, $0-73
 	VXORPD Y3, Y3, Y3
 	VXORPD Y4, Y4, Y4
 	VXORPD Y5, Y5, Y5
-	TESTQ  AX, AX
-	JZ     dAVX2_2x3_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX2_2x3_loop:
-	VMOVUPD      (SI), Y6
-	VMOVUPD      32(SI), Y7
-	VMOVUPD      64(SI), Y8
-	VBROADCASTSD (CX), Y9
+loop:
+	VMOVUPD      (CX), Y6
+	VMOVUPD      32(CX), Y7
+	VMOVUPD      64(CX), Y8
+	VBROADCASTSD (AX), Y9
 	VFMADD231PD  Y6, Y9, Y0
 	VFMADD231PD  Y7, Y9, Y1
 	VFMADD231PD  Y8, Y9, Y2
-	VBROADCASTSD (CX)(DX*1), Y9
+	VBROADCASTSD (AX)(BX*1), Y9
 	VFMADD231PD  Y6, Y9, Y3
 	VFMADD231PD  Y7, Y9, Y4
 	VFMADD231PD  Y8, Y9, Y5
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX2_2x3_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX2_2x3_end:
-	MOVQ   c+48(FP), AX
-	MOVQ   ldc+56(FP), CX
+end:
+	MOVQ   8(SP), AX
+	MOVQ   ldc+72(FP), CX
 	SHLQ   $0x03, CX
-	MOVB   first+72(FP), DL
+	MOVB   first+88(FP), DL
 	TESTB  DL, DL
-	JNZ    dAVX2_2x3_store
+	JNZ    store
 	VADDPD (AX), Y0, Y0
 	VADDPD 32(AX), Y1, Y1
 	VADDPD 64(AX), Y2, Y2
@@ -5025,76 +6224,106 @@ dAVX2_2x3_end:
 	VADDPD 32(AX)(CX*1), Y4, Y4
 	VADDPD 64(AX)(CX*1), Y5, Y5
 
-dAVX2_2x3_store:
+store:
 	VMOVUPD Y0, (AX)
 	VMOVUPD Y1, 32(AX)
 	VMOVUPD Y2, 64(AX)
 	VMOVUPD Y3, (AX)(CX*1)
 	VMOVUPD Y4, 32(AX)(CX*1)
 	VMOVUPD Y5, 64(AX)(CX*1)
+	IMUL3Q  $0x02, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX2_3x1(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX2_3x1(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, FMA3
-TEXT ·dgemmAVX2_3x1(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX2_3x1(SB), NOSPLIT, $24-89
+	MOVQ a+16(FP), AX
+	MOVQ AX, (SP)
+	MOVQ c+64(FP), AX
+	MOVQ AX, 8(SP)
+	MOVQ tiles+0(FP), AX
+	MOVQ AX, 16(SP)
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x03, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x03, DI
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
-	TESTQ  AX, AX
-	JZ     dAVX2_3x1_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX2_3x1_loop:
-	VMOVUPD      (SI), Y3
-	VBROADCASTSD (CX), Y4
+loop:
+	VMOVUPD      (CX), Y3
+	VBROADCASTSD (AX), Y4
 	VFMADD231PD  Y3, Y4, Y0
-	VBROADCASTSD (CX)(DX*1), Y4
+	VBROADCASTSD (AX)(BX*1), Y4
 	VFMADD231PD  Y3, Y4, Y1
-	VBROADCASTSD (CX)(DX*2), Y4
+	VBROADCASTSD (AX)(BX*2), Y4
 	VFMADD231PD  Y3, Y4, Y2
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX2_3x1_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX2_3x1_end:
-	MOVQ   c+48(FP), AX
-	MOVQ   ldc+56(FP), CX
+end:
+	MOVQ   8(SP), AX
+	MOVQ   ldc+72(FP), CX
 	SHLQ   $0x03, CX
-	MOVB   first+72(FP), DL
+	MOVB   first+88(FP), DL
 	TESTB  DL, DL
-	JNZ    dAVX2_3x1_store
+	JNZ    store
 	VADDPD (AX), Y0, Y0
 	VADDPD (AX)(CX*1), Y1, Y1
 	VADDPD (AX)(CX*2), Y2, Y2
 
-dAVX2_3x1_store:
+store:
 	VMOVUPD Y0, (AX)
 	VMOVUPD Y1, (AX)(CX*1)
 	VMOVUPD Y2, (AX)(CX*2)
+	IMUL3Q  $0x03, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX2_3x2(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX2_3x2(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, FMA3
-TEXT ·dgemmAVX2_3x2(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX2_3x2(SB), NOSPLIT, $24-89
+	MOVQ a+16(FP), AX
+	MOVQ AX, (SP)
+	MOVQ c+64(FP), AX
+	MOVQ AX, 8(SP)
+	MOVQ tiles+0(FP), AX
+	MOVQ AX, 16(SP)
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x03, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x03, DI
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
@@ -5102,33 +6331,33 @@ TEXT ·dgemmAVX2_3x2(SB), NOSPLIT, $0-73
 	VXORPD Y3, Y3, Y3
 	VXORPD Y4, Y4, Y4
 	VXORPD Y5, Y5, Y5
-	TESTQ  AX, AX
-	JZ     dAVX2_3x2_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX2_3x2_loop:
-	VMOVUPD      (SI), Y6
-	VMOVUPD      32(SI), Y7
-	VBROADCASTSD (CX), Y8
+loop:
+	VMOVUPD      (CX), Y6
+	VMOVUPD      32(CX), Y7
+	VBROADCASTSD (AX), Y8
 	VFMADD231PD  Y6, Y8, Y0
 	VFMADD231PD  Y7, Y8, Y1
-	VBROADCASTSD (CX)(DX*1), Y8
+	VBROADCASTSD (AX)(BX*1), Y8
 	VFMADD231PD  Y6, Y8, Y2
 	VFMADD231PD  Y7, Y8, Y3
-	VBROADCASTSD (CX)(DX*2), Y8
+	VBROADCASTSD (AX)(BX*2), Y8
 	VFMADD231PD  Y6, Y8, Y4
 	VFMADD231PD  Y7, Y8, Y5
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX2_3x2_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX2_3x2_end:
-	MOVQ   c+48(FP), AX
-	MOVQ   ldc+56(FP), CX
+end:
+	MOVQ   8(SP), AX
+	MOVQ   ldc+72(FP), CX
 	SHLQ   $0x03, CX
-	MOVB   first+72(FP), DL
+	MOVB   first+88(FP), DL
 	TESTB  DL, DL
-	JNZ    dAVX2_3x2_store
+	JNZ    store
 	VADDPD (AX), Y0, Y0
 	VADDPD 32(AX), Y1, Y1
 	VADDPD (AX)(CX*1), Y2, Y2
@@ -5136,27 +6365,42 @@ dAVX2_3x2_end:
 	VADDPD (AX)(CX*2), Y4, Y4
 	VADDPD 32(AX)(CX*2), Y5, Y5
 
-dAVX2_3x2_store:
+store:
 	VMOVUPD Y0, (AX)
 	VMOVUPD Y1, 32(AX)
 	VMOVUPD Y2, (AX)(CX*1)
 	VMOVUPD Y3, 32(AX)(CX*1)
 	VMOVUPD Y4, (AX)(CX*2)
 	VMOVUPD Y5, 32(AX)(CX*2)
+	IMUL3Q  $0x03, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX2_3x3(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX2_3x3(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, FMA3
-TEXT ·dgemmAVX2_3x3(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX2_3x3(SB), NOSPLIT, $24-89
+	MOVQ a+16(FP), AX
+	MOVQ AX, (SP)
+	MOVQ c+64(FP), AX
+	MOVQ AX, 8(SP)
+	MOVQ tiles+0(FP), AX
+	MOVQ AX, 16(SP)
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x03, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x03, DI
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
@@ -5167,37 +6411,37 @@ TEXT ·dgemmAVX2_3x3(SB), NOSPLIT, $0-73
 	VXORPD Y6, Y6, Y6
 	VXORPD Y7, Y7, Y7
 	VXORPD Y8, Y8, Y8
-	TESTQ  AX, AX
-	JZ     dAVX2_3x3_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX2_3x3_loop:
-	VMOVUPD      (SI), Y9
-	VMOVUPD      32(SI), Y10
-	VMOVUPD      64(SI), Y11
-	VBROADCASTSD (CX), Y12
+loop:
+	VMOVUPD      (CX), Y9
+	VMOVUPD      32(CX), Y10
+	VMOVUPD      64(CX), Y11
+	VBROADCASTSD (AX), Y12
 	VFMADD231PD  Y9, Y12, Y0
 	VFMADD231PD  Y10, Y12, Y1
 	VFMADD231PD  Y11, Y12, Y2
-	VBROADCASTSD (CX)(DX*1), Y12
+	VBROADCASTSD (AX)(BX*1), Y12
 	VFMADD231PD  Y9, Y12, Y3
 	VFMADD231PD  Y10, Y12, Y4
 	VFMADD231PD  Y11, Y12, Y5
-	VBROADCASTSD (CX)(DX*2), Y12
+	VBROADCASTSD (AX)(BX*2), Y12
 	VFMADD231PD  Y9, Y12, Y6
 	VFMADD231PD  Y10, Y12, Y7
 	VFMADD231PD  Y11, Y12, Y8
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX2_3x3_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX2_3x3_end:
-	MOVQ   c+48(FP), AX
-	MOVQ   ldc+56(FP), CX
+end:
+	MOVQ   8(SP), AX
+	MOVQ   ldc+72(FP), CX
 	SHLQ   $0x03, CX
-	MOVB   first+72(FP), DL
+	MOVB   first+88(FP), DL
 	TESTB  DL, DL
-	JNZ    dAVX2_3x3_store
+	JNZ    store
 	VADDPD (AX), Y0, Y0
 	VADDPD 32(AX), Y1, Y1
 	VADDPD 64(AX), Y2, Y2
@@ -5208,7 +6452,7 @@ dAVX2_3x3_end:
 	VADDPD 32(AX)(CX*2), Y7, Y7
 	VADDPD 64(AX)(CX*2), Y8, Y8
 
-dAVX2_3x3_store:
+store:
 	VMOVUPD Y0, (AX)
 	VMOVUPD Y1, 32(AX)
 	VMOVUPD Y2, 64(AX)
@@ -5218,78 +6462,108 @@ dAVX2_3x3_store:
 	VMOVUPD Y6, (AX)(CX*2)
 	VMOVUPD Y7, 32(AX)(CX*2)
 	VMOVUPD Y8, 64(AX)(CX*2)
+	IMUL3Q  $0x03, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX2_4x1(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX2_4x1(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, FMA3
-TEXT ·dgemmAVX2_4x1(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX2_4x1(SB), NOSPLIT, $24-89
+	MOVQ a+16(FP), AX
+	MOVQ AX, (SP)
+	MOVQ c+64(FP), AX
+	MOVQ AX, 8(SP)
+	MOVQ tiles+0(FP), AX
+	MOVQ AX, 16(SP)
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x03, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x03, DI
-	LEAQ   (DX)(DX*2), R8
+	LEAQ   (BX)(BX*2), R8
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
-	TESTQ  AX, AX
-	JZ     dAVX2_4x1_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX2_4x1_loop:
-	VMOVUPD      (SI), Y4
-	VBROADCASTSD (CX), Y5
+loop:
+	VMOVUPD      (CX), Y4
+	VBROADCASTSD (AX), Y5
 	VFMADD231PD  Y4, Y5, Y0
-	VBROADCASTSD (CX)(DX*1), Y5
+	VBROADCASTSD (AX)(BX*1), Y5
 	VFMADD231PD  Y4, Y5, Y1
-	VBROADCASTSD (CX)(DX*2), Y5
+	VBROADCASTSD (AX)(BX*2), Y5
 	VFMADD231PD  Y4, Y5, Y2
-	VBROADCASTSD (CX)(R8*1), Y5
+	VBROADCASTSD (AX)(R8*1), Y5
 	VFMADD231PD  Y4, Y5, Y3
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX2_4x1_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX2_4x1_end:
-	MOVQ   c+48(FP), AX
-	MOVQ   ldc+56(FP), CX
+end:
+	MOVQ   8(SP), AX
+	MOVQ   ldc+72(FP), CX
 	SHLQ   $0x03, CX
 	LEAQ   (CX)(CX*2), DX
-	MOVB   first+72(FP), BL
+	MOVB   first+88(FP), BL
 	TESTB  BL, BL
-	JNZ    dAVX2_4x1_store
+	JNZ    store
 	VADDPD (AX), Y0, Y0
 	VADDPD (AX)(CX*1), Y1, Y1
 	VADDPD (AX)(CX*2), Y2, Y2
 	VADDPD (AX)(DX*1), Y3, Y3
 
-dAVX2_4x1_store:
+store:
 	VMOVUPD Y0, (AX)
 	VMOVUPD Y1, (AX)(CX*1)
 	VMOVUPD Y2, (AX)(CX*2)
 	VMOVUPD Y3, (AX)(DX*1)
+	IMUL3Q  $0x04, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX2_4x2(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX2_4x2(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, FMA3
-TEXT ·dgemmAVX2_4x2(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX2_4x2(SB), NOSPLIT, $24-89
+	MOVQ a+16(FP), AX
+	MOVQ AX, (SP)
+	MOVQ c+64(FP), AX
+	MOVQ AX, 8(SP)
+	MOVQ tiles+0(FP), AX
+	MOVQ AX, 16(SP)
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x03, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x03, DI
-	LEAQ   (DX)(DX*2), R8
+	LEAQ   (BX)(BX*2), R8
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
@@ -5298,37 +6572,37 @@ TEXT ·dgemmAVX2_4x2(SB), NOSPLIT, $0-73
 	VXORPD Y5, Y5, Y5
 	VXORPD Y6, Y6, Y6
 	VXORPD Y7, Y7, Y7
-	TESTQ  AX, AX
-	JZ     dAVX2_4x2_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX2_4x2_loop:
-	VMOVUPD      (SI), Y8
-	VMOVUPD      32(SI), Y9
-	VBROADCASTSD (CX), Y10
+loop:
+	VMOVUPD      (CX), Y8
+	VMOVUPD      32(CX), Y9
+	VBROADCASTSD (AX), Y10
 	VFMADD231PD  Y8, Y10, Y0
 	VFMADD231PD  Y9, Y10, Y1
-	VBROADCASTSD (CX)(DX*1), Y10
+	VBROADCASTSD (AX)(BX*1), Y10
 	VFMADD231PD  Y8, Y10, Y2
 	VFMADD231PD  Y9, Y10, Y3
-	VBROADCASTSD (CX)(DX*2), Y10
+	VBROADCASTSD (AX)(BX*2), Y10
 	VFMADD231PD  Y8, Y10, Y4
 	VFMADD231PD  Y9, Y10, Y5
-	VBROADCASTSD (CX)(R8*1), Y10
+	VBROADCASTSD (AX)(R8*1), Y10
 	VFMADD231PD  Y8, Y10, Y6
 	VFMADD231PD  Y9, Y10, Y7
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX2_4x2_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX2_4x2_end:
-	MOVQ   c+48(FP), AX
-	MOVQ   ldc+56(FP), CX
+end:
+	MOVQ   8(SP), AX
+	MOVQ   ldc+72(FP), CX
 	SHLQ   $0x03, CX
 	LEAQ   (CX)(CX*2), DX
-	MOVB   first+72(FP), BL
+	MOVB   first+88(FP), BL
 	TESTB  BL, BL
-	JNZ    dAVX2_4x2_store
+	JNZ    store
 	VADDPD (AX), Y0, Y0
 	VADDPD 32(AX), Y1, Y1
 	VADDPD (AX)(CX*1), Y2, Y2
@@ -5338,7 +6612,7 @@ dAVX2_4x2_end:
 	VADDPD (AX)(DX*1), Y6, Y6
 	VADDPD 32(AX)(DX*1), Y7, Y7
 
-dAVX2_4x2_store:
+store:
 	VMOVUPD Y0, (AX)
 	VMOVUPD Y1, 32(AX)
 	VMOVUPD Y2, (AX)(CX*1)
@@ -5347,22 +6621,37 @@ dAVX2_4x2_store:
 	VMOVUPD Y5, 32(AX)(CX*2)
 	VMOVUPD Y6, (AX)(DX*1)
 	VMOVUPD Y7, 32(AX)(DX*1)
+	IMUL3Q  $0x04, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
-// func dgemmAVX2_4x3(k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
+// func dgemmAVX2_4x3(tiles int, k int, a *float64, next int, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, mask uint64, first bool)
 // Requires: AVX, FMA3
-TEXT ·dgemmAVX2_4x3(SB), NOSPLIT, $0-73
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   rsa+16(FP), DX
-	MOVQ   csa+24(FP), BX
-	MOVQ   b+32(FP), SI
-	MOVQ   ldb+40(FP), DI
-	SHLQ   $0x03, DX
+TEXT ·dgemmAVX2_4x3(SB), NOSPLIT, $24-89
+	MOVQ a+16(FP), AX
+	MOVQ AX, (SP)
+	MOVQ c+64(FP), AX
+	MOVQ AX, 8(SP)
+	MOVQ tiles+0(FP), AX
+	MOVQ AX, 16(SP)
+
+tile:
+	MOVQ   b+48(FP), CX
+	MOVQ   k+8(FP), DX
+	MOVQ   (SP), AX
+	MOVQ   rsa+32(FP), BX
 	SHLQ   $0x03, BX
+	MOVQ   csa+40(FP), SI
+	SHLQ   $0x03, SI
+	MOVQ   ldb+56(FP), DI
 	SHLQ   $0x03, DI
-	LEAQ   (DX)(DX*2), R8
+	LEAQ   (BX)(BX*2), R8
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
@@ -5375,42 +6664,42 @@ TEXT ·dgemmAVX2_4x3(SB), NOSPLIT, $0-73
 	VXORPD Y9, Y9, Y9
 	VXORPD Y10, Y10, Y10
 	VXORPD Y11, Y11, Y11
-	TESTQ  AX, AX
-	JZ     dAVX2_4x3_end
+	TESTQ  DX, DX
+	JZ     end
 
-dAVX2_4x3_loop:
-	VMOVUPD      (SI), Y12
-	VMOVUPD      32(SI), Y13
-	VMOVUPD      64(SI), Y14
-	VBROADCASTSD (CX), Y15
+loop:
+	VMOVUPD      (CX), Y12
+	VMOVUPD      32(CX), Y13
+	VMOVUPD      64(CX), Y14
+	VBROADCASTSD (AX), Y15
 	VFMADD231PD  Y12, Y15, Y0
 	VFMADD231PD  Y13, Y15, Y1
 	VFMADD231PD  Y14, Y15, Y2
-	VBROADCASTSD (CX)(DX*1), Y15
+	VBROADCASTSD (AX)(BX*1), Y15
 	VFMADD231PD  Y12, Y15, Y3
 	VFMADD231PD  Y13, Y15, Y4
 	VFMADD231PD  Y14, Y15, Y5
-	VBROADCASTSD (CX)(DX*2), Y15
+	VBROADCASTSD (AX)(BX*2), Y15
 	VFMADD231PD  Y12, Y15, Y6
 	VFMADD231PD  Y13, Y15, Y7
 	VFMADD231PD  Y14, Y15, Y8
-	VBROADCASTSD (CX)(R8*1), Y15
+	VBROADCASTSD (AX)(R8*1), Y15
 	VFMADD231PD  Y12, Y15, Y9
 	VFMADD231PD  Y13, Y15, Y10
 	VFMADD231PD  Y14, Y15, Y11
-	ADDQ         BX, CX
-	ADDQ         DI, SI
-	DECQ         AX
-	JNZ          dAVX2_4x3_loop
+	ADDQ         SI, AX
+	ADDQ         DI, CX
+	DECQ         DX
+	JNZ          loop
 
-dAVX2_4x3_end:
-	MOVQ   c+48(FP), AX
-	MOVQ   ldc+56(FP), CX
+end:
+	MOVQ   8(SP), AX
+	MOVQ   ldc+72(FP), CX
 	SHLQ   $0x03, CX
 	LEAQ   (CX)(CX*2), DX
-	MOVB   first+72(FP), BL
+	MOVB   first+88(FP), BL
 	TESTB  BL, BL
-	JNZ    dAVX2_4x3_store
+	JNZ    store
 	VADDPD (AX), Y0, Y0
 	VADDPD 32(AX), Y1, Y1
 	VADDPD 64(AX), Y2, Y2
@@ -5424,7 +6713,7 @@ dAVX2_4x3_end:
 	VADDPD 32(AX)(DX*1), Y10, Y10
 	VADDPD 64(AX)(DX*1), Y11, Y11
 
-dAVX2_4x3_store:
+store:
 	VMOVUPD Y0, (AX)
 	VMOVUPD Y1, 32(AX)
 	VMOVUPD Y2, 64(AX)
@@ -5437,23 +6726,35 @@ dAVX2_4x3_store:
 	VMOVUPD Y9, (AX)(DX*1)
 	VMOVUPD Y10, 32(AX)(DX*1)
 	VMOVUPD Y11, 64(AX)(DX*1)
+	IMUL3Q  $0x04, CX, CX
+	ADDQ    CX, 8(SP)
+	MOVQ    next+24(FP), AX
+	SHLQ    $0x03, AX
+	ADDQ    AX, (SP)
+	DECQ    16(SP)
+	JNZ     tile
 	VZEROUPPER
 	RET
 
 // func sdotAVX512(k int, a *float32, lda int, x *float32, sums *float32)
-// Requires: AVX, AVX512F
-TEXT ·sdotAVX512(SB), NOSPLIT, $0-40
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   lda+16(FP), DX
-	MOVQ   x+24(FP), BX
-	MOVQ   sums+32(FP), SI
-	SHLQ   $0x02, DX
-	LEAQ   (DX)(DX*2), DI
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
+// Requires: AVX, AVX512F, SSE
+TEXT ·sdotAVX512(SB), NOSPLIT, $8-40
+	MOVQ    k+0(FP), AX
+	MOVQ    a+8(FP), CX
+	MOVQ    lda+16(FP), DX
+	MOVQ    x+24(FP), BX
+	MOVQ    sums+32(FP), SI
+	STMXCSR (SP)
+	MOVL    (SP), DI
+	ORL     $0x00008040, DI
+	MOVL    DI, 4(SP)
+	LDMXCSR 4(SP)
+	SHLQ    $0x02, DX
+	LEAQ    (DX)(DX*2), DI
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
 
 loop:
 	VMOVUPS       (BX), Z4
@@ -5485,27 +6786,33 @@ loop:
 	VHADDPS       X3, X2, X2
 	VHADDPS       X2, X0, X0
 	VMOVUPS       X0, (SI)
+	LDMXCSR       (SP)
 	VZEROUPPER
 	RET
 
 // func sdotAVX2(k int, a *float32, lda int, x *float32, sums *float32)
-// Requires: AVX, FMA3
-TEXT ·sdotAVX2(SB), NOSPLIT, $0-40
-	MOVQ   k+0(FP), AX
-	MOVQ   a+8(FP), CX
-	MOVQ   lda+16(FP), DX
-	MOVQ   x+24(FP), BX
-	MOVQ   sums+32(FP), SI
-	SHLQ   $0x02, DX
-	LEAQ   (DX)(DX*2), DI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
+// Requires: AVX, FMA3, SSE
+TEXT ·sdotAVX2(SB), NOSPLIT, $8-40
+	MOVQ    k+0(FP), AX
+	MOVQ    a+8(FP), CX
+	MOVQ    lda+16(FP), DX
+	MOVQ    x+24(FP), BX
+	MOVQ    sums+32(FP), SI
+	STMXCSR (SP)
+	MOVL    (SP), DI
+	ORL     $0x00008040, DI
+	MOVL    DI, 4(SP)
+	LDMXCSR 4(SP)
+	SHLQ    $0x02, DX
+	LEAQ    (DX)(DX*2), DI
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
 
 loop:
 	VMOVUPS      (BX), Y8
@@ -5538,5 +6845,6 @@ loop:
 	VHADDPS      X3, X2, X2
 	VHADDPS      X2, X0, X0
 	VMOVUPS      X0, (SI)
+	LDMXCSR      (SP)
 	VZEROUPPER
 	RET

@@ -12,11 +12,18 @@ import (
 func portable[T vec.Float]() *kernels[T] {
 	ks := &kernels[T]{name: "portable", lanes: 4, tile: make([][]kernel[T], 4), masked: true}
 	for r := range ks.tile {
-		ks.tile[r] = []kernel[T]{func(k int, a *T, rsa, csa int, b *T, ldb int, c *T, ldc int, mask uint64, first bool) {
-			goKernel(r+1, k, a, rsa, csa, b, ldb, c, ldc, mask, first)
+		ks.tile[r] = []kernel[T]{func(tiles, k int, a *T, next, rsa, csa int, b *T, ldb int, c *T, ldc int, mask uint64, first bool) {
+			for i := range tiles {
+				goKernel(r+1, k, after(a, i*next), rsa, csa, b, ldb, after(c, i*(r+1)*ldc), ldc, mask, first)
+			}
 		}}
 	}
 	return ks
+}
+
+// after is the place n elements after p.
+func after[T vec.Float](p *T, n int) *T {
+	return (*T)(unsafe.Add(unsafe.Pointer(p), n*int(unsafe.Sizeof(*p))))
 }
 
 func goKernel[T vec.Float](rows, k int, a *T, rsa, csa int, b *T, ldb int, c *T, ldc int, mask uint64, first bool) {

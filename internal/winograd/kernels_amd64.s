@@ -5,17 +5,22 @@
 #include "textflag.h"
 
 // func input23AVX2(src *float32, offsets *int, ld int, dst *float32, plane int, groups int)
-// Requires: AVX
-TEXT ·input23AVX2(SB), $512-48
-	MOVQ src+0(FP), AX
-	MOVQ offsets+8(FP), CX
-	MOVQ dst+24(FP), DX
-	MOVQ ld+16(FP), BX
-	SHLQ $0x02, BX
-	LEAQ (BX)(BX*2), SI
-	MOVQ plane+32(FP), DI
-	SHLQ $0x02, DI
-	MOVQ groups+40(FP), R8
+// Requires: AVX, SSE
+TEXT ·input23AVX2(SB), $520-48
+	STMXCSR (SP)
+	MOVL    (SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 4(SP)
+	LDMXCSR 4(SP)
+	MOVQ    src+0(FP), AX
+	MOVQ    offsets+8(FP), CX
+	MOVQ    dst+24(FP), DX
+	MOVQ    ld+16(FP), BX
+	SHLQ    $0x02, BX
+	LEAQ    (BX)(BX*2), SI
+	MOVQ    plane+32(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    groups+40(FP), R8
 
 loop:
 	MOVQ           (CX), R9
@@ -29,15 +34,15 @@ loop:
 	VBROADCASTF128 (R9), Y2
 	VINSERTF128    $0x01, (R10), Y2, Y2
 	VSUBPS         Y1, Y2, Y2
-	VMOVUPS        Y2, (SP)
+	VMOVUPS        Y2, 8(SP)
 	VADDPS         Y0, Y1, Y2
-	VMOVUPS        Y2, 128(SP)
+	VMOVUPS        Y2, 136(SP)
 	VSUBPS         Y0, Y1, Y1
-	VMOVUPS        Y1, 256(SP)
+	VMOVUPS        Y1, 264(SP)
 	VBROADCASTF128 (R9)(SI*1), Y1
 	VINSERTF128    $0x01, (R10)(SI*1), Y1, Y1
 	VSUBPS         Y1, Y0, Y0
-	VMOVUPS        Y0, 384(SP)
+	VMOVUPS        Y0, 392(SP)
 	MOVQ           8(CX), R9
 	ADDQ           AX, R9
 	MOVQ           40(CX), R10
@@ -49,15 +54,15 @@ loop:
 	VBROADCASTF128 (R9), Y2
 	VINSERTF128    $0x01, (R10), Y2, Y2
 	VSUBPS         Y1, Y2, Y2
-	VMOVUPS        Y2, 32(SP)
+	VMOVUPS        Y2, 40(SP)
 	VADDPS         Y0, Y1, Y2
-	VMOVUPS        Y2, 160(SP)
+	VMOVUPS        Y2, 168(SP)
 	VSUBPS         Y0, Y1, Y1
-	VMOVUPS        Y1, 288(SP)
+	VMOVUPS        Y1, 296(SP)
 	VBROADCASTF128 (R9)(SI*1), Y1
 	VINSERTF128    $0x01, (R10)(SI*1), Y1, Y1
 	VSUBPS         Y1, Y0, Y0
-	VMOVUPS        Y0, 416(SP)
+	VMOVUPS        Y0, 424(SP)
 	MOVQ           16(CX), R9
 	ADDQ           AX, R9
 	MOVQ           48(CX), R10
@@ -69,15 +74,15 @@ loop:
 	VBROADCASTF128 (R9), Y2
 	VINSERTF128    $0x01, (R10), Y2, Y2
 	VSUBPS         Y1, Y2, Y2
-	VMOVUPS        Y2, 64(SP)
+	VMOVUPS        Y2, 72(SP)
 	VADDPS         Y0, Y1, Y2
-	VMOVUPS        Y2, 192(SP)
+	VMOVUPS        Y2, 200(SP)
 	VSUBPS         Y0, Y1, Y1
-	VMOVUPS        Y1, 320(SP)
+	VMOVUPS        Y1, 328(SP)
 	VBROADCASTF128 (R9)(SI*1), Y1
 	VINSERTF128    $0x01, (R10)(SI*1), Y1, Y1
 	VSUBPS         Y1, Y0, Y0
-	VMOVUPS        Y0, 448(SP)
+	VMOVUPS        Y0, 456(SP)
 	MOVQ           24(CX), R9
 	ADDQ           AX, R9
 	MOVQ           56(CX), R10
@@ -89,21 +94,21 @@ loop:
 	VBROADCASTF128 (R9), Y2
 	VINSERTF128    $0x01, (R10), Y2, Y2
 	VSUBPS         Y1, Y2, Y2
-	VMOVUPS        Y2, 96(SP)
+	VMOVUPS        Y2, 104(SP)
 	VADDPS         Y0, Y1, Y2
-	VMOVUPS        Y2, 224(SP)
+	VMOVUPS        Y2, 232(SP)
 	VSUBPS         Y0, Y1, Y1
-	VMOVUPS        Y1, 352(SP)
+	VMOVUPS        Y1, 360(SP)
 	VBROADCASTF128 (R9)(SI*1), Y1
 	VINSERTF128    $0x01, (R10)(SI*1), Y1, Y1
 	VSUBPS         Y1, Y0, Y0
-	VMOVUPS        Y0, 480(SP)
+	VMOVUPS        Y0, 488(SP)
 	LEAQ           (DI)(DI*2), R9
 	MOVQ           DX, R10
-	VMOVUPS        (SP), Y0
-	VMOVUPS        32(SP), Y1
-	VMOVUPS        64(SP), Y2
-	VMOVUPS        96(SP), Y3
+	VMOVUPS        8(SP), Y0
+	VMOVUPS        40(SP), Y1
+	VMOVUPS        72(SP), Y2
+	VMOVUPS        104(SP), Y3
 	VUNPCKLPS      Y1, Y0, Y4
 	VUNPCKHPS      Y1, Y0, Y0
 	VUNPCKLPS      Y3, Y2, Y1
@@ -121,10 +126,10 @@ loop:
 	VSUBPS         Y0, Y1, Y0
 	VMOVUPS        Y0, (R10)(R9*1)
 	LEAQ           (R10)(DI*4), R10
-	VMOVUPS        128(SP), Y0
-	VMOVUPS        160(SP), Y1
-	VMOVUPS        192(SP), Y2
-	VMOVUPS        224(SP), Y3
+	VMOVUPS        136(SP), Y0
+	VMOVUPS        168(SP), Y1
+	VMOVUPS        200(SP), Y2
+	VMOVUPS        232(SP), Y3
 	VUNPCKLPS      Y1, Y0, Y4
 	VUNPCKHPS      Y1, Y0, Y0
 	VUNPCKLPS      Y3, Y2, Y1
@@ -142,10 +147,10 @@ loop:
 	VSUBPS         Y0, Y1, Y0
 	VMOVUPS        Y0, (R10)(R9*1)
 	LEAQ           (R10)(DI*4), R10
-	VMOVUPS        256(SP), Y0
-	VMOVUPS        288(SP), Y1
-	VMOVUPS        320(SP), Y2
-	VMOVUPS        352(SP), Y3
+	VMOVUPS        264(SP), Y0
+	VMOVUPS        296(SP), Y1
+	VMOVUPS        328(SP), Y2
+	VMOVUPS        360(SP), Y3
 	VUNPCKLPS      Y1, Y0, Y4
 	VUNPCKHPS      Y1, Y0, Y0
 	VUNPCKLPS      Y3, Y2, Y1
@@ -163,10 +168,10 @@ loop:
 	VSUBPS         Y0, Y1, Y0
 	VMOVUPS        Y0, (R10)(R9*1)
 	LEAQ           (R10)(DI*4), R10
-	VMOVUPS        384(SP), Y0
-	VMOVUPS        416(SP), Y1
-	VMOVUPS        448(SP), Y2
-	VMOVUPS        480(SP), Y3
+	VMOVUPS        392(SP), Y0
+	VMOVUPS        424(SP), Y1
+	VMOVUPS        456(SP), Y2
+	VMOVUPS        488(SP), Y3
 	VUNPCKLPS      Y1, Y0, Y4
 	VUNPCKHPS      Y1, Y0, Y0
 	VUNPCKLPS      Y3, Y2, Y1
@@ -187,20 +192,26 @@ loop:
 	ADDQ           $0x20, DX
 	DECQ           R8
 	JNZ            loop
+	LDMXCSR        (SP)
 	VZEROUPPER
 	RET
 
 // func grad23AVX2(src *float32, offsets *int, ld int, dst *float32, plane int, groups int)
-// Requires: AVX
-TEXT ·grad23AVX2(SB), $256-48
-	MOVQ src+0(FP), AX
-	MOVQ offsets+8(FP), CX
-	MOVQ dst+24(FP), DX
-	MOVQ ld+16(FP), BX
-	SHLQ $0x02, BX
-	MOVQ plane+32(FP), SI
-	SHLQ $0x02, SI
-	MOVQ groups+40(FP), DI
+// Requires: AVX, SSE
+TEXT ·grad23AVX2(SB), $264-48
+	STMXCSR (SP)
+	MOVL    (SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 4(SP)
+	LDMXCSR 4(SP)
+	MOVQ    src+0(FP), AX
+	MOVQ    offsets+8(FP), CX
+	MOVQ    dst+24(FP), DX
+	MOVQ    ld+16(FP), BX
+	SHLQ    $0x02, BX
+	MOVQ    plane+32(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    groups+40(FP), DI
 
 loop:
 	MOVQ         (CX), R8
@@ -221,14 +232,14 @@ loop:
 	VMOVSD       (R10)(BX*1), X2
 	VMOVHPS      (R11)(BX*1), X2, X2
 	VINSERTF128  $0x01, X2, Y1, Y1
-	VMOVUPS      Y0, (SP)
+	VMOVUPS      Y0, 8(SP)
 	VADDPS       Y1, Y0, Y2
-	VMOVUPS      Y2, 64(SP)
+	VMOVUPS      Y2, 72(SP)
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 128(SP)
+	VMOVUPS      Y0, 136(SP)
 	VXORPS       Y0, Y0, Y0
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 192(SP)
+	VMOVUPS      Y0, 200(SP)
 	MOVQ         16(CX), R8
 	ADDQ         AX, R8
 	MOVQ         24(CX), R9
@@ -247,18 +258,18 @@ loop:
 	VMOVSD       (R10)(BX*1), X2
 	VMOVHPS      (R11)(BX*1), X2, X2
 	VINSERTF128  $0x01, X2, Y1, Y1
-	VMOVUPS      Y0, 32(SP)
+	VMOVUPS      Y0, 40(SP)
 	VADDPS       Y1, Y0, Y2
-	VMOVUPS      Y2, 96(SP)
+	VMOVUPS      Y2, 104(SP)
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 160(SP)
+	VMOVUPS      Y0, 168(SP)
 	VXORPS       Y0, Y0, Y0
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 224(SP)
+	VMOVUPS      Y0, 232(SP)
 	LEAQ         (SI)(SI*2), R8
 	MOVQ         DX, R9
-	VMOVUPS      (SP), Y0
-	VMOVUPS      32(SP), Y1
+	VMOVUPS      8(SP), Y0
+	VMOVUPS      40(SP), Y1
 	VSHUFPS      $0x88, Y1, Y0, Y2
 	VSHUFPS      $0xdd, Y1, Y0, Y0
 	VMOVUPS      Y2, (R9)
@@ -270,8 +281,8 @@ loop:
 	VSUBPS       Y0, Y1, Y0
 	VMOVUPS      Y0, (R9)(R8*1)
 	LEAQ         (R9)(SI*4), R9
-	VMOVUPS      64(SP), Y0
-	VMOVUPS      96(SP), Y1
+	VMOVUPS      72(SP), Y0
+	VMOVUPS      104(SP), Y1
 	VSHUFPS      $0x88, Y1, Y0, Y2
 	VSHUFPS      $0xdd, Y1, Y0, Y0
 	VMOVUPS      Y2, (R9)
@@ -283,8 +294,8 @@ loop:
 	VSUBPS       Y0, Y1, Y0
 	VMOVUPS      Y0, (R9)(R8*1)
 	LEAQ         (R9)(SI*4), R9
-	VMOVUPS      128(SP), Y0
-	VMOVUPS      160(SP), Y1
+	VMOVUPS      136(SP), Y0
+	VMOVUPS      168(SP), Y1
 	VSHUFPS      $0x88, Y1, Y0, Y2
 	VSHUFPS      $0xdd, Y1, Y0, Y0
 	VMOVUPS      Y2, (R9)
@@ -296,8 +307,8 @@ loop:
 	VSUBPS       Y0, Y1, Y0
 	VMOVUPS      Y0, (R9)(R8*1)
 	LEAQ         (R9)(SI*4), R9
-	VMOVUPS      192(SP), Y0
-	VMOVUPS      224(SP), Y1
+	VMOVUPS      200(SP), Y0
+	VMOVUPS      232(SP), Y1
 	VSHUFPS      $0x88, Y1, Y0, Y2
 	VSHUFPS      $0xdd, Y1, Y0, Y0
 	VMOVUPS      Y2, (R9)
@@ -312,12 +323,18 @@ loop:
 	ADDQ         $0x20, DX
 	DECQ         DI
 	JNZ          loop
+	LDMXCSR      (SP)
 	VZEROUPPER
 	RET
 
 // func output23AVX2(src *float32, plane int, dst *float32, offsets *int, ld int, groups int, bias float32)
 // Requires: AVX, AVX2, SSE
-TEXT ·output23AVX2(SB), $256-52
+TEXT ·output23AVX2(SB), $264-52
+	STMXCSR      (SP)
+	MOVL         (SP), AX
+	ORL          $0x00008040, AX
+	MOVL         AX, 4(SP)
+	LDMXCSR      4(SP)
 	MOVQ         src+0(FP), AX
 	MOVQ         plane+8(FP), CX
 	SHLQ         $0x02, CX
@@ -339,53 +356,53 @@ loop:
 	VADDPS       Y2, Y1, Y3
 	VMOVUPS      (R10), Y4
 	VADDPS       Y4, Y3, Y3
-	VMOVUPS      Y3, (SP)
+	VMOVUPS      Y3, 8(SP)
 	VSUBPS       Y2, Y1, Y1
 	VMOVUPS      (R10)(BX*1), Y2
 	VSUBPS       Y2, Y1, Y1
-	VMOVUPS      Y1, 128(SP)
+	VMOVUPS      Y1, 136(SP)
 	ADDQ         CX, R10
 	VMOVUPS      (R10)(DX*1), Y1
 	VMOVUPS      (R10)(DX*2), Y2
 	VADDPS       Y2, Y1, Y3
 	VMOVUPS      (R10), Y4
 	VADDPS       Y4, Y3, Y3
-	VMOVUPS      Y3, 32(SP)
+	VMOVUPS      Y3, 40(SP)
 	VSUBPS       Y2, Y1, Y1
 	VMOVUPS      (R10)(BX*1), Y2
 	VSUBPS       Y2, Y1, Y1
-	VMOVUPS      Y1, 160(SP)
+	VMOVUPS      Y1, 168(SP)
 	ADDQ         CX, R10
 	VMOVUPS      (R10)(DX*1), Y1
 	VMOVUPS      (R10)(DX*2), Y2
 	VADDPS       Y2, Y1, Y3
 	VMOVUPS      (R10), Y4
 	VADDPS       Y4, Y3, Y3
-	VMOVUPS      Y3, 64(SP)
+	VMOVUPS      Y3, 72(SP)
 	VSUBPS       Y2, Y1, Y1
 	VMOVUPS      (R10)(BX*1), Y2
 	VSUBPS       Y2, Y1, Y1
-	VMOVUPS      Y1, 192(SP)
+	VMOVUPS      Y1, 200(SP)
 	ADDQ         CX, R10
 	VMOVUPS      (R10)(DX*1), Y1
 	VMOVUPS      (R10)(DX*2), Y2
 	VADDPS       Y2, Y1, Y3
 	VMOVUPS      (R10), Y4
 	VADDPS       Y4, Y3, Y3
-	VMOVUPS      Y3, 96(SP)
+	VMOVUPS      Y3, 104(SP)
 	VSUBPS       Y2, Y1, Y1
 	VMOVUPS      (R10)(BX*1), Y2
 	VSUBPS       Y2, Y1, Y1
-	VMOVUPS      Y1, 224(SP)
+	VMOVUPS      Y1, 232(SP)
 	MOVQ         SI, R10
-	VMOVUPS      32(SP), Y1
-	VMOVUPS      64(SP), Y2
+	VMOVUPS      40(SP), Y1
+	VMOVUPS      72(SP), Y2
 	VADDPS       Y2, Y1, Y3
-	VMOVUPS      (SP), Y4
+	VMOVUPS      8(SP), Y4
 	VADDPS       Y4, Y3, Y3
 	VADDPS       Y0, Y3, Y3
 	VSUBPS       Y2, Y1, Y1
-	VMOVUPS      96(SP), Y2
+	VMOVUPS      104(SP), Y2
 	VSUBPS       Y2, Y1, Y1
 	VADDPS       Y0, Y1, Y1
 	VUNPCKLPS    Y1, Y3, Y2
@@ -409,14 +426,14 @@ loop:
 	MOVQ         56(DI), R11
 	VMOVHPS      X2, (R10)(R11*1)
 	ADDQ         R8, R10
-	VMOVUPS      160(SP), Y1
-	VMOVUPS      192(SP), Y2
+	VMOVUPS      168(SP), Y1
+	VMOVUPS      200(SP), Y2
 	VADDPS       Y2, Y1, Y3
-	VMOVUPS      128(SP), Y4
+	VMOVUPS      136(SP), Y4
 	VADDPS       Y4, Y3, Y3
 	VADDPS       Y0, Y3, Y3
 	VSUBPS       Y2, Y1, Y1
-	VMOVUPS      224(SP), Y2
+	VMOVUPS      232(SP), Y2
 	VSUBPS       Y2, Y1, Y1
 	VADDPS       Y0, Y1, Y1
 	VUNPCKLPS    Y1, Y3, Y2
@@ -443,18 +460,24 @@ loop:
 	ADDQ         $0x40, DI
 	DECQ         R9
 	JNZ          loop
+	LDMXCSR      (SP)
 	VZEROUPPER
 	RET
 
 // func filter23AVX2(src *float32, dst *float32, plane int, groups int)
-// Requires: AVX
-TEXT ·filter23AVX2(SB), $672-32
-	MOVQ src+0(FP), AX
-	MOVQ dst+8(FP), CX
-	MOVQ plane+16(FP), DX
-	SHLQ $0x02, DX
-	LEAQ (DX)(DX*2), BX
-	MOVQ groups+24(FP), SI
+// Requires: AVX, SSE
+TEXT ·filter23AVX2(SB), $680-32
+	STMXCSR (SP)
+	MOVL    (SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 4(SP)
+	LDMXCSR 4(SP)
+	MOVQ    src+0(FP), AX
+	MOVQ    dst+8(FP), CX
+	MOVQ    plane+16(FP), DX
+	SHLQ    $0x02, DX
+	LEAQ    (DX)(DX*2), BX
+	MOVQ    groups+24(FP), SI
 
 loop:
 	VMOVUPS      (AX), Y0
@@ -489,14 +512,14 @@ loop:
 	VPERM2F128   $0x31, Y5, Y8, Y5
 	VPERM2F128   $0x20, Y4, Y0, Y8
 	VPERM2F128   $0x31, Y4, Y0, Y0
-	VMOVUPS      Y6, 384(SP)
-	VMOVUPS      Y7, 416(SP)
-	VMOVUPS      Y2, 448(SP)
-	VMOVUPS      Y8, 480(SP)
-	VMOVUPS      Y3, 512(SP)
-	VMOVUPS      Y1, 544(SP)
-	VMOVUPS      Y5, 576(SP)
-	VMOVUPS      Y0, 608(SP)
+	VMOVUPS      Y6, 392(SP)
+	VMOVUPS      Y7, 424(SP)
+	VMOVUPS      Y2, 456(SP)
+	VMOVUPS      Y8, 488(SP)
+	VMOVUPS      Y3, 520(SP)
+	VMOVUPS      Y1, 552(SP)
+	VMOVUPS      Y5, 584(SP)
+	VMOVUPS      Y0, 616(SP)
 	VBROADCASTSS 32(AX), Y0
 	VINSERTPS    $0x10, 68(AX), X0, X0
 	VINSERTPS    $0x20, 104(AX), X0, X0
@@ -506,90 +529,90 @@ loop:
 	VINSERTPS    $0x20, 248(AX), X1, X1
 	VINSERTPS    $0x30, 284(AX), X1, X1
 	VINSERTF128  $0x01, X1, Y0, Y0
-	VMOVUPS      Y0, 640(SP)
-	VMOVUPS      384(SP), Y0
-	VMOVUPS      576(SP), Y1
-	VMOVUPS      Y0, (SP)
-	VMOVUPS      Y1, 288(SP)
+	VMOVUPS      Y0, 648(SP)
+	VMOVUPS      392(SP), Y0
+	VMOVUPS      584(SP), Y1
+	VMOVUPS      Y0, 8(SP)
+	VMOVUPS      Y1, 296(SP)
 	VADDPS       Y1, Y0, Y0
 	VMULPS       half<>+0(SB), Y0, Y0
-	VMOVUPS      480(SP), Y1
+	VMOVUPS      488(SP), Y1
 	VMULPS       half<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y2
-	VMOVUPS      Y2, 96(SP)
+	VMOVUPS      Y2, 104(SP)
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 192(SP)
-	VMOVUPS      416(SP), Y0
-	VMOVUPS      608(SP), Y1
-	VMOVUPS      Y0, 32(SP)
-	VMOVUPS      Y1, 320(SP)
+	VMOVUPS      Y0, 200(SP)
+	VMOVUPS      424(SP), Y0
+	VMOVUPS      616(SP), Y1
+	VMOVUPS      Y0, 40(SP)
+	VMOVUPS      Y1, 328(SP)
 	VADDPS       Y1, Y0, Y0
 	VMULPS       half<>+0(SB), Y0, Y0
-	VMOVUPS      512(SP), Y1
+	VMOVUPS      520(SP), Y1
 	VMULPS       half<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y2
-	VMOVUPS      Y2, 128(SP)
+	VMOVUPS      Y2, 136(SP)
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 224(SP)
-	VMOVUPS      448(SP), Y0
-	VMOVUPS      640(SP), Y1
-	VMOVUPS      Y0, 64(SP)
-	VMOVUPS      Y1, 352(SP)
+	VMOVUPS      Y0, 232(SP)
+	VMOVUPS      456(SP), Y0
+	VMOVUPS      648(SP), Y1
+	VMOVUPS      Y0, 72(SP)
+	VMOVUPS      Y1, 360(SP)
 	VADDPS       Y1, Y0, Y0
 	VMULPS       half<>+0(SB), Y0, Y0
-	VMOVUPS      544(SP), Y1
+	VMOVUPS      552(SP), Y1
 	VMULPS       half<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y2
-	VMOVUPS      Y2, 160(SP)
+	VMOVUPS      Y2, 168(SP)
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 256(SP)
+	VMOVUPS      Y0, 264(SP)
 	MOVQ         CX, DI
-	VMOVUPS      (SP), Y0
-	VMOVUPS      64(SP), Y1
+	VMOVUPS      8(SP), Y0
+	VMOVUPS      72(SP), Y1
 	VMOVUPS      Y0, (DI)
 	VMOVUPS      Y1, (DI)(BX*1)
 	VADDPS       Y1, Y0, Y0
 	VMULPS       half<>+0(SB), Y0, Y0
-	VMOVUPS      32(SP), Y1
+	VMOVUPS      40(SP), Y1
 	VMULPS       half<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y2
 	VMOVUPS      Y2, (DI)(DX*1)
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (DI)(DX*2)
 	LEAQ         (DI)(DX*4), DI
-	VMOVUPS      96(SP), Y0
-	VMOVUPS      160(SP), Y1
+	VMOVUPS      104(SP), Y0
+	VMOVUPS      168(SP), Y1
 	VMOVUPS      Y0, (DI)
 	VMOVUPS      Y1, (DI)(BX*1)
 	VADDPS       Y1, Y0, Y0
 	VMULPS       half<>+0(SB), Y0, Y0
-	VMOVUPS      128(SP), Y1
+	VMOVUPS      136(SP), Y1
 	VMULPS       half<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y2
 	VMOVUPS      Y2, (DI)(DX*1)
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (DI)(DX*2)
 	LEAQ         (DI)(DX*4), DI
-	VMOVUPS      192(SP), Y0
-	VMOVUPS      256(SP), Y1
+	VMOVUPS      200(SP), Y0
+	VMOVUPS      264(SP), Y1
 	VMOVUPS      Y0, (DI)
 	VMOVUPS      Y1, (DI)(BX*1)
 	VADDPS       Y1, Y0, Y0
 	VMULPS       half<>+0(SB), Y0, Y0
-	VMOVUPS      224(SP), Y1
+	VMOVUPS      232(SP), Y1
 	VMULPS       half<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y2
 	VMOVUPS      Y2, (DI)(DX*1)
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (DI)(DX*2)
 	LEAQ         (DI)(DX*4), DI
-	VMOVUPS      288(SP), Y0
-	VMOVUPS      352(SP), Y1
+	VMOVUPS      296(SP), Y0
+	VMOVUPS      360(SP), Y1
 	VMOVUPS      Y0, (DI)
 	VMOVUPS      Y1, (DI)(BX*1)
 	VADDPS       Y1, Y0, Y0
 	VMULPS       half<>+0(SB), Y0, Y0
-	VMOVUPS      320(SP), Y1
+	VMOVUPS      328(SP), Y1
 	VMULPS       half<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y2
 	VMOVUPS      Y2, (DI)(DX*1)
@@ -599,6 +622,7 @@ loop:
 	ADDQ         $0x20, CX
 	DECQ         SI
 	JNZ          loop
+	LDMXCSR      (SP)
 	VZEROUPPER
 	RET
 
@@ -613,14 +637,19 @@ DATA half<>+28(SB)/4, $(0.5)
 GLOBL half<>(SB), RODATA|NOPTR, $32
 
 // func turned23AVX2(src *float32, dst *float32, plane int, groups int)
-// Requires: AVX
-TEXT ·turned23AVX2(SB), $672-32
-	MOVQ src+0(FP), AX
-	MOVQ dst+8(FP), CX
-	MOVQ plane+16(FP), DX
-	SHLQ $0x02, DX
-	LEAQ (DX)(DX*2), BX
-	MOVQ groups+24(FP), SI
+// Requires: AVX, SSE
+TEXT ·turned23AVX2(SB), $680-32
+	STMXCSR (SP)
+	MOVL    (SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 4(SP)
+	LDMXCSR 4(SP)
+	MOVQ    src+0(FP), AX
+	MOVQ    dst+8(FP), CX
+	MOVQ    plane+16(FP), DX
+	SHLQ    $0x02, DX
+	LEAQ    (DX)(DX*2), BX
+	MOVQ    groups+24(FP), SI
 
 loop:
 	VMOVUPS      (AX), Y0
@@ -655,14 +684,14 @@ loop:
 	VPERM2F128   $0x31, Y5, Y8, Y5
 	VPERM2F128   $0x20, Y4, Y0, Y8
 	VPERM2F128   $0x31, Y4, Y0, Y0
-	VMOVUPS      Y6, 384(SP)
-	VMOVUPS      Y7, 416(SP)
-	VMOVUPS      Y2, 448(SP)
-	VMOVUPS      Y8, 480(SP)
-	VMOVUPS      Y3, 512(SP)
-	VMOVUPS      Y1, 544(SP)
-	VMOVUPS      Y5, 576(SP)
-	VMOVUPS      Y0, 608(SP)
+	VMOVUPS      Y6, 392(SP)
+	VMOVUPS      Y7, 424(SP)
+	VMOVUPS      Y2, 456(SP)
+	VMOVUPS      Y8, 488(SP)
+	VMOVUPS      Y3, 520(SP)
+	VMOVUPS      Y1, 552(SP)
+	VMOVUPS      Y5, 584(SP)
+	VMOVUPS      Y0, 616(SP)
 	VBROADCASTSS 32(AX), Y0
 	VINSERTPS    $0x10, 68(AX), X0, X0
 	VINSERTPS    $0x20, 104(AX), X0, X0
@@ -672,90 +701,90 @@ loop:
 	VINSERTPS    $0x20, 248(AX), X1, X1
 	VINSERTPS    $0x30, 284(AX), X1, X1
 	VINSERTF128  $0x01, X1, Y0, Y0
-	VMOVUPS      Y0, 640(SP)
-	VMOVUPS      640(SP), Y0
-	VMOVUPS      448(SP), Y1
-	VMOVUPS      Y0, (SP)
-	VMOVUPS      Y1, 288(SP)
+	VMOVUPS      Y0, 648(SP)
+	VMOVUPS      648(SP), Y0
+	VMOVUPS      456(SP), Y1
+	VMOVUPS      Y0, 8(SP)
+	VMOVUPS      Y1, 296(SP)
 	VADDPS       Y1, Y0, Y0
 	VMULPS       half<>+0(SB), Y0, Y0
-	VMOVUPS      544(SP), Y1
+	VMOVUPS      552(SP), Y1
 	VMULPS       half<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y2
-	VMOVUPS      Y2, 96(SP)
+	VMOVUPS      Y2, 104(SP)
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 192(SP)
-	VMOVUPS      608(SP), Y0
-	VMOVUPS      416(SP), Y1
-	VMOVUPS      Y0, 32(SP)
-	VMOVUPS      Y1, 320(SP)
+	VMOVUPS      Y0, 200(SP)
+	VMOVUPS      616(SP), Y0
+	VMOVUPS      424(SP), Y1
+	VMOVUPS      Y0, 40(SP)
+	VMOVUPS      Y1, 328(SP)
 	VADDPS       Y1, Y0, Y0
 	VMULPS       half<>+0(SB), Y0, Y0
-	VMOVUPS      512(SP), Y1
+	VMOVUPS      520(SP), Y1
 	VMULPS       half<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y2
-	VMOVUPS      Y2, 128(SP)
+	VMOVUPS      Y2, 136(SP)
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 224(SP)
-	VMOVUPS      576(SP), Y0
-	VMOVUPS      384(SP), Y1
-	VMOVUPS      Y0, 64(SP)
-	VMOVUPS      Y1, 352(SP)
+	VMOVUPS      Y0, 232(SP)
+	VMOVUPS      584(SP), Y0
+	VMOVUPS      392(SP), Y1
+	VMOVUPS      Y0, 72(SP)
+	VMOVUPS      Y1, 360(SP)
 	VADDPS       Y1, Y0, Y0
 	VMULPS       half<>+0(SB), Y0, Y0
-	VMOVUPS      480(SP), Y1
+	VMOVUPS      488(SP), Y1
 	VMULPS       half<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y2
-	VMOVUPS      Y2, 160(SP)
+	VMOVUPS      Y2, 168(SP)
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 256(SP)
+	VMOVUPS      Y0, 264(SP)
 	MOVQ         CX, DI
-	VMOVUPS      (SP), Y0
-	VMOVUPS      64(SP), Y1
+	VMOVUPS      8(SP), Y0
+	VMOVUPS      72(SP), Y1
 	VMOVUPS      Y0, (DI)
 	VMOVUPS      Y1, (DI)(BX*1)
 	VADDPS       Y1, Y0, Y0
 	VMULPS       half<>+0(SB), Y0, Y0
-	VMOVUPS      32(SP), Y1
+	VMOVUPS      40(SP), Y1
 	VMULPS       half<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y2
 	VMOVUPS      Y2, (DI)(DX*1)
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (DI)(DX*2)
 	LEAQ         (DI)(DX*4), DI
-	VMOVUPS      96(SP), Y0
-	VMOVUPS      160(SP), Y1
+	VMOVUPS      104(SP), Y0
+	VMOVUPS      168(SP), Y1
 	VMOVUPS      Y0, (DI)
 	VMOVUPS      Y1, (DI)(BX*1)
 	VADDPS       Y1, Y0, Y0
 	VMULPS       half<>+0(SB), Y0, Y0
-	VMOVUPS      128(SP), Y1
+	VMOVUPS      136(SP), Y1
 	VMULPS       half<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y2
 	VMOVUPS      Y2, (DI)(DX*1)
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (DI)(DX*2)
 	LEAQ         (DI)(DX*4), DI
-	VMOVUPS      192(SP), Y0
-	VMOVUPS      256(SP), Y1
+	VMOVUPS      200(SP), Y0
+	VMOVUPS      264(SP), Y1
 	VMOVUPS      Y0, (DI)
 	VMOVUPS      Y1, (DI)(BX*1)
 	VADDPS       Y1, Y0, Y0
 	VMULPS       half<>+0(SB), Y0, Y0
-	VMOVUPS      224(SP), Y1
+	VMOVUPS      232(SP), Y1
 	VMULPS       half<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y2
 	VMOVUPS      Y2, (DI)(DX*1)
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (DI)(DX*2)
 	LEAQ         (DI)(DX*4), DI
-	VMOVUPS      288(SP), Y0
-	VMOVUPS      352(SP), Y1
+	VMOVUPS      296(SP), Y0
+	VMOVUPS      360(SP), Y1
 	VMOVUPS      Y0, (DI)
 	VMOVUPS      Y1, (DI)(BX*1)
 	VADDPS       Y1, Y0, Y0
 	VMULPS       half<>+0(SB), Y0, Y0
-	VMOVUPS      320(SP), Y1
+	VMOVUPS      328(SP), Y1
 	VMULPS       half<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y2
 	VMOVUPS      Y2, (DI)(DX*1)
@@ -765,20 +794,26 @@ loop:
 	ADDQ         $0x20, CX
 	DECQ         SI
 	JNZ          loop
+	LDMXCSR      (SP)
 	VZEROUPPER
 	RET
 
 // func filterGrad23AVX2(src *float32, plane int, dst *float32, groups int)
-// Requires: AVX
-TEXT ·filterGrad23AVX2(SB), $672-32
-	MOVQ src+0(FP), AX
-	MOVQ plane+8(FP), CX
-	SHLQ $0x02, CX
-	MOVQ CX, DX
-	SHLQ $0x02, DX
-	LEAQ (DX)(DX*2), BX
-	MOVQ dst+16(FP), SI
-	MOVQ groups+24(FP), DI
+// Requires: AVX, SSE
+TEXT ·filterGrad23AVX2(SB), $680-32
+	STMXCSR (SP)
+	MOVL    (SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 4(SP)
+	LDMXCSR 4(SP)
+	MOVQ    src+0(FP), AX
+	MOVQ    plane+8(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    CX, DX
+	SHLQ    $0x02, DX
+	LEAQ    (DX)(DX*2), BX
+	MOVQ    dst+16(FP), SI
+	MOVQ    groups+24(FP), DI
 
 loop:
 	MOVQ         AX, R8
@@ -788,13 +823,13 @@ loop:
 	VMULPS       half<>+0(SB), Y2, Y2
 	VMOVUPS      (R8), Y3
 	VADDPS       Y3, Y2, Y3
-	VMOVUPS      Y3, (SP)
+	VMOVUPS      Y3, 8(SP)
 	VSUBPS       Y1, Y0, Y0
 	VMULPS       half<>+0(SB), Y0, Y0
-	VMOVUPS      Y0, 128(SP)
+	VMOVUPS      Y0, 136(SP)
 	VMOVUPS      (R8)(BX*1), Y0
 	VADDPS       Y0, Y2, Y0
-	VMOVUPS      Y0, 256(SP)
+	VMOVUPS      Y0, 264(SP)
 	ADDQ         CX, R8
 	VMOVUPS      (R8)(DX*1), Y0
 	VMOVUPS      (R8)(DX*2), Y1
@@ -802,13 +837,13 @@ loop:
 	VMULPS       half<>+0(SB), Y2, Y2
 	VMOVUPS      (R8), Y3
 	VADDPS       Y3, Y2, Y3
-	VMOVUPS      Y3, 32(SP)
+	VMOVUPS      Y3, 40(SP)
 	VSUBPS       Y1, Y0, Y0
 	VMULPS       half<>+0(SB), Y0, Y0
-	VMOVUPS      Y0, 160(SP)
+	VMOVUPS      Y0, 168(SP)
 	VMOVUPS      (R8)(BX*1), Y0
 	VADDPS       Y0, Y2, Y0
-	VMOVUPS      Y0, 288(SP)
+	VMOVUPS      Y0, 296(SP)
 	ADDQ         CX, R8
 	VMOVUPS      (R8)(DX*1), Y0
 	VMOVUPS      (R8)(DX*2), Y1
@@ -816,13 +851,13 @@ loop:
 	VMULPS       half<>+0(SB), Y2, Y2
 	VMOVUPS      (R8), Y3
 	VADDPS       Y3, Y2, Y3
-	VMOVUPS      Y3, 64(SP)
+	VMOVUPS      Y3, 72(SP)
 	VSUBPS       Y1, Y0, Y0
 	VMULPS       half<>+0(SB), Y0, Y0
-	VMOVUPS      Y0, 192(SP)
+	VMOVUPS      Y0, 200(SP)
 	VMOVUPS      (R8)(BX*1), Y0
 	VADDPS       Y0, Y2, Y0
-	VMOVUPS      Y0, 320(SP)
+	VMOVUPS      Y0, 328(SP)
 	ADDQ         CX, R8
 	VMOVUPS      (R8)(DX*1), Y0
 	VMOVUPS      (R8)(DX*2), Y1
@@ -830,53 +865,53 @@ loop:
 	VMULPS       half<>+0(SB), Y2, Y2
 	VMOVUPS      (R8), Y3
 	VADDPS       Y3, Y2, Y3
-	VMOVUPS      Y3, 96(SP)
+	VMOVUPS      Y3, 104(SP)
 	VSUBPS       Y1, Y0, Y0
 	VMULPS       half<>+0(SB), Y0, Y0
-	VMOVUPS      Y0, 224(SP)
+	VMOVUPS      Y0, 232(SP)
 	VMOVUPS      (R8)(BX*1), Y0
 	VADDPS       Y0, Y2, Y0
-	VMOVUPS      Y0, 352(SP)
-	VMOVUPS      32(SP), Y0
-	VMOVUPS      64(SP), Y1
+	VMOVUPS      Y0, 360(SP)
+	VMOVUPS      40(SP), Y0
+	VMOVUPS      72(SP), Y1
 	VADDPS       Y1, Y0, Y2
 	VMULPS       half<>+0(SB), Y2, Y2
-	VMOVUPS      (SP), Y3
+	VMOVUPS      8(SP), Y3
 	VADDPS       Y3, Y2, Y3
-	VMOVUPS      Y3, 384(SP)
+	VMOVUPS      Y3, 392(SP)
 	VSUBPS       Y1, Y0, Y0
 	VMULPS       half<>+0(SB), Y0, Y0
-	VMOVUPS      Y0, 416(SP)
-	VMOVUPS      96(SP), Y0
+	VMOVUPS      Y0, 424(SP)
+	VMOVUPS      104(SP), Y0
 	VADDPS       Y0, Y2, Y0
-	VMOVUPS      Y0, 448(SP)
-	VMOVUPS      160(SP), Y0
-	VMOVUPS      192(SP), Y1
+	VMOVUPS      Y0, 456(SP)
+	VMOVUPS      168(SP), Y0
+	VMOVUPS      200(SP), Y1
 	VADDPS       Y1, Y0, Y2
 	VMULPS       half<>+0(SB), Y2, Y2
-	VMOVUPS      128(SP), Y3
+	VMOVUPS      136(SP), Y3
 	VADDPS       Y3, Y2, Y3
-	VMOVUPS      Y3, 480(SP)
+	VMOVUPS      Y3, 488(SP)
 	VSUBPS       Y1, Y0, Y0
 	VMULPS       half<>+0(SB), Y0, Y0
-	VMOVUPS      Y0, 512(SP)
-	VMOVUPS      224(SP), Y0
+	VMOVUPS      Y0, 520(SP)
+	VMOVUPS      232(SP), Y0
 	VADDPS       Y0, Y2, Y0
-	VMOVUPS      Y0, 544(SP)
-	VMOVUPS      288(SP), Y0
-	VMOVUPS      320(SP), Y1
+	VMOVUPS      Y0, 552(SP)
+	VMOVUPS      296(SP), Y0
+	VMOVUPS      328(SP), Y1
 	VADDPS       Y1, Y0, Y2
 	VMULPS       half<>+0(SB), Y2, Y2
-	VMOVUPS      256(SP), Y3
+	VMOVUPS      264(SP), Y3
 	VADDPS       Y3, Y2, Y3
-	VMOVUPS      Y3, 576(SP)
+	VMOVUPS      Y3, 584(SP)
 	VSUBPS       Y1, Y0, Y0
 	VMULPS       half<>+0(SB), Y0, Y0
-	VMOVUPS      Y0, 608(SP)
-	VMOVUPS      352(SP), Y0
+	VMOVUPS      Y0, 616(SP)
+	VMOVUPS      360(SP), Y0
 	VADDPS       Y0, Y2, Y0
-	VMOVUPS      Y0, 640(SP)
-	VMOVUPS      640(SP), Y0
+	VMOVUPS      Y0, 648(SP)
+	VMOVUPS      648(SP), Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VMOVSS       X0, 32(SI)
 	VEXTRACTPS   $0x01, X0, 68(SI)
@@ -886,14 +921,14 @@ loop:
 	VEXTRACTPS   $0x01, X1, 212(SI)
 	VEXTRACTPS   $0x02, X1, 248(SI)
 	VEXTRACTPS   $0x03, X1, 284(SI)
-	VMOVUPS      384(SP), Y0
-	VMOVUPS      416(SP), Y1
-	VMOVUPS      448(SP), Y2
-	VMOVUPS      480(SP), Y3
-	VMOVUPS      512(SP), Y4
-	VMOVUPS      544(SP), Y5
-	VMOVUPS      576(SP), Y6
-	VMOVUPS      608(SP), Y7
+	VMOVUPS      392(SP), Y0
+	VMOVUPS      424(SP), Y1
+	VMOVUPS      456(SP), Y2
+	VMOVUPS      488(SP), Y3
+	VMOVUPS      520(SP), Y4
+	VMOVUPS      552(SP), Y5
+	VMOVUPS      584(SP), Y6
+	VMOVUPS      616(SP), Y7
 	VUNPCKLPS    Y1, Y0, Y8
 	VUNPCKHPS    Y1, Y0, Y0
 	VUNPCKLPS    Y3, Y2, Y1
@@ -930,22 +965,28 @@ loop:
 	ADDQ         $0x00000120, SI
 	DECQ         DI
 	JNZ          loop
+	LDMXCSR      (SP)
 	VZEROUPPER
 	RET
 
 // func input43AVX2(src *float32, offsets *int, ld int, dst *float32, plane int, groups int)
-// Requires: AVX
-TEXT ·input43AVX2(SB), $1152-48
-	MOVQ src+0(FP), AX
-	MOVQ offsets+8(FP), CX
-	MOVQ dst+24(FP), DX
-	MOVQ ld+16(FP), BX
-	SHLQ $0x02, BX
-	LEAQ (BX)(BX*2), SI
-	LEAQ (BX)(BX*4), DI
-	MOVQ plane+32(FP), R8
-	SHLQ $0x02, R8
-	MOVQ groups+40(FP), R9
+// Requires: AVX, SSE
+TEXT ·input43AVX2(SB), $1160-48
+	STMXCSR (SP)
+	MOVL    (SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 4(SP)
+	LDMXCSR 4(SP)
+	MOVQ    src+0(FP), AX
+	MOVQ    offsets+8(FP), CX
+	MOVQ    dst+24(FP), DX
+	MOVQ    ld+16(FP), BX
+	SHLQ    $0x02, BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    (BX)(BX*4), DI
+	MOVQ    plane+32(FP), R8
+	SHLQ    $0x02, R8
+	MOVQ    groups+40(FP), R9
 
 loop:
 	MOVQ           (CX), R10
@@ -966,32 +1007,32 @@ loop:
 	VSUBPS         Y5, Y2, Y5
 	VMULPS         a1<>+0(SB), Y5, Y6
 	VADDPS         Y6, Y4, Y7
-	VMOVUPS        Y7, 192(SP)
+	VMOVUPS        Y7, 200(SP)
 	VSUBPS         Y6, Y4, Y6
-	VMOVUPS        Y6, 384(SP)
+	VMOVUPS        Y6, 392(SP)
 	VBROADCASTF128 (R10), Y6
 	VINSERTF128    $0x01, (R11), Y6, Y6
 	VMULPS         b2<>+0(SB), Y6, Y6
 	VSUBPS         Y6, Y1, Y6
 	VMULPS         a2<>+0(SB), Y6, Y6
 	VSUBPS         Y6, Y4, Y4
-	VMOVUPS        Y4, (SP)
+	VMOVUPS        Y4, 8(SP)
 	VBROADCASTF128 (R10)(DI*1), Y4
 	VINSERTF128    $0x01, (R11)(DI*1), Y4, Y4
 	VMULPS         b2<>+0(SB), Y2, Y6
 	VSUBPS         Y6, Y4, Y4
 	VMULPS         a2<>+0(SB), Y5, Y5
 	VSUBPS         Y5, Y4, Y4
-	VMOVUPS        Y4, 960(SP)
+	VMOVUPS        Y4, 968(SP)
 	VMULPS         a2<>+0(SB), Y1, Y1
 	VSUBPS         Y1, Y3, Y1
 	VMULPS         a2<>+0(SB), Y0, Y0
 	VSUBPS         Y0, Y2, Y0
 	VMULPS         b1<>+0(SB), Y0, Y0
 	VADDPS         Y0, Y1, Y2
-	VMOVUPS        Y2, 576(SP)
+	VMOVUPS        Y2, 584(SP)
 	VSUBPS         Y0, Y1, Y0
-	VMOVUPS        Y0, 768(SP)
+	VMOVUPS        Y0, 776(SP)
 	MOVQ           8(CX), R10
 	ADDQ           AX, R10
 	MOVQ           40(CX), R11
@@ -1010,32 +1051,32 @@ loop:
 	VSUBPS         Y5, Y2, Y5
 	VMULPS         a1<>+0(SB), Y5, Y6
 	VADDPS         Y6, Y4, Y7
-	VMOVUPS        Y7, 224(SP)
+	VMOVUPS        Y7, 232(SP)
 	VSUBPS         Y6, Y4, Y6
-	VMOVUPS        Y6, 416(SP)
+	VMOVUPS        Y6, 424(SP)
 	VBROADCASTF128 (R10), Y6
 	VINSERTF128    $0x01, (R11), Y6, Y6
 	VMULPS         b2<>+0(SB), Y6, Y6
 	VSUBPS         Y6, Y1, Y6
 	VMULPS         a2<>+0(SB), Y6, Y6
 	VSUBPS         Y6, Y4, Y4
-	VMOVUPS        Y4, 32(SP)
+	VMOVUPS        Y4, 40(SP)
 	VBROADCASTF128 (R10)(DI*1), Y4
 	VINSERTF128    $0x01, (R11)(DI*1), Y4, Y4
 	VMULPS         b2<>+0(SB), Y2, Y6
 	VSUBPS         Y6, Y4, Y4
 	VMULPS         a2<>+0(SB), Y5, Y5
 	VSUBPS         Y5, Y4, Y4
-	VMOVUPS        Y4, 992(SP)
+	VMOVUPS        Y4, 1000(SP)
 	VMULPS         a2<>+0(SB), Y1, Y1
 	VSUBPS         Y1, Y3, Y1
 	VMULPS         a2<>+0(SB), Y0, Y0
 	VSUBPS         Y0, Y2, Y0
 	VMULPS         b1<>+0(SB), Y0, Y0
 	VADDPS         Y0, Y1, Y2
-	VMOVUPS        Y2, 608(SP)
+	VMOVUPS        Y2, 616(SP)
 	VSUBPS         Y0, Y1, Y0
-	VMOVUPS        Y0, 800(SP)
+	VMOVUPS        Y0, 808(SP)
 	MOVQ           16(CX), R10
 	ADDQ           AX, R10
 	MOVQ           48(CX), R11
@@ -1054,32 +1095,32 @@ loop:
 	VSUBPS         Y5, Y2, Y5
 	VMULPS         a1<>+0(SB), Y5, Y6
 	VADDPS         Y6, Y4, Y7
-	VMOVUPS        Y7, 256(SP)
+	VMOVUPS        Y7, 264(SP)
 	VSUBPS         Y6, Y4, Y6
-	VMOVUPS        Y6, 448(SP)
+	VMOVUPS        Y6, 456(SP)
 	VBROADCASTF128 (R10), Y6
 	VINSERTF128    $0x01, (R11), Y6, Y6
 	VMULPS         b2<>+0(SB), Y6, Y6
 	VSUBPS         Y6, Y1, Y6
 	VMULPS         a2<>+0(SB), Y6, Y6
 	VSUBPS         Y6, Y4, Y4
-	VMOVUPS        Y4, 64(SP)
+	VMOVUPS        Y4, 72(SP)
 	VBROADCASTF128 (R10)(DI*1), Y4
 	VINSERTF128    $0x01, (R11)(DI*1), Y4, Y4
 	VMULPS         b2<>+0(SB), Y2, Y6
 	VSUBPS         Y6, Y4, Y4
 	VMULPS         a2<>+0(SB), Y5, Y5
 	VSUBPS         Y5, Y4, Y4
-	VMOVUPS        Y4, 1024(SP)
+	VMOVUPS        Y4, 1032(SP)
 	VMULPS         a2<>+0(SB), Y1, Y1
 	VSUBPS         Y1, Y3, Y1
 	VMULPS         a2<>+0(SB), Y0, Y0
 	VSUBPS         Y0, Y2, Y0
 	VMULPS         b1<>+0(SB), Y0, Y0
 	VADDPS         Y0, Y1, Y2
-	VMOVUPS        Y2, 640(SP)
+	VMOVUPS        Y2, 648(SP)
 	VSUBPS         Y0, Y1, Y0
-	VMOVUPS        Y0, 832(SP)
+	VMOVUPS        Y0, 840(SP)
 	MOVQ           24(CX), R10
 	ADDQ           AX, R10
 	MOVQ           56(CX), R11
@@ -1098,32 +1139,32 @@ loop:
 	VSUBPS         Y5, Y2, Y5
 	VMULPS         a1<>+0(SB), Y5, Y6
 	VADDPS         Y6, Y4, Y7
-	VMOVUPS        Y7, 288(SP)
+	VMOVUPS        Y7, 296(SP)
 	VSUBPS         Y6, Y4, Y6
-	VMOVUPS        Y6, 480(SP)
+	VMOVUPS        Y6, 488(SP)
 	VBROADCASTF128 (R10), Y6
 	VINSERTF128    $0x01, (R11), Y6, Y6
 	VMULPS         b2<>+0(SB), Y6, Y6
 	VSUBPS         Y6, Y1, Y6
 	VMULPS         a2<>+0(SB), Y6, Y6
 	VSUBPS         Y6, Y4, Y4
-	VMOVUPS        Y4, 96(SP)
+	VMOVUPS        Y4, 104(SP)
 	VBROADCASTF128 (R10)(DI*1), Y4
 	VINSERTF128    $0x01, (R11)(DI*1), Y4, Y4
 	VMULPS         b2<>+0(SB), Y2, Y6
 	VSUBPS         Y6, Y4, Y4
 	VMULPS         a2<>+0(SB), Y5, Y5
 	VSUBPS         Y5, Y4, Y4
-	VMOVUPS        Y4, 1056(SP)
+	VMOVUPS        Y4, 1064(SP)
 	VMULPS         a2<>+0(SB), Y1, Y1
 	VSUBPS         Y1, Y3, Y1
 	VMULPS         a2<>+0(SB), Y0, Y0
 	VSUBPS         Y0, Y2, Y0
 	VMULPS         b1<>+0(SB), Y0, Y0
 	VADDPS         Y0, Y1, Y2
-	VMOVUPS        Y2, 672(SP)
+	VMOVUPS        Y2, 680(SP)
 	VSUBPS         Y0, Y1, Y0
-	VMOVUPS        Y0, 864(SP)
+	VMOVUPS        Y0, 872(SP)
 	MOVQ           (CX), R10
 	ADDQ           AX, R10
 	MOVQ           8(CX), R11
@@ -1158,9 +1199,9 @@ loop:
 	VSUBPS         Y5, Y2, Y5
 	VMULPS         a1<>+0(SB), Y5, Y6
 	VADDPS         Y6, Y4, Y7
-	VMOVUPS        Y7, 320(SP)
+	VMOVUPS        Y7, 328(SP)
 	VSUBPS         Y6, Y4, Y6
-	VMOVUPS        Y6, 512(SP)
+	VMOVUPS        Y6, 520(SP)
 	VBROADCASTSD   16(R10), Y6
 	VMOVHPS        16(R11), X6, X6
 	VMOVSD         16(R12), X7
@@ -1170,7 +1211,7 @@ loop:
 	VSUBPS         Y6, Y1, Y6
 	VMULPS         a2<>+0(SB), Y6, Y6
 	VSUBPS         Y6, Y4, Y4
-	VMOVUPS        Y4, 128(SP)
+	VMOVUPS        Y4, 136(SP)
 	VBROADCASTSD   16(R10)(DI*1), Y4
 	VMOVHPS        16(R11)(DI*1), X4, X4
 	VMOVSD         16(R12)(DI*1), X6
@@ -1180,16 +1221,16 @@ loop:
 	VSUBPS         Y6, Y4, Y4
 	VMULPS         a2<>+0(SB), Y5, Y5
 	VSUBPS         Y5, Y4, Y4
-	VMOVUPS        Y4, 1088(SP)
+	VMOVUPS        Y4, 1096(SP)
 	VMULPS         a2<>+0(SB), Y1, Y1
 	VSUBPS         Y1, Y3, Y1
 	VMULPS         a2<>+0(SB), Y0, Y0
 	VSUBPS         Y0, Y2, Y0
 	VMULPS         b1<>+0(SB), Y0, Y0
 	VADDPS         Y0, Y1, Y2
-	VMOVUPS        Y2, 704(SP)
+	VMOVUPS        Y2, 712(SP)
 	VSUBPS         Y0, Y1, Y0
-	VMOVUPS        Y0, 896(SP)
+	VMOVUPS        Y0, 904(SP)
 	MOVQ           16(CX), R10
 	ADDQ           AX, R10
 	MOVQ           24(CX), R11
@@ -1224,9 +1265,9 @@ loop:
 	VSUBPS         Y5, Y2, Y5
 	VMULPS         a1<>+0(SB), Y5, Y6
 	VADDPS         Y6, Y4, Y7
-	VMOVUPS        Y7, 352(SP)
+	VMOVUPS        Y7, 360(SP)
 	VSUBPS         Y6, Y4, Y6
-	VMOVUPS        Y6, 544(SP)
+	VMOVUPS        Y6, 552(SP)
 	VBROADCASTSD   16(R10), Y6
 	VMOVHPS        16(R11), X6, X6
 	VMOVSD         16(R12), X7
@@ -1236,7 +1277,7 @@ loop:
 	VSUBPS         Y6, Y1, Y6
 	VMULPS         a2<>+0(SB), Y6, Y6
 	VSUBPS         Y6, Y4, Y4
-	VMOVUPS        Y4, 160(SP)
+	VMOVUPS        Y4, 168(SP)
 	VBROADCASTSD   16(R10)(DI*1), Y4
 	VMOVHPS        16(R11)(DI*1), X4, X4
 	VMOVSD         16(R12)(DI*1), X6
@@ -1246,23 +1287,23 @@ loop:
 	VSUBPS         Y6, Y4, Y4
 	VMULPS         a2<>+0(SB), Y5, Y5
 	VSUBPS         Y5, Y4, Y4
-	VMOVUPS        Y4, 1120(SP)
+	VMOVUPS        Y4, 1128(SP)
 	VMULPS         a2<>+0(SB), Y1, Y1
 	VSUBPS         Y1, Y3, Y1
 	VMULPS         a2<>+0(SB), Y0, Y0
 	VSUBPS         Y0, Y2, Y0
 	VMULPS         b1<>+0(SB), Y0, Y0
 	VADDPS         Y0, Y1, Y2
-	VMOVUPS        Y2, 736(SP)
+	VMOVUPS        Y2, 744(SP)
 	VSUBPS         Y0, Y1, Y0
-	VMOVUPS        Y0, 928(SP)
+	VMOVUPS        Y0, 936(SP)
 	LEAQ           (R8)(R8*2), R10
 	LEAQ           (R8)(R8*4), R11
 	MOVQ           DX, R12
-	VMOVUPS        (SP), Y0
-	VMOVUPS        32(SP), Y1
-	VMOVUPS        64(SP), Y2
-	VMOVUPS        96(SP), Y3
+	VMOVUPS        8(SP), Y0
+	VMOVUPS        40(SP), Y1
+	VMOVUPS        72(SP), Y2
+	VMOVUPS        104(SP), Y3
 	VUNPCKLPS      Y1, Y0, Y4
 	VUNPCKHPS      Y1, Y0, Y0
 	VUNPCKLPS      Y3, Y2, Y1
@@ -1271,8 +1312,8 @@ loop:
 	VSHUFPS        $0xee, Y1, Y4, Y1
 	VSHUFPS        $0x44, Y2, Y0, Y4
 	VSHUFPS        $0xee, Y2, Y0, Y0
-	VMOVUPS        128(SP), Y2
-	VMOVUPS        160(SP), Y5
+	VMOVUPS        136(SP), Y2
+	VMOVUPS        168(SP), Y5
 	VSHUFPS        $0x88, Y5, Y2, Y6
 	VSHUFPS        $0xdd, Y5, Y2, Y2
 	VMULPS         b2<>+0(SB), Y4, Y5
@@ -1304,10 +1345,10 @@ loop:
 	VSUBPS         Y0, Y2, Y0
 	VMOVUPS        Y0, (R12)(R8*4)
 	LEAQ           (R12)(R10*2), R12
-	VMOVUPS        192(SP), Y0
-	VMOVUPS        224(SP), Y1
-	VMOVUPS        256(SP), Y2
-	VMOVUPS        288(SP), Y3
+	VMOVUPS        200(SP), Y0
+	VMOVUPS        232(SP), Y1
+	VMOVUPS        264(SP), Y2
+	VMOVUPS        296(SP), Y3
 	VUNPCKLPS      Y1, Y0, Y4
 	VUNPCKHPS      Y1, Y0, Y0
 	VUNPCKLPS      Y3, Y2, Y1
@@ -1316,8 +1357,8 @@ loop:
 	VSHUFPS        $0xee, Y1, Y4, Y1
 	VSHUFPS        $0x44, Y2, Y0, Y4
 	VSHUFPS        $0xee, Y2, Y0, Y0
-	VMOVUPS        320(SP), Y2
-	VMOVUPS        352(SP), Y5
+	VMOVUPS        328(SP), Y2
+	VMOVUPS        360(SP), Y5
 	VSHUFPS        $0x88, Y5, Y2, Y6
 	VSHUFPS        $0xdd, Y5, Y2, Y2
 	VMULPS         b2<>+0(SB), Y4, Y5
@@ -1349,10 +1390,10 @@ loop:
 	VSUBPS         Y0, Y2, Y0
 	VMOVUPS        Y0, (R12)(R8*4)
 	LEAQ           (R12)(R10*2), R12
-	VMOVUPS        384(SP), Y0
-	VMOVUPS        416(SP), Y1
-	VMOVUPS        448(SP), Y2
-	VMOVUPS        480(SP), Y3
+	VMOVUPS        392(SP), Y0
+	VMOVUPS        424(SP), Y1
+	VMOVUPS        456(SP), Y2
+	VMOVUPS        488(SP), Y3
 	VUNPCKLPS      Y1, Y0, Y4
 	VUNPCKHPS      Y1, Y0, Y0
 	VUNPCKLPS      Y3, Y2, Y1
@@ -1361,8 +1402,8 @@ loop:
 	VSHUFPS        $0xee, Y1, Y4, Y1
 	VSHUFPS        $0x44, Y2, Y0, Y4
 	VSHUFPS        $0xee, Y2, Y0, Y0
-	VMOVUPS        512(SP), Y2
-	VMOVUPS        544(SP), Y5
+	VMOVUPS        520(SP), Y2
+	VMOVUPS        552(SP), Y5
 	VSHUFPS        $0x88, Y5, Y2, Y6
 	VSHUFPS        $0xdd, Y5, Y2, Y2
 	VMULPS         b2<>+0(SB), Y4, Y5
@@ -1394,10 +1435,10 @@ loop:
 	VSUBPS         Y0, Y2, Y0
 	VMOVUPS        Y0, (R12)(R8*4)
 	LEAQ           (R12)(R10*2), R12
-	VMOVUPS        576(SP), Y0
-	VMOVUPS        608(SP), Y1
-	VMOVUPS        640(SP), Y2
-	VMOVUPS        672(SP), Y3
+	VMOVUPS        584(SP), Y0
+	VMOVUPS        616(SP), Y1
+	VMOVUPS        648(SP), Y2
+	VMOVUPS        680(SP), Y3
 	VUNPCKLPS      Y1, Y0, Y4
 	VUNPCKHPS      Y1, Y0, Y0
 	VUNPCKLPS      Y3, Y2, Y1
@@ -1406,8 +1447,8 @@ loop:
 	VSHUFPS        $0xee, Y1, Y4, Y1
 	VSHUFPS        $0x44, Y2, Y0, Y4
 	VSHUFPS        $0xee, Y2, Y0, Y0
-	VMOVUPS        704(SP), Y2
-	VMOVUPS        736(SP), Y5
+	VMOVUPS        712(SP), Y2
+	VMOVUPS        744(SP), Y5
 	VSHUFPS        $0x88, Y5, Y2, Y6
 	VSHUFPS        $0xdd, Y5, Y2, Y2
 	VMULPS         b2<>+0(SB), Y4, Y5
@@ -1439,10 +1480,10 @@ loop:
 	VSUBPS         Y0, Y2, Y0
 	VMOVUPS        Y0, (R12)(R8*4)
 	LEAQ           (R12)(R10*2), R12
-	VMOVUPS        768(SP), Y0
-	VMOVUPS        800(SP), Y1
-	VMOVUPS        832(SP), Y2
-	VMOVUPS        864(SP), Y3
+	VMOVUPS        776(SP), Y0
+	VMOVUPS        808(SP), Y1
+	VMOVUPS        840(SP), Y2
+	VMOVUPS        872(SP), Y3
 	VUNPCKLPS      Y1, Y0, Y4
 	VUNPCKHPS      Y1, Y0, Y0
 	VUNPCKLPS      Y3, Y2, Y1
@@ -1451,8 +1492,8 @@ loop:
 	VSHUFPS        $0xee, Y1, Y4, Y1
 	VSHUFPS        $0x44, Y2, Y0, Y4
 	VSHUFPS        $0xee, Y2, Y0, Y0
-	VMOVUPS        896(SP), Y2
-	VMOVUPS        928(SP), Y5
+	VMOVUPS        904(SP), Y2
+	VMOVUPS        936(SP), Y5
 	VSHUFPS        $0x88, Y5, Y2, Y6
 	VSHUFPS        $0xdd, Y5, Y2, Y2
 	VMULPS         b2<>+0(SB), Y4, Y5
@@ -1484,10 +1525,10 @@ loop:
 	VSUBPS         Y0, Y2, Y0
 	VMOVUPS        Y0, (R12)(R8*4)
 	LEAQ           (R12)(R10*2), R12
-	VMOVUPS        960(SP), Y0
-	VMOVUPS        992(SP), Y1
-	VMOVUPS        1024(SP), Y2
-	VMOVUPS        1056(SP), Y3
+	VMOVUPS        968(SP), Y0
+	VMOVUPS        1000(SP), Y1
+	VMOVUPS        1032(SP), Y2
+	VMOVUPS        1064(SP), Y3
 	VUNPCKLPS      Y1, Y0, Y4
 	VUNPCKHPS      Y1, Y0, Y0
 	VUNPCKLPS      Y3, Y2, Y1
@@ -1496,8 +1537,8 @@ loop:
 	VSHUFPS        $0xee, Y1, Y4, Y1
 	VSHUFPS        $0x44, Y2, Y0, Y4
 	VSHUFPS        $0xee, Y2, Y0, Y0
-	VMOVUPS        1088(SP), Y2
-	VMOVUPS        1120(SP), Y5
+	VMOVUPS        1096(SP), Y2
+	VMOVUPS        1128(SP), Y5
 	VSHUFPS        $0x88, Y5, Y2, Y6
 	VSHUFPS        $0xdd, Y5, Y2, Y2
 	VMULPS         b2<>+0(SB), Y4, Y5
@@ -1532,6 +1573,7 @@ loop:
 	ADDQ           $0x20, DX
 	DECQ           R9
 	JNZ            loop
+	LDMXCSR        (SP)
 	VZEROUPPER
 	RET
 
@@ -1576,17 +1618,22 @@ DATA b1<>+28(SB)/4, $(1.5)
 GLOBL b1<>(SB), RODATA|NOPTR, $32
 
 // func grad43AVX2(src *float32, offsets *int, ld int, dst *float32, plane int, groups int)
-// Requires: AVX
-TEXT ·grad43AVX2(SB), $768-48
-	MOVQ src+0(FP), AX
-	MOVQ offsets+8(FP), CX
-	MOVQ dst+24(FP), DX
-	MOVQ ld+16(FP), BX
-	SHLQ $0x02, BX
-	LEAQ (BX)(BX*2), SI
-	MOVQ plane+32(FP), DI
-	SHLQ $0x02, DI
-	MOVQ groups+40(FP), R8
+// Requires: AVX, SSE
+TEXT ·grad43AVX2(SB), $776-48
+	STMXCSR (SP)
+	MOVL    (SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 4(SP)
+	LDMXCSR 4(SP)
+	MOVQ    src+0(FP), AX
+	MOVQ    offsets+8(FP), CX
+	MOVQ    dst+24(FP), DX
+	MOVQ    ld+16(FP), BX
+	SHLQ    $0x02, BX
+	LEAQ    (BX)(BX*2), SI
+	MOVQ    plane+32(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    groups+40(FP), R8
 
 loop:
 	MOVQ           (CX), R9
@@ -1601,26 +1648,26 @@ loop:
 	VINSERTF128    $0x01, (R10)(BX*2), Y2, Y2
 	VBROADCASTF128 (R9)(SI*1), Y3
 	VINSERTF128    $0x01, (R10)(SI*1), Y3, Y3
-	VMOVUPS        Y0, (SP)
-	VMOVUPS        Y3, 640(SP)
+	VMOVUPS        Y0, 8(SP)
+	VMOVUPS        Y3, 648(SP)
 	VMULPS         a2<>+0(SB), Y2, Y4
 	VADDPS         Y4, Y0, Y4
 	VMULPS         a1<>+0(SB), Y1, Y5
 	VMULPS         a3<>+0(SB), Y3, Y6
 	VADDPS         Y6, Y5, Y5
 	VADDPS         Y5, Y4, Y6
-	VMOVUPS        Y6, 128(SP)
+	VMOVUPS        Y6, 136(SP)
 	VSUBPS         Y5, Y4, Y4
-	VMOVUPS        Y4, 256(SP)
+	VMOVUPS        Y4, 264(SP)
 	VMULPS         b2<>+0(SB), Y2, Y2
 	VADDPS         Y2, Y0, Y0
 	VMULPS         b1<>+0(SB), Y1, Y1
 	VMULPS         b3<>+0(SB), Y3, Y2
 	VADDPS         Y2, Y1, Y1
 	VADDPS         Y1, Y0, Y2
-	VMOVUPS        Y2, 384(SP)
+	VMOVUPS        Y2, 392(SP)
 	VSUBPS         Y1, Y0, Y0
-	VMOVUPS        Y0, 512(SP)
+	VMOVUPS        Y0, 520(SP)
 	MOVQ           8(CX), R9
 	ADDQ           AX, R9
 	MOVQ           40(CX), R10
@@ -1633,26 +1680,26 @@ loop:
 	VINSERTF128    $0x01, (R10)(BX*2), Y2, Y2
 	VBROADCASTF128 (R9)(SI*1), Y3
 	VINSERTF128    $0x01, (R10)(SI*1), Y3, Y3
-	VMOVUPS        Y0, 32(SP)
-	VMOVUPS        Y3, 672(SP)
+	VMOVUPS        Y0, 40(SP)
+	VMOVUPS        Y3, 680(SP)
 	VMULPS         a2<>+0(SB), Y2, Y4
 	VADDPS         Y4, Y0, Y4
 	VMULPS         a1<>+0(SB), Y1, Y5
 	VMULPS         a3<>+0(SB), Y3, Y6
 	VADDPS         Y6, Y5, Y5
 	VADDPS         Y5, Y4, Y6
-	VMOVUPS        Y6, 160(SP)
+	VMOVUPS        Y6, 168(SP)
 	VSUBPS         Y5, Y4, Y4
-	VMOVUPS        Y4, 288(SP)
+	VMOVUPS        Y4, 296(SP)
 	VMULPS         b2<>+0(SB), Y2, Y2
 	VADDPS         Y2, Y0, Y0
 	VMULPS         b1<>+0(SB), Y1, Y1
 	VMULPS         b3<>+0(SB), Y3, Y2
 	VADDPS         Y2, Y1, Y1
 	VADDPS         Y1, Y0, Y2
-	VMOVUPS        Y2, 416(SP)
+	VMOVUPS        Y2, 424(SP)
 	VSUBPS         Y1, Y0, Y0
-	VMOVUPS        Y0, 544(SP)
+	VMOVUPS        Y0, 552(SP)
 	MOVQ           16(CX), R9
 	ADDQ           AX, R9
 	MOVQ           48(CX), R10
@@ -1665,26 +1712,26 @@ loop:
 	VINSERTF128    $0x01, (R10)(BX*2), Y2, Y2
 	VBROADCASTF128 (R9)(SI*1), Y3
 	VINSERTF128    $0x01, (R10)(SI*1), Y3, Y3
-	VMOVUPS        Y0, 64(SP)
-	VMOVUPS        Y3, 704(SP)
+	VMOVUPS        Y0, 72(SP)
+	VMOVUPS        Y3, 712(SP)
 	VMULPS         a2<>+0(SB), Y2, Y4
 	VADDPS         Y4, Y0, Y4
 	VMULPS         a1<>+0(SB), Y1, Y5
 	VMULPS         a3<>+0(SB), Y3, Y6
 	VADDPS         Y6, Y5, Y5
 	VADDPS         Y5, Y4, Y6
-	VMOVUPS        Y6, 192(SP)
+	VMOVUPS        Y6, 200(SP)
 	VSUBPS         Y5, Y4, Y4
-	VMOVUPS        Y4, 320(SP)
+	VMOVUPS        Y4, 328(SP)
 	VMULPS         b2<>+0(SB), Y2, Y2
 	VADDPS         Y2, Y0, Y0
 	VMULPS         b1<>+0(SB), Y1, Y1
 	VMULPS         b3<>+0(SB), Y3, Y2
 	VADDPS         Y2, Y1, Y1
 	VADDPS         Y1, Y0, Y2
-	VMOVUPS        Y2, 448(SP)
+	VMOVUPS        Y2, 456(SP)
 	VSUBPS         Y1, Y0, Y0
-	VMOVUPS        Y0, 576(SP)
+	VMOVUPS        Y0, 584(SP)
 	MOVQ           24(CX), R9
 	ADDQ           AX, R9
 	MOVQ           56(CX), R10
@@ -1697,33 +1744,33 @@ loop:
 	VINSERTF128    $0x01, (R10)(BX*2), Y2, Y2
 	VBROADCASTF128 (R9)(SI*1), Y3
 	VINSERTF128    $0x01, (R10)(SI*1), Y3, Y3
-	VMOVUPS        Y0, 96(SP)
-	VMOVUPS        Y3, 736(SP)
+	VMOVUPS        Y0, 104(SP)
+	VMOVUPS        Y3, 744(SP)
 	VMULPS         a2<>+0(SB), Y2, Y4
 	VADDPS         Y4, Y0, Y4
 	VMULPS         a1<>+0(SB), Y1, Y5
 	VMULPS         a3<>+0(SB), Y3, Y6
 	VADDPS         Y6, Y5, Y5
 	VADDPS         Y5, Y4, Y6
-	VMOVUPS        Y6, 224(SP)
+	VMOVUPS        Y6, 232(SP)
 	VSUBPS         Y5, Y4, Y4
-	VMOVUPS        Y4, 352(SP)
+	VMOVUPS        Y4, 360(SP)
 	VMULPS         b2<>+0(SB), Y2, Y2
 	VADDPS         Y2, Y0, Y0
 	VMULPS         b1<>+0(SB), Y1, Y1
 	VMULPS         b3<>+0(SB), Y3, Y2
 	VADDPS         Y2, Y1, Y1
 	VADDPS         Y1, Y0, Y2
-	VMOVUPS        Y2, 480(SP)
+	VMOVUPS        Y2, 488(SP)
 	VSUBPS         Y1, Y0, Y0
-	VMOVUPS        Y0, 608(SP)
+	VMOVUPS        Y0, 616(SP)
 	LEAQ           (DI)(DI*2), R9
 	LEAQ           (DI)(DI*4), R10
 	MOVQ           DX, R11
-	VMOVUPS        (SP), Y0
-	VMOVUPS        32(SP), Y1
-	VMOVUPS        64(SP), Y2
-	VMOVUPS        96(SP), Y3
+	VMOVUPS        8(SP), Y0
+	VMOVUPS        40(SP), Y1
+	VMOVUPS        72(SP), Y2
+	VMOVUPS        104(SP), Y3
 	VUNPCKLPS      Y1, Y0, Y4
 	VUNPCKHPS      Y1, Y0, Y0
 	VUNPCKLPS      Y3, Y2, Y1
@@ -1753,10 +1800,10 @@ loop:
 	VSUBPS         Y0, Y2, Y0
 	VMOVUPS        Y0, (R11)(DI*4)
 	LEAQ           (R11)(R9*2), R11
-	VMOVUPS        128(SP), Y0
-	VMOVUPS        160(SP), Y1
-	VMOVUPS        192(SP), Y2
-	VMOVUPS        224(SP), Y3
+	VMOVUPS        136(SP), Y0
+	VMOVUPS        168(SP), Y1
+	VMOVUPS        200(SP), Y2
+	VMOVUPS        232(SP), Y3
 	VUNPCKLPS      Y1, Y0, Y4
 	VUNPCKHPS      Y1, Y0, Y0
 	VUNPCKLPS      Y3, Y2, Y1
@@ -1786,10 +1833,10 @@ loop:
 	VSUBPS         Y0, Y2, Y0
 	VMOVUPS        Y0, (R11)(DI*4)
 	LEAQ           (R11)(R9*2), R11
-	VMOVUPS        256(SP), Y0
-	VMOVUPS        288(SP), Y1
-	VMOVUPS        320(SP), Y2
-	VMOVUPS        352(SP), Y3
+	VMOVUPS        264(SP), Y0
+	VMOVUPS        296(SP), Y1
+	VMOVUPS        328(SP), Y2
+	VMOVUPS        360(SP), Y3
 	VUNPCKLPS      Y1, Y0, Y4
 	VUNPCKHPS      Y1, Y0, Y0
 	VUNPCKLPS      Y3, Y2, Y1
@@ -1819,10 +1866,10 @@ loop:
 	VSUBPS         Y0, Y2, Y0
 	VMOVUPS        Y0, (R11)(DI*4)
 	LEAQ           (R11)(R9*2), R11
-	VMOVUPS        384(SP), Y0
-	VMOVUPS        416(SP), Y1
-	VMOVUPS        448(SP), Y2
-	VMOVUPS        480(SP), Y3
+	VMOVUPS        392(SP), Y0
+	VMOVUPS        424(SP), Y1
+	VMOVUPS        456(SP), Y2
+	VMOVUPS        488(SP), Y3
 	VUNPCKLPS      Y1, Y0, Y4
 	VUNPCKHPS      Y1, Y0, Y0
 	VUNPCKLPS      Y3, Y2, Y1
@@ -1852,10 +1899,10 @@ loop:
 	VSUBPS         Y0, Y2, Y0
 	VMOVUPS        Y0, (R11)(DI*4)
 	LEAQ           (R11)(R9*2), R11
-	VMOVUPS        512(SP), Y0
-	VMOVUPS        544(SP), Y1
-	VMOVUPS        576(SP), Y2
-	VMOVUPS        608(SP), Y3
+	VMOVUPS        520(SP), Y0
+	VMOVUPS        552(SP), Y1
+	VMOVUPS        584(SP), Y2
+	VMOVUPS        616(SP), Y3
 	VUNPCKLPS      Y1, Y0, Y4
 	VUNPCKHPS      Y1, Y0, Y0
 	VUNPCKLPS      Y3, Y2, Y1
@@ -1885,10 +1932,10 @@ loop:
 	VSUBPS         Y0, Y2, Y0
 	VMOVUPS        Y0, (R11)(DI*4)
 	LEAQ           (R11)(R9*2), R11
-	VMOVUPS        640(SP), Y0
-	VMOVUPS        672(SP), Y1
-	VMOVUPS        704(SP), Y2
-	VMOVUPS        736(SP), Y3
+	VMOVUPS        648(SP), Y0
+	VMOVUPS        680(SP), Y1
+	VMOVUPS        712(SP), Y2
+	VMOVUPS        744(SP), Y3
 	VUNPCKLPS      Y1, Y0, Y4
 	VUNPCKHPS      Y1, Y0, Y0
 	VUNPCKLPS      Y3, Y2, Y1
@@ -1921,6 +1968,7 @@ loop:
 	ADDQ           $0x20, DX
 	DECQ           R8
 	JNZ            loop
+	LDMXCSR        (SP)
 	VZEROUPPER
 	RET
 
@@ -1946,7 +1994,12 @@ GLOBL b3<>(SB), RODATA|NOPTR, $32
 
 // func output43AVX2(src *float32, plane int, dst *float32, offsets *int, ld int, groups int, bias float32)
 // Requires: AVX, AVX2, SSE
-TEXT ·output43AVX2(SB), $768-52
+TEXT ·output43AVX2(SB), $776-52
+	STMXCSR      (SP)
+	MOVL         (SP), AX
+	ORL          $0x00008040, AX
+	MOVL         AX, 4(SP)
+	LDMXCSR      4(SP)
 	MOVQ         src+0(FP), AX
 	MOVQ         plane+8(FP), CX
 	SHLQ         $0x02, CX
@@ -1975,21 +2028,21 @@ loop:
 	VADDPS       Y5, Y3, Y4
 	VMOVUPS      (R11), Y6
 	VADDPS       Y6, Y4, Y4
-	VMOVUPS      Y4, (SP)
+	VMOVUPS      Y4, 8(SP)
 	VMULPS       a1<>+0(SB), Y1, Y4
 	VMULPS       b1<>+0(SB), Y2, Y6
 	VADDPS       Y6, Y4, Y4
-	VMOVUPS      Y4, 192(SP)
+	VMOVUPS      Y4, 200(SP)
 	VMULPS       a2<>+0(SB), Y3, Y3
 	VMULPS       b2<>+0(SB), Y5, Y4
 	VADDPS       Y4, Y3, Y3
-	VMOVUPS      Y3, 384(SP)
+	VMOVUPS      Y3, 392(SP)
 	VMULPS       a3<>+0(SB), Y1, Y1
 	VMULPS       b3<>+0(SB), Y2, Y2
 	VADDPS       Y2, Y1, Y1
 	VMOVUPS      (R11)(SI*1), Y2
 	VADDPS       Y2, Y1, Y1
-	VMOVUPS      Y1, 576(SP)
+	VMOVUPS      Y1, 584(SP)
 	ADDQ         CX, R11
 	VMOVUPS      (R11)(DX*1), Y1
 	VMOVUPS      (R11)(DX*2), Y2
@@ -2002,21 +2055,21 @@ loop:
 	VADDPS       Y5, Y3, Y4
 	VMOVUPS      (R11), Y6
 	VADDPS       Y6, Y4, Y4
-	VMOVUPS      Y4, 32(SP)
+	VMOVUPS      Y4, 40(SP)
 	VMULPS       a1<>+0(SB), Y1, Y4
 	VMULPS       b1<>+0(SB), Y2, Y6
 	VADDPS       Y6, Y4, Y4
-	VMOVUPS      Y4, 224(SP)
+	VMOVUPS      Y4, 232(SP)
 	VMULPS       a2<>+0(SB), Y3, Y3
 	VMULPS       b2<>+0(SB), Y5, Y4
 	VADDPS       Y4, Y3, Y3
-	VMOVUPS      Y3, 416(SP)
+	VMOVUPS      Y3, 424(SP)
 	VMULPS       a3<>+0(SB), Y1, Y1
 	VMULPS       b3<>+0(SB), Y2, Y2
 	VADDPS       Y2, Y1, Y1
 	VMOVUPS      (R11)(SI*1), Y2
 	VADDPS       Y2, Y1, Y1
-	VMOVUPS      Y1, 608(SP)
+	VMOVUPS      Y1, 616(SP)
 	ADDQ         CX, R11
 	VMOVUPS      (R11)(DX*1), Y1
 	VMOVUPS      (R11)(DX*2), Y2
@@ -2029,21 +2082,21 @@ loop:
 	VADDPS       Y5, Y3, Y4
 	VMOVUPS      (R11), Y6
 	VADDPS       Y6, Y4, Y4
-	VMOVUPS      Y4, 64(SP)
+	VMOVUPS      Y4, 72(SP)
 	VMULPS       a1<>+0(SB), Y1, Y4
 	VMULPS       b1<>+0(SB), Y2, Y6
 	VADDPS       Y6, Y4, Y4
-	VMOVUPS      Y4, 256(SP)
+	VMOVUPS      Y4, 264(SP)
 	VMULPS       a2<>+0(SB), Y3, Y3
 	VMULPS       b2<>+0(SB), Y5, Y4
 	VADDPS       Y4, Y3, Y3
-	VMOVUPS      Y3, 448(SP)
+	VMOVUPS      Y3, 456(SP)
 	VMULPS       a3<>+0(SB), Y1, Y1
 	VMULPS       b3<>+0(SB), Y2, Y2
 	VADDPS       Y2, Y1, Y1
 	VMOVUPS      (R11)(SI*1), Y2
 	VADDPS       Y2, Y1, Y1
-	VMOVUPS      Y1, 640(SP)
+	VMOVUPS      Y1, 648(SP)
 	ADDQ         CX, R11
 	VMOVUPS      (R11)(DX*1), Y1
 	VMOVUPS      (R11)(DX*2), Y2
@@ -2056,21 +2109,21 @@ loop:
 	VADDPS       Y5, Y3, Y4
 	VMOVUPS      (R11), Y6
 	VADDPS       Y6, Y4, Y4
-	VMOVUPS      Y4, 96(SP)
+	VMOVUPS      Y4, 104(SP)
 	VMULPS       a1<>+0(SB), Y1, Y4
 	VMULPS       b1<>+0(SB), Y2, Y6
 	VADDPS       Y6, Y4, Y4
-	VMOVUPS      Y4, 288(SP)
+	VMOVUPS      Y4, 296(SP)
 	VMULPS       a2<>+0(SB), Y3, Y3
 	VMULPS       b2<>+0(SB), Y5, Y4
 	VADDPS       Y4, Y3, Y3
-	VMOVUPS      Y3, 480(SP)
+	VMOVUPS      Y3, 488(SP)
 	VMULPS       a3<>+0(SB), Y1, Y1
 	VMULPS       b3<>+0(SB), Y2, Y2
 	VADDPS       Y2, Y1, Y1
 	VMOVUPS      (R11)(SI*1), Y2
 	VADDPS       Y2, Y1, Y1
-	VMOVUPS      Y1, 672(SP)
+	VMOVUPS      Y1, 680(SP)
 	ADDQ         CX, R11
 	VMOVUPS      (R11)(DX*1), Y1
 	VMOVUPS      (R11)(DX*2), Y2
@@ -2083,21 +2136,21 @@ loop:
 	VADDPS       Y5, Y3, Y4
 	VMOVUPS      (R11), Y6
 	VADDPS       Y6, Y4, Y4
-	VMOVUPS      Y4, 128(SP)
+	VMOVUPS      Y4, 136(SP)
 	VMULPS       a1<>+0(SB), Y1, Y4
 	VMULPS       b1<>+0(SB), Y2, Y6
 	VADDPS       Y6, Y4, Y4
-	VMOVUPS      Y4, 320(SP)
+	VMOVUPS      Y4, 328(SP)
 	VMULPS       a2<>+0(SB), Y3, Y3
 	VMULPS       b2<>+0(SB), Y5, Y4
 	VADDPS       Y4, Y3, Y3
-	VMOVUPS      Y3, 512(SP)
+	VMOVUPS      Y3, 520(SP)
 	VMULPS       a3<>+0(SB), Y1, Y1
 	VMULPS       b3<>+0(SB), Y2, Y2
 	VADDPS       Y2, Y1, Y1
 	VMOVUPS      (R11)(SI*1), Y2
 	VADDPS       Y2, Y1, Y1
-	VMOVUPS      Y1, 704(SP)
+	VMOVUPS      Y1, 712(SP)
 	ADDQ         CX, R11
 	VMOVUPS      (R11)(DX*1), Y1
 	VMOVUPS      (R11)(DX*2), Y2
@@ -2110,32 +2163,32 @@ loop:
 	VADDPS       Y5, Y3, Y4
 	VMOVUPS      (R11), Y6
 	VADDPS       Y6, Y4, Y4
-	VMOVUPS      Y4, 160(SP)
+	VMOVUPS      Y4, 168(SP)
 	VMULPS       a1<>+0(SB), Y1, Y4
 	VMULPS       b1<>+0(SB), Y2, Y6
 	VADDPS       Y6, Y4, Y4
-	VMOVUPS      Y4, 352(SP)
+	VMOVUPS      Y4, 360(SP)
 	VMULPS       a2<>+0(SB), Y3, Y3
 	VMULPS       b2<>+0(SB), Y5, Y4
 	VADDPS       Y4, Y3, Y3
-	VMOVUPS      Y3, 544(SP)
+	VMOVUPS      Y3, 552(SP)
 	VMULPS       a3<>+0(SB), Y1, Y1
 	VMULPS       b3<>+0(SB), Y2, Y2
 	VADDPS       Y2, Y1, Y1
 	VMOVUPS      (R11)(SI*1), Y2
 	VADDPS       Y2, Y1, Y1
-	VMOVUPS      Y1, 736(SP)
+	VMOVUPS      Y1, 744(SP)
 	MOVQ         DI, R11
-	VMOVUPS      32(SP), Y1
-	VMOVUPS      64(SP), Y2
+	VMOVUPS      40(SP), Y1
+	VMOVUPS      72(SP), Y2
 	VADDPS       Y2, Y1, Y3
 	VSUBPS       Y2, Y1, Y1
-	VMOVUPS      96(SP), Y2
-	VMOVUPS      128(SP), Y4
+	VMOVUPS      104(SP), Y2
+	VMOVUPS      136(SP), Y4
 	VADDPS       Y4, Y2, Y5
 	VSUBPS       Y4, Y2, Y2
 	VADDPS       Y5, Y3, Y4
-	VMOVUPS      (SP), Y6
+	VMOVUPS      8(SP), Y6
 	VADDPS       Y6, Y4, Y4
 	VADDPS       Y0, Y4, Y4
 	VMULPS       a1<>+0(SB), Y1, Y6
@@ -2149,7 +2202,7 @@ loop:
 	VMULPS       a3<>+0(SB), Y1, Y1
 	VMULPS       b3<>+0(SB), Y2, Y2
 	VADDPS       Y2, Y1, Y1
-	VMOVUPS      160(SP), Y2
+	VMOVUPS      168(SP), Y2
 	VADDPS       Y2, Y1, Y1
 	VADDPS       Y0, Y1, Y1
 	VUNPCKLPS    Y6, Y4, Y2
@@ -2177,16 +2230,16 @@ loop:
 	MOVQ         56(R8), R12
 	VEXTRACTF128 $0x01, Y1, (R11)(R12*1)
 	ADDQ         R9, R11
-	VMOVUPS      224(SP), Y1
-	VMOVUPS      256(SP), Y2
+	VMOVUPS      232(SP), Y1
+	VMOVUPS      264(SP), Y2
 	VADDPS       Y2, Y1, Y3
 	VSUBPS       Y2, Y1, Y1
-	VMOVUPS      288(SP), Y2
-	VMOVUPS      320(SP), Y4
+	VMOVUPS      296(SP), Y2
+	VMOVUPS      328(SP), Y4
 	VADDPS       Y4, Y2, Y5
 	VSUBPS       Y4, Y2, Y2
 	VADDPS       Y5, Y3, Y4
-	VMOVUPS      192(SP), Y6
+	VMOVUPS      200(SP), Y6
 	VADDPS       Y6, Y4, Y4
 	VADDPS       Y0, Y4, Y4
 	VMULPS       a1<>+0(SB), Y1, Y6
@@ -2200,7 +2253,7 @@ loop:
 	VMULPS       a3<>+0(SB), Y1, Y1
 	VMULPS       b3<>+0(SB), Y2, Y2
 	VADDPS       Y2, Y1, Y1
-	VMOVUPS      352(SP), Y2
+	VMOVUPS      360(SP), Y2
 	VADDPS       Y2, Y1, Y1
 	VADDPS       Y0, Y1, Y1
 	VUNPCKLPS    Y6, Y4, Y2
@@ -2228,16 +2281,16 @@ loop:
 	MOVQ         56(R8), R12
 	VEXTRACTF128 $0x01, Y1, (R11)(R12*1)
 	ADDQ         R9, R11
-	VMOVUPS      416(SP), Y1
-	VMOVUPS      448(SP), Y2
+	VMOVUPS      424(SP), Y1
+	VMOVUPS      456(SP), Y2
 	VADDPS       Y2, Y1, Y3
 	VSUBPS       Y2, Y1, Y1
-	VMOVUPS      480(SP), Y2
-	VMOVUPS      512(SP), Y4
+	VMOVUPS      488(SP), Y2
+	VMOVUPS      520(SP), Y4
 	VADDPS       Y4, Y2, Y5
 	VSUBPS       Y4, Y2, Y2
 	VADDPS       Y5, Y3, Y4
-	VMOVUPS      384(SP), Y6
+	VMOVUPS      392(SP), Y6
 	VADDPS       Y6, Y4, Y4
 	VADDPS       Y0, Y4, Y4
 	VMULPS       a1<>+0(SB), Y1, Y6
@@ -2251,7 +2304,7 @@ loop:
 	VMULPS       a3<>+0(SB), Y1, Y1
 	VMULPS       b3<>+0(SB), Y2, Y2
 	VADDPS       Y2, Y1, Y1
-	VMOVUPS      544(SP), Y2
+	VMOVUPS      552(SP), Y2
 	VADDPS       Y2, Y1, Y1
 	VADDPS       Y0, Y1, Y1
 	VUNPCKLPS    Y6, Y4, Y2
@@ -2279,16 +2332,16 @@ loop:
 	MOVQ         56(R8), R12
 	VEXTRACTF128 $0x01, Y1, (R11)(R12*1)
 	ADDQ         R9, R11
-	VMOVUPS      608(SP), Y1
-	VMOVUPS      640(SP), Y2
+	VMOVUPS      616(SP), Y1
+	VMOVUPS      648(SP), Y2
 	VADDPS       Y2, Y1, Y3
 	VSUBPS       Y2, Y1, Y1
-	VMOVUPS      672(SP), Y2
-	VMOVUPS      704(SP), Y4
+	VMOVUPS      680(SP), Y2
+	VMOVUPS      712(SP), Y4
 	VADDPS       Y4, Y2, Y5
 	VSUBPS       Y4, Y2, Y2
 	VADDPS       Y5, Y3, Y4
-	VMOVUPS      576(SP), Y6
+	VMOVUPS      584(SP), Y6
 	VADDPS       Y6, Y4, Y4
 	VADDPS       Y0, Y4, Y4
 	VMULPS       a1<>+0(SB), Y1, Y6
@@ -2302,7 +2355,7 @@ loop:
 	VMULPS       a3<>+0(SB), Y1, Y1
 	VMULPS       b3<>+0(SB), Y2, Y2
 	VADDPS       Y2, Y1, Y1
-	VMOVUPS      736(SP), Y2
+	VMOVUPS      744(SP), Y2
 	VADDPS       Y2, Y1, Y1
 	VADDPS       Y0, Y1, Y1
 	VUNPCKLPS    Y6, Y4, Y2
@@ -2333,19 +2386,25 @@ loop:
 	ADDQ         $0x40, R8
 	DECQ         R10
 	JNZ          loop
+	LDMXCSR      (SP)
 	VZEROUPPER
 	RET
 
 // func filter43AVX2(src *float32, dst *float32, plane int, groups int)
-// Requires: AVX
-TEXT ·filter43AVX2(SB), $864-32
-	MOVQ src+0(FP), AX
-	MOVQ dst+8(FP), CX
-	MOVQ plane+16(FP), DX
-	SHLQ $0x02, DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (DX)(DX*4), SI
-	MOVQ groups+24(FP), DI
+// Requires: AVX, SSE
+TEXT ·filter43AVX2(SB), $872-32
+	STMXCSR (SP)
+	MOVL    (SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 4(SP)
+	LDMXCSR 4(SP)
+	MOVQ    src+0(FP), AX
+	MOVQ    dst+8(FP), CX
+	MOVQ    plane+16(FP), DX
+	SHLQ    $0x02, DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (DX)(DX*4), SI
+	MOVQ    groups+24(FP), DI
 
 loop:
 	VMOVUPS      (AX), Y0
@@ -2380,14 +2439,14 @@ loop:
 	VPERM2F128   $0x31, Y5, Y8, Y5
 	VPERM2F128   $0x20, Y4, Y0, Y8
 	VPERM2F128   $0x31, Y4, Y0, Y0
-	VMOVUPS      Y6, 576(SP)
-	VMOVUPS      Y7, 608(SP)
-	VMOVUPS      Y2, 640(SP)
-	VMOVUPS      Y8, 672(SP)
-	VMOVUPS      Y3, 704(SP)
-	VMOVUPS      Y1, 736(SP)
-	VMOVUPS      Y5, 768(SP)
-	VMOVUPS      Y0, 800(SP)
+	VMOVUPS      Y6, 584(SP)
+	VMOVUPS      Y7, 616(SP)
+	VMOVUPS      Y2, 648(SP)
+	VMOVUPS      Y8, 680(SP)
+	VMOVUPS      Y3, 712(SP)
+	VMOVUPS      Y1, 744(SP)
+	VMOVUPS      Y5, 776(SP)
+	VMOVUPS      Y0, 808(SP)
 	VBROADCASTSS 32(AX), Y0
 	VINSERTPS    $0x10, 68(AX), X0, X0
 	VINSERTPS    $0x20, 104(AX), X0, X0
@@ -2397,77 +2456,77 @@ loop:
 	VINSERTPS    $0x20, 248(AX), X1, X1
 	VINSERTPS    $0x30, 284(AX), X1, X1
 	VINSERTF128  $0x01, X1, Y0, Y0
-	VMOVUPS      Y0, 832(SP)
-	VMOVUPS      576(SP), Y0
-	VMOVUPS      672(SP), Y1
-	VMOVUPS      768(SP), Y2
+	VMOVUPS      Y0, 840(SP)
+	VMOVUPS      584(SP), Y0
+	VMOVUPS      680(SP), Y1
+	VMOVUPS      776(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, (SP)
-	VMOVUPS      Y2, 480(SP)
+	VMOVUPS      Y3, 8(SP)
+	VMOVUPS      Y2, 488(SP)
 	VMULPS       ga0<>+0(SB), Y0, Y3
 	VMULPS       ga2<>+0(SB), Y2, Y4
 	VADDPS       Y4, Y3, Y3
 	VMULPS       ga1<>+0(SB), Y1, Y4
 	VADDPS       Y4, Y3, Y5
-	VMOVUPS      Y5, 96(SP)
+	VMOVUPS      Y5, 104(SP)
 	VSUBPS       Y4, Y3, Y3
-	VMOVUPS      Y3, 192(SP)
+	VMOVUPS      Y3, 200(SP)
 	VMULPS       gb0<>+0(SB), Y0, Y0
 	VMULPS       gb2<>+0(SB), Y2, Y2
 	VADDPS       Y2, Y0, Y0
 	VMULPS       gb1<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y2
-	VMOVUPS      Y2, 288(SP)
+	VMOVUPS      Y2, 296(SP)
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 384(SP)
-	VMOVUPS      608(SP), Y0
-	VMOVUPS      704(SP), Y1
-	VMOVUPS      800(SP), Y2
+	VMOVUPS      Y0, 392(SP)
+	VMOVUPS      616(SP), Y0
+	VMOVUPS      712(SP), Y1
+	VMOVUPS      808(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, 32(SP)
-	VMOVUPS      Y2, 512(SP)
+	VMOVUPS      Y3, 40(SP)
+	VMOVUPS      Y2, 520(SP)
 	VMULPS       ga0<>+0(SB), Y0, Y3
 	VMULPS       ga2<>+0(SB), Y2, Y4
 	VADDPS       Y4, Y3, Y3
 	VMULPS       ga1<>+0(SB), Y1, Y4
 	VADDPS       Y4, Y3, Y5
-	VMOVUPS      Y5, 128(SP)
+	VMOVUPS      Y5, 136(SP)
 	VSUBPS       Y4, Y3, Y3
-	VMOVUPS      Y3, 224(SP)
+	VMOVUPS      Y3, 232(SP)
 	VMULPS       gb0<>+0(SB), Y0, Y0
 	VMULPS       gb2<>+0(SB), Y2, Y2
 	VADDPS       Y2, Y0, Y0
 	VMULPS       gb1<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y2
-	VMOVUPS      Y2, 320(SP)
+	VMOVUPS      Y2, 328(SP)
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 416(SP)
-	VMOVUPS      640(SP), Y0
-	VMOVUPS      736(SP), Y1
-	VMOVUPS      832(SP), Y2
+	VMOVUPS      Y0, 424(SP)
+	VMOVUPS      648(SP), Y0
+	VMOVUPS      744(SP), Y1
+	VMOVUPS      840(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, 64(SP)
-	VMOVUPS      Y2, 544(SP)
+	VMOVUPS      Y3, 72(SP)
+	VMOVUPS      Y2, 552(SP)
 	VMULPS       ga0<>+0(SB), Y0, Y3
 	VMULPS       ga2<>+0(SB), Y2, Y4
 	VADDPS       Y4, Y3, Y3
 	VMULPS       ga1<>+0(SB), Y1, Y4
 	VADDPS       Y4, Y3, Y5
-	VMOVUPS      Y5, 160(SP)
+	VMOVUPS      Y5, 168(SP)
 	VSUBPS       Y4, Y3, Y3
-	VMOVUPS      Y3, 256(SP)
+	VMOVUPS      Y3, 264(SP)
 	VMULPS       gb0<>+0(SB), Y0, Y0
 	VMULPS       gb2<>+0(SB), Y2, Y2
 	VADDPS       Y2, Y0, Y0
 	VMULPS       gb1<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y2
-	VMOVUPS      Y2, 352(SP)
+	VMOVUPS      Y2, 360(SP)
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 448(SP)
+	VMOVUPS      Y0, 456(SP)
 	MOVQ         CX, R8
-	VMOVUPS      (SP), Y0
-	VMOVUPS      32(SP), Y1
-	VMOVUPS      64(SP), Y2
+	VMOVUPS      8(SP), Y0
+	VMOVUPS      40(SP), Y1
+	VMOVUPS      72(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
 	VMOVUPS      Y3, (R8)
 	VMOVUPS      Y2, (R8)(SI*1)
@@ -2488,9 +2547,9 @@ loop:
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (R8)(DX*4)
 	LEAQ         (R8)(BX*2), R8
-	VMOVUPS      96(SP), Y0
-	VMOVUPS      128(SP), Y1
-	VMOVUPS      160(SP), Y2
+	VMOVUPS      104(SP), Y0
+	VMOVUPS      136(SP), Y1
+	VMOVUPS      168(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
 	VMOVUPS      Y3, (R8)
 	VMOVUPS      Y2, (R8)(SI*1)
@@ -2511,9 +2570,9 @@ loop:
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (R8)(DX*4)
 	LEAQ         (R8)(BX*2), R8
-	VMOVUPS      192(SP), Y0
-	VMOVUPS      224(SP), Y1
-	VMOVUPS      256(SP), Y2
+	VMOVUPS      200(SP), Y0
+	VMOVUPS      232(SP), Y1
+	VMOVUPS      264(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
 	VMOVUPS      Y3, (R8)
 	VMOVUPS      Y2, (R8)(SI*1)
@@ -2534,9 +2593,9 @@ loop:
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (R8)(DX*4)
 	LEAQ         (R8)(BX*2), R8
-	VMOVUPS      288(SP), Y0
-	VMOVUPS      320(SP), Y1
-	VMOVUPS      352(SP), Y2
+	VMOVUPS      296(SP), Y0
+	VMOVUPS      328(SP), Y1
+	VMOVUPS      360(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
 	VMOVUPS      Y3, (R8)
 	VMOVUPS      Y2, (R8)(SI*1)
@@ -2557,9 +2616,9 @@ loop:
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (R8)(DX*4)
 	LEAQ         (R8)(BX*2), R8
-	VMOVUPS      384(SP), Y0
-	VMOVUPS      416(SP), Y1
-	VMOVUPS      448(SP), Y2
+	VMOVUPS      392(SP), Y0
+	VMOVUPS      424(SP), Y1
+	VMOVUPS      456(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
 	VMOVUPS      Y3, (R8)
 	VMOVUPS      Y2, (R8)(SI*1)
@@ -2580,9 +2639,9 @@ loop:
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (R8)(DX*4)
 	LEAQ         (R8)(BX*2), R8
-	VMOVUPS      480(SP), Y0
-	VMOVUPS      512(SP), Y1
-	VMOVUPS      544(SP), Y2
+	VMOVUPS      488(SP), Y0
+	VMOVUPS      520(SP), Y1
+	VMOVUPS      552(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
 	VMOVUPS      Y3, (R8)
 	VMOVUPS      Y2, (R8)(SI*1)
@@ -2606,6 +2665,7 @@ loop:
 	ADDQ         $0x20, CX
 	DECQ         DI
 	JNZ          loop
+	LDMXCSR      (SP)
 	VZEROUPPER
 	RET
 
@@ -2680,15 +2740,20 @@ DATA gb1<>+28(SB)/4, $(0.17927171)
 GLOBL gb1<>(SB), RODATA|NOPTR, $32
 
 // func turned43AVX2(src *float32, dst *float32, plane int, groups int)
-// Requires: AVX
-TEXT ·turned43AVX2(SB), $864-32
-	MOVQ src+0(FP), AX
-	MOVQ dst+8(FP), CX
-	MOVQ plane+16(FP), DX
-	SHLQ $0x02, DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (DX)(DX*4), SI
-	MOVQ groups+24(FP), DI
+// Requires: AVX, SSE
+TEXT ·turned43AVX2(SB), $872-32
+	STMXCSR (SP)
+	MOVL    (SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 4(SP)
+	LDMXCSR 4(SP)
+	MOVQ    src+0(FP), AX
+	MOVQ    dst+8(FP), CX
+	MOVQ    plane+16(FP), DX
+	SHLQ    $0x02, DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (DX)(DX*4), SI
+	MOVQ    groups+24(FP), DI
 
 loop:
 	VMOVUPS      (AX), Y0
@@ -2723,14 +2788,14 @@ loop:
 	VPERM2F128   $0x31, Y5, Y8, Y5
 	VPERM2F128   $0x20, Y4, Y0, Y8
 	VPERM2F128   $0x31, Y4, Y0, Y0
-	VMOVUPS      Y6, 576(SP)
-	VMOVUPS      Y7, 608(SP)
-	VMOVUPS      Y2, 640(SP)
-	VMOVUPS      Y8, 672(SP)
-	VMOVUPS      Y3, 704(SP)
-	VMOVUPS      Y1, 736(SP)
-	VMOVUPS      Y5, 768(SP)
-	VMOVUPS      Y0, 800(SP)
+	VMOVUPS      Y6, 584(SP)
+	VMOVUPS      Y7, 616(SP)
+	VMOVUPS      Y2, 648(SP)
+	VMOVUPS      Y8, 680(SP)
+	VMOVUPS      Y3, 712(SP)
+	VMOVUPS      Y1, 744(SP)
+	VMOVUPS      Y5, 776(SP)
+	VMOVUPS      Y0, 808(SP)
 	VBROADCASTSS 32(AX), Y0
 	VINSERTPS    $0x10, 68(AX), X0, X0
 	VINSERTPS    $0x20, 104(AX), X0, X0
@@ -2740,77 +2805,77 @@ loop:
 	VINSERTPS    $0x20, 248(AX), X1, X1
 	VINSERTPS    $0x30, 284(AX), X1, X1
 	VINSERTF128  $0x01, X1, Y0, Y0
-	VMOVUPS      Y0, 832(SP)
-	VMOVUPS      832(SP), Y0
-	VMOVUPS      736(SP), Y1
-	VMOVUPS      640(SP), Y2
+	VMOVUPS      Y0, 840(SP)
+	VMOVUPS      840(SP), Y0
+	VMOVUPS      744(SP), Y1
+	VMOVUPS      648(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, (SP)
-	VMOVUPS      Y2, 480(SP)
+	VMOVUPS      Y3, 8(SP)
+	VMOVUPS      Y2, 488(SP)
 	VMULPS       ga0<>+0(SB), Y0, Y3
 	VMULPS       ga2<>+0(SB), Y2, Y4
 	VADDPS       Y4, Y3, Y3
 	VMULPS       ga1<>+0(SB), Y1, Y4
 	VADDPS       Y4, Y3, Y5
-	VMOVUPS      Y5, 96(SP)
+	VMOVUPS      Y5, 104(SP)
 	VSUBPS       Y4, Y3, Y3
-	VMOVUPS      Y3, 192(SP)
+	VMOVUPS      Y3, 200(SP)
 	VMULPS       gb0<>+0(SB), Y0, Y0
 	VMULPS       gb2<>+0(SB), Y2, Y2
 	VADDPS       Y2, Y0, Y0
 	VMULPS       gb1<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y2
-	VMOVUPS      Y2, 288(SP)
+	VMOVUPS      Y2, 296(SP)
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 384(SP)
-	VMOVUPS      800(SP), Y0
-	VMOVUPS      704(SP), Y1
-	VMOVUPS      608(SP), Y2
+	VMOVUPS      Y0, 392(SP)
+	VMOVUPS      808(SP), Y0
+	VMOVUPS      712(SP), Y1
+	VMOVUPS      616(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, 32(SP)
-	VMOVUPS      Y2, 512(SP)
+	VMOVUPS      Y3, 40(SP)
+	VMOVUPS      Y2, 520(SP)
 	VMULPS       ga0<>+0(SB), Y0, Y3
 	VMULPS       ga2<>+0(SB), Y2, Y4
 	VADDPS       Y4, Y3, Y3
 	VMULPS       ga1<>+0(SB), Y1, Y4
 	VADDPS       Y4, Y3, Y5
-	VMOVUPS      Y5, 128(SP)
+	VMOVUPS      Y5, 136(SP)
 	VSUBPS       Y4, Y3, Y3
-	VMOVUPS      Y3, 224(SP)
+	VMOVUPS      Y3, 232(SP)
 	VMULPS       gb0<>+0(SB), Y0, Y0
 	VMULPS       gb2<>+0(SB), Y2, Y2
 	VADDPS       Y2, Y0, Y0
 	VMULPS       gb1<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y2
-	VMOVUPS      Y2, 320(SP)
+	VMOVUPS      Y2, 328(SP)
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 416(SP)
-	VMOVUPS      768(SP), Y0
-	VMOVUPS      672(SP), Y1
-	VMOVUPS      576(SP), Y2
+	VMOVUPS      Y0, 424(SP)
+	VMOVUPS      776(SP), Y0
+	VMOVUPS      680(SP), Y1
+	VMOVUPS      584(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, 64(SP)
-	VMOVUPS      Y2, 544(SP)
+	VMOVUPS      Y3, 72(SP)
+	VMOVUPS      Y2, 552(SP)
 	VMULPS       ga0<>+0(SB), Y0, Y3
 	VMULPS       ga2<>+0(SB), Y2, Y4
 	VADDPS       Y4, Y3, Y3
 	VMULPS       ga1<>+0(SB), Y1, Y4
 	VADDPS       Y4, Y3, Y5
-	VMOVUPS      Y5, 160(SP)
+	VMOVUPS      Y5, 168(SP)
 	VSUBPS       Y4, Y3, Y3
-	VMOVUPS      Y3, 256(SP)
+	VMOVUPS      Y3, 264(SP)
 	VMULPS       gb0<>+0(SB), Y0, Y0
 	VMULPS       gb2<>+0(SB), Y2, Y2
 	VADDPS       Y2, Y0, Y0
 	VMULPS       gb1<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y2
-	VMOVUPS      Y2, 352(SP)
+	VMOVUPS      Y2, 360(SP)
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 448(SP)
+	VMOVUPS      Y0, 456(SP)
 	MOVQ         CX, R8
-	VMOVUPS      (SP), Y0
-	VMOVUPS      32(SP), Y1
-	VMOVUPS      64(SP), Y2
+	VMOVUPS      8(SP), Y0
+	VMOVUPS      40(SP), Y1
+	VMOVUPS      72(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
 	VMOVUPS      Y3, (R8)
 	VMOVUPS      Y2, (R8)(SI*1)
@@ -2831,9 +2896,9 @@ loop:
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (R8)(DX*4)
 	LEAQ         (R8)(BX*2), R8
-	VMOVUPS      96(SP), Y0
-	VMOVUPS      128(SP), Y1
-	VMOVUPS      160(SP), Y2
+	VMOVUPS      104(SP), Y0
+	VMOVUPS      136(SP), Y1
+	VMOVUPS      168(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
 	VMOVUPS      Y3, (R8)
 	VMOVUPS      Y2, (R8)(SI*1)
@@ -2854,9 +2919,9 @@ loop:
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (R8)(DX*4)
 	LEAQ         (R8)(BX*2), R8
-	VMOVUPS      192(SP), Y0
-	VMOVUPS      224(SP), Y1
-	VMOVUPS      256(SP), Y2
+	VMOVUPS      200(SP), Y0
+	VMOVUPS      232(SP), Y1
+	VMOVUPS      264(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
 	VMOVUPS      Y3, (R8)
 	VMOVUPS      Y2, (R8)(SI*1)
@@ -2877,9 +2942,9 @@ loop:
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (R8)(DX*4)
 	LEAQ         (R8)(BX*2), R8
-	VMOVUPS      288(SP), Y0
-	VMOVUPS      320(SP), Y1
-	VMOVUPS      352(SP), Y2
+	VMOVUPS      296(SP), Y0
+	VMOVUPS      328(SP), Y1
+	VMOVUPS      360(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
 	VMOVUPS      Y3, (R8)
 	VMOVUPS      Y2, (R8)(SI*1)
@@ -2900,9 +2965,9 @@ loop:
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (R8)(DX*4)
 	LEAQ         (R8)(BX*2), R8
-	VMOVUPS      384(SP), Y0
-	VMOVUPS      416(SP), Y1
-	VMOVUPS      448(SP), Y2
+	VMOVUPS      392(SP), Y0
+	VMOVUPS      424(SP), Y1
+	VMOVUPS      456(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
 	VMOVUPS      Y3, (R8)
 	VMOVUPS      Y2, (R8)(SI*1)
@@ -2923,9 +2988,9 @@ loop:
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (R8)(DX*4)
 	LEAQ         (R8)(BX*2), R8
-	VMOVUPS      480(SP), Y0
-	VMOVUPS      512(SP), Y1
-	VMOVUPS      544(SP), Y2
+	VMOVUPS      488(SP), Y0
+	VMOVUPS      520(SP), Y1
+	VMOVUPS      552(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
 	VMOVUPS      Y3, (R8)
 	VMOVUPS      Y2, (R8)(SI*1)
@@ -2949,21 +3014,27 @@ loop:
 	ADDQ         $0x20, CX
 	DECQ         DI
 	JNZ          loop
+	LDMXCSR      (SP)
 	VZEROUPPER
 	RET
 
 // func filterGrad43AVX2(src *float32, plane int, dst *float32, groups int)
-// Requires: AVX
-TEXT ·filterGrad43AVX2(SB), $864-32
-	MOVQ src+0(FP), AX
-	MOVQ plane+8(FP), CX
-	SHLQ $0x02, CX
-	LEAQ (CX)(CX*2), DX
-	ADDQ DX, DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (DX)(DX*4), SI
-	MOVQ dst+16(FP), DI
-	MOVQ groups+24(FP), R8
+// Requires: AVX, SSE
+TEXT ·filterGrad43AVX2(SB), $872-32
+	STMXCSR (SP)
+	MOVL    (SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 4(SP)
+	LDMXCSR 4(SP)
+	MOVQ    src+0(FP), AX
+	MOVQ    plane+8(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (CX)(CX*2), DX
+	ADDQ    DX, DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (DX)(DX*4), SI
+	MOVQ    dst+16(FP), DI
+	MOVQ    groups+24(FP), R8
 
 loop:
 	MOVQ         AX, R9
@@ -2981,17 +3052,17 @@ loop:
 	VMOVUPS      (R9), Y5
 	VMULPS       g0<>+0(SB), Y5, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, (SP)
+	VMOVUPS      Y3, 8(SP)
 	VMULPS       ga1<>+0(SB), Y0, Y0
 	VMULPS       gb1<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 192(SP)
+	VMOVUPS      Y0, 200(SP)
 	VMULPS       ga2<>+0(SB), Y2, Y0
 	VMULPS       gb2<>+0(SB), Y4, Y1
 	VADDPS       Y1, Y0, Y0
 	VMOVUPS      (R9)(SI*1), Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 384(SP)
+	VMOVUPS      Y0, 392(SP)
 	ADDQ         CX, R9
 	VMOVUPS      (R9)(DX*1), Y0
 	VMOVUPS      (R9)(DX*2), Y1
@@ -3007,17 +3078,17 @@ loop:
 	VMOVUPS      (R9), Y5
 	VMULPS       g0<>+0(SB), Y5, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 32(SP)
+	VMOVUPS      Y3, 40(SP)
 	VMULPS       ga1<>+0(SB), Y0, Y0
 	VMULPS       gb1<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 224(SP)
+	VMOVUPS      Y0, 232(SP)
 	VMULPS       ga2<>+0(SB), Y2, Y0
 	VMULPS       gb2<>+0(SB), Y4, Y1
 	VADDPS       Y1, Y0, Y0
 	VMOVUPS      (R9)(SI*1), Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 416(SP)
+	VMOVUPS      Y0, 424(SP)
 	ADDQ         CX, R9
 	VMOVUPS      (R9)(DX*1), Y0
 	VMOVUPS      (R9)(DX*2), Y1
@@ -3033,17 +3104,17 @@ loop:
 	VMOVUPS      (R9), Y5
 	VMULPS       g0<>+0(SB), Y5, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 64(SP)
+	VMOVUPS      Y3, 72(SP)
 	VMULPS       ga1<>+0(SB), Y0, Y0
 	VMULPS       gb1<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 256(SP)
+	VMOVUPS      Y0, 264(SP)
 	VMULPS       ga2<>+0(SB), Y2, Y0
 	VMULPS       gb2<>+0(SB), Y4, Y1
 	VADDPS       Y1, Y0, Y0
 	VMOVUPS      (R9)(SI*1), Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 448(SP)
+	VMOVUPS      Y0, 456(SP)
 	ADDQ         CX, R9
 	VMOVUPS      (R9)(DX*1), Y0
 	VMOVUPS      (R9)(DX*2), Y1
@@ -3059,17 +3130,17 @@ loop:
 	VMOVUPS      (R9), Y5
 	VMULPS       g0<>+0(SB), Y5, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 96(SP)
+	VMOVUPS      Y3, 104(SP)
 	VMULPS       ga1<>+0(SB), Y0, Y0
 	VMULPS       gb1<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 288(SP)
+	VMOVUPS      Y0, 296(SP)
 	VMULPS       ga2<>+0(SB), Y2, Y0
 	VMULPS       gb2<>+0(SB), Y4, Y1
 	VADDPS       Y1, Y0, Y0
 	VMOVUPS      (R9)(SI*1), Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 480(SP)
+	VMOVUPS      Y0, 488(SP)
 	ADDQ         CX, R9
 	VMOVUPS      (R9)(DX*1), Y0
 	VMOVUPS      (R9)(DX*2), Y1
@@ -3085,17 +3156,17 @@ loop:
 	VMOVUPS      (R9), Y5
 	VMULPS       g0<>+0(SB), Y5, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 128(SP)
+	VMOVUPS      Y3, 136(SP)
 	VMULPS       ga1<>+0(SB), Y0, Y0
 	VMULPS       gb1<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 320(SP)
+	VMOVUPS      Y0, 328(SP)
 	VMULPS       ga2<>+0(SB), Y2, Y0
 	VMULPS       gb2<>+0(SB), Y4, Y1
 	VADDPS       Y1, Y0, Y0
 	VMOVUPS      (R9)(SI*1), Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 512(SP)
+	VMOVUPS      Y0, 520(SP)
 	ADDQ         CX, R9
 	VMOVUPS      (R9)(DX*1), Y0
 	VMOVUPS      (R9)(DX*2), Y1
@@ -3111,93 +3182,93 @@ loop:
 	VMOVUPS      (R9), Y5
 	VMULPS       g0<>+0(SB), Y5, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 160(SP)
+	VMOVUPS      Y3, 168(SP)
 	VMULPS       ga1<>+0(SB), Y0, Y0
 	VMULPS       gb1<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 352(SP)
+	VMOVUPS      Y0, 360(SP)
 	VMULPS       ga2<>+0(SB), Y2, Y0
 	VMULPS       gb2<>+0(SB), Y4, Y1
 	VADDPS       Y1, Y0, Y0
 	VMOVUPS      (R9)(SI*1), Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 544(SP)
-	VMOVUPS      32(SP), Y0
-	VMOVUPS      64(SP), Y1
+	VMOVUPS      Y0, 552(SP)
+	VMOVUPS      40(SP), Y0
+	VMOVUPS      72(SP), Y1
 	VADDPS       Y1, Y0, Y2
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      96(SP), Y1
-	VMOVUPS      128(SP), Y3
+	VMOVUPS      104(SP), Y1
+	VMOVUPS      136(SP), Y3
 	VADDPS       Y3, Y1, Y4
 	VSUBPS       Y3, Y1, Y1
 	VMULPS       ga0<>+0(SB), Y2, Y3
 	VMULPS       gb0<>+0(SB), Y4, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      (SP), Y5
+	VMOVUPS      8(SP), Y5
 	VMULPS       g0<>+0(SB), Y5, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 576(SP)
+	VMOVUPS      Y3, 584(SP)
 	VMULPS       ga1<>+0(SB), Y0, Y0
 	VMULPS       gb1<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 608(SP)
+	VMOVUPS      Y0, 616(SP)
 	VMULPS       ga2<>+0(SB), Y2, Y0
 	VMULPS       gb2<>+0(SB), Y4, Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      160(SP), Y1
+	VMOVUPS      168(SP), Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 640(SP)
-	VMOVUPS      224(SP), Y0
-	VMOVUPS      256(SP), Y1
+	VMOVUPS      Y0, 648(SP)
+	VMOVUPS      232(SP), Y0
+	VMOVUPS      264(SP), Y1
 	VADDPS       Y1, Y0, Y2
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      288(SP), Y1
-	VMOVUPS      320(SP), Y3
+	VMOVUPS      296(SP), Y1
+	VMOVUPS      328(SP), Y3
 	VADDPS       Y3, Y1, Y4
 	VSUBPS       Y3, Y1, Y1
 	VMULPS       ga0<>+0(SB), Y2, Y3
 	VMULPS       gb0<>+0(SB), Y4, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      192(SP), Y5
+	VMOVUPS      200(SP), Y5
 	VMULPS       g0<>+0(SB), Y5, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 672(SP)
+	VMOVUPS      Y3, 680(SP)
 	VMULPS       ga1<>+0(SB), Y0, Y0
 	VMULPS       gb1<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 704(SP)
+	VMOVUPS      Y0, 712(SP)
 	VMULPS       ga2<>+0(SB), Y2, Y0
 	VMULPS       gb2<>+0(SB), Y4, Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      352(SP), Y1
+	VMOVUPS      360(SP), Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 736(SP)
-	VMOVUPS      416(SP), Y0
-	VMOVUPS      448(SP), Y1
+	VMOVUPS      Y0, 744(SP)
+	VMOVUPS      424(SP), Y0
+	VMOVUPS      456(SP), Y1
 	VADDPS       Y1, Y0, Y2
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      480(SP), Y1
-	VMOVUPS      512(SP), Y3
+	VMOVUPS      488(SP), Y1
+	VMOVUPS      520(SP), Y3
 	VADDPS       Y3, Y1, Y4
 	VSUBPS       Y3, Y1, Y1
 	VMULPS       ga0<>+0(SB), Y2, Y3
 	VMULPS       gb0<>+0(SB), Y4, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      384(SP), Y5
+	VMOVUPS      392(SP), Y5
 	VMULPS       g0<>+0(SB), Y5, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 768(SP)
+	VMOVUPS      Y3, 776(SP)
 	VMULPS       ga1<>+0(SB), Y0, Y0
 	VMULPS       gb1<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 800(SP)
+	VMOVUPS      Y0, 808(SP)
 	VMULPS       ga2<>+0(SB), Y2, Y0
 	VMULPS       gb2<>+0(SB), Y4, Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      544(SP), Y1
+	VMOVUPS      552(SP), Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 832(SP)
-	VMOVUPS      832(SP), Y0
+	VMOVUPS      Y0, 840(SP)
+	VMOVUPS      840(SP), Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VMOVSS       X0, 32(DI)
 	VEXTRACTPS   $0x01, X0, 68(DI)
@@ -3207,14 +3278,14 @@ loop:
 	VEXTRACTPS   $0x01, X1, 212(DI)
 	VEXTRACTPS   $0x02, X1, 248(DI)
 	VEXTRACTPS   $0x03, X1, 284(DI)
-	VMOVUPS      576(SP), Y0
-	VMOVUPS      608(SP), Y1
-	VMOVUPS      640(SP), Y2
-	VMOVUPS      672(SP), Y3
-	VMOVUPS      704(SP), Y4
-	VMOVUPS      736(SP), Y5
-	VMOVUPS      768(SP), Y6
-	VMOVUPS      800(SP), Y7
+	VMOVUPS      584(SP), Y0
+	VMOVUPS      616(SP), Y1
+	VMOVUPS      648(SP), Y2
+	VMOVUPS      680(SP), Y3
+	VMOVUPS      712(SP), Y4
+	VMOVUPS      744(SP), Y5
+	VMOVUPS      776(SP), Y6
+	VMOVUPS      808(SP), Y7
 	VUNPCKLPS    Y1, Y0, Y8
 	VUNPCKHPS    Y1, Y0, Y0
 	VUNPCKLPS    Y3, Y2, Y1
@@ -3251,20 +3322,26 @@ loop:
 	ADDQ         $0x00000120, DI
 	DECQ         R8
 	JNZ          loop
+	LDMXCSR      (SP)
 	VZEROUPPER
 	RET
 
 // func grad25AVX2(src *float32, offsets *int, ld int, dst *float32, plane int, groups int)
-// Requires: AVX
-TEXT ·grad25AVX2(SB), $384-48
-	MOVQ src+0(FP), AX
-	MOVQ offsets+8(FP), CX
-	MOVQ dst+24(FP), DX
-	MOVQ ld+16(FP), BX
-	SHLQ $0x02, BX
-	MOVQ plane+32(FP), SI
-	SHLQ $0x02, SI
-	MOVQ groups+40(FP), DI
+// Requires: AVX, SSE
+TEXT ·grad25AVX2(SB), $392-48
+	STMXCSR (SP)
+	MOVL    (SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 4(SP)
+	LDMXCSR 4(SP)
+	MOVQ    src+0(FP), AX
+	MOVQ    offsets+8(FP), CX
+	MOVQ    dst+24(FP), DX
+	MOVQ    ld+16(FP), BX
+	SHLQ    $0x02, BX
+	MOVQ    plane+32(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    groups+40(FP), DI
 
 loop:
 	MOVQ         (CX), R8
@@ -3285,18 +3362,18 @@ loop:
 	VMOVSD       (R10)(BX*1), X2
 	VMOVHPS      (R11)(BX*1), X2, X2
 	VINSERTF128  $0x01, X2, Y1, Y1
-	VMOVUPS      Y0, (SP)
-	VMOVUPS      Y1, 320(SP)
+	VMOVUPS      Y0, 8(SP)
+	VMOVUPS      Y1, 328(SP)
 	VMULPS       a1<>+0(SB), Y1, Y2
 	VADDPS       Y2, Y0, Y3
-	VMOVUPS      Y3, 64(SP)
+	VMOVUPS      Y3, 72(SP)
 	VSUBPS       Y2, Y0, Y2
-	VMOVUPS      Y2, 128(SP)
+	VMOVUPS      Y2, 136(SP)
 	VMULPS       b1<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y2
-	VMOVUPS      Y2, 192(SP)
+	VMOVUPS      Y2, 200(SP)
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 256(SP)
+	VMOVUPS      Y0, 264(SP)
 	MOVQ         16(CX), R8
 	ADDQ         AX, R8
 	MOVQ         24(CX), R9
@@ -3315,23 +3392,23 @@ loop:
 	VMOVSD       (R10)(BX*1), X2
 	VMOVHPS      (R11)(BX*1), X2, X2
 	VINSERTF128  $0x01, X2, Y1, Y1
-	VMOVUPS      Y0, 32(SP)
-	VMOVUPS      Y1, 352(SP)
+	VMOVUPS      Y0, 40(SP)
+	VMOVUPS      Y1, 360(SP)
 	VMULPS       a1<>+0(SB), Y1, Y2
 	VADDPS       Y2, Y0, Y3
-	VMOVUPS      Y3, 96(SP)
+	VMOVUPS      Y3, 104(SP)
 	VSUBPS       Y2, Y0, Y2
-	VMOVUPS      Y2, 160(SP)
+	VMOVUPS      Y2, 168(SP)
 	VMULPS       b1<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y2
-	VMOVUPS      Y2, 224(SP)
+	VMOVUPS      Y2, 232(SP)
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 288(SP)
+	VMOVUPS      Y0, 296(SP)
 	LEAQ         (SI)(SI*2), R8
 	LEAQ         (SI)(SI*4), R9
 	MOVQ         DX, R10
-	VMOVUPS      (SP), Y0
-	VMOVUPS      32(SP), Y1
+	VMOVUPS      8(SP), Y0
+	VMOVUPS      40(SP), Y1
 	VSHUFPS      $0x88, Y1, Y0, Y2
 	VSHUFPS      $0xdd, Y1, Y0, Y0
 	VMOVUPS      Y2, (R10)
@@ -3347,8 +3424,8 @@ loop:
 	VSUBPS       Y0, Y2, Y0
 	VMOVUPS      Y0, (R10)(SI*4)
 	LEAQ         (R10)(R8*2), R10
-	VMOVUPS      64(SP), Y0
-	VMOVUPS      96(SP), Y1
+	VMOVUPS      72(SP), Y0
+	VMOVUPS      104(SP), Y1
 	VSHUFPS      $0x88, Y1, Y0, Y2
 	VSHUFPS      $0xdd, Y1, Y0, Y0
 	VMOVUPS      Y2, (R10)
@@ -3364,8 +3441,8 @@ loop:
 	VSUBPS       Y0, Y2, Y0
 	VMOVUPS      Y0, (R10)(SI*4)
 	LEAQ         (R10)(R8*2), R10
-	VMOVUPS      128(SP), Y0
-	VMOVUPS      160(SP), Y1
+	VMOVUPS      136(SP), Y0
+	VMOVUPS      168(SP), Y1
 	VSHUFPS      $0x88, Y1, Y0, Y2
 	VSHUFPS      $0xdd, Y1, Y0, Y0
 	VMOVUPS      Y2, (R10)
@@ -3381,8 +3458,8 @@ loop:
 	VSUBPS       Y0, Y2, Y0
 	VMOVUPS      Y0, (R10)(SI*4)
 	LEAQ         (R10)(R8*2), R10
-	VMOVUPS      192(SP), Y0
-	VMOVUPS      224(SP), Y1
+	VMOVUPS      200(SP), Y0
+	VMOVUPS      232(SP), Y1
 	VSHUFPS      $0x88, Y1, Y0, Y2
 	VSHUFPS      $0xdd, Y1, Y0, Y0
 	VMOVUPS      Y2, (R10)
@@ -3398,8 +3475,8 @@ loop:
 	VSUBPS       Y0, Y2, Y0
 	VMOVUPS      Y0, (R10)(SI*4)
 	LEAQ         (R10)(R8*2), R10
-	VMOVUPS      256(SP), Y0
-	VMOVUPS      288(SP), Y1
+	VMOVUPS      264(SP), Y0
+	VMOVUPS      296(SP), Y1
 	VSHUFPS      $0x88, Y1, Y0, Y2
 	VSHUFPS      $0xdd, Y1, Y0, Y0
 	VMOVUPS      Y2, (R10)
@@ -3415,8 +3492,8 @@ loop:
 	VSUBPS       Y0, Y2, Y0
 	VMOVUPS      Y0, (R10)(SI*4)
 	LEAQ         (R10)(R8*2), R10
-	VMOVUPS      320(SP), Y0
-	VMOVUPS      352(SP), Y1
+	VMOVUPS      328(SP), Y0
+	VMOVUPS      360(SP), Y1
 	VSHUFPS      $0x88, Y1, Y0, Y2
 	VSHUFPS      $0xdd, Y1, Y0, Y0
 	VMOVUPS      Y2, (R10)
@@ -3435,12 +3512,18 @@ loop:
 	ADDQ         $0x20, DX
 	DECQ         DI
 	JNZ          loop
+	LDMXCSR      (SP)
 	VZEROUPPER
 	RET
 
 // func output25AVX2(src *float32, plane int, dst *float32, offsets *int, ld int, groups int, bias float32)
 // Requires: AVX, AVX2, SSE
-TEXT ·output25AVX2(SB), $384-52
+TEXT ·output25AVX2(SB), $392-52
+	STMXCSR      (SP)
+	MOVL         (SP), AX
+	ORL          $0x00008040, AX
+	MOVL         AX, 4(SP)
+	LDMXCSR      4(SP)
 	MOVQ         src+0(FP), AX
 	MOVQ         plane+8(FP), CX
 	SHLQ         $0x02, CX
@@ -3469,13 +3552,13 @@ loop:
 	VADDPS       Y5, Y3, Y3
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y3, Y3
-	VMOVUPS      Y3, (SP)
+	VMOVUPS      Y3, 8(SP)
 	VMULPS       a1<>+0(SB), Y1, Y1
 	VMULPS       b1<>+0(SB), Y2, Y2
 	VADDPS       Y2, Y1, Y1
 	VMOVUPS      (R11)(SI*1), Y2
 	VADDPS       Y2, Y1, Y1
-	VMOVUPS      Y1, 192(SP)
+	VMOVUPS      Y1, 200(SP)
 	ADDQ         CX, R11
 	VMOVUPS      (R11)(DX*1), Y1
 	VMOVUPS      (R11)(DX*2), Y2
@@ -3488,13 +3571,13 @@ loop:
 	VADDPS       Y5, Y3, Y3
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y3, Y3
-	VMOVUPS      Y3, 32(SP)
+	VMOVUPS      Y3, 40(SP)
 	VMULPS       a1<>+0(SB), Y1, Y1
 	VMULPS       b1<>+0(SB), Y2, Y2
 	VADDPS       Y2, Y1, Y1
 	VMOVUPS      (R11)(SI*1), Y2
 	VADDPS       Y2, Y1, Y1
-	VMOVUPS      Y1, 224(SP)
+	VMOVUPS      Y1, 232(SP)
 	ADDQ         CX, R11
 	VMOVUPS      (R11)(DX*1), Y1
 	VMOVUPS      (R11)(DX*2), Y2
@@ -3507,13 +3590,13 @@ loop:
 	VADDPS       Y5, Y3, Y3
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y3, Y3
-	VMOVUPS      Y3, 64(SP)
+	VMOVUPS      Y3, 72(SP)
 	VMULPS       a1<>+0(SB), Y1, Y1
 	VMULPS       b1<>+0(SB), Y2, Y2
 	VADDPS       Y2, Y1, Y1
 	VMOVUPS      (R11)(SI*1), Y2
 	VADDPS       Y2, Y1, Y1
-	VMOVUPS      Y1, 256(SP)
+	VMOVUPS      Y1, 264(SP)
 	ADDQ         CX, R11
 	VMOVUPS      (R11)(DX*1), Y1
 	VMOVUPS      (R11)(DX*2), Y2
@@ -3526,13 +3609,13 @@ loop:
 	VADDPS       Y5, Y3, Y3
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y3, Y3
-	VMOVUPS      Y3, 96(SP)
+	VMOVUPS      Y3, 104(SP)
 	VMULPS       a1<>+0(SB), Y1, Y1
 	VMULPS       b1<>+0(SB), Y2, Y2
 	VADDPS       Y2, Y1, Y1
 	VMOVUPS      (R11)(SI*1), Y2
 	VADDPS       Y2, Y1, Y1
-	VMOVUPS      Y1, 288(SP)
+	VMOVUPS      Y1, 296(SP)
 	ADDQ         CX, R11
 	VMOVUPS      (R11)(DX*1), Y1
 	VMOVUPS      (R11)(DX*2), Y2
@@ -3545,13 +3628,13 @@ loop:
 	VADDPS       Y5, Y3, Y3
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y3, Y3
-	VMOVUPS      Y3, 128(SP)
+	VMOVUPS      Y3, 136(SP)
 	VMULPS       a1<>+0(SB), Y1, Y1
 	VMULPS       b1<>+0(SB), Y2, Y2
 	VADDPS       Y2, Y1, Y1
 	VMOVUPS      (R11)(SI*1), Y2
 	VADDPS       Y2, Y1, Y1
-	VMOVUPS      Y1, 320(SP)
+	VMOVUPS      Y1, 328(SP)
 	ADDQ         CX, R11
 	VMOVUPS      (R11)(DX*1), Y1
 	VMOVUPS      (R11)(DX*2), Y2
@@ -3564,30 +3647,30 @@ loop:
 	VADDPS       Y5, Y3, Y3
 	VMOVUPS      (R11), Y4
 	VADDPS       Y4, Y3, Y3
-	VMOVUPS      Y3, 160(SP)
+	VMOVUPS      Y3, 168(SP)
 	VMULPS       a1<>+0(SB), Y1, Y1
 	VMULPS       b1<>+0(SB), Y2, Y2
 	VADDPS       Y2, Y1, Y1
 	VMOVUPS      (R11)(SI*1), Y2
 	VADDPS       Y2, Y1, Y1
-	VMOVUPS      Y1, 352(SP)
+	VMOVUPS      Y1, 360(SP)
 	MOVQ         DI, R11
-	VMOVUPS      32(SP), Y1
-	VMOVUPS      64(SP), Y2
+	VMOVUPS      40(SP), Y1
+	VMOVUPS      72(SP), Y2
 	VADDPS       Y2, Y1, Y3
 	VSUBPS       Y2, Y1, Y1
-	VMOVUPS      96(SP), Y2
-	VMOVUPS      128(SP), Y4
+	VMOVUPS      104(SP), Y2
+	VMOVUPS      136(SP), Y4
 	VADDPS       Y4, Y2, Y5
 	VSUBPS       Y4, Y2, Y2
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      (SP), Y4
+	VMOVUPS      8(SP), Y4
 	VADDPS       Y4, Y3, Y3
 	VADDPS       Y0, Y3, Y3
 	VMULPS       a1<>+0(SB), Y1, Y1
 	VMULPS       b1<>+0(SB), Y2, Y2
 	VADDPS       Y2, Y1, Y1
-	VMOVUPS      160(SP), Y2
+	VMOVUPS      168(SP), Y2
 	VADDPS       Y2, Y1, Y1
 	VADDPS       Y0, Y1, Y1
 	VUNPCKLPS    Y1, Y3, Y2
@@ -3611,22 +3694,22 @@ loop:
 	MOVQ         56(R8), R12
 	VMOVHPS      X2, (R11)(R12*1)
 	ADDQ         R9, R11
-	VMOVUPS      224(SP), Y1
-	VMOVUPS      256(SP), Y2
+	VMOVUPS      232(SP), Y1
+	VMOVUPS      264(SP), Y2
 	VADDPS       Y2, Y1, Y3
 	VSUBPS       Y2, Y1, Y1
-	VMOVUPS      288(SP), Y2
-	VMOVUPS      320(SP), Y4
+	VMOVUPS      296(SP), Y2
+	VMOVUPS      328(SP), Y4
 	VADDPS       Y4, Y2, Y5
 	VSUBPS       Y4, Y2, Y2
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      192(SP), Y4
+	VMOVUPS      200(SP), Y4
 	VADDPS       Y4, Y3, Y3
 	VADDPS       Y0, Y3, Y3
 	VMULPS       a1<>+0(SB), Y1, Y1
 	VMULPS       b1<>+0(SB), Y2, Y2
 	VADDPS       Y2, Y1, Y1
-	VMOVUPS      352(SP), Y2
+	VMOVUPS      360(SP), Y2
 	VADDPS       Y2, Y1, Y1
 	VADDPS       Y0, Y1, Y1
 	VUNPCKLPS    Y1, Y3, Y2
@@ -3653,19 +3736,25 @@ loop:
 	ADDQ         $0x40, R8
 	DECQ         R10
 	JNZ          loop
+	LDMXCSR      (SP)
 	VZEROUPPER
 	RET
 
 // func filter25AVX2(src *float32, dst *float32, plane int, groups int)
-// Requires: AVX
-TEXT ·filter25AVX2(SB), $1760-32
-	MOVQ src+0(FP), AX
-	MOVQ dst+8(FP), CX
-	MOVQ plane+16(FP), DX
-	SHLQ $0x02, DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (DX)(DX*4), SI
-	MOVQ groups+24(FP), DI
+// Requires: AVX, SSE
+TEXT ·filter25AVX2(SB), $1768-32
+	STMXCSR (SP)
+	MOVL    (SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 4(SP)
+	LDMXCSR 4(SP)
+	MOVQ    src+0(FP), AX
+	MOVQ    dst+8(FP), CX
+	MOVQ    plane+16(FP), DX
+	SHLQ    $0x02, DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (DX)(DX*4), SI
+	MOVQ    groups+24(FP), DI
 
 loop:
 	VMOVUPS      (AX), Y0
@@ -3700,14 +3789,14 @@ loop:
 	VPERM2F128   $0x31, Y5, Y8, Y5
 	VPERM2F128   $0x20, Y4, Y0, Y8
 	VPERM2F128   $0x31, Y4, Y0, Y0
-	VMOVUPS      Y6, 960(SP)
-	VMOVUPS      Y7, 992(SP)
-	VMOVUPS      Y2, 1024(SP)
-	VMOVUPS      Y8, 1056(SP)
-	VMOVUPS      Y3, 1088(SP)
-	VMOVUPS      Y1, 1120(SP)
-	VMOVUPS      Y5, 1152(SP)
-	VMOVUPS      Y0, 1184(SP)
+	VMOVUPS      Y6, 968(SP)
+	VMOVUPS      Y7, 1000(SP)
+	VMOVUPS      Y2, 1032(SP)
+	VMOVUPS      Y8, 1064(SP)
+	VMOVUPS      Y3, 1096(SP)
+	VMOVUPS      Y1, 1128(SP)
+	VMOVUPS      Y5, 1160(SP)
+	VMOVUPS      Y0, 1192(SP)
 	VMOVUPS      32(AX), Y0
 	VMOVUPS      132(AX), Y1
 	VMOVUPS      232(AX), Y2
@@ -3740,14 +3829,14 @@ loop:
 	VPERM2F128   $0x31, Y5, Y8, Y5
 	VPERM2F128   $0x20, Y4, Y0, Y8
 	VPERM2F128   $0x31, Y4, Y0, Y0
-	VMOVUPS      Y6, 1216(SP)
-	VMOVUPS      Y7, 1248(SP)
-	VMOVUPS      Y2, 1280(SP)
-	VMOVUPS      Y8, 1312(SP)
-	VMOVUPS      Y3, 1344(SP)
-	VMOVUPS      Y1, 1376(SP)
-	VMOVUPS      Y5, 1408(SP)
-	VMOVUPS      Y0, 1440(SP)
+	VMOVUPS      Y6, 1224(SP)
+	VMOVUPS      Y7, 1256(SP)
+	VMOVUPS      Y2, 1288(SP)
+	VMOVUPS      Y8, 1320(SP)
+	VMOVUPS      Y3, 1352(SP)
+	VMOVUPS      Y1, 1384(SP)
+	VMOVUPS      Y5, 1416(SP)
+	VMOVUPS      Y0, 1448(SP)
 	VMOVUPS      64(AX), Y0
 	VMOVUPS      164(AX), Y1
 	VMOVUPS      264(AX), Y2
@@ -3780,14 +3869,14 @@ loop:
 	VPERM2F128   $0x31, Y5, Y8, Y5
 	VPERM2F128   $0x20, Y4, Y0, Y8
 	VPERM2F128   $0x31, Y4, Y0, Y0
-	VMOVUPS      Y6, 1472(SP)
-	VMOVUPS      Y7, 1504(SP)
-	VMOVUPS      Y2, 1536(SP)
-	VMOVUPS      Y8, 1568(SP)
-	VMOVUPS      Y3, 1600(SP)
-	VMOVUPS      Y1, 1632(SP)
-	VMOVUPS      Y5, 1664(SP)
-	VMOVUPS      Y0, 1696(SP)
+	VMOVUPS      Y6, 1480(SP)
+	VMOVUPS      Y7, 1512(SP)
+	VMOVUPS      Y2, 1544(SP)
+	VMOVUPS      Y8, 1576(SP)
+	VMOVUPS      Y3, 1608(SP)
+	VMOVUPS      Y1, 1640(SP)
+	VMOVUPS      Y5, 1672(SP)
+	VMOVUPS      Y0, 1704(SP)
 	VBROADCASTSS 96(AX), Y0
 	VINSERTPS    $0x10, 196(AX), X0, X0
 	VINSERTPS    $0x20, 296(AX), X0, X0
@@ -3797,15 +3886,15 @@ loop:
 	VINSERTPS    $0x20, 696(AX), X1, X1
 	VINSERTPS    $0x30, 796(AX), X1, X1
 	VINSERTF128  $0x01, X1, Y0, Y0
-	VMOVUPS      Y0, 1728(SP)
-	VMOVUPS      960(SP), Y0
-	VMOVUPS      1280(SP), Y1
-	VMOVUPS      1600(SP), Y2
+	VMOVUPS      Y0, 1736(SP)
+	VMOVUPS      968(SP), Y0
+	VMOVUPS      1288(SP), Y1
+	VMOVUPS      1608(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, (SP)
-	VMOVUPS      Y2, 800(SP)
-	VMOVUPS      1120(SP), Y3
-	VMOVUPS      1440(SP), Y4
+	VMOVUPS      Y3, 8(SP)
+	VMOVUPS      Y2, 808(SP)
+	VMOVUPS      1128(SP), Y3
+	VMOVUPS      1448(SP), Y4
 	VMULPS       ga0<>+0(SB), Y0, Y5
 	VMULPS       ga2<>+0(SB), Y1, Y6
 	VADDPS       Y6, Y5, Y5
@@ -3815,9 +3904,9 @@ loop:
 	VMULPS       ga3<>+0(SB), Y4, Y7
 	VADDPS       Y7, Y6, Y6
 	VADDPS       Y6, Y5, Y7
-	VMOVUPS      Y7, 160(SP)
+	VMOVUPS      Y7, 168(SP)
 	VSUBPS       Y6, Y5, Y5
-	VMOVUPS      Y5, 320(SP)
+	VMOVUPS      Y5, 328(SP)
 	VMULPS       gb0<>+0(SB), Y0, Y0
 	VMULPS       gb2<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y0
@@ -3827,17 +3916,17 @@ loop:
 	VMULPS       gb3<>+0(SB), Y4, Y2
 	VADDPS       Y2, Y1, Y1
 	VADDPS       Y1, Y0, Y2
-	VMOVUPS      Y2, 480(SP)
+	VMOVUPS      Y2, 488(SP)
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 640(SP)
-	VMOVUPS      992(SP), Y0
-	VMOVUPS      1312(SP), Y1
-	VMOVUPS      1632(SP), Y2
+	VMOVUPS      Y0, 648(SP)
+	VMOVUPS      1000(SP), Y0
+	VMOVUPS      1320(SP), Y1
+	VMOVUPS      1640(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, 32(SP)
-	VMOVUPS      Y2, 832(SP)
-	VMOVUPS      1152(SP), Y3
-	VMOVUPS      1472(SP), Y4
+	VMOVUPS      Y3, 40(SP)
+	VMOVUPS      Y2, 840(SP)
+	VMOVUPS      1160(SP), Y3
+	VMOVUPS      1480(SP), Y4
 	VMULPS       ga0<>+0(SB), Y0, Y5
 	VMULPS       ga2<>+0(SB), Y1, Y6
 	VADDPS       Y6, Y5, Y5
@@ -3847,9 +3936,9 @@ loop:
 	VMULPS       ga3<>+0(SB), Y4, Y7
 	VADDPS       Y7, Y6, Y6
 	VADDPS       Y6, Y5, Y7
-	VMOVUPS      Y7, 192(SP)
+	VMOVUPS      Y7, 200(SP)
 	VSUBPS       Y6, Y5, Y5
-	VMOVUPS      Y5, 352(SP)
+	VMOVUPS      Y5, 360(SP)
 	VMULPS       gb0<>+0(SB), Y0, Y0
 	VMULPS       gb2<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y0
@@ -3859,17 +3948,17 @@ loop:
 	VMULPS       gb3<>+0(SB), Y4, Y2
 	VADDPS       Y2, Y1, Y1
 	VADDPS       Y1, Y0, Y2
-	VMOVUPS      Y2, 512(SP)
+	VMOVUPS      Y2, 520(SP)
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 672(SP)
-	VMOVUPS      1024(SP), Y0
-	VMOVUPS      1344(SP), Y1
-	VMOVUPS      1664(SP), Y2
+	VMOVUPS      Y0, 680(SP)
+	VMOVUPS      1032(SP), Y0
+	VMOVUPS      1352(SP), Y1
+	VMOVUPS      1672(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, 64(SP)
-	VMOVUPS      Y2, 864(SP)
-	VMOVUPS      1184(SP), Y3
-	VMOVUPS      1504(SP), Y4
+	VMOVUPS      Y3, 72(SP)
+	VMOVUPS      Y2, 872(SP)
+	VMOVUPS      1192(SP), Y3
+	VMOVUPS      1512(SP), Y4
 	VMULPS       ga0<>+0(SB), Y0, Y5
 	VMULPS       ga2<>+0(SB), Y1, Y6
 	VADDPS       Y6, Y5, Y5
@@ -3879,9 +3968,9 @@ loop:
 	VMULPS       ga3<>+0(SB), Y4, Y7
 	VADDPS       Y7, Y6, Y6
 	VADDPS       Y6, Y5, Y7
-	VMOVUPS      Y7, 224(SP)
+	VMOVUPS      Y7, 232(SP)
 	VSUBPS       Y6, Y5, Y5
-	VMOVUPS      Y5, 384(SP)
+	VMOVUPS      Y5, 392(SP)
 	VMULPS       gb0<>+0(SB), Y0, Y0
 	VMULPS       gb2<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y0
@@ -3891,17 +3980,17 @@ loop:
 	VMULPS       gb3<>+0(SB), Y4, Y2
 	VADDPS       Y2, Y1, Y1
 	VADDPS       Y1, Y0, Y2
-	VMOVUPS      Y2, 544(SP)
+	VMOVUPS      Y2, 552(SP)
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 704(SP)
-	VMOVUPS      1056(SP), Y0
-	VMOVUPS      1376(SP), Y1
-	VMOVUPS      1696(SP), Y2
+	VMOVUPS      Y0, 712(SP)
+	VMOVUPS      1064(SP), Y0
+	VMOVUPS      1384(SP), Y1
+	VMOVUPS      1704(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, 96(SP)
-	VMOVUPS      Y2, 896(SP)
-	VMOVUPS      1216(SP), Y3
-	VMOVUPS      1536(SP), Y4
+	VMOVUPS      Y3, 104(SP)
+	VMOVUPS      Y2, 904(SP)
+	VMOVUPS      1224(SP), Y3
+	VMOVUPS      1544(SP), Y4
 	VMULPS       ga0<>+0(SB), Y0, Y5
 	VMULPS       ga2<>+0(SB), Y1, Y6
 	VADDPS       Y6, Y5, Y5
@@ -3911,9 +4000,9 @@ loop:
 	VMULPS       ga3<>+0(SB), Y4, Y7
 	VADDPS       Y7, Y6, Y6
 	VADDPS       Y6, Y5, Y7
-	VMOVUPS      Y7, 256(SP)
+	VMOVUPS      Y7, 264(SP)
 	VSUBPS       Y6, Y5, Y5
-	VMOVUPS      Y5, 416(SP)
+	VMOVUPS      Y5, 424(SP)
 	VMULPS       gb0<>+0(SB), Y0, Y0
 	VMULPS       gb2<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y0
@@ -3923,17 +4012,17 @@ loop:
 	VMULPS       gb3<>+0(SB), Y4, Y2
 	VADDPS       Y2, Y1, Y1
 	VADDPS       Y1, Y0, Y2
-	VMOVUPS      Y2, 576(SP)
+	VMOVUPS      Y2, 584(SP)
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 736(SP)
-	VMOVUPS      1088(SP), Y0
-	VMOVUPS      1408(SP), Y1
-	VMOVUPS      1728(SP), Y2
+	VMOVUPS      Y0, 744(SP)
+	VMOVUPS      1096(SP), Y0
+	VMOVUPS      1416(SP), Y1
+	VMOVUPS      1736(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, 128(SP)
-	VMOVUPS      Y2, 928(SP)
-	VMOVUPS      1248(SP), Y3
-	VMOVUPS      1568(SP), Y4
+	VMOVUPS      Y3, 136(SP)
+	VMOVUPS      Y2, 936(SP)
+	VMOVUPS      1256(SP), Y3
+	VMOVUPS      1576(SP), Y4
 	VMULPS       ga0<>+0(SB), Y0, Y5
 	VMULPS       ga2<>+0(SB), Y1, Y6
 	VADDPS       Y6, Y5, Y5
@@ -3943,9 +4032,9 @@ loop:
 	VMULPS       ga3<>+0(SB), Y4, Y7
 	VADDPS       Y7, Y6, Y6
 	VADDPS       Y6, Y5, Y7
-	VMOVUPS      Y7, 288(SP)
+	VMOVUPS      Y7, 296(SP)
 	VSUBPS       Y6, Y5, Y5
-	VMOVUPS      Y5, 448(SP)
+	VMOVUPS      Y5, 456(SP)
 	VMULPS       gb0<>+0(SB), Y0, Y0
 	VMULPS       gb2<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y0
@@ -3955,18 +4044,18 @@ loop:
 	VMULPS       gb3<>+0(SB), Y4, Y2
 	VADDPS       Y2, Y1, Y1
 	VADDPS       Y1, Y0, Y2
-	VMOVUPS      Y2, 608(SP)
+	VMOVUPS      Y2, 616(SP)
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 768(SP)
+	VMOVUPS      Y0, 776(SP)
 	MOVQ         CX, R8
-	VMOVUPS      (SP), Y0
-	VMOVUPS      64(SP), Y1
-	VMOVUPS      128(SP), Y2
+	VMOVUPS      8(SP), Y0
+	VMOVUPS      72(SP), Y1
+	VMOVUPS      136(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
 	VMOVUPS      Y3, (R8)
 	VMOVUPS      Y2, (R8)(SI*1)
-	VMOVUPS      32(SP), Y3
-	VMOVUPS      96(SP), Y4
+	VMOVUPS      40(SP), Y3
+	VMOVUPS      104(SP), Y4
 	VMULPS       ga0<>+0(SB), Y0, Y5
 	VMULPS       ga2<>+0(SB), Y1, Y6
 	VADDPS       Y6, Y5, Y5
@@ -3992,14 +4081,14 @@ loop:
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (R8)(DX*4)
 	LEAQ         (R8)(BX*2), R8
-	VMOVUPS      160(SP), Y0
-	VMOVUPS      224(SP), Y1
-	VMOVUPS      288(SP), Y2
+	VMOVUPS      168(SP), Y0
+	VMOVUPS      232(SP), Y1
+	VMOVUPS      296(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
 	VMOVUPS      Y3, (R8)
 	VMOVUPS      Y2, (R8)(SI*1)
-	VMOVUPS      192(SP), Y3
-	VMOVUPS      256(SP), Y4
+	VMOVUPS      200(SP), Y3
+	VMOVUPS      264(SP), Y4
 	VMULPS       ga0<>+0(SB), Y0, Y5
 	VMULPS       ga2<>+0(SB), Y1, Y6
 	VADDPS       Y6, Y5, Y5
@@ -4025,14 +4114,14 @@ loop:
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (R8)(DX*4)
 	LEAQ         (R8)(BX*2), R8
-	VMOVUPS      320(SP), Y0
-	VMOVUPS      384(SP), Y1
-	VMOVUPS      448(SP), Y2
+	VMOVUPS      328(SP), Y0
+	VMOVUPS      392(SP), Y1
+	VMOVUPS      456(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
 	VMOVUPS      Y3, (R8)
 	VMOVUPS      Y2, (R8)(SI*1)
-	VMOVUPS      352(SP), Y3
-	VMOVUPS      416(SP), Y4
+	VMOVUPS      360(SP), Y3
+	VMOVUPS      424(SP), Y4
 	VMULPS       ga0<>+0(SB), Y0, Y5
 	VMULPS       ga2<>+0(SB), Y1, Y6
 	VADDPS       Y6, Y5, Y5
@@ -4058,14 +4147,14 @@ loop:
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (R8)(DX*4)
 	LEAQ         (R8)(BX*2), R8
-	VMOVUPS      480(SP), Y0
-	VMOVUPS      544(SP), Y1
-	VMOVUPS      608(SP), Y2
+	VMOVUPS      488(SP), Y0
+	VMOVUPS      552(SP), Y1
+	VMOVUPS      616(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
 	VMOVUPS      Y3, (R8)
 	VMOVUPS      Y2, (R8)(SI*1)
-	VMOVUPS      512(SP), Y3
-	VMOVUPS      576(SP), Y4
+	VMOVUPS      520(SP), Y3
+	VMOVUPS      584(SP), Y4
 	VMULPS       ga0<>+0(SB), Y0, Y5
 	VMULPS       ga2<>+0(SB), Y1, Y6
 	VADDPS       Y6, Y5, Y5
@@ -4091,14 +4180,14 @@ loop:
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (R8)(DX*4)
 	LEAQ         (R8)(BX*2), R8
-	VMOVUPS      640(SP), Y0
-	VMOVUPS      704(SP), Y1
-	VMOVUPS      768(SP), Y2
+	VMOVUPS      648(SP), Y0
+	VMOVUPS      712(SP), Y1
+	VMOVUPS      776(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
 	VMOVUPS      Y3, (R8)
 	VMOVUPS      Y2, (R8)(SI*1)
-	VMOVUPS      672(SP), Y3
-	VMOVUPS      736(SP), Y4
+	VMOVUPS      680(SP), Y3
+	VMOVUPS      744(SP), Y4
 	VMULPS       ga0<>+0(SB), Y0, Y5
 	VMULPS       ga2<>+0(SB), Y1, Y6
 	VADDPS       Y6, Y5, Y5
@@ -4124,14 +4213,14 @@ loop:
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (R8)(DX*4)
 	LEAQ         (R8)(BX*2), R8
-	VMOVUPS      800(SP), Y0
-	VMOVUPS      864(SP), Y1
-	VMOVUPS      928(SP), Y2
+	VMOVUPS      808(SP), Y0
+	VMOVUPS      872(SP), Y1
+	VMOVUPS      936(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
 	VMOVUPS      Y3, (R8)
 	VMOVUPS      Y2, (R8)(SI*1)
-	VMOVUPS      832(SP), Y3
-	VMOVUPS      896(SP), Y4
+	VMOVUPS      840(SP), Y3
+	VMOVUPS      904(SP), Y4
 	VMULPS       ga0<>+0(SB), Y0, Y5
 	VMULPS       ga2<>+0(SB), Y1, Y6
 	VADDPS       Y6, Y5, Y5
@@ -4160,6 +4249,7 @@ loop:
 	ADDQ         $0x20, CX
 	DECQ         DI
 	JNZ          loop
+	LDMXCSR      (SP)
 	VZEROUPPER
 	RET
 
@@ -4204,15 +4294,20 @@ DATA gb3<>+28(SB)/4, $(0.40336135)
 GLOBL gb3<>(SB), RODATA|NOPTR, $32
 
 // func turned25AVX2(src *float32, dst *float32, plane int, groups int)
-// Requires: AVX
-TEXT ·turned25AVX2(SB), $1760-32
-	MOVQ src+0(FP), AX
-	MOVQ dst+8(FP), CX
-	MOVQ plane+16(FP), DX
-	SHLQ $0x02, DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (DX)(DX*4), SI
-	MOVQ groups+24(FP), DI
+// Requires: AVX, SSE
+TEXT ·turned25AVX2(SB), $1768-32
+	STMXCSR (SP)
+	MOVL    (SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 4(SP)
+	LDMXCSR 4(SP)
+	MOVQ    src+0(FP), AX
+	MOVQ    dst+8(FP), CX
+	MOVQ    plane+16(FP), DX
+	SHLQ    $0x02, DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (DX)(DX*4), SI
+	MOVQ    groups+24(FP), DI
 
 loop:
 	VMOVUPS      (AX), Y0
@@ -4247,14 +4342,14 @@ loop:
 	VPERM2F128   $0x31, Y5, Y8, Y5
 	VPERM2F128   $0x20, Y4, Y0, Y8
 	VPERM2F128   $0x31, Y4, Y0, Y0
-	VMOVUPS      Y6, 960(SP)
-	VMOVUPS      Y7, 992(SP)
-	VMOVUPS      Y2, 1024(SP)
-	VMOVUPS      Y8, 1056(SP)
-	VMOVUPS      Y3, 1088(SP)
-	VMOVUPS      Y1, 1120(SP)
-	VMOVUPS      Y5, 1152(SP)
-	VMOVUPS      Y0, 1184(SP)
+	VMOVUPS      Y6, 968(SP)
+	VMOVUPS      Y7, 1000(SP)
+	VMOVUPS      Y2, 1032(SP)
+	VMOVUPS      Y8, 1064(SP)
+	VMOVUPS      Y3, 1096(SP)
+	VMOVUPS      Y1, 1128(SP)
+	VMOVUPS      Y5, 1160(SP)
+	VMOVUPS      Y0, 1192(SP)
 	VMOVUPS      32(AX), Y0
 	VMOVUPS      132(AX), Y1
 	VMOVUPS      232(AX), Y2
@@ -4287,14 +4382,14 @@ loop:
 	VPERM2F128   $0x31, Y5, Y8, Y5
 	VPERM2F128   $0x20, Y4, Y0, Y8
 	VPERM2F128   $0x31, Y4, Y0, Y0
-	VMOVUPS      Y6, 1216(SP)
-	VMOVUPS      Y7, 1248(SP)
-	VMOVUPS      Y2, 1280(SP)
-	VMOVUPS      Y8, 1312(SP)
-	VMOVUPS      Y3, 1344(SP)
-	VMOVUPS      Y1, 1376(SP)
-	VMOVUPS      Y5, 1408(SP)
-	VMOVUPS      Y0, 1440(SP)
+	VMOVUPS      Y6, 1224(SP)
+	VMOVUPS      Y7, 1256(SP)
+	VMOVUPS      Y2, 1288(SP)
+	VMOVUPS      Y8, 1320(SP)
+	VMOVUPS      Y3, 1352(SP)
+	VMOVUPS      Y1, 1384(SP)
+	VMOVUPS      Y5, 1416(SP)
+	VMOVUPS      Y0, 1448(SP)
 	VMOVUPS      64(AX), Y0
 	VMOVUPS      164(AX), Y1
 	VMOVUPS      264(AX), Y2
@@ -4327,14 +4422,14 @@ loop:
 	VPERM2F128   $0x31, Y5, Y8, Y5
 	VPERM2F128   $0x20, Y4, Y0, Y8
 	VPERM2F128   $0x31, Y4, Y0, Y0
-	VMOVUPS      Y6, 1472(SP)
-	VMOVUPS      Y7, 1504(SP)
-	VMOVUPS      Y2, 1536(SP)
-	VMOVUPS      Y8, 1568(SP)
-	VMOVUPS      Y3, 1600(SP)
-	VMOVUPS      Y1, 1632(SP)
-	VMOVUPS      Y5, 1664(SP)
-	VMOVUPS      Y0, 1696(SP)
+	VMOVUPS      Y6, 1480(SP)
+	VMOVUPS      Y7, 1512(SP)
+	VMOVUPS      Y2, 1544(SP)
+	VMOVUPS      Y8, 1576(SP)
+	VMOVUPS      Y3, 1608(SP)
+	VMOVUPS      Y1, 1640(SP)
+	VMOVUPS      Y5, 1672(SP)
+	VMOVUPS      Y0, 1704(SP)
 	VBROADCASTSS 96(AX), Y0
 	VINSERTPS    $0x10, 196(AX), X0, X0
 	VINSERTPS    $0x20, 296(AX), X0, X0
@@ -4344,15 +4439,15 @@ loop:
 	VINSERTPS    $0x20, 696(AX), X1, X1
 	VINSERTPS    $0x30, 796(AX), X1, X1
 	VINSERTF128  $0x01, X1, Y0, Y0
-	VMOVUPS      Y0, 1728(SP)
-	VMOVUPS      1728(SP), Y0
-	VMOVUPS      1408(SP), Y1
-	VMOVUPS      1088(SP), Y2
+	VMOVUPS      Y0, 1736(SP)
+	VMOVUPS      1736(SP), Y0
+	VMOVUPS      1416(SP), Y1
+	VMOVUPS      1096(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, (SP)
-	VMOVUPS      Y2, 800(SP)
-	VMOVUPS      1568(SP), Y3
-	VMOVUPS      1248(SP), Y4
+	VMOVUPS      Y3, 8(SP)
+	VMOVUPS      Y2, 808(SP)
+	VMOVUPS      1576(SP), Y3
+	VMOVUPS      1256(SP), Y4
 	VMULPS       ga0<>+0(SB), Y0, Y5
 	VMULPS       ga2<>+0(SB), Y1, Y6
 	VADDPS       Y6, Y5, Y5
@@ -4362,9 +4457,9 @@ loop:
 	VMULPS       ga3<>+0(SB), Y4, Y7
 	VADDPS       Y7, Y6, Y6
 	VADDPS       Y6, Y5, Y7
-	VMOVUPS      Y7, 160(SP)
+	VMOVUPS      Y7, 168(SP)
 	VSUBPS       Y6, Y5, Y5
-	VMOVUPS      Y5, 320(SP)
+	VMOVUPS      Y5, 328(SP)
 	VMULPS       gb0<>+0(SB), Y0, Y0
 	VMULPS       gb2<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y0
@@ -4374,17 +4469,17 @@ loop:
 	VMULPS       gb3<>+0(SB), Y4, Y2
 	VADDPS       Y2, Y1, Y1
 	VADDPS       Y1, Y0, Y2
-	VMOVUPS      Y2, 480(SP)
+	VMOVUPS      Y2, 488(SP)
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 640(SP)
-	VMOVUPS      1696(SP), Y0
-	VMOVUPS      1376(SP), Y1
-	VMOVUPS      1056(SP), Y2
+	VMOVUPS      Y0, 648(SP)
+	VMOVUPS      1704(SP), Y0
+	VMOVUPS      1384(SP), Y1
+	VMOVUPS      1064(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, 32(SP)
-	VMOVUPS      Y2, 832(SP)
-	VMOVUPS      1536(SP), Y3
-	VMOVUPS      1216(SP), Y4
+	VMOVUPS      Y3, 40(SP)
+	VMOVUPS      Y2, 840(SP)
+	VMOVUPS      1544(SP), Y3
+	VMOVUPS      1224(SP), Y4
 	VMULPS       ga0<>+0(SB), Y0, Y5
 	VMULPS       ga2<>+0(SB), Y1, Y6
 	VADDPS       Y6, Y5, Y5
@@ -4394,9 +4489,9 @@ loop:
 	VMULPS       ga3<>+0(SB), Y4, Y7
 	VADDPS       Y7, Y6, Y6
 	VADDPS       Y6, Y5, Y7
-	VMOVUPS      Y7, 192(SP)
+	VMOVUPS      Y7, 200(SP)
 	VSUBPS       Y6, Y5, Y5
-	VMOVUPS      Y5, 352(SP)
+	VMOVUPS      Y5, 360(SP)
 	VMULPS       gb0<>+0(SB), Y0, Y0
 	VMULPS       gb2<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y0
@@ -4406,17 +4501,17 @@ loop:
 	VMULPS       gb3<>+0(SB), Y4, Y2
 	VADDPS       Y2, Y1, Y1
 	VADDPS       Y1, Y0, Y2
-	VMOVUPS      Y2, 512(SP)
+	VMOVUPS      Y2, 520(SP)
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 672(SP)
-	VMOVUPS      1664(SP), Y0
-	VMOVUPS      1344(SP), Y1
-	VMOVUPS      1024(SP), Y2
+	VMOVUPS      Y0, 680(SP)
+	VMOVUPS      1672(SP), Y0
+	VMOVUPS      1352(SP), Y1
+	VMOVUPS      1032(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, 64(SP)
-	VMOVUPS      Y2, 864(SP)
-	VMOVUPS      1504(SP), Y3
-	VMOVUPS      1184(SP), Y4
+	VMOVUPS      Y3, 72(SP)
+	VMOVUPS      Y2, 872(SP)
+	VMOVUPS      1512(SP), Y3
+	VMOVUPS      1192(SP), Y4
 	VMULPS       ga0<>+0(SB), Y0, Y5
 	VMULPS       ga2<>+0(SB), Y1, Y6
 	VADDPS       Y6, Y5, Y5
@@ -4426,9 +4521,9 @@ loop:
 	VMULPS       ga3<>+0(SB), Y4, Y7
 	VADDPS       Y7, Y6, Y6
 	VADDPS       Y6, Y5, Y7
-	VMOVUPS      Y7, 224(SP)
+	VMOVUPS      Y7, 232(SP)
 	VSUBPS       Y6, Y5, Y5
-	VMOVUPS      Y5, 384(SP)
+	VMOVUPS      Y5, 392(SP)
 	VMULPS       gb0<>+0(SB), Y0, Y0
 	VMULPS       gb2<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y0
@@ -4438,17 +4533,17 @@ loop:
 	VMULPS       gb3<>+0(SB), Y4, Y2
 	VADDPS       Y2, Y1, Y1
 	VADDPS       Y1, Y0, Y2
-	VMOVUPS      Y2, 544(SP)
+	VMOVUPS      Y2, 552(SP)
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 704(SP)
-	VMOVUPS      1632(SP), Y0
-	VMOVUPS      1312(SP), Y1
-	VMOVUPS      992(SP), Y2
+	VMOVUPS      Y0, 712(SP)
+	VMOVUPS      1640(SP), Y0
+	VMOVUPS      1320(SP), Y1
+	VMOVUPS      1000(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, 96(SP)
-	VMOVUPS      Y2, 896(SP)
-	VMOVUPS      1472(SP), Y3
-	VMOVUPS      1152(SP), Y4
+	VMOVUPS      Y3, 104(SP)
+	VMOVUPS      Y2, 904(SP)
+	VMOVUPS      1480(SP), Y3
+	VMOVUPS      1160(SP), Y4
 	VMULPS       ga0<>+0(SB), Y0, Y5
 	VMULPS       ga2<>+0(SB), Y1, Y6
 	VADDPS       Y6, Y5, Y5
@@ -4458,9 +4553,9 @@ loop:
 	VMULPS       ga3<>+0(SB), Y4, Y7
 	VADDPS       Y7, Y6, Y6
 	VADDPS       Y6, Y5, Y7
-	VMOVUPS      Y7, 256(SP)
+	VMOVUPS      Y7, 264(SP)
 	VSUBPS       Y6, Y5, Y5
-	VMOVUPS      Y5, 416(SP)
+	VMOVUPS      Y5, 424(SP)
 	VMULPS       gb0<>+0(SB), Y0, Y0
 	VMULPS       gb2<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y0
@@ -4470,17 +4565,17 @@ loop:
 	VMULPS       gb3<>+0(SB), Y4, Y2
 	VADDPS       Y2, Y1, Y1
 	VADDPS       Y1, Y0, Y2
-	VMOVUPS      Y2, 576(SP)
+	VMOVUPS      Y2, 584(SP)
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 736(SP)
-	VMOVUPS      1600(SP), Y0
-	VMOVUPS      1280(SP), Y1
-	VMOVUPS      960(SP), Y2
+	VMOVUPS      Y0, 744(SP)
+	VMOVUPS      1608(SP), Y0
+	VMOVUPS      1288(SP), Y1
+	VMOVUPS      968(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
-	VMOVUPS      Y3, 128(SP)
-	VMOVUPS      Y2, 928(SP)
-	VMOVUPS      1440(SP), Y3
-	VMOVUPS      1120(SP), Y4
+	VMOVUPS      Y3, 136(SP)
+	VMOVUPS      Y2, 936(SP)
+	VMOVUPS      1448(SP), Y3
+	VMOVUPS      1128(SP), Y4
 	VMULPS       ga0<>+0(SB), Y0, Y5
 	VMULPS       ga2<>+0(SB), Y1, Y6
 	VADDPS       Y6, Y5, Y5
@@ -4490,9 +4585,9 @@ loop:
 	VMULPS       ga3<>+0(SB), Y4, Y7
 	VADDPS       Y7, Y6, Y6
 	VADDPS       Y6, Y5, Y7
-	VMOVUPS      Y7, 288(SP)
+	VMOVUPS      Y7, 296(SP)
 	VSUBPS       Y6, Y5, Y5
-	VMOVUPS      Y5, 448(SP)
+	VMOVUPS      Y5, 456(SP)
 	VMULPS       gb0<>+0(SB), Y0, Y0
 	VMULPS       gb2<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y0
@@ -4502,18 +4597,18 @@ loop:
 	VMULPS       gb3<>+0(SB), Y4, Y2
 	VADDPS       Y2, Y1, Y1
 	VADDPS       Y1, Y0, Y2
-	VMOVUPS      Y2, 608(SP)
+	VMOVUPS      Y2, 616(SP)
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 768(SP)
+	VMOVUPS      Y0, 776(SP)
 	MOVQ         CX, R8
-	VMOVUPS      (SP), Y0
-	VMOVUPS      64(SP), Y1
-	VMOVUPS      128(SP), Y2
+	VMOVUPS      8(SP), Y0
+	VMOVUPS      72(SP), Y1
+	VMOVUPS      136(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
 	VMOVUPS      Y3, (R8)
 	VMOVUPS      Y2, (R8)(SI*1)
-	VMOVUPS      32(SP), Y3
-	VMOVUPS      96(SP), Y4
+	VMOVUPS      40(SP), Y3
+	VMOVUPS      104(SP), Y4
 	VMULPS       ga0<>+0(SB), Y0, Y5
 	VMULPS       ga2<>+0(SB), Y1, Y6
 	VADDPS       Y6, Y5, Y5
@@ -4539,14 +4634,14 @@ loop:
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (R8)(DX*4)
 	LEAQ         (R8)(BX*2), R8
-	VMOVUPS      160(SP), Y0
-	VMOVUPS      224(SP), Y1
-	VMOVUPS      288(SP), Y2
+	VMOVUPS      168(SP), Y0
+	VMOVUPS      232(SP), Y1
+	VMOVUPS      296(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
 	VMOVUPS      Y3, (R8)
 	VMOVUPS      Y2, (R8)(SI*1)
-	VMOVUPS      192(SP), Y3
-	VMOVUPS      256(SP), Y4
+	VMOVUPS      200(SP), Y3
+	VMOVUPS      264(SP), Y4
 	VMULPS       ga0<>+0(SB), Y0, Y5
 	VMULPS       ga2<>+0(SB), Y1, Y6
 	VADDPS       Y6, Y5, Y5
@@ -4572,14 +4667,14 @@ loop:
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (R8)(DX*4)
 	LEAQ         (R8)(BX*2), R8
-	VMOVUPS      320(SP), Y0
-	VMOVUPS      384(SP), Y1
-	VMOVUPS      448(SP), Y2
+	VMOVUPS      328(SP), Y0
+	VMOVUPS      392(SP), Y1
+	VMOVUPS      456(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
 	VMOVUPS      Y3, (R8)
 	VMOVUPS      Y2, (R8)(SI*1)
-	VMOVUPS      352(SP), Y3
-	VMOVUPS      416(SP), Y4
+	VMOVUPS      360(SP), Y3
+	VMOVUPS      424(SP), Y4
 	VMULPS       ga0<>+0(SB), Y0, Y5
 	VMULPS       ga2<>+0(SB), Y1, Y6
 	VADDPS       Y6, Y5, Y5
@@ -4605,14 +4700,14 @@ loop:
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (R8)(DX*4)
 	LEAQ         (R8)(BX*2), R8
-	VMOVUPS      480(SP), Y0
-	VMOVUPS      544(SP), Y1
-	VMOVUPS      608(SP), Y2
+	VMOVUPS      488(SP), Y0
+	VMOVUPS      552(SP), Y1
+	VMOVUPS      616(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
 	VMOVUPS      Y3, (R8)
 	VMOVUPS      Y2, (R8)(SI*1)
-	VMOVUPS      512(SP), Y3
-	VMOVUPS      576(SP), Y4
+	VMOVUPS      520(SP), Y3
+	VMOVUPS      584(SP), Y4
 	VMULPS       ga0<>+0(SB), Y0, Y5
 	VMULPS       ga2<>+0(SB), Y1, Y6
 	VADDPS       Y6, Y5, Y5
@@ -4638,14 +4733,14 @@ loop:
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (R8)(DX*4)
 	LEAQ         (R8)(BX*2), R8
-	VMOVUPS      640(SP), Y0
-	VMOVUPS      704(SP), Y1
-	VMOVUPS      768(SP), Y2
+	VMOVUPS      648(SP), Y0
+	VMOVUPS      712(SP), Y1
+	VMOVUPS      776(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
 	VMOVUPS      Y3, (R8)
 	VMOVUPS      Y2, (R8)(SI*1)
-	VMOVUPS      672(SP), Y3
-	VMOVUPS      736(SP), Y4
+	VMOVUPS      680(SP), Y3
+	VMOVUPS      744(SP), Y4
 	VMULPS       ga0<>+0(SB), Y0, Y5
 	VMULPS       ga2<>+0(SB), Y1, Y6
 	VADDPS       Y6, Y5, Y5
@@ -4671,14 +4766,14 @@ loop:
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (R8)(DX*4)
 	LEAQ         (R8)(BX*2), R8
-	VMOVUPS      800(SP), Y0
-	VMOVUPS      864(SP), Y1
-	VMOVUPS      928(SP), Y2
+	VMOVUPS      808(SP), Y0
+	VMOVUPS      872(SP), Y1
+	VMOVUPS      936(SP), Y2
 	VMULPS       g0<>+0(SB), Y0, Y3
 	VMOVUPS      Y3, (R8)
 	VMOVUPS      Y2, (R8)(SI*1)
-	VMOVUPS      832(SP), Y3
-	VMOVUPS      896(SP), Y4
+	VMOVUPS      840(SP), Y3
+	VMOVUPS      904(SP), Y4
 	VMULPS       ga0<>+0(SB), Y0, Y5
 	VMULPS       ga2<>+0(SB), Y1, Y6
 	VADDPS       Y6, Y5, Y5
@@ -4707,21 +4802,27 @@ loop:
 	ADDQ         $0x20, CX
 	DECQ         DI
 	JNZ          loop
+	LDMXCSR      (SP)
 	VZEROUPPER
 	RET
 
 // func filterGrad25AVX2(src *float32, plane int, dst *float32, groups int)
-// Requires: AVX
-TEXT ·filterGrad25AVX2(SB), $1760-32
-	MOVQ src+0(FP), AX
-	MOVQ plane+8(FP), CX
-	SHLQ $0x02, CX
-	LEAQ (CX)(CX*2), DX
-	ADDQ DX, DX
-	LEAQ (DX)(DX*2), BX
-	LEAQ (DX)(DX*4), SI
-	MOVQ dst+16(FP), DI
-	MOVQ groups+24(FP), R8
+// Requires: AVX, SSE
+TEXT ·filterGrad25AVX2(SB), $1768-32
+	STMXCSR (SP)
+	MOVL    (SP), AX
+	ORL     $0x00008040, AX
+	MOVL    AX, 4(SP)
+	LDMXCSR 4(SP)
+	MOVQ    src+0(FP), AX
+	MOVQ    plane+8(FP), CX
+	SHLQ    $0x02, CX
+	LEAQ    (CX)(CX*2), DX
+	ADDQ    DX, DX
+	LEAQ    (DX)(DX*2), BX
+	LEAQ    (DX)(DX*4), SI
+	MOVQ    dst+16(FP), DI
+	MOVQ    groups+24(FP), R8
 
 loop:
 	MOVQ         AX, R9
@@ -4739,25 +4840,25 @@ loop:
 	VMOVUPS      (R9), Y5
 	VMULPS       g0<>+0(SB), Y5, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, (SP)
+	VMOVUPS      Y3, 8(SP)
 	VMULPS       ga1<>+0(SB), Y0, Y3
 	VMULPS       gb1<>+0(SB), Y1, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 192(SP)
+	VMOVUPS      Y3, 200(SP)
 	VMULPS       ga2<>+0(SB), Y2, Y3
 	VMULPS       gb2<>+0(SB), Y4, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 384(SP)
+	VMOVUPS      Y3, 392(SP)
 	VMULPS       ga3<>+0(SB), Y0, Y0
 	VMULPS       gb3<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 576(SP)
+	VMOVUPS      Y0, 584(SP)
 	VMULPS       ga4<>+0(SB), Y2, Y0
 	VMULPS       gb4<>+0(SB), Y4, Y1
 	VADDPS       Y1, Y0, Y0
 	VMOVUPS      (R9)(SI*1), Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 768(SP)
+	VMOVUPS      Y0, 776(SP)
 	ADDQ         CX, R9
 	VMOVUPS      (R9)(DX*1), Y0
 	VMOVUPS      (R9)(DX*2), Y1
@@ -4773,25 +4874,25 @@ loop:
 	VMOVUPS      (R9), Y5
 	VMULPS       g0<>+0(SB), Y5, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 32(SP)
+	VMOVUPS      Y3, 40(SP)
 	VMULPS       ga1<>+0(SB), Y0, Y3
 	VMULPS       gb1<>+0(SB), Y1, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 224(SP)
+	VMOVUPS      Y3, 232(SP)
 	VMULPS       ga2<>+0(SB), Y2, Y3
 	VMULPS       gb2<>+0(SB), Y4, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 416(SP)
+	VMOVUPS      Y3, 424(SP)
 	VMULPS       ga3<>+0(SB), Y0, Y0
 	VMULPS       gb3<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 608(SP)
+	VMOVUPS      Y0, 616(SP)
 	VMULPS       ga4<>+0(SB), Y2, Y0
 	VMULPS       gb4<>+0(SB), Y4, Y1
 	VADDPS       Y1, Y0, Y0
 	VMOVUPS      (R9)(SI*1), Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 800(SP)
+	VMOVUPS      Y0, 808(SP)
 	ADDQ         CX, R9
 	VMOVUPS      (R9)(DX*1), Y0
 	VMOVUPS      (R9)(DX*2), Y1
@@ -4807,25 +4908,25 @@ loop:
 	VMOVUPS      (R9), Y5
 	VMULPS       g0<>+0(SB), Y5, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 64(SP)
+	VMOVUPS      Y3, 72(SP)
 	VMULPS       ga1<>+0(SB), Y0, Y3
 	VMULPS       gb1<>+0(SB), Y1, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 256(SP)
+	VMOVUPS      Y3, 264(SP)
 	VMULPS       ga2<>+0(SB), Y2, Y3
 	VMULPS       gb2<>+0(SB), Y4, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 448(SP)
+	VMOVUPS      Y3, 456(SP)
 	VMULPS       ga3<>+0(SB), Y0, Y0
 	VMULPS       gb3<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 640(SP)
+	VMOVUPS      Y0, 648(SP)
 	VMULPS       ga4<>+0(SB), Y2, Y0
 	VMULPS       gb4<>+0(SB), Y4, Y1
 	VADDPS       Y1, Y0, Y0
 	VMOVUPS      (R9)(SI*1), Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 832(SP)
+	VMOVUPS      Y0, 840(SP)
 	ADDQ         CX, R9
 	VMOVUPS      (R9)(DX*1), Y0
 	VMOVUPS      (R9)(DX*2), Y1
@@ -4841,25 +4942,25 @@ loop:
 	VMOVUPS      (R9), Y5
 	VMULPS       g0<>+0(SB), Y5, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 96(SP)
+	VMOVUPS      Y3, 104(SP)
 	VMULPS       ga1<>+0(SB), Y0, Y3
 	VMULPS       gb1<>+0(SB), Y1, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 288(SP)
+	VMOVUPS      Y3, 296(SP)
 	VMULPS       ga2<>+0(SB), Y2, Y3
 	VMULPS       gb2<>+0(SB), Y4, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 480(SP)
+	VMOVUPS      Y3, 488(SP)
 	VMULPS       ga3<>+0(SB), Y0, Y0
 	VMULPS       gb3<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 672(SP)
+	VMOVUPS      Y0, 680(SP)
 	VMULPS       ga4<>+0(SB), Y2, Y0
 	VMULPS       gb4<>+0(SB), Y4, Y1
 	VADDPS       Y1, Y0, Y0
 	VMOVUPS      (R9)(SI*1), Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 864(SP)
+	VMOVUPS      Y0, 872(SP)
 	ADDQ         CX, R9
 	VMOVUPS      (R9)(DX*1), Y0
 	VMOVUPS      (R9)(DX*2), Y1
@@ -4875,25 +4976,25 @@ loop:
 	VMOVUPS      (R9), Y5
 	VMULPS       g0<>+0(SB), Y5, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 128(SP)
+	VMOVUPS      Y3, 136(SP)
 	VMULPS       ga1<>+0(SB), Y0, Y3
 	VMULPS       gb1<>+0(SB), Y1, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 320(SP)
+	VMOVUPS      Y3, 328(SP)
 	VMULPS       ga2<>+0(SB), Y2, Y3
 	VMULPS       gb2<>+0(SB), Y4, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 512(SP)
+	VMOVUPS      Y3, 520(SP)
 	VMULPS       ga3<>+0(SB), Y0, Y0
 	VMULPS       gb3<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 704(SP)
+	VMOVUPS      Y0, 712(SP)
 	VMULPS       ga4<>+0(SB), Y2, Y0
 	VMULPS       gb4<>+0(SB), Y4, Y1
 	VADDPS       Y1, Y0, Y0
 	VMOVUPS      (R9)(SI*1), Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 896(SP)
+	VMOVUPS      Y0, 904(SP)
 	ADDQ         CX, R9
 	VMOVUPS      (R9)(DX*1), Y0
 	VMOVUPS      (R9)(DX*2), Y1
@@ -4909,191 +5010,191 @@ loop:
 	VMOVUPS      (R9), Y5
 	VMULPS       g0<>+0(SB), Y5, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 160(SP)
+	VMOVUPS      Y3, 168(SP)
 	VMULPS       ga1<>+0(SB), Y0, Y3
 	VMULPS       gb1<>+0(SB), Y1, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 352(SP)
+	VMOVUPS      Y3, 360(SP)
 	VMULPS       ga2<>+0(SB), Y2, Y3
 	VMULPS       gb2<>+0(SB), Y4, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 544(SP)
+	VMOVUPS      Y3, 552(SP)
 	VMULPS       ga3<>+0(SB), Y0, Y0
 	VMULPS       gb3<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 736(SP)
+	VMOVUPS      Y0, 744(SP)
 	VMULPS       ga4<>+0(SB), Y2, Y0
 	VMULPS       gb4<>+0(SB), Y4, Y1
 	VADDPS       Y1, Y0, Y0
 	VMOVUPS      (R9)(SI*1), Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 928(SP)
-	VMOVUPS      32(SP), Y0
-	VMOVUPS      64(SP), Y1
+	VMOVUPS      Y0, 936(SP)
+	VMOVUPS      40(SP), Y0
+	VMOVUPS      72(SP), Y1
 	VADDPS       Y1, Y0, Y2
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      96(SP), Y1
-	VMOVUPS      128(SP), Y3
+	VMOVUPS      104(SP), Y1
+	VMOVUPS      136(SP), Y3
 	VADDPS       Y3, Y1, Y4
 	VSUBPS       Y3, Y1, Y1
 	VMULPS       ga0<>+0(SB), Y2, Y3
 	VMULPS       gb0<>+0(SB), Y4, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      (SP), Y5
+	VMOVUPS      8(SP), Y5
 	VMULPS       g0<>+0(SB), Y5, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 960(SP)
+	VMOVUPS      Y3, 968(SP)
 	VMULPS       ga1<>+0(SB), Y0, Y3
 	VMULPS       gb1<>+0(SB), Y1, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 992(SP)
+	VMOVUPS      Y3, 1000(SP)
 	VMULPS       ga2<>+0(SB), Y2, Y3
 	VMULPS       gb2<>+0(SB), Y4, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 1024(SP)
+	VMOVUPS      Y3, 1032(SP)
 	VMULPS       ga3<>+0(SB), Y0, Y0
 	VMULPS       gb3<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 1056(SP)
+	VMOVUPS      Y0, 1064(SP)
 	VMULPS       ga4<>+0(SB), Y2, Y0
 	VMULPS       gb4<>+0(SB), Y4, Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      160(SP), Y1
+	VMOVUPS      168(SP), Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 1088(SP)
-	VMOVUPS      224(SP), Y0
-	VMOVUPS      256(SP), Y1
+	VMOVUPS      Y0, 1096(SP)
+	VMOVUPS      232(SP), Y0
+	VMOVUPS      264(SP), Y1
 	VADDPS       Y1, Y0, Y2
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      288(SP), Y1
-	VMOVUPS      320(SP), Y3
+	VMOVUPS      296(SP), Y1
+	VMOVUPS      328(SP), Y3
 	VADDPS       Y3, Y1, Y4
 	VSUBPS       Y3, Y1, Y1
 	VMULPS       ga0<>+0(SB), Y2, Y3
 	VMULPS       gb0<>+0(SB), Y4, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      192(SP), Y5
+	VMOVUPS      200(SP), Y5
 	VMULPS       g0<>+0(SB), Y5, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 1120(SP)
+	VMOVUPS      Y3, 1128(SP)
 	VMULPS       ga1<>+0(SB), Y0, Y3
 	VMULPS       gb1<>+0(SB), Y1, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 1152(SP)
+	VMOVUPS      Y3, 1160(SP)
 	VMULPS       ga2<>+0(SB), Y2, Y3
 	VMULPS       gb2<>+0(SB), Y4, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 1184(SP)
+	VMOVUPS      Y3, 1192(SP)
 	VMULPS       ga3<>+0(SB), Y0, Y0
 	VMULPS       gb3<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 1216(SP)
+	VMOVUPS      Y0, 1224(SP)
 	VMULPS       ga4<>+0(SB), Y2, Y0
 	VMULPS       gb4<>+0(SB), Y4, Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      352(SP), Y1
+	VMOVUPS      360(SP), Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 1248(SP)
-	VMOVUPS      416(SP), Y0
-	VMOVUPS      448(SP), Y1
+	VMOVUPS      Y0, 1256(SP)
+	VMOVUPS      424(SP), Y0
+	VMOVUPS      456(SP), Y1
 	VADDPS       Y1, Y0, Y2
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      480(SP), Y1
-	VMOVUPS      512(SP), Y3
+	VMOVUPS      488(SP), Y1
+	VMOVUPS      520(SP), Y3
 	VADDPS       Y3, Y1, Y4
 	VSUBPS       Y3, Y1, Y1
 	VMULPS       ga0<>+0(SB), Y2, Y3
 	VMULPS       gb0<>+0(SB), Y4, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      384(SP), Y5
+	VMOVUPS      392(SP), Y5
 	VMULPS       g0<>+0(SB), Y5, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 1280(SP)
+	VMOVUPS      Y3, 1288(SP)
 	VMULPS       ga1<>+0(SB), Y0, Y3
 	VMULPS       gb1<>+0(SB), Y1, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 1312(SP)
+	VMOVUPS      Y3, 1320(SP)
 	VMULPS       ga2<>+0(SB), Y2, Y3
 	VMULPS       gb2<>+0(SB), Y4, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 1344(SP)
+	VMOVUPS      Y3, 1352(SP)
 	VMULPS       ga3<>+0(SB), Y0, Y0
 	VMULPS       gb3<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 1376(SP)
+	VMOVUPS      Y0, 1384(SP)
 	VMULPS       ga4<>+0(SB), Y2, Y0
 	VMULPS       gb4<>+0(SB), Y4, Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      544(SP), Y1
+	VMOVUPS      552(SP), Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 1408(SP)
-	VMOVUPS      608(SP), Y0
-	VMOVUPS      640(SP), Y1
+	VMOVUPS      Y0, 1416(SP)
+	VMOVUPS      616(SP), Y0
+	VMOVUPS      648(SP), Y1
 	VADDPS       Y1, Y0, Y2
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      672(SP), Y1
-	VMOVUPS      704(SP), Y3
+	VMOVUPS      680(SP), Y1
+	VMOVUPS      712(SP), Y3
 	VADDPS       Y3, Y1, Y4
 	VSUBPS       Y3, Y1, Y1
 	VMULPS       ga0<>+0(SB), Y2, Y3
 	VMULPS       gb0<>+0(SB), Y4, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      576(SP), Y5
+	VMOVUPS      584(SP), Y5
 	VMULPS       g0<>+0(SB), Y5, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 1440(SP)
+	VMOVUPS      Y3, 1448(SP)
 	VMULPS       ga1<>+0(SB), Y0, Y3
 	VMULPS       gb1<>+0(SB), Y1, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 1472(SP)
+	VMOVUPS      Y3, 1480(SP)
 	VMULPS       ga2<>+0(SB), Y2, Y3
 	VMULPS       gb2<>+0(SB), Y4, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 1504(SP)
+	VMOVUPS      Y3, 1512(SP)
 	VMULPS       ga3<>+0(SB), Y0, Y0
 	VMULPS       gb3<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 1536(SP)
+	VMOVUPS      Y0, 1544(SP)
 	VMULPS       ga4<>+0(SB), Y2, Y0
 	VMULPS       gb4<>+0(SB), Y4, Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      736(SP), Y1
+	VMOVUPS      744(SP), Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 1568(SP)
-	VMOVUPS      800(SP), Y0
-	VMOVUPS      832(SP), Y1
+	VMOVUPS      Y0, 1576(SP)
+	VMOVUPS      808(SP), Y0
+	VMOVUPS      840(SP), Y1
 	VADDPS       Y1, Y0, Y2
 	VSUBPS       Y1, Y0, Y0
-	VMOVUPS      864(SP), Y1
-	VMOVUPS      896(SP), Y3
+	VMOVUPS      872(SP), Y1
+	VMOVUPS      904(SP), Y3
 	VADDPS       Y3, Y1, Y4
 	VSUBPS       Y3, Y1, Y1
 	VMULPS       ga0<>+0(SB), Y2, Y3
 	VMULPS       gb0<>+0(SB), Y4, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      768(SP), Y5
+	VMOVUPS      776(SP), Y5
 	VMULPS       g0<>+0(SB), Y5, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 1600(SP)
+	VMOVUPS      Y3, 1608(SP)
 	VMULPS       ga1<>+0(SB), Y0, Y3
 	VMULPS       gb1<>+0(SB), Y1, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 1632(SP)
+	VMOVUPS      Y3, 1640(SP)
 	VMULPS       ga2<>+0(SB), Y2, Y3
 	VMULPS       gb2<>+0(SB), Y4, Y5
 	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, 1664(SP)
+	VMOVUPS      Y3, 1672(SP)
 	VMULPS       ga3<>+0(SB), Y0, Y0
 	VMULPS       gb3<>+0(SB), Y1, Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 1696(SP)
+	VMOVUPS      Y0, 1704(SP)
 	VMULPS       ga4<>+0(SB), Y2, Y0
 	VMULPS       gb4<>+0(SB), Y4, Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      928(SP), Y1
+	VMOVUPS      936(SP), Y1
 	VADDPS       Y1, Y0, Y0
-	VMOVUPS      Y0, 1728(SP)
-	VMOVUPS      1728(SP), Y0
+	VMOVUPS      Y0, 1736(SP)
+	VMOVUPS      1736(SP), Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VMOVSS       X0, 96(DI)
 	VEXTRACTPS   $0x01, X0, 196(DI)
@@ -5103,14 +5204,14 @@ loop:
 	VEXTRACTPS   $0x01, X1, 596(DI)
 	VEXTRACTPS   $0x02, X1, 696(DI)
 	VEXTRACTPS   $0x03, X1, 796(DI)
-	VMOVUPS      960(SP), Y0
-	VMOVUPS      992(SP), Y1
-	VMOVUPS      1024(SP), Y2
-	VMOVUPS      1056(SP), Y3
-	VMOVUPS      1088(SP), Y4
-	VMOVUPS      1120(SP), Y5
-	VMOVUPS      1152(SP), Y6
-	VMOVUPS      1184(SP), Y7
+	VMOVUPS      968(SP), Y0
+	VMOVUPS      1000(SP), Y1
+	VMOVUPS      1032(SP), Y2
+	VMOVUPS      1064(SP), Y3
+	VMOVUPS      1096(SP), Y4
+	VMOVUPS      1128(SP), Y5
+	VMOVUPS      1160(SP), Y6
+	VMOVUPS      1192(SP), Y7
 	VUNPCKLPS    Y1, Y0, Y8
 	VUNPCKHPS    Y1, Y0, Y0
 	VUNPCKLPS    Y3, Y2, Y1
@@ -5143,14 +5244,14 @@ loop:
 	VMOVUPS      Y1, 500(DI)
 	VMOVUPS      Y5, 600(DI)
 	VMOVUPS      Y0, 700(DI)
-	VMOVUPS      1216(SP), Y0
-	VMOVUPS      1248(SP), Y1
-	VMOVUPS      1280(SP), Y2
-	VMOVUPS      1312(SP), Y3
-	VMOVUPS      1344(SP), Y4
-	VMOVUPS      1376(SP), Y5
-	VMOVUPS      1408(SP), Y6
-	VMOVUPS      1440(SP), Y7
+	VMOVUPS      1224(SP), Y0
+	VMOVUPS      1256(SP), Y1
+	VMOVUPS      1288(SP), Y2
+	VMOVUPS      1320(SP), Y3
+	VMOVUPS      1352(SP), Y4
+	VMOVUPS      1384(SP), Y5
+	VMOVUPS      1416(SP), Y6
+	VMOVUPS      1448(SP), Y7
 	VUNPCKLPS    Y1, Y0, Y8
 	VUNPCKHPS    Y1, Y0, Y0
 	VUNPCKLPS    Y3, Y2, Y1
@@ -5183,14 +5284,14 @@ loop:
 	VMOVUPS      Y1, 532(DI)
 	VMOVUPS      Y5, 632(DI)
 	VMOVUPS      Y0, 732(DI)
-	VMOVUPS      1472(SP), Y0
-	VMOVUPS      1504(SP), Y1
-	VMOVUPS      1536(SP), Y2
-	VMOVUPS      1568(SP), Y3
-	VMOVUPS      1600(SP), Y4
-	VMOVUPS      1632(SP), Y5
-	VMOVUPS      1664(SP), Y6
-	VMOVUPS      1696(SP), Y7
+	VMOVUPS      1480(SP), Y0
+	VMOVUPS      1512(SP), Y1
+	VMOVUPS      1544(SP), Y2
+	VMOVUPS      1576(SP), Y3
+	VMOVUPS      1608(SP), Y4
+	VMOVUPS      1640(SP), Y5
+	VMOVUPS      1672(SP), Y6
+	VMOVUPS      1704(SP), Y7
 	VUNPCKLPS    Y1, Y0, Y8
 	VUNPCKHPS    Y1, Y0, Y0
 	VUNPCKLPS    Y3, Y2, Y1
@@ -5227,5 +5328,6 @@ loop:
 	ADDQ         $0x00000320, DI
 	DECQ         R8
 	JNZ          loop
+	LDMXCSR      (SP)
 	VZEROUPPER
 	RET

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/ftprop/ftprop/internal/asm"
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -97,6 +98,7 @@ func main() {
 // tile writes the kernel for a number of pixels by a number of vectors of outputs.
 func tile(s isa, vectors, pixels int) {
 	TEXT(s.tile(vectors, pixels), NOSPLIT, "func(t *byte)")
+	restore := asm.NoSubnormals()
 	t := Load(Param("t"), GP64())
 	x, step, offsets, terms, w := load(field(t, tileX)), load(field(t, tileStep)), load(field(t, tileOffsets)), load(field(t, tileTerms)), load(field(t, tileW))
 	ADDQ(field(t, tileImage), x)
@@ -160,6 +162,7 @@ func tile(s isa, vectors, pixels int) {
 	JNZ(LabelRef("term"))
 
 	each(func(sum reg.VecVirtual, at Mem) { VMOVUPS(sum, at) })
+	restore()
 	VZEROUPPER()
 	RET()
 }

@@ -5,9 +5,11 @@ package main
 
 import (
 	"fmt"
+	"math/bits"
 	"os"
 	"strings"
 
+	"github.com/ftprop/ftprop/internal/asm"
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -66,37 +68,42 @@ func main() {
 	Generate()
 }
 
-// kernel writes a function for a tile of C of the given rows and vectors of columns:
-// C = A*B or, unless first, C += A*B, over k.
+// kernel writes a function for tiles of C of the given rows and vectors of columns, one below the other:
+// C = A*B or, unless first, C += A*B, over k. In float32 subnormal numbers count as 0; many tiles share the time that it takes to set the processor so.
 func kernel(e element, set isa, rows, cols int) {
-	args := fmt.Sprintf("k int, a *%[1]s, rsa, csa int, b *%[1]s, ldb int, c *%[1]s, ldc int, mask uint64, first bool", e.goType)
+	args := fmt.Sprintf("tiles int, k int, a *%[1]s, next, rsa, csa int, b *%[1]s, ldb int, c *%[1]s, ldc int, mask uint64, first bool", e.goType)
 	TEXT(fmt.Sprintf("%sgemm%s_%dx%d", e.letter, set.name, rows, cols), NOSPLIT, "func("+args+")")
 	Pragma("noescape")
 	lanes := set.bytes / e.size
-	Doc(fmt.Sprintf("%sgemm%s_%dx%d is the micro-kernel for a tile of %d rows and %d columns.", e.letter, set.name, rows, cols, rows, cols*lanes))
+	Doc(fmt.Sprintf("%sgemm%s_%dx%d is the micro-kernel for tiles of %d rows and %d columns.", e.letter, set.name, rows, cols, rows, cols*lanes))
 
-	k := Load(Param("k"), GP64())
-	a := Load(Param("a"), GP64())
-	rsa := Load(Param("rsa"), GP64())
-	csa := Load(Param("csa"), GP64())
-	b := Load(Param("b"), GP64())
-	ldb := Load(Param("ldb"), GP64())
-	shift := uint8(2)
-	if e.size == 8 {
-		shift = 3
+	// param is the value of a parameter; distance that of one in elements, in bytes.
+	param := func(name string) reg.Register { return Load(Param(name), GP64()) }
+	distance := func(name string) reg.Register {
+		r := param(name)
+		SHLQ(U8(bits.TrailingZeros(uint(e.size))), r)
+		return r
 	}
-	SHLQ(U8(shift), rsa)
-	SHLQ(U8(shift), csa)
-	SHLQ(U8(shift), ldb)
-	aRow := strided(a, rsa, rows)
-
+	// What changes from tile to tile is in memory, which leaves the registers to the tile.
+	from, to, left := AllocLocal(8), AllocLocal(8), AllocLocal(8)
+	MOVQ(param("a"), from)
+	MOVQ(param("c"), to)
+	MOVQ(param("tiles"), left)
+	restore := func() {}
+	if e.size == 4 {
+		restore = asm.NoSubnormals()
+	}
 	var m reg.OpmaskVirtual
 	if set.mask {
-		bits := Load(Param("mask"), GP64())
 		m = K()
-		KMOVW(bits.(reg.GP).As32(), m)
+		KMOVW(param("mask").(reg.GP).As32(), m)
 	}
 
+	Label("tile")
+	a, b, k := GP64(), param("b"), param("k")
+	MOVQ(from, a)
+	rsa, csa, ldb := distance("rsa"), distance("csa"), distance("ldb")
+	aRow := strided(a, rsa, rows)
 	acc := make([][]reg.VecVirtual, rows)
 	for i := range acc {
 		acc[i] = make([]reg.VecVirtual, cols)
@@ -113,11 +120,9 @@ func kernel(e element, set isa, rows, cols int) {
 	for j := range bs {
 		bs[j] = set.reg()
 	}
-	name := fmt.Sprintf("%s%s_%dx%d", e.letter, set.name, rows, cols)
-	loop, store := name+"_loop", name+"_store"
 	TESTQ(k, k)
-	JZ(LabelRef(name + "_end"))
-	Label(loop)
+	JZ(LabelRef("end"))
+	Label("loop")
 	for j := range bs {
 		mem := Mem{Base: b, Disp: j * set.bytes}
 		if set.mask && j == cols-1 {
@@ -136,16 +141,16 @@ func kernel(e element, set isa, rows, cols int) {
 	ADDQ(csa, a)
 	ADDQ(ldb, b)
 	DECQ(k)
-	JNZ(LabelRef(loop))
-	Label(name + "_end")
+	JNZ(LabelRef("loop"))
+	Label("end")
 
-	c := Load(Param("c"), GP64())
-	ldc := Load(Param("ldc"), GP64())
-	SHLQ(U8(shift), ldc)
+	c := GP64()
+	MOVQ(to, c)
+	ldc := distance("ldc")
 	cRow := strided(c, ldc, rows)
 	first := Load(Param("first"), GP8())
 	TESTB(first, first)
-	JNZ(LabelRef(store))
+	JNZ(LabelRef("store"))
 	for i := range acc {
 		for j := range bs {
 			mem := cRow(i)
@@ -158,7 +163,7 @@ func kernel(e element, set isa, rows, cols int) {
 			}
 		}
 	}
-	Label(store)
+	Label("store")
 	for i := range acc {
 		for j := range bs {
 			mem := cRow(i)
@@ -170,6 +175,12 @@ func kernel(e element, set isa, rows, cols int) {
 			}
 		}
 	}
+	IMUL3Q(U8(rows), ldc, ldc)
+	ADDQ(ldc, to)
+	ADDQ(distance("next"), from)
+	DECQ(left)
+	JNZ(LabelRef("tile"))
+	restore()
 	VZEROUPPER()
 	RET()
 }
@@ -185,6 +196,7 @@ func dot(set isa) {
 	lda := Load(Param("lda"), GP64())
 	x := Load(Param("x"), GP64())
 	sums := Load(Param("sums"), GP64())
+	restore := asm.NoSubnormals()
 	SHLQ(U8(2), lda)
 	aRow := strided(a, lda, rows)
 	parts := 4 * strands / set.bytes
@@ -233,6 +245,7 @@ func dot(set isa) {
 	}
 	VHADDPS(sum[2], sum[0], sum[0])
 	VMOVUPS(sum[0], Mem{Base: sums})
+	restore()
 	VZEROUPPER()
 	RET()
 }

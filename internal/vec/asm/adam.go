@@ -1,14 +1,14 @@
 package main
 
 import (
+	"github.com/ftprop/ftprop/internal/asm"
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
 
 // adam writes the kernel of solvers.Adam: products and sums are rounded one by one, as in Go, so that it gives the
-// portable code's bits. It does whole vectors and returns how many elements are left. Subnormal numbers count as 0 while it runs: they are what the
-// moments and weights of units that are off shrink to, and an operation with one takes a hundred times as long.
+// portable code's bits. It does whole vectors and returns how many elements are left. Subnormal numbers count as 0 while it runs.
 func adam(s isa) {
 	TEXT("adam"+s.name, NOSPLIT, "func(w, grad, m, v *float32, n int, c *float32) (left int)")
 	Pragma("noescape")
@@ -21,13 +21,7 @@ func adam(s isa) {
 		VBROADCASTSS(Mem{Base: c, Disp: 4 * i}, coef[i])
 	}
 	b1, c1, b2, c2, step, unroot, eps, decay, keep := coef[0], coef[1], coef[2], coef[3], coef[4], coef[5], coef[6], coef[7], coef[8]
-	control := AllocLocal(8)
-	mode := GP32()
-	STMXCSR(control)
-	MOVL(control, mode)
-	ORL(U32(1<<15|1<<6), mode) // flush to zero, denormals are zero
-	MOVL(mode, control.Offset(4))
-	LDMXCSR(control.Offset(4))
+	restore := asm.NoSubnormals()
 	Label("loop")
 	CMPQ(n, U32(s.lanes))
 	JL(LabelRef("done"))
@@ -64,7 +58,7 @@ func adam(s isa) {
 	SUBQ(U32(s.lanes), n)
 	JMP(LabelRef("loop"))
 	Label("done")
-	LDMXCSR(control)
+	restore()
 	Store(n, ReturnIndex(0))
 	VZEROUPPER()
 	RET()

@@ -6,6 +6,7 @@ package main
 import (
 	"fmt"
 
+	"github.com/ftprop/ftprop/internal/asm"
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -43,12 +44,18 @@ type variant struct {
 // n is the side of a transform, and of a tile of inputs.
 func (v variant) n() int { return v.m + v.r - 1 }
 
-// begin opens a function that is free of side effects on the stack.
-func (v variant) begin(name, signature, doc string) {
+// begin opens a function that is free of side effects on the stack, in which subnormal numbers count as 0. The last thing to do is end.
+func (v variant) begin(name, signature, doc string) (end func()) {
 	name = fmt.Sprintf("%s%d%dAVX2", name, v.m, v.r)
 	TEXT(name, 0, signature)
 	Pragma("noescape")
 	Doc(name + " " + doc)
+	restore := asm.NoSubnormals()
+	return func() {
+		restore()
+		VZEROUPPER()
+		RET()
+	}
 }
 
 // floats loads a parameter that counts float32s, as bytes.
@@ -163,7 +170,7 @@ func squares(r [4]vector) [4]vector {
 // four of tiles i and i+4, or, of what is left of a row, two of tiles i, i+1, i+4 and i+5. The second stage, along the rows, has a tile in each lane.
 func (v variant) forward(name, doc string, side int, f transform) {
 	n := v.n()
-	v.begin(name, "func(src *float32, offsets *int, ld int, dst *float32, plane, groups int)",
+	end := v.begin(name, "func(src *float32, offsets *int, ld int, dst *float32, plane, groups int)",
 		doc+" at offsets, in groups of eight: rows of src are ld floats apart, planes of dst plane.")
 	quads, pairs := side/4*4, side%4
 	vectors := quads + pairs
@@ -231,8 +238,7 @@ func (v variant) forward(name, doc string, side int, f transform) {
 	ADDQ(U8(32), dst)
 	DECQ(groups)
 	JNZ(LabelRef("loop"))
-	VZEROUPPER()
-	RET()
+	end()
 }
 
 // down transforms the columns of eight tiles, from n^2 planes, and returns where it has put their rows: element (i, j).
@@ -266,7 +272,7 @@ func (v variant) rowsOf(plane reg.Register) stride {
 // back: A^T M A + bias of eight tiles at a time.
 func (v variant) back() {
 	n := v.n()
-	v.begin("output", "func(src *float32, plane int, dst *float32, offsets *int, ld, groups int, bias float32)",
+	end := v.begin("output", "func(src *float32, plane int, dst *float32, offsets *int, ld, groups int, bias float32)",
 		"transforms products back to tiles of outputs at offsets, in groups of eight: planes of src are plane floats apart, rows of dst ld.")
 	mid := AllocLocal(v.m * n * 32)
 	src, plane := pointer("src"), stride{one: floats("plane")}
@@ -315,8 +321,7 @@ func (v variant) back() {
 	ADDQ(U8(64), offsets)
 	DECQ(groups)
 	JNZ(LabelRef("loop"))
-	VZEROUPPER()
-	RET()
+	end()
 }
 
 // transpose transposes an 8x8 matrix in registers.
@@ -334,7 +339,7 @@ func transpose(r [8]vector) [8]vector {
 // filters: U = G g G^T of eight filters at a time. They have an element more than whole vectors, of which the other seven may lie outside.
 func (v variant) filters(name, doc string, turn bool) {
 	n, taps := v.n(), v.r*v.r
-	v.begin(name, "func(src, dst *float32, plane, groups int)",
+	end := v.begin(name, "func(src, dst *float32, plane, groups int)",
 		fmt.Sprintf("transforms %dx%d filters, one after the other in src%s, in groups of eight: planes of dst are plane floats apart.", v.r, v.r, doc))
 	mid, in := AllocLocal(n*v.r*32), AllocLocal(taps*32)
 	src, dst := pointer("src"), pointer("dst")
@@ -386,14 +391,13 @@ func (v variant) filters(name, doc string, turn bool) {
 	ADDQ(U8(32), dst)
 	DECQ(groups)
 	JNZ(LabelRef("loop"))
-	VZEROUPPER()
-	RET()
+	end()
 }
 
 // filterGrads: dg = G^T dU G of eight filters at a time.
 func (v variant) filterGrads() {
 	n, taps := v.n(), v.r*v.r
-	v.begin("filterGrad", "func(src *float32, plane int, dst *float32, groups int)",
+	end := v.begin("filterGrad", "func(src *float32, plane int, dst *float32, groups int)",
 		fmt.Sprintf("transforms gradients back to %dx%d filters, one after the other in dst, in groups of eight: planes of src are plane floats apart.", v.r, v.r))
 	mid, out := AllocLocal(v.r*n*32), AllocLocal(taps*32)
 	src, plane := pointer("src"), stride{one: floats("plane")}
@@ -429,6 +433,5 @@ func (v variant) filterGrads() {
 	ADDQ(U32(8*4*taps), dst)
 	DECQ(groups)
 	JNZ(LabelRef("loop"))
-	VZEROUPPER()
-	RET()
+	end()
 }
