@@ -43,6 +43,7 @@ var (
 	forPrograms  = []string{"gonum.org/v1/plot", "github.com/schollz/progressbar", "golang.org/x/term", "github.com/janpfeifer/gonb"}
 	mustNotReach = map[string][]string{
 		"internal/conv":      {"gorgonia.org"},
+		"internal/amx":       {"gorgonia.org"},
 		"internal/gemm":      {"gorgonia.org"},
 		"internal/intnet":    {"gorgonia.org"},
 		"internal/levels":    {"gorgonia.org"},

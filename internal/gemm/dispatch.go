@@ -11,5 +11,5 @@ var best = sync.OnceValues(func() (*kernels[float32], *kernels[float64]) {
 func float32Kernels() *kernels[float32] { s, _ := best(); return s }
 func float64Kernels() *kernels[float64] { _, d := best(); return d }
 
-// Kernels names the instruction set in use: AVX-512, AVX2 or portable.
+// Kernels names the instruction set in use: AMX (with AVX-512), AVX-512, AVX2 or portable.
 func Kernels() string { return float32Kernels().name }

@@ -4,6 +4,8 @@
 // Go elsewhere; asm generates them. A micro-kernel keeps a tile of C in registers (up to 8 rows and 3 vectors) while
 // it runs along k, and reads A and B where they lie: rows of B are read as vectors, elements of A are broadcast.
 // So B is packed only where it is transposed, or its rows lie a page or more apart.
+//
+// On processors with AMX large products in float32 are computed on matrix units, see package amx.
 package gemm
 
 //go:generate sh -c "cd asm && go run . -out ../kernels_amd64.s -stubs ../kernels_amd64.go -pkg gemm"
@@ -12,6 +14,7 @@ import (
 	"runtime"
 	"sync"
 
+	"github.com/ftprop/ftprop/internal/amx"
 	"github.com/ftprop/ftprop/internal/par"
 	"github.com/ftprop/ftprop/internal/turn"
 	"github.com/ftprop/ftprop/internal/vec"
@@ -31,6 +34,7 @@ type kernels[T vec.Float] struct {
 	masked bool
 	dot    dotKernel[T]  // nil if there is none
 	turn   *turn.Kernels // of float32, nil if there are none
+	parts  bool          // matrix units have them, of float32: see parts.go
 }
 
 func (s *kernels[T]) rows() int { return len(s.tile) }
@@ -60,22 +64,30 @@ const serial = 1 << 18
 // where trans says so. ld is the distance between rows of a matrix as it lies in memory. With beta 0, C may hold
 // anything. It panics, before anything is written, if a slice is too short.
 func S(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
-	mul(float32Kernels(), transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, true)
+	mul(float32Kernels(), transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, true, fitting)
 }
 
 // D is S in float64.
 func D(transA, transB bool, m, n, k int, alpha float64, a []float64, lda int, b []float64, ldb int, beta float64, c []float64, ldc int) {
-	mul(float64Kernels(), transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, true)
+	mul(float64Kernels(), transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, true, never)
 }
 
-// Serial is S on the calling goroutine alone, for callers that share out work themselves.
+// Serial is S on the calling goroutine alone, and without matrix units, for callers that share out work themselves: results do not depend on how they do.
 func Serial(transA, transB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
-	mul(float32Kernels(), transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, false)
+	mul(float32Kernels(), transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, false, never)
 }
+
+// SerialOnMatrixUnits is Serial on matrix units, which there must be, with alpha 1.
+func SerialOnMatrixUnits(transA, transB bool, m, n, k int, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
+	mul(float32Kernels(), transA, transB, m, n, k, 1, a, lda, b, ldb, beta, c, ldc, false, always)
+}
+
+// MatrixUnits reports whether the processor has such: see package amx.
+func MatrixUnits() bool { return float32Kernels().parts }
 
 // SerialD is Serial in float64.
 func SerialD(transA, transB bool, m, n, k int, alpha float64, a []float64, lda int, b []float64, ldb int, beta float64, c []float64, ldc int) {
-	mul(float64Kernels(), transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, false)
+	mul(float64Kernels(), transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, false, never)
 }
 
 // matrix is an operand as the kernels read it: element (i, j) at data[i*rs+j*cs].
@@ -99,7 +111,7 @@ func check[T vec.Float](name string, rows, cols int, x []T, ld int) {
 	}
 }
 
-func mul[T vec.Float](ks *kernels[T], transA, transB bool, m, n, k int, alpha T, a []T, lda int, b []T, ldb int, beta T, c []T, ldc int, parallel bool) {
+func mul[T vec.Float](ks *kernels[T], transA, transB bool, m, n, k int, alpha T, a []T, lda int, b []T, ldb int, beta T, c []T, ldc int, parallel bool, on units) {
 	if m < 0 || n < 0 || k < 0 {
 		panic("gemm: negative dimension")
 	}
@@ -124,11 +136,11 @@ func mul[T vec.Float](ks *kernels[T], transA, transB bool, m, n, k int, alpha T,
 		s := scratchFor[T]()
 		defer s.release()
 		s.ct = grow(s.ct, n*m)
-		mul(ks, false, !transA, n, m, k, alpha, b, ldb, a, lda, 0, s.ct, m, parallel)
+		mul(ks, false, !transA, n, m, k, alpha, b, ldb, a, lda, 0, s.ct, m, parallel, on)
 		s.transposeTo(ks, c, ldc, s.ct, m, n, beta != 0)
 		return
 	}
-	j := job[T]{ks, m, n, k, alpha, A, B, matrix[T]{c, ldc, 1}, beta != 0}
+	j := job[T]{ks, m, n, k, alpha, A, B, matrix[T]{c, ldc, 1}, beta != 0, ks.byParts(on, m, n, k, alpha)}
 	if !parallel || m*n*k < serial {
 		j.block(0, m, 0, n)
 		return
@@ -138,10 +150,14 @@ func mul[T vec.Float](ks *kernels[T], transA, transB bool, m, n, k int, alpha T,
 	shared := &job[T]{}
 	*shared = j
 	var err error
-	if cols := evenness(n, ks.cols()); (n >= 4*ks.cols() || n >= m) && evenness(m, ks.rows()) < 1.1*cols {
-		err = par.Range(n, ks.cols(), func(lo, hi int) error { shared.block(0, m, lo, hi); return nil })
+	tileRows, tileCols := ks.rows(), ks.cols()
+	if j.byParts {
+		tileRows, tileCols = amx.PanelSide, amx.PanelSide
+	}
+	if cols := evenness(n, tileCols); (n >= 4*tileCols || n >= m) && evenness(m, tileRows) < 1.1*cols {
+		err = par.Range(n, tileCols, func(lo, hi int) error { shared.block(0, m, lo, hi); return nil })
 	} else {
-		err = par.Range(m, ks.rows(), func(lo, hi int) error { shared.block(lo, hi, 0, n); return nil })
+		err = par.Range(m, tileRows, func(lo, hi int) error { shared.block(lo, hi, 0, n); return nil })
 	}
 	if err != nil {
 		panic(err) // a bounds check that failed in a goroutine
@@ -201,6 +217,7 @@ type job[T vec.Float] struct {
 	alpha   T
 	a, b, c matrix[T]
 	add     bool // to what C holds
+	byParts bool
 }
 
 const (
@@ -215,6 +232,10 @@ const (
 
 // block computes rows i0 to i1 and columns j0 to j1 of C.
 func (j *job[T]) block(i0, i1, j0, j1 int) {
+	if j.byParts {
+		partsBlock(any(j).(*job[float32]), i0, i1, j0, j1)
+		return
+	}
 	mr, nr := j.ks.rows(), j.ks.cols()
 	s := scratchFor[T]()
 	defer s.release()
@@ -297,6 +318,7 @@ const packed = -1
 type scratch[T vec.Float] struct {
 	a, b, tile, ct []T
 	blocks         turn.Blocks
+	parts          partsScratch
 	pool           *sync.Pool
 }
 
@@ -389,7 +411,7 @@ func (s *scratch[T]) transpose(ks *kernels[T], dst []T, width int, src []T, step
 }
 
 // grow returns a slice of n elements, x if it is long enough.
-func grow[T vec.Float](x []T, n int) []T {
+func grow[T any](x []T, n int) []T {
 	if cap(x) < n {
 		return make([]T, n)
 	}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -100,6 +101,10 @@ func testCases[T vec.Float](t testing.TB, sets []*kernels[T], seed uint64, ta, t
 	before := append([]T(nil), c...)
 	want := reference(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
 	for _, ks := range sets {
+		on := never
+		if ks.parts {
+			on = always // whatever the sizes
+		}
 		copy(c, before)
 		if beta == 0 {
 			for i := range m { // what C held must not matter
@@ -108,7 +113,7 @@ func testCases[T vec.Float](t testing.TB, sets []*kernels[T], seed uint64, ta, t
 				}
 			}
 		}
-		mul(ks, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, parallel)
+		mul(ks, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, parallel, on)
 		what := fmt.Sprintf("%s %T: %dx%dx%d ta=%v tb=%v pad=%d alpha=%v beta=%v", ks.name, alpha, m, n, k, ta, tb, pad, alpha, beta)
 		if !okA() || !okB() || !okC() {
 			t.Fatalf("%s: wrote outside an operand", what)
@@ -195,15 +200,52 @@ func TestShortOperandsPanic(t *testing.T) {
 }
 
 func TestSameResultOnAnyNumberOfGoroutines(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	r := rand.New(rand.NewPCG(1, 2))
 	m, n, k := 70, 300, 500
 	a, b := fill[float32](r, m*k), fill[float32](r, k*n)
-	one, two := make([]float32, m*n), make([]float32, m*n)
-	Serial(false, false, m, n, k, 1, a, k, b, n, 0, one, n)
-	S(false, false, m, n, k, 1, a, k, b, n, 0, two, n)
-	for i := range one {
-		if one[i] != two[i] {
-			t.Fatalf("element %d: %v alone, %v together", i, one[i], two[i])
+	for _, ks := range kernelSets[float32]() {
+		one := make([]float32, m*n)
+		mul(ks, false, false, m, n, k, 1, a, k, b, n, 0, one, n, false, fitting)
+		for _, procs := range []int{1, 2, 3} {
+			runtime.GOMAXPROCS(procs)
+			more := make([]float32, m*n)
+			mul(ks, false, false, m, n, k, 1, a, k, b, n, 0, more, n, true, fitting)
+			for i := range one {
+				if one[i] != more[i] {
+					t.Fatalf("%s: element %d: %v alone, %v on %d", ks.name, i, one[i], more[i], procs)
+				}
+			}
+		}
+	}
+}
+
+// Large products are computed on matrix units where there are such, small ones, those with a factor and those of Serial are not.
+func TestOnMatrixUnits(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for _, ks := range kernelSets[float32]() {
+		for _, c := range []struct {
+			on      units
+			m, n, k int
+			alpha   float32
+			want    bool
+		}{
+			{fitting, 64, 64, 64, 1, true}, {fitting, 64, 512, 784, 1, true}, {never, 64, 64, 64, 1, false}, {fitting, 64, 64, 63, 1, false},
+			{fitting, 63, 64, 64, 1, false}, {fitting, 64, 64, 64, 0.5, false}, {always, 3, 5, 7, 1, true},
+		} {
+			if got := ks.byParts(c.on, c.m, c.n, c.k, c.alpha); got != (c.want && ks.parts) {
+				t.Errorf("%s, %+v: %v", ks.name, c, got)
+			}
+		}
+	}
+	if MatrixUnits() {
+		m, n, k := 33, 20, 70
+		a, b := fill[float32](r, m*k), fill[float32](r, k*n)
+		vectors, units := make([]float32, m*n), make([]float32, m*n)
+		Serial(false, false, m, n, k, 1, a, k, b, n, 0, vectors, n)
+		SerialOnMatrixUnits(false, false, m, n, k, a, k, b, n, 0, units, n)
+		if slices.Equal(vectors, units) {
+			t.Error("the bits of matrix units are those of vectors")
 		}
 	}
 }
@@ -289,7 +331,7 @@ func TestSubnormalNumbersAreZero(t *testing.T) {
 			for i := range b {
 				b[i] = tinier
 			}
-			mul(ks, false, true, m, n, k, 1, a, k, b, k, 0, c, n, true)
+			mul(ks, false, true, m, n, k, 1, a, k, b, k, 0, c, n, true, always)
 			for i, x := range c {
 				if x != 0 {
 					t.Fatalf("%s, %d rows: element %d is %g", ks.name, m, i, x)

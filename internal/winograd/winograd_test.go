@@ -78,31 +78,50 @@ func define(c *Conv, x, f, bias, dy []float32) *reference {
 		make([]float64, c.N*c.O*oh*ow), make([]float64, c.N*c.O*oh*ow),
 		make([]float64, len(x)), make([]float64, len(x)), make([]float64, len(f)), make([]float64, len(f)),
 	}
+	for at := range r.y {
+		b := float64(bias[at/(oh*ow)%c.O])
+		r.y[at], r.yAbs[at] = b, math.Abs(b)
+	}
+	c.terms(func(at, xi, fi int) {
+		a, b, d := float64(x[xi]), float64(f[fi]), float64(dy[at])
+		r.y[at] += a * b
+		r.yAbs[at] += math.Abs(a * b)
+		r.dx[xi] += b * d
+		r.dxAbs[xi] += math.Abs(b * d)
+		r.df[fi] += a * d
+		r.dfAbs[fi] += math.Abs(a * d)
+	})
+	return r
+}
+
+// terms calls f for every product in an output: with the output, the input and the filter's element.
+func (c *Conv) terms(f func(at, xi, fi int)) {
+	oh, ow := c.oh(), c.ow()
 	for n := range c.N {
 		for o := range c.O {
 			for i := range oh * ow {
-				at := (n*c.O+o)*oh*ow + i
-				r.y[at], r.yAbs[at] = float64(bias[o]), math.Abs(float64(bias[o]))
 				for ch := range c.C {
 					for k := range c.taps() {
 						yy, xx := i/ow-c.PadH+k/c.Filter, i%ow-c.PadW+k%c.Filter
-						if yy < 0 || xx < 0 || yy >= c.H || xx >= c.W {
-							continue
+						if yy >= 0 && xx >= 0 && yy < c.H && xx < c.W {
+							f((n*c.O+o)*oh*ow+i, ((n*c.C+ch)*c.H+yy)*c.W+xx, (o*c.C+ch)*c.taps()+k)
 						}
-						xi, fi := ((n*c.C+ch)*c.H+yy)*c.W+xx, (o*c.C+ch)*c.taps()+k
-						a, b, d := float64(x[xi]), float64(f[fi]), float64(dy[at])
-						r.y[at] += a * b
-						r.yAbs[at] += math.Abs(a * b)
-						r.dx[xi] += b * d
-						r.dxAbs[xi] += math.Abs(b * d)
-						r.df[fi] += a * d
-						r.dfAbs[fi] += math.Abs(a * d)
 					}
 				}
 			}
 		}
 	}
-	return r
+}
+
+// inFloat32 is the outputs and gradients with one term after the other added in float32.
+func (c *Conv) inFloat32(x, f, dy []float32) (y, dx, df []float32) {
+	y, dx, df = make([]float32, len(dy)), make([]float32, len(x)), make([]float32, len(f))
+	c.terms(func(at, xi, fi int) {
+		y[at] += float32(x[xi] * f[fi])
+		dx[xi] += float32(f[fi] * dy[at])
+		df[fi] += float32(x[xi] * dy[at])
+	})
+	return y, dx, df
 }
 
 // within reports the first result that is off by more than rounding, relative to the magnitudes that were summed.
