@@ -7,11 +7,15 @@
 // over their sides; above and below, terms are left out instead. Results, which lie output by output for each pixel, are transposed as they are
 // finished.
 //
+// On processors with AMX, convolutions of 16 or more channels and outputs are computed on matrix units, see parts.go and package amx, again from the images
+// without columns.
+//
 // There are kernels in assembly for AVX-512 and for AVX2 with FMA, chosen at run time; asm generates them. Elsewhere Lanes is 0, and the rest must not be called.
 package conv
 
 import (
 	"slices"
+	"sync"
 
 	"github.com/ftprop/ftprop/internal/par"
 	"github.com/ftprop/ftprop/internal/vec"
@@ -23,21 +27,38 @@ type Conv struct {
 	Pad, Stride, Dilation         [2]int
 }
 
-// best is the set in use, the fastest of this processor, or nil. Tests change it.
-var best = func() *kernels {
+// detected is the fastest set of this processor, or nil.
+var detected = sync.OnceValue(func() *kernels {
 	for _, s := range available() {
 		return s
 	}
 	return nil
-}()
+})
+
+// chosen is for tests: what is used in place of the fastest set.
+var chosen *kernels
+
+// best is the set in use, or nil if there is none.
+func best() *kernels {
+	if chosen != nil {
+		return chosen
+	}
+	return detected()
+}
 
 // Lanes is the number of outputs in a vector of the kernels for this processor, 16 or 8, or 0 if there are none.
 func Lanes() int {
-	if best == nil {
+	if best() == nil {
 		return 0
 	}
-	return best.lanes
+	return best().lanes
 }
+
+// MatrixUnits reports whether the processor has such, and sums that suit them are computed there: see package amx.
+func MatrixUnits() bool { return best() != nil && best().parts }
+
+// OnMatrixUnits reports whether the outputs are.
+func (c *Conv) OnMatrixUnits() bool { return MatrixUnits() && c.whole().forwardSum(Epilogue{}).suits() }
 
 // Epilogue is what becomes of the sums before they are stored.
 type Epilogue = vec.Epilogue[float32]
@@ -45,14 +66,20 @@ type Epilogue = vec.Epilogue[float32]
 // Forward sets y to the outputs. The order in which they are summed up does not depend on the number of samples or goroutines.
 func (c *Conv) Forward(y, x, f []float32, e Epilogue) error {
 	d := c.whole()
-	s := &sum{ks: best, n: d.N, c: d.C, h: d.H, w: d.W, o: d.O, gridH: d.OH, gridW: d.OW, stride: d.Stride, epilogue: e}
-	s.ys, s.xs = d.taps(0), d.taps(1)
-	s.out = lattice{d.OH, d.OW, 0, 0, 1, 1}
+	s := d.forwardSum(e)
 	s.weights = weights{f, d.C * d.KH * d.KW, d.KH * d.KW, d.KH * d.KW, d.KW}
 	if d.KH == 1 && d.KW == 1 && d.Stride == [2]int{1, 1} && d.Pad == [2]int{} && d.OH*d.OW <= chunkPixels {
 		s.flatten()
 	}
 	return run(y, x, []*sum{s})
+}
+
+// forwardSum is the sums of the outputs, less the weights.
+func (c *Conv) forwardSum(e Epilogue) *sum {
+	return &sum{
+		ks: best(), n: c.N, c: c.C, h: c.H, w: c.W, o: c.O, gridH: c.OH, gridW: c.OW, stride: c.Stride,
+		ys: c.taps(0), xs: c.taps(1), out: lattice{c.OH, c.OW, 0, 0, 1, 1}, epilogue: e,
+	}
 }
 
 // InputGrad sets dx to the gradient of the images. Of a convolution with strides, inputs at the same place between two windows meet the same
@@ -68,7 +95,7 @@ func (c *Conv) InputGrad(dx, dy, f []float32) error {
 	var sums []*sum
 	for ry := range min(d.Stride[0], d.H) {
 		for rx := range min(d.Stride[1], d.W) {
-			s := &sum{ks: best, n: d.N, c: d.O, h: d.OH, w: d.OW, o: d.C, stride: [2]int{1, 1}}
+			s := &sum{ks: best(), n: d.N, c: d.O, h: d.OH, w: d.OW, o: d.C, stride: [2]int{1, 1}}
 			s.out = lattice{d.H, d.W, ry, rx, d.Stride[0], d.Stride[1]}
 			s.gridH, s.gridW = (d.H-ry+d.Stride[0]-1)/d.Stride[0], (d.W-rx+d.Stride[1]-1)/d.Stride[1]
 			if s.ys, s.xs = d.gradTaps(0, ry), d.gradTaps(1, rx); len(s.ys)*len(s.xs) == 0 {
@@ -102,9 +129,10 @@ type tap struct{ at, index int }
 func (c *Conv) size(dim int) int { return [2]int{c.KH, c.KW}[dim] }
 
 // taps are those of the outputs.
-func (c *Conv) taps(dim int) (taps []tap) {
-	for i := range c.size(dim) {
-		taps = append(taps, tap{i*c.Dilation[dim] - c.Pad[dim], i})
+func (c *Conv) taps(dim int) []tap {
+	taps := make([]tap, c.size(dim))
+	for i := range taps {
+		taps[i] = tap{i*c.Dilation[dim] - c.Pad[dim], i}
 	}
 	return taps
 }

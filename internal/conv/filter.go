@@ -12,6 +12,9 @@ import (
 // FilterGrad sets df to the gradient of the filters. The samples are shared out to goroutines, whose sums are added in order: results depend
 // on GOMAXPROCS, but not on timing.
 func (c *Conv) FilterGrad(df, dy, x []float32) error {
+	if f := c.whole().filterByParts(); f != nil {
+		return f.run(df, dy, x)
+	}
 	s := newFilterSum(c.whole())
 	procs := runtime.GOMAXPROCS(0)
 	if s.N*s.OH*s.OW*s.elements*s.O < serial {
@@ -72,7 +75,7 @@ type filterSum struct {
 }
 
 func newFilterSum(c *Conv) *filterSum {
-	s := &filterSum{Conv: c, ks: best, ys: c.taps(0), xs: c.taps(1), elements: c.C * c.KH * c.KW}
+	s := &filterSum{Conv: c, ks: best(), ys: c.taps(0), xs: c.taps(1), elements: c.C * c.KH * c.KW}
 	v, most, cost := s.ks.shape(c.O, c.KW)
 	s.vectors, s.most, s.line, s.lines = v, most, c.KW, c.C
 	if v, most, other := s.ks.shape(c.O, c.C); other*float64(c.KW) < cost*float64(c.C) {

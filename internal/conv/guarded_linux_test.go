@@ -18,9 +18,9 @@ func TestKernelsStayInside(t *testing.T) {
 
 // Convolutions fault here where they read or write outside of their arguments.
 func TestConvStaysInside(t *testing.T) {
-	defer func(b *kernels) { best = b }(best)
+	defer func() { chosen = nil }()
 	for _, ks := range available() {
-		best = ks
+		chosen = ks
 		for _, c := range sizes {
 			for _, atEnd := range []bool{false, true} {
 				most := max(c.N*c.C*c.H*c.W, c.O*c.C*c.KH*c.KW, c.N*c.O*c.OH*c.OW)

@@ -50,6 +50,7 @@ type kernels struct {
 	tiles  [][]func(t *tile) // by vectors and pixels, each less 1
 	turn   *turn.Kernels     // of as many lanes
 	spread func(s *spread)
+	parts  bool // there are matrix units: see parts.go
 }
 
 // scatter uses s, and sets, in rows of line elements of dst that are dstStep apart, the elements from x on that are step apart to those of src, rows of width

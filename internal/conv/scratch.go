@@ -8,7 +8,7 @@ type scratch[T any] struct {
 	pool *sync.Pool
 }
 
-var weightPool, imagePool, sumPool, turnPool, partPool, offsetPool sync.Pool
+var weightPool, imagePool, sumPool, turnPool, partPool, offsetPool, partsPool, partsImagePool, gradientPool, stepPool, resultPool, productPool, blocksPool sync.Pool
 
 // take returns memory for n elements. What they hold is left from last time.
 func take[T any](pool *sync.Pool, n int) *scratch[T] {

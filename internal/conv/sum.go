@@ -3,6 +3,7 @@ package conv
 import (
 	"math"
 	"runtime"
+	"slices"
 	"unsafe"
 
 	"github.com/ftprop/ftprop/internal/par"
@@ -142,10 +143,16 @@ func (s *sum) follow(p plan, memory []float32, offsets []int) {
 	if s.blocks == 1 && !s.alone() {
 		s.partSamples, s.partRows = (partPixels+s.gridH*s.gridW-1)/(s.gridH*s.gridW), (partPixels+s.gridW-1)/s.gridW
 	}
-	size, outputs := s.slots(p)*width*terms, s.panels*width
+	size := s.slots(p) * width * terms
 	s.packed = memory[:size]
+	s.setEnds(memory[size:])
+}
+
+// setEnds lays out what becomes of the sums in memory for all panels' outputs, three times as many.
+func (s *sum) setEnds(memory []float32) {
+	outputs := s.panels * s.width()
 	for i, x := range [][]float32{s.epilogue.Center, s.epilogue.Scale, s.epilogue.Shift} {
-		s.ends[i] = memory[size+i*outputs : size+(i+1)*outputs]
+		s.ends[i] = memory[i*outputs : (i+1)*outputs]
 		clear(s.ends[i][copy(s.ends[i], x):])
 	}
 }
@@ -163,6 +170,9 @@ func (s *sum) memory(p plan) int { return (s.slots(p)*s.terms() + len(s.ends)*s.
 
 // run computes sums of the same images, whose results lie in out.
 func run(out, image []float32, sums []*sum) error {
+	if !slices.ContainsFunc(sums, func(s *sum) bool { return !s.suits() }) {
+		return runParts(out, image, sums)
+	}
 	p := newPlan(sums)
 	n := sums[0].n
 	chunks := (n + p.samples - 1) / p.samples * p.strips

@@ -16,13 +16,18 @@ const (
 )
 
 // A pass is computed by the first of these that suits its sizes: Winograd's algorithm, package conv, matrix products of columns. The last is for all
-// sizes and both types. The bounds below are from BenchmarkConv2d, and from BenchmarkConv of package winograd, on a Zen 5.
+// sizes and both types. The bounds below are from BenchmarkConv2d, and from BenchmarkConv of package winograd, on a Zen 5; those for matrix units from BenchmarkConv of
+// the packages conv and winograd, on an Intel Xeon.
 
 // winogradFor returns the convolution for package winograd, or nil where the sizes do not suit it: filters of 3x3 or 5x5, stride 1,
 // many channels. It computes in float32 only; float64 is for checking, and is done by the definition.
 func winogradFor[T vec.Float](g *geometry, p convPass) *winograd.Conv {
 	var x T
 	if _, ok := any(x).(float32); !ok || g.byDefinition || g.kh != 3 && g.kh != 5 || g.kw != g.kh || g.stride != [2]int{1, 1} || g.dilation != [2]int{1, 1} {
+		return nil
+	}
+	// Matrix units gain more from packing numbers once than from fewer products, unless there are many channels.
+	if d := directFor[T](g, p); d != nil && d.OnMatrixUnits() && (g.kh == 5 || g.c*g.o <= 128*128) {
 		return nil
 	}
 	c := &winograd.Conv{N: g.n, C: g.c, H: g.h, W: g.w, O: g.o, PadH: g.pad[0], PadW: g.pad[1], Filter: g.kh}
@@ -72,8 +77,12 @@ func winogradTile(g *geometry, p convPass, lanes int) int {
 	if p == filterPass {
 		least = 0.85
 	}
+	least4 := 48
+	if conv.MatrixUnits() { // smaller tiles have more products, and fewer filters to transform and pack
+		least4 = 128
+	}
 	switch {
-	case filled4 >= 0.6 && filled4 >= 0.75*filled2 && g.n*tiles(4) >= 48:
+	case filled4 >= 0.6 && filled4 >= 0.75*filled2 && g.n*tiles(4) >= least4:
 		return 4
 	case filled2 >= least && (p != filterPass || g.c*g.o >= channels):
 		return 2
