@@ -103,7 +103,7 @@ DATA vecff000000<>+60(SB)/4, $0xff000000
 GLOBL vecff000000<>(SB), RODATA|NOPTR, $64
 
 // func thresholdAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
-// Requires: AVX, AVX2, SSE2
+// Requires: AVX, AVX2
 TEXT ·thresholdAVX2(SB), NOSPLIT, $0-49
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
@@ -163,7 +163,7 @@ loop1:
 end1:
 	TESTQ        DX, DX
 	JZ           done
-	MOVQ         DX, X4
+	VMOVQ        DX, X4
 	VPBROADCASTD X4, Y4
 	VPCMPGTD     iota<>+0(SB), Y4, Y4
 	VMASKMOVPS   (CX), Y4, Y5
@@ -272,7 +272,7 @@ done:
 	RET
 
 // func windowAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
-// Requires: AVX, AVX2, SSE2
+// Requires: AVX, AVX2
 TEXT ·windowAVX2(SB), NOSPLIT, $0-49
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
@@ -331,7 +331,7 @@ loop1:
 end1:
 	TESTQ        DX, DX
 	JZ           done
-	MOVQ         DX, X3
+	VMOVQ        DX, X3
 	VPBROADCASTD X3, Y3
 	VPCMPGTD     iota<>+0(SB), Y3, Y3
 	VMASKMOVPS   (CX), Y3, Y4
@@ -449,7 +449,7 @@ done:
 	RET
 
 // func mulWindowAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
-// Requires: AVX, AVX2, SSE2
+// Requires: AVX, AVX2
 TEXT ·mulWindowAVX2(SB), NOSPLIT, $0-49
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
@@ -532,7 +532,7 @@ loop1:
 end1:
 	TESTQ        BX, BX
 	JZ           done
-	MOVQ         BX, X4
+	VMOVQ        BX, X4
 	VPBROADCASTD X4, Y4
 	VPCMPGTD     iota<>+0(SB), Y4, Y4
 	VMASKMOVPS   (CX), Y4, Y5
@@ -851,7 +851,7 @@ DATA vec3ab511a9<>+60(SB)/4, $0x3ab511a9
 GLOBL vec3ab511a9<>(SB), RODATA|NOPTR, $64
 
 // func sech2AVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
-// Requires: AVX, AVX2, FMA3, SSE2
+// Requires: AVX, AVX2, FMA3
 TEXT ·sech2AVX2(SB), NOSPLIT, $0-49
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
@@ -899,7 +899,7 @@ loop1:
 end1:
 	TESTQ        DX, DX
 	JZ           done
-	MOVQ         DX, X3
+	VMOVQ        DX, X3
 	VPBROADCASTD X3, Y3
 	VPCMPGTD     iota<>+0(SB), Y3, Y3
 	VMASKMOVPS   (CX), Y3, Y4
@@ -1048,7 +1048,7 @@ done:
 	RET
 
 // func mulSech2AVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
-// Requires: AVX, AVX2, FMA3, SSE2
+// Requires: AVX, AVX2, FMA3
 TEXT ·mulSech2AVX2(SB), NOSPLIT, $0-49
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
@@ -1103,7 +1103,7 @@ loop1:
 end1:
 	TESTQ        BX, BX
 	JZ           done
-	MOVQ         BX, X4
+	VMOVQ        BX, X4
 	VPBROADCASTD X4, Y4
 	VPCMPGTD     iota<>+0(SB), Y4, Y4
 	VMASKMOVPS   (CX), Y4, Y5
@@ -1225,7 +1225,7 @@ done:
 	RET
 
 // func tentAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
-// Requires: AVX, AVX2, SSE2
+// Requires: AVX, AVX2
 TEXT ·tentAVX2(SB), NOSPLIT, $0-49
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
@@ -1281,7 +1281,7 @@ loop1:
 end1:
 	TESTQ        DX, DX
 	JZ           done
-	MOVQ         DX, X6
+	VMOVQ        DX, X6
 	VPBROADCASTD X6, Y6
 	VPCMPGTD     iota<>+0(SB), Y6, Y6
 	VMASKMOVPS   (CX), Y6, Y7
@@ -1440,7 +1440,7 @@ DATA vec80000000<>+60(SB)/4, $0x80000000
 GLOBL vec80000000<>(SB), RODATA|NOPTR, $64
 
 // func swishAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
-// Requires: AVX, AVX2, FMA3, SSE2
+// Requires: AVX, AVX2, FMA3
 TEXT ·swishAVX2(SB), NOSPLIT, $0-49
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
@@ -1493,7 +1493,7 @@ loop1:
 end1:
 	TESTQ        DX, DX
 	JZ           done
-	MOVQ         DX, X4
+	VMOVQ        DX, X4
 	VPBROADCASTD X4, Y4
 	VPCMPGTD     iota<>+0(SB), Y4, Y4
 	VMASKMOVPS   (CX), Y4, Y5
@@ -1846,7 +1846,7 @@ DATA vec3f317218<>+60(SB)/4, $0x3f317218
 GLOBL vec3f317218<>(SB), RODATA|NOPTR, $64
 
 // func powerAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
-// Requires: AVX, AVX2, FMA3, SSE2
+// Requires: AVX, AVX2, FMA3
 TEXT ·powerAVX2(SB), NOSPLIT, $0-49
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
@@ -1914,7 +1914,7 @@ loop1:
 end1:
 	TESTQ        DX, DX
 	JZ           done
-	MOVQ         DX, X5
+	VMOVQ        DX, X5
 	VPBROADCASTD X5, Y5
 	VPCMPGTD     iota<>+0(SB), Y5, Y5
 	VMASKMOVPS   (CX), Y5, Y6
@@ -2079,7 +2079,7 @@ DATA vec42b20000<>+60(SB)/4, $0x42b20000
 GLOBL vec42b20000<>(SB), RODATA|NOPTR, $64
 
 // func expAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
-// Requires: AVX, AVX2, FMA3, SSE2
+// Requires: AVX, AVX2, FMA3
 TEXT ·expAVX2(SB), NOSPLIT, $0-49
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
@@ -2122,7 +2122,7 @@ loop1:
 end1:
 	TESTQ        DX, DX
 	JZ           done
-	MOVQ         DX, X2
+	VMOVQ        DX, X2
 	VPBROADCASTD X2, Y2
 	VPCMPGTD     iota<>+0(SB), Y2, Y2
 	VMASKMOVPS   (CX), Y2, Y3
@@ -2250,7 +2250,7 @@ done:
 	RET
 
 // func sigmoidAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
-// Requires: AVX, AVX2, FMA3, SSE2
+// Requires: AVX, AVX2, FMA3
 TEXT ·sigmoidAVX2(SB), NOSPLIT, $0-49
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
@@ -2302,7 +2302,7 @@ loop1:
 end1:
 	TESTQ        DX, DX
 	JZ           done
-	MOVQ         DX, X2
+	VMOVQ        DX, X2
 	VPBROADCASTD X2, Y2
 	VPCMPGTD     iota<>+0(SB), Y2, Y2
 	VMASKMOVPS   (CX), Y2, Y3
@@ -2585,7 +2585,7 @@ DATA vecbbbadcee<>+60(SB)/4, $0xbbbadcee
 GLOBL vecbbbadcee<>(SB), RODATA|NOPTR, $64
 
 // func tanhAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
-// Requires: AVX, AVX2, FMA3, SSE2
+// Requires: AVX, AVX2, FMA3
 TEXT ·tanhAVX2(SB), NOSPLIT, $0-49
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
@@ -2639,7 +2639,7 @@ loop1:
 end1:
 	TESTQ        DX, DX
 	JZ           done
-	MOVQ         DX, X3
+	VMOVQ        DX, X3
 	VPBROADCASTD X3, Y3
 	VPCMPGTD     iota<>+0(SB), Y3, Y3
 	VMASKMOVPS   (CX), Y3, Y4
@@ -2684,7 +2684,7 @@ done:
 	RET
 
 // func staircaseFewAVX512(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, BMI2
 TEXT ·staircaseFewAVX512(SB), NOSPLIT, $0-49
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
@@ -2695,8 +2695,7 @@ TEXT ·staircaseFewAVX512(SB), NOSPLIT, $0-49
 	VBROADCASTSS d+44(FP), Z3
 	VPXORD       Z4, Z4, Z4
 	MOVQ         y+16(FP), BX
-	MOVSS        d+44(FP), X5
-	VCVTTSS2SIQ  X5, SI
+	VCVTTSS2SIQ  d+44(FP), SI
 	INCQ         SI
 	MOVQ         $-1, DI
 	BZHIQ        SI, DI, DI
@@ -2753,7 +2752,7 @@ done:
 	RET
 
 // func staircaseFewAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
-// Requires: AVX, AVX2, SSE, SSE2
+// Requires: AVX, AVX2
 TEXT ·staircaseFewAVX2(SB), NOSPLIT, $0-49
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
@@ -2764,10 +2763,9 @@ TEXT ·staircaseFewAVX2(SB), NOSPLIT, $0-49
 	VBROADCASTSS d+44(FP), Y3
 	VXORPS       Y4, Y4, Y4
 	MOVQ         y+16(FP), BX
-	MOVSS        d+44(FP), X5
-	VCVTTSS2SIQ  X5, SI
+	VCVTTSS2SIQ  d+44(FP), SI
 	INCQ         SI
-	MOVQ         SI, X5
+	VMOVQ        SI, X5
 	VPBROADCASTD X5, Y5
 	VPCMPGTD     iota<>+0(SB), Y5, Y5
 	VMASKMOVPS   (BX), Y5, Y5
@@ -2796,7 +2794,7 @@ loop1:
 end1:
 	TESTQ        DX, DX
 	JZ           done
-	MOVQ         DX, X7
+	VMOVQ        DX, X7
 	VPBROADCASTD X7, Y7
 	VPCMPGTD     iota<>+0(SB), Y7, Y7
 	VMASKMOVPS   (CX), Y7, Y8
@@ -2889,7 +2887,7 @@ done:
 	RET
 
 // func staircaseAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
-// Requires: AVX, AVX2, SSE2
+// Requires: AVX, AVX2
 TEXT ·staircaseAVX2(SB), NOSPLIT, $0-49
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
@@ -2927,7 +2925,7 @@ loop1:
 end1:
 	TESTQ        DX, DX
 	JZ           done
-	MOVQ         DX, X6
+	VMOVQ        DX, X6
 	VPBROADCASTD X6, Y6
 	VPCMPGTD     iota<>+0(SB), Y6, Y6
 	VMASKMOVPS   (CX), Y6, Y7
@@ -3012,7 +3010,7 @@ done:
 	RET
 
 // func finiteAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
-// Requires: AVX, AVX2, SSE2
+// Requires: AVX, AVX2
 TEXT ·finiteAVX2(SB), NOSPLIT, $0-49
 	MOVQ   x+8(FP), AX
 	MOVQ   n+24(FP), CX
@@ -3051,7 +3049,7 @@ loop1:
 end1:
 	TESTQ        CX, CX
 	JZ           done
-	MOVQ         CX, X1
+	VMOVQ        CX, X1
 	VPBROADCASTD X1, Y1
 	VPCMPGTD     iota<>+0(SB), Y1, Y1
 	VMASKMOVPS   (AX), Y1, Y1
@@ -3150,7 +3148,7 @@ done:
 	RET
 
 // func negSignAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
-// Requires: AVX, AVX2, SSE2
+// Requires: AVX, AVX2
 TEXT ·negSignAVX2(SB), NOSPLIT, $0-49
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
@@ -3214,7 +3212,7 @@ loop1:
 end1:
 	TESTQ        DX, DX
 	JZ           done
-	MOVQ         DX, X3
+	VMOVQ        DX, X3
 	VPBROADCASTD X3, Y3
 	VPCMPGTD     iota<>+0(SB), Y3, Y3
 	VMASKMOVPS   (CX), Y3, Y4
@@ -3303,7 +3301,7 @@ done:
 	RET
 
 // func mulAbsAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
-// Requires: AVX, AVX2, SSE2
+// Requires: AVX, AVX2
 TEXT ·mulAbsAVX2(SB), NOSPLIT, $0-49
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
@@ -3358,7 +3356,7 @@ loop1:
 end1:
 	TESTQ        BX, BX
 	JZ           done
-	MOVQ         BX, X1
+	VMOVQ        BX, X1
 	VPBROADCASTD X1, Y1
 	VPCMPGTD     iota<>+0(SB), Y1, Y1
 	VMASKMOVPS   (CX), Y1, Y2
@@ -3438,7 +3436,7 @@ done:
 	RET
 
 // func mulAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
-// Requires: AVX, AVX2, SSE2
+// Requires: AVX, AVX2
 TEXT ·mulAVX2(SB), NOSPLIT, $0-49
 	MOVQ dst+0(FP), AX
 	MOVQ x+8(FP), CX
@@ -3487,7 +3485,7 @@ loop1:
 end1:
 	TESTQ        BX, BX
 	JZ           done
-	MOVQ         BX, X0
+	VMOVQ        BX, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     iota<>+0(SB), Y0, Y0
 	VMASKMOVPS   (CX), Y0, Y1
@@ -3573,7 +3571,7 @@ done:
 	RET
 
 // func negMulAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
-// Requires: AVX, AVX2, SSE2
+// Requires: AVX, AVX2
 TEXT ·negMulAVX2(SB), NOSPLIT, $0-49
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
@@ -3628,7 +3626,7 @@ loop1:
 end1:
 	TESTQ        BX, BX
 	JZ           done
-	MOVQ         BX, X1
+	VMOVQ        BX, X1
 	VPBROADCASTD X1, Y1
 	VPCMPGTD     iota<>+0(SB), Y1, Y1
 	VMASKMOVPS   (CX), Y1, Y2
@@ -3708,7 +3706,7 @@ done:
 	RET
 
 // func addAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
-// Requires: AVX, AVX2, SSE2
+// Requires: AVX, AVX2
 TEXT ·addAVX2(SB), NOSPLIT, $0-49
 	MOVQ dst+0(FP), AX
 	MOVQ x+8(FP), CX
@@ -3757,7 +3755,7 @@ loop1:
 end1:
 	TESTQ        BX, BX
 	JZ           done
-	MOVQ         BX, X0
+	VMOVQ        BX, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     iota<>+0(SB), Y0, Y0
 	VMASKMOVPS   (CX), Y0, Y1
@@ -3828,7 +3826,7 @@ done:
 	RET
 
 // func scaleAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
-// Requires: AVX, AVX2, SSE2
+// Requires: AVX, AVX2
 TEXT ·scaleAVX2(SB), NOSPLIT, $0-49
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
@@ -3870,7 +3868,7 @@ loop1:
 end1:
 	TESTQ        DX, DX
 	JZ           done
-	MOVQ         DX, X1
+	VMOVQ        DX, X1
 	VPBROADCASTD X1, Y1
 	VPCMPGTD     iota<>+0(SB), Y1, Y1
 	VMASKMOVPS   (CX), Y1, Y2
@@ -3946,7 +3944,7 @@ done:
 	RET
 
 // func rectifyAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
-// Requires: AVX, AVX2, SSE2
+// Requires: AVX, AVX2
 TEXT ·rectifyAVX2(SB), NOSPLIT, $0-49
 	MOVQ   dst+0(FP), AX
 	MOVQ   x+8(FP), CX
@@ -3993,7 +3991,7 @@ loop1:
 end1:
 	TESTQ        DX, DX
 	JZ           done
-	MOVQ         DX, X1
+	VMOVQ        DX, X1
 	VPBROADCASTD X1, Y1
 	VPCMPGTD     iota<>+0(SB), Y1, Y1
 	VMASKMOVPS   (CX), Y1, Y2
@@ -4095,7 +4093,7 @@ DATA vec007fffff<>+60(SB)/4, $0x007fffff
 GLOBL vec007fffff<>(SB), RODATA|NOPTR, $64
 
 // func flushAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
-// Requires: AVX, AVX2, SSE2
+// Requires: AVX, AVX2
 TEXT ·flushAVX2(SB), NOSPLIT, $0-49
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
@@ -4148,7 +4146,7 @@ loop1:
 end1:
 	TESTQ        DX, DX
 	JZ           done
-	MOVQ         DX, X2
+	VMOVQ        DX, X2
 	VPBROADCASTD X2, Y2
 	VPCMPGTD     iota<>+0(SB), Y2, Y2
 	VMASKMOVPS   (CX), Y2, Y3
@@ -4235,7 +4233,7 @@ done:
 	RET
 
 // func gateAVX2(dst *float32, x *float32, y *float32, n int, a float32, b float32, c float32, d float32) (finite bool)
-// Requires: AVX, AVX2, SSE2
+// Requires: AVX, AVX2
 TEXT ·gateAVX2(SB), NOSPLIT, $0-49
 	MOVQ   dst+0(FP), AX
 	MOVQ   x+8(FP), CX
@@ -4290,7 +4288,7 @@ loop1:
 end1:
 	TESTQ        BX, BX
 	JZ           done
-	MOVQ         BX, X1
+	VMOVQ        BX, X1
 	VPBROADCASTD X1, Y1
 	VPCMPGTD     iota<>+0(SB), Y1, Y1
 	VMASKMOVPS   (CX), Y1, Y2
@@ -4518,7 +4516,7 @@ done:
 	RET
 
 // func meanLinearAVX2(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
-// Requires: AVX, AVX2, FMA3, SSE2
+// Requires: AVX, AVX2, FMA3
 TEXT ·meanLinearAVX2(SB), NOSPLIT, $0-41
 	MOVQ   dst+0(FP), AX
 	MOVQ   x+8(FP), CX
@@ -4629,7 +4627,7 @@ loop1:
 end1:
 	TESTQ        BX, BX
 	JZ           done
-	MOVQ         BX, X2
+	VMOVQ        BX, X2
 	VPBROADCASTD X2, Y2
 	VPCMPGTD     iota<>+0(SB), Y2, Y2
 	VMASKMOVPS   (CX), Y2, Y3
@@ -4807,7 +4805,7 @@ done:
 	RET
 
 // func oneLinearAVX2(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
-// Requires: AVX, AVX2, SSE2
+// Requires: AVX, AVX2
 TEXT ·oneLinearAVX2(SB), NOSPLIT, $0-41
 	MOVQ   dst+0(FP), AX
 	MOVQ   x+8(FP), CX
@@ -4847,7 +4845,7 @@ loop1:
 end1:
 	TESTQ        BX, BX
 	JZ           done
-	MOVQ         BX, X2
+	VMOVQ        BX, X2
 	VPBROADCASTD X2, Y2
 	VPCMPGTD     iota<>+0(SB), Y2, Y2
 	VMASKMOVPS   (CX), Y2, Y3
@@ -4950,7 +4948,7 @@ done:
 	RET
 
 // func oneReciprocalAVX2(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
-// Requires: AVX, AVX2, SSE2
+// Requires: AVX, AVX2
 TEXT ·oneReciprocalAVX2(SB), NOSPLIT, $0-41
 	MOVQ   dst+0(FP), AX
 	MOVQ   x+8(FP), CX
@@ -4988,7 +4986,7 @@ loop1:
 end1:
 	TESTQ        BX, BX
 	JZ           done
-	MOVQ         BX, X1
+	VMOVQ        BX, X1
 	VPBROADCASTD X1, Y1
 	VPCMPGTD     iota<>+0(SB), Y1, Y1
 	VMASKMOVPS   (CX), Y1, Y2
@@ -5683,7 +5681,7 @@ DATA vec3d2aaaab<>+60(SB)/4, $0x3d2aaaab
 GLOBL vec3d2aaaab<>(SB), RODATA|NOPTR, $64
 
 // func fewReciprocalAVX2(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
-// Requires: AVX, AVX2, FMA3, SSE2
+// Requires: AVX, AVX2, FMA3
 TEXT ·fewReciprocalAVX2(SB), NOSPLIT, $0-41
 	MOVQ   dst+0(FP), AX
 	MOVQ   x+8(FP), CX
@@ -5829,7 +5827,7 @@ loop1:
 end1:
 	TESTQ        BX, BX
 	JZ           done
-	MOVQ         BX, X2
+	VMOVQ        BX, X2
 	VPBROADCASTD X2, Y2
 	VPCMPGTD     iota<>+0(SB), Y2, Y2
 	VMASKMOVPS   (CX), Y2, Y3
@@ -6432,7 +6430,7 @@ DATA vecbf000000<>+60(SB)/4, $0xbf000000
 GLOBL vecbf000000<>(SB), RODATA|NOPTR, $64
 
 // func meanReciprocalAVX2(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
-// Requires: AVX, AVX2, FMA3, SSE2
+// Requires: AVX, AVX2, FMA3
 TEXT ·meanReciprocalAVX2(SB), NOSPLIT, $0-41
 	MOVQ   dst+0(FP), AX
 	MOVQ   x+8(FP), CX
@@ -6555,7 +6553,7 @@ loop1:
 end1:
 	TESTQ        BX, BX
 	JZ           done
-	MOVQ         BX, X2
+	VMOVQ        BX, X2
 	VPBROADCASTD X2, Y2
 	VPCMPGTD     iota<>+0(SB), Y2, Y2
 	VMASKMOVPS   (CX), Y2, Y3
@@ -6967,7 +6965,7 @@ DATA vecc2ae0000<>+60(SB)/4, $0xc2ae0000
 GLOBL vecc2ae0000<>(SB), RODATA|NOPTR, $64
 
 // func meanLogisticAVX2(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
-// Requires: AVX, AVX2, FMA3, SSE2
+// Requires: AVX, AVX2, FMA3
 TEXT ·meanLogisticAVX2(SB), NOSPLIT, $0-41
 	MOVQ   dst+0(FP), AX
 	MOVQ   x+8(FP), CX
@@ -7047,7 +7045,7 @@ loop1:
 end1:
 	TESTQ        BX, BX
 	JZ           done
-	MOVQ         BX, X2
+	VMOVQ        BX, X2
 	VPBROADCASTD X2, Y2
 	VPCMPGTD     iota<>+0(SB), Y2, Y2
 	VMASKMOVPS   (CX), Y2, Y3
@@ -7494,7 +7492,7 @@ done:
 	RET
 
 // func fewTruncLogisticAVX2(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
-// Requires: AVX, AVX2, FMA3, SSE2
+// Requires: AVX, AVX2, FMA3
 TEXT ·fewTruncLogisticAVX2(SB), NOSPLIT, $0-41
 	MOVQ   dst+0(FP), AX
 	MOVQ   x+8(FP), CX
@@ -7601,7 +7599,7 @@ loop1:
 end1:
 	TESTQ        BX, BX
 	JZ           done
-	MOVQ         BX, X2
+	VMOVQ        BX, X2
 	VPBROADCASTD X2, Y2
 	VPCMPGTD     iota<>+0(SB), Y2, Y2
 	VMASKMOVPS   (CX), Y2, Y3
@@ -8287,7 +8285,7 @@ DATA vec3effffb4<>+60(SB)/4, $0x3effffb4
 GLOBL vec3effffb4<>(SB), RODATA|NOPTR, $64
 
 // func meanTruncLogisticAVX2(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
-// Requires: AVX, AVX2, FMA3, SSE2
+// Requires: AVX, AVX2, FMA3
 TEXT ·meanTruncLogisticAVX2(SB), NOSPLIT, $0-41
 	MOVQ   dst+0(FP), AX
 	MOVQ   x+8(FP), CX
@@ -8420,7 +8418,7 @@ loop1:
 end1:
 	TESTQ        BX, BX
 	JZ           done
-	MOVQ         BX, X2
+	VMOVQ        BX, X2
 	VPBROADCASTD X2, Y2
 	VPCMPGTD     iota<>+0(SB), Y2, Y2
 	VMASKMOVPS   (CX), Y2, Y3
@@ -8660,7 +8658,7 @@ done:
 	RET
 
 // func gradientScalingAVX2(dst *float32, x *float32, y *float32, n int, c *float64) (finite bool)
-// Requires: AVX, AVX2, FMA3, SSE2
+// Requires: AVX, AVX2, FMA3
 TEXT ·gradientScalingAVX2(SB), NOSPLIT, $0-41
 	MOVQ   dst+0(FP), AX
 	MOVQ   x+8(FP), CX
@@ -8721,7 +8719,7 @@ loop1:
 end1:
 	TESTQ        BX, BX
 	JZ           done
-	MOVQ         BX, X2
+	VMOVQ        BX, X2
 	VPBROADCASTD X2, Y2
 	VPCMPGTD     iota<>+0(SB), Y2, Y2
 	VMASKMOVPS   (CX), Y2, Y3
@@ -8862,7 +8860,7 @@ done:
 	RET
 
 // func affineAVX2(dst *float32, x *float32, y *float32, n int, planes int, stride int, a float32, b float32, c float32, d float32)
-// Requires: AVX, AVX2, MMX+, SSE2
+// Requires: AVX, AVX2, MMX+
 TEXT ·affineAVX2(SB), NOSPLIT, $0-64
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
@@ -8927,7 +8925,7 @@ loop1:
 end1:
 	TESTQ        R9, R9
 	JZ           done
-	MOVQ         R9, X3
+	VMOVQ        R9, X3
 	VPBROADCASTD X3, Y3
 	VPCMPGTD     iota<>+0(SB), Y3, Y3
 	VMASKMOVPS   (CX), Y3, Y4
@@ -9041,7 +9039,7 @@ done:
 	RET
 
 // func affineRestAVX2(dst *float32, x *float32, y *float32, n int, planes int, stride int, a float32, b float32, c float32, d float32)
-// Requires: AVX, AVX2, MMX+, SSE2
+// Requires: AVX, AVX2, MMX+
 TEXT ·affineRestAVX2(SB), NOSPLIT, $0-64
 	MOVQ         dst+0(FP), AX
 	MOVQ         x+8(FP), CX
@@ -9109,7 +9107,7 @@ loop1:
 end1:
 	TESTQ        R11, R11
 	JZ           done
-	MOVQ         R11, X4
+	VMOVQ        R11, X4
 	VPBROADCASTD X4, Y4
 	VPCMPGTD     iota<>+0(SB), Y4, Y4
 	VMASKMOVPS   (CX), Y4, Y5
@@ -9196,7 +9194,7 @@ done:
 	RET
 
 // func sumDotAVX512(x *float32, y *float32, n int, planes int, stride int, shift float32, acc *float64)
-// Requires: AVX, AVX512F, MMX+, SSE
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sumDotAVX512(SB), NOSPLIT, $0-56
 	MOVQ         x+0(FP), AX
 	MOVQ         y+8(FP), CX
@@ -9205,8 +9203,7 @@ TEXT ·sumDotAVX512(SB), NOSPLIT, $0-56
 	VMOVUPD      128(DX), Z1
 	VMOVUPD      64(DX), Z2
 	VMOVUPD      192(DX), Z3
-	MOVSS        shift+40(FP), X4
-	VBROADCASTSS X4, Z4
+	VBROADCASTSS shift+40(FP), Z4
 	MOVQ         n+16(FP), BX
 	SHLQ         $0x02, BX
 	MOVQ         stride+32(FP), SI
@@ -9251,7 +9248,7 @@ loop:
 	RET
 
 // func momentsAVX512(x *float32, n int, planes int, stride int, center float64, acc *float64)
-// Requires: AVX, AVX512F, MMX+, SSE2
+// Requires: AVX, AVX512F, MMX+
 TEXT ·momentsAVX512(SB), NOSPLIT, $0-48
 	MOVQ         x+0(FP), AX
 	MOVQ         acc+40(FP), CX
@@ -9259,8 +9256,7 @@ TEXT ·momentsAVX512(SB), NOSPLIT, $0-48
 	VMOVUPD      128(CX), Z1
 	VMOVUPD      64(CX), Z2
 	VMOVUPD      192(CX), Z3
-	MOVSD        center+32(FP), X4
-	VBROADCASTSD X4, Z4
+	VBROADCASTSD center+32(FP), Z4
 	MOVQ         n+8(FP), DX
 	SHLQ         $0x02, DX
 	MOVQ         stride+24(FP), BX
@@ -9980,7 +9976,7 @@ done:
 	RET
 
 // func sumDotAVX2(x *float32, y *float32, n int, planes int, stride int, shift float32, acc *float64)
-// Requires: AVX, AVX2, FMA3, MMX+, SSE
+// Requires: AVX, FMA3, MMX+
 TEXT ·sumDotAVX2(SB), NOSPLIT, $0-56
 	MOVQ         x+0(FP), AX
 	MOVQ         y+8(FP), CX
@@ -9993,8 +9989,7 @@ TEXT ·sumDotAVX2(SB), NOSPLIT, $0-56
 	VMOVUPD      192(DX), Y5
 	VMOVUPD      96(DX), Y6
 	VMOVUPD      224(DX), Y7
-	MOVSS        shift+40(FP), X8
-	VBROADCASTSS X8, Y8
+	VBROADCASTSS shift+40(FP), Y8
 	MOVQ         n+16(FP), BX
 	SHLQ         $0x02, BX
 	MOVQ         stride+32(FP), SI
@@ -10055,7 +10050,7 @@ loop:
 	RET
 
 // func momentsAVX2(x *float32, n int, planes int, stride int, center float64, acc *float64)
-// Requires: AVX, AVX2, MMX+, SSE2
+// Requires: AVX, MMX+
 TEXT ·momentsAVX2(SB), NOSPLIT, $0-48
 	MOVQ         x+0(FP), AX
 	MOVQ         acc+40(FP), CX
@@ -10067,8 +10062,7 @@ TEXT ·momentsAVX2(SB), NOSPLIT, $0-48
 	VMOVUPD      192(CX), Y5
 	VMOVUPD      96(CX), Y6
 	VMOVUPD      224(CX), Y7
-	MOVSD        center+32(FP), X8
-	VBROADCASTSD X8, Y8
+	VBROADCASTSD center+32(FP), Y8
 	MOVQ         n+8(FP), DX
 	SHLQ         $0x02, DX
 	MOVQ         stride+24(FP), BX
@@ -10456,7 +10450,7 @@ eachrows4:
 	RET
 
 // func poolAVX2(dst *float32, arg *int32, x *float32, w int, rows int, cols int) (ordered bool)
-// Requires: AVX, AVX2, SSE2
+// Requires: AVX, AVX2
 TEXT ·poolAVX2(SB), NOSPLIT, $0-49
 	MOVQ         dst+0(FP), AX
 	MOVQ         arg+8(FP), CX
@@ -10494,10 +10488,10 @@ windows:
 	VCMPPS       $0x03, Y3, Y6, Y5
 	VORPS        Y5, Y1, Y1
 	LEAQ         (R8)(R9*2), R10
-	MOVQ         R10, X5
+	VMOVQ        R10, X5
 	VPBROADCASTD X5, Y5
 	VPADDD       Y0, Y5, Y5
-	MOVQ         BX, X7
+	VMOVQ        BX, X7
 	VPBROADCASTD X7, Y7
 	VPADDD       Y5, Y7, Y7
 	VCMPPS       $0x1e, Y4, Y2, Y8
@@ -10536,7 +10530,7 @@ next:
 	RET
 
 // func unpoolAVX2(dst *float32, arg *int32, grad *float32, w int, rows int, cols int)
-// Requires: AVX, AVX2, SSE2
+// Requires: AVX, AVX2
 TEXT ·unpoolAVX2(SB), NOSPLIT, $0-48
 	MOVQ         dst+0(FP), AX
 	MOVQ         arg+8(FP), CX
@@ -10561,7 +10555,7 @@ windows:
 	VMOVUPS      (CX)(R9*4), Y3
 	VADDPS       Y2, Y4, Y4
 	LEAQ         (R8)(R9*2), R12
-	MOVQ         R12, X5
+	VMOVQ        R12, X5
 	VPBROADCASTD X5, Y5
 	VPADDD       Y0, Y5, Y5
 	VPCMPEQD     Y5, Y3, Y6
@@ -10575,7 +10569,7 @@ windows:
 	VPERM2F128   $0x31, Y6, Y8, Y6
 	VMOVUPS      Y7, (AX)(R9*8)
 	VMOVUPS      Y6, 32(AX)(R9*8)
-	MOVQ         BX, X6
+	VMOVQ        BX, X6
 	VPBROADCASTD X6, Y6
 	VPADDD       Y6, Y5, Y5
 	VPCMPEQD     Y5, Y3, Y6

@@ -328,7 +328,7 @@ loop:
 	RET
 
 // func output23AVX2(src *float32, plane int, dst *float32, offsets *int, ld int, groups int, bias float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX, SSE
 TEXT ·output23AVX2(SB), $264-52
 	STMXCSR      (SP)
 	MOVL         (SP), AX
@@ -346,8 +346,7 @@ TEXT ·output23AVX2(SB), $264-52
 	MOVQ         ld+32(FP), R8
 	SHLQ         $0x02, R8
 	MOVQ         groups+40(FP), R9
-	MOVSS        bias+48(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS bias+48(FP), Y0
 
 loop:
 	MOVQ         AX, R10
@@ -1993,7 +1992,7 @@ DATA b3<>+28(SB)/4, $(3.375)
 GLOBL b3<>(SB), RODATA|NOPTR, $32
 
 // func output43AVX2(src *float32, plane int, dst *float32, offsets *int, ld int, groups int, bias float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX, SSE
 TEXT ·output43AVX2(SB), $776-52
 	STMXCSR      (SP)
 	MOVL         (SP), AX
@@ -2012,8 +2011,7 @@ TEXT ·output43AVX2(SB), $776-52
 	MOVQ         ld+32(FP), R9
 	SHLQ         $0x02, R9
 	MOVQ         groups+40(FP), R10
-	MOVSS        bias+48(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS bias+48(FP), Y0
 
 loop:
 	MOVQ         AX, R11
@@ -3517,7 +3515,7 @@ loop:
 	RET
 
 // func output25AVX2(src *float32, plane int, dst *float32, offsets *int, ld int, groups int, bias float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX, SSE
 TEXT ·output25AVX2(SB), $392-52
 	STMXCSR      (SP)
 	MOVL         (SP), AX
@@ -3536,8 +3534,7 @@ TEXT ·output25AVX2(SB), $392-52
 	MOVQ         ld+32(FP), R9
 	SHLQ         $0x02, R9
 	MOVQ         groups+40(FP), R10
-	MOVSS        bias+48(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS bias+48(FP), Y0
 
 loop:
 	MOVQ         AX, R11

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ftprop/ftprop/internal/asm"
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -281,12 +282,8 @@ func (g *gen) operandBits(w uint32) Op {
 
 // param returns a scalar parameter in all lanes.
 func (g *gen) param(name string) reg.VecVirtual {
-	b, err := Param(name).Resolve()
-	if err != nil {
-		panic(err)
-	}
 	r := g.reg()
-	VBROADCASTSS(b.Addr, r)
+	VBROADCASTSS(asm.Argument(name), r)
 	return r
 }
 
@@ -300,7 +297,7 @@ func (g *gen) tail(n reg.Register) Op {
 		return m
 	}
 	count, m := XMM(), YMM()
-	MOVQ(n, count)
+	VMOVQ(n, count)
 	VPBROADCASTD(count, m)
 	VPCMPGTD(words(0, 1, 2, 3, 4, 5, 6, 7), m, m)
 	return m
@@ -633,8 +630,8 @@ var kernels = []kernel{
 	{"staircaseFew", "sets dst = y[k], k = min(max(ceil((x-a)/b*c), 0), d), for d less than the lanes; finite is of x.", false, true, 1, staircase(func(g *gen) func(k reg.VecVirtual) reg.VecVirtual {
 		levels := g.reg()
 		y := Load(Param("y"), GP64())
-		d, count := Load(Param("d"), XMM()), GP64()
-		VCVTTSS2SIQ(d, count)
+		count := GP64()
+		VCVTTSS2SIQ(asm.Argument("d"), count)
 		INCQ(count)
 		g.maskedLoad(Mem{Base: y}, g.tail(count), levels)
 		return func(k reg.VecVirtual) reg.VecVirtual {

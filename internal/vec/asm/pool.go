@@ -113,7 +113,7 @@ func (p *pooling) spread(n reg.GPVirtual, v reg.VecVirtual) {
 		return
 	}
 	x := XMM()
-	MOVQ(n, x)
+	VMOVQ(n, x)
 	VPBROADCASTD(x, v)
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/ftprop/ftprop/internal/asm"
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -24,7 +25,7 @@ func sums(s isa) {
 		sum, dot = append(sum, a), append(dot, b)
 	}
 	shift := s.reg()
-	VBROADCASTSS(Load(Param("shift"), XMM()), shift)
+	VBROADCASTSS(asm.Argument("shift"), shift)
 	half := func(v reg.VecVirtual) reg.Register {
 		if s.wide {
 			return v.AsY()
@@ -66,7 +67,7 @@ func moments(s isa) {
 		sum, squares = append(sum, a), append(squares, b)
 	}
 	center := s.reg()
-	VBROADCASTSD(Load(Param("center"), XMM()), center)
+	VBROADCASTSD(asm.Argument("center"), center)
 	strandsOf([]reg.Register{x}, func() {
 		for i := range sum {
 			d := s.reg()

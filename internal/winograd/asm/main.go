@@ -279,7 +279,7 @@ func (v variant) back() {
 	row := v.rowsOf(plane.one)
 	dst, offsets, ld, groups := pointer("dst"), pointer("offsets"), floats("ld"), pointer("groups")
 	bias := YMM()
-	VBROADCASTSS(Load(Param("bias"), XMM()), bias)
+	VBROADCASTSS(asm.Argument("bias"), bias)
 	Label("loop")
 	at := v.down(src, plane, row, v.m, v.output, mid)
 	to := GP64()
