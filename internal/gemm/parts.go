@@ -13,6 +13,9 @@ const (
 	partsRows    = 256
 	partsColumns = 256
 	partsTerms   = 128
+	// fewColumns and fewBytes are up to how many columns, and how much memory for them, all terms of B are packed at once.
+	fewColumns = 64
+	fewBytes   = 2 << 20
 	// leastTerms and leastRatio are from how many terms, and from how many products for each number that is packed, matrix units are faster than vectors.
 	leastTerms = 64
 	leastRatio = 32
@@ -47,6 +50,10 @@ func panels(n int) int { return (n + amx.PanelSide - 1) / amx.PanelSide }
 func partsBlock(j *job[float32], i0, i1, j0, j1 int) {
 	s := scratchFor[float32]()
 	defer s.release()
+	if j1-j0 <= fewColumns && panels(j1-j0)*amx.PanelBytes(j.k) <= fewBytes {
+		s.fewColumns(j, i0, i1, j0, j1)
+		return
+	}
 	s.parts.a = grow(s.parts.a, panels(min(partsRows, i1-i0))*amx.PanelBytes(partsTerms))
 	s.parts.b = grow(s.parts.b, panels(min(partsColumns, j1-j0))*amx.PanelBytes(partsTerms))
 	for p0 := 0; p0 < j.k; p0 += partsTerms {
@@ -57,9 +64,29 @@ func partsBlock(j *job[float32], i0, i1, j0, j1 int) {
 			pa := s.partsOfA(j.ks, matrix[float32]{j.a.data[r0*j.a.rs+p0*j.a.cs:], j.a.rs, j.a.cs}, rows, terms)
 			for c0 := j0; c0 < j1; c0 += partsColumns {
 				cols := min(partsColumns, j1-c0)
-				pb := s.partsOfB(j.ks, matrix[float32]{j.b.data[p0*j.b.rs+c0*j.b.cs:], j.b.rs, j.b.cs}, terms, cols)
-				s.parts.multiply(j.c.data[r0*j.c.rs+c0:], j.c.rs, rows, cols, terms, pa, pb, first)
+				pb := s.partsOfB(s.parts.b, j.ks, matrix[float32]{j.b.data[p0*j.b.rs+c0*j.b.cs:], j.b.rs, j.b.cs}, terms, cols)
+				s.parts.multiply(s.parts.b, j.c.data[r0*j.c.rs+c0:], j.c.rs, rows, cols, terms, pa, pb, first)
 			}
+		}
+	}
+}
+
+// fewColumns is partsBlock for few columns, as of a dense layer's outputs for a batch: all of B is packed first. Then the rows of a panel of A are read from one end to
+// the other, which processors foresee in up to 32 places at once, and its results stay in the first level cache.
+func (s *scratch[T]) fewColumns(j *job[float32], i0, i1, j0, j1 int) {
+	cols, pb := j1-j0, 1
+	next := panels(cols) * amx.PanelBytes(partsTerms)
+	s.parts.a = grow(s.parts.a, amx.PanelBytes(partsTerms))
+	s.parts.b = grow(s.parts.b, (j.k+partsTerms-1)/partsTerms*next)
+	for p0 := 0; p0 < j.k; p0 += partsTerms {
+		pb = max(pb, s.partsOfB(s.parts.b[p0/partsTerms*next:], j.ks, matrix[float32]{j.b.data[p0*j.b.rs+j0*j.b.cs:], j.b.rs, j.b.cs}, min(partsTerms, j.k-p0), cols))
+	}
+	for r0 := i0; r0 < i1; r0 += amx.PanelSide {
+		rows := min(amx.PanelSide, i1-r0)
+		for p0 := 0; p0 < j.k; p0 += partsTerms {
+			terms := min(partsTerms, j.k-p0)
+			pa := s.partsOfA(j.ks, matrix[float32]{j.a.data[r0*j.a.rs+p0*j.a.cs:], j.a.rs, j.a.cs}, rows, terms)
+			s.parts.multiply(s.parts.b[p0/partsTerms*next:], j.c.data[r0*j.c.rs+j0:], j.c.rs, rows, cols, terms, pa, pb, p0 == 0 && !j.add)
 		}
 	}
 }
@@ -79,22 +106,22 @@ func (s *scratch[T]) partsOfA(ks *kernels[float32], a matrix[float32], rows, ter
 }
 
 // partsOfB packs columns of B, and returns how many parts they have.
-func (s *scratch[T]) partsOfB(ks *kernels[float32], b matrix[float32], terms, cols int) int {
+func (s *scratch[T]) partsOfB(dst []byte, ks *kernels[float32], b matrix[float32], terms, cols int) int {
 	var split amx.Split
 	if b.cs == 1 {
 		whole := cols / amx.PanelSide
 		if whole > 0 {
-			amx.PackColumns(&split, s.parts.b, b.data, b.rs, amx.PanelSide, terms, whole)
+			amx.PackColumns(&split, dst, b.data, b.rs, amx.PanelSide, terms, whole)
 		}
 		if left := cols % amx.PanelSide; left > 0 {
-			amx.PackColumns(&split, s.parts.b[whole*amx.PanelBytes(terms):], b.data[whole*amx.PanelSide:], b.rs, left, terms, 1)
+			amx.PackColumns(&split, dst[whole*amx.PanelBytes(terms):], b.data[whole*amx.PanelSide:], b.rs, left, terms, 1)
 		}
 		return split.Parts()
 	}
 	for c := 0; c < cols; c += amx.PanelSide {
 		n := min(amx.PanelSide, cols-c)
 		x, step := s.transposed(ks, b.data[c*b.cs:], b.cs, n, terms)
-		amx.PackColumns(&split, s.parts.b[c/amx.PanelSide*amx.PanelBytes(terms):], x, step, n, terms, 1)
+		amx.PackColumns(&split, dst[c/amx.PanelSide*amx.PanelBytes(terms):], x, step, n, terms, 1)
 	}
 	return split.Parts()
 }
@@ -117,7 +144,7 @@ var partsOffsets = func() (offsets [partsTerms / amx.BlockTerms][2]int) {
 }()
 
 // multiply computes rows by cols of C from packed panels.
-func (s *partsScratch) multiply(c []float32, ldc, rows, cols, terms, pa, pb int, first bool) {
+func (s *partsScratch) multiply(b []byte, c []float32, ldc, rows, cols, terms, pa, pb int, first bool) {
 	next := amx.PanelBytes(terms)
 	p := &s.product
 	*p = amx.Product{
@@ -132,7 +159,7 @@ func (s *partsScratch) multiply(c []float32, ldc, rows, cols, terms, pa, pb int,
 		p.Down = max(1, (rows-r)/amx.PanelSide)
 		for c0 := 0; c0 < cols; c0 += p.Across * amx.PanelSide {
 			p.Across = max(1, (cols-c0)/amx.PanelSide)
-			p.A, p.B = unsafe.Pointer(&s.a[r/amx.PanelSide*next]), unsafe.Pointer(&s.b[c0/amx.PanelSide*next])
+			p.A, p.B = unsafe.Pointer(&s.a[r/amx.PanelSide*next]), unsafe.Pointer(&b[c0/amx.PanelSide*next])
 			p.C = unsafe.Pointer(&c[r*ldc+c0])
 			p.Run(min(amx.PanelSide, rows-r), min(amx.PanelSide, cols-c0), pa, pb)
 		}
