@@ -85,7 +85,6 @@ func Mask(n int) int { return 1<<max(0, min(n, Side)) - 1 }
 // tiles of A and those of B, in bytes from a panel's start. A panel's second tile lies TileA or TileB bytes behind the first, the parts PartA or PartB, and the
 // next panel NextA or NextB. Rows of C are RowC bytes apart, and panels NextC across and 32 rows down.
 type Product struct {
-	config              config
 	A                   unsafe.Pointer
 	NextA, TileA, PartA int
 	B                   unsafe.Pointer
@@ -96,6 +95,7 @@ type Product struct {
 	Offsets             unsafe.Pointer // [][2]int
 	Down, Across        int
 	GoOn                int
+	config              config
 }
 
 // Run does it for panels of so many rows and columns, 1 to 32, of numbers of which A has pa parts and B pb.

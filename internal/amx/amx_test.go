@@ -101,7 +101,7 @@ type operands struct {
 func pack(rows, cols, terms int, a, b []float32) *operands {
 	o := &operands{rows: rows, cols: cols, terms: terms, a: a, b: b}
 	size := PanelBytes(terms)
-	o.packedA, o.packedB = make([]byte, (rows+PanelSide-1)/PanelSide*size), make([]byte, (cols+PanelSide-1)/PanelSide*size)
+	o.packedA, o.packedB = make([]byte, Panels(rows)*size), make([]byte, Panels(cols)*size)
 	for _, p := range [][]byte{o.packedA, o.packedB} {
 		for i := range p {
 			p[i] = 0xff

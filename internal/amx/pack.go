@@ -2,8 +2,14 @@ package amx
 
 import "unsafe"
 
+// Panels is how many panels so many rows or columns are.
+func Panels(n int) int { return (n + PanelSide - 1) / PanelSide }
+
+// Blocks is how many blocks so many terms are.
+func Blocks(terms int) int { return (terms + BlockTerms - 1) / BlockTerms }
+
 // PanelBytes is the size of a packed panel of so many terms.
-func PanelBytes(terms int) int { return (terms + BlockTerms - 1) / BlockTerms * Block }
+func PanelBytes(terms int) int { return Blocks(terms) * Block }
 
 // PackRows packs a panel of up to 32 rows of x, step apart, of terms numbers. What comes behind the last term of the last block is 0; rows that are not there are
 // not written.

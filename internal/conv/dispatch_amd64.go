@@ -12,7 +12,9 @@ func available() (sets []*kernels) {
 	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL && cpu.X86.HasAVX2 {
 		set := kernels{"AVX-512", 16, tilesAVX512, turn.AVX512, spreadAVX2, false}
 		if amx.Available() {
-			sets = append(sets, &kernels{"AMX", set.lanes, set.tiles, set.turn, set.spread, true})
+			units := set
+			units.name, units.parts = "AMX", true
+			sets = append(sets, &units)
 		}
 		sets = append(sets, &set)
 	}

@@ -12,10 +12,11 @@ import (
 // FilterGrad sets df to the gradient of the filters. The samples are shared out to goroutines, whose sums are added in order: results depend
 // on GOMAXPROCS, but not on timing.
 func (c *Conv) FilterGrad(df, dy, x []float32) error {
-	if f := c.whole().filterByParts(); f != nil {
+	d := c.whole()
+	if f := d.filterByParts(); f != nil {
 		return f.run(df, dy, x)
 	}
-	s := newFilterSum(c.whole())
+	s := newFilterSum(d)
 	procs := runtime.GOMAXPROCS(0)
 	if s.N*s.OH*s.OW*s.elements*s.O < serial {
 		procs = 1

@@ -28,11 +28,8 @@ const (
 // partsPlan is how sums are cut.
 type partsPlan struct{ samples, strips, groups int }
 
-// blocks is the blocks of 32 channels.
-func blocks(channels int) int { return (channels + amx.BlockTerms - 1) / amx.BlockTerms }
-
 // steps are the blocks of terms of a sum.
-func (s *sum) steps() int { return len(s.ys) * len(s.xs) * blocks(s.c) }
+func (s *sum) steps() int { return len(s.ys) * len(s.xs) * amx.Blocks(s.c) }
 
 // suits reports whether matrix units compute the sums faster than vectors do.
 func (s *sum) suits() bool {
@@ -47,7 +44,7 @@ func (s *sum) suits() bool {
 
 func (s *sum) partsPlan() partsPlan {
 	one := s.onLine(1, s.gridH)
-	most := max(amx.PanelSide, min(partsPixels, partsBytes/(s.phases()*blocks(s.c)*3*amx.Row))) // pixels of a line
+	most := max(amx.PanelSide, min(partsPixels, partsBytes/(s.phases()*amx.Blocks(s.c)*3*amx.Row))) // pixels of a line
 	procs := runtime.GOMAXPROCS(0)
 	p := partsPlan{1, 1, 1}
 	image := one.period * one.row
@@ -64,7 +61,7 @@ func (s *sum) partsPlan() partsPlan {
 			p.samples = samples
 		}
 	}
-	if panels := (s.o + amx.PanelSide - 1) / amx.PanelSide; s.n*p.strips < procs {
+	if panels := amx.Panels(s.o); s.n*p.strips < procs {
 		p.groups = min(panels, procs/(s.n*p.strips))
 	}
 	return p
@@ -102,7 +99,7 @@ func (s *sum) packParts(dst []byte, panel int) int {
 	var split amx.Split
 	for i, y := range s.ys {
 		for j, x := range s.xs {
-			amx.PackColumns(&split, dst[(i*len(s.xs)+j)*blocks(s.c)*amx.Block:], stage[(y.index*w.across+x.index)*tap:], channel, n, s.c, 1)
+			amx.PackColumns(&split, dst[(i*len(s.xs)+j)*amx.Blocks(s.c)*amx.Block:], stage[(y.index*w.across+x.index)*tap:], channel, n, s.c, 1)
 		}
 	}
 	return split.Parts()
@@ -115,7 +112,7 @@ func (s *sum) packImages(dst []byte, image []float32, l line, ch chunk) int {
 	if top >= end {
 		return 1
 	}
-	pixels, width := (end-top)*s.w, blocks(s.c)*amx.BlockTerms
+	pixels, width := (end-top)*s.w, amx.Blocks(s.c)*amx.BlockTerms
 	memory := take[float32](&imagePool, pixels*width+amx.Side*width)
 	defer memory.release()
 	stage := memory.x
@@ -129,11 +126,11 @@ func (s *sum) packImages(dst []byte, image []float32, l line, ch chunk) int {
 		s.ks.turn.Transpose(&t.x[0], stage, width, image[(n*s.c*s.h+top)*s.w:], s.h*s.w, s.c, pixels, memory.x[pixels*width:])
 		s.eachPhase(l, ch, n, func(phase, rows, y, x, columns, to int) {
 			split.Tiles, split.Rows = rows, columns
-			for b := range blocks(s.c) {
+			for b := range amx.Blocks(s.c) {
 				left := s.c - b*amx.BlockTerms
 				split.Mask0, split.Mask1 = amx.Mask(left), amx.Mask(left-amx.Side)
 				split.Src = unsafe.Pointer(&stage[((y-top)*s.w+x)*width+b*amx.BlockTerms])
-				split.Dst = unsafe.Pointer(&dst[((phase*blocks(s.c)+b)*3*l.length+to)*amx.Row])
+				split.Dst = unsafe.Pointer(&dst[((phase*amx.Blocks(s.c)+b)*3*l.length+to)*amx.Row])
 				split.Run()
 			}
 		})
@@ -145,16 +142,16 @@ func (s *sum) packImages(dst []byte, image []float32, l line, ch chunk) int {
 func (s *sum) stepOffsets(offsets [][2]int, l line) {
 	for i := range offsets {
 		offsets[i][1] = i * amx.Block
-		tap, b := i/blocks(s.c), i%blocks(s.c)
+		tap, b := i/amx.Blocks(s.c), i%amx.Blocks(s.c)
 		p, at := s.onPhase(l, s.ys[tap/len(s.xs)], s.xs[tap%len(s.xs)])
-		offsets[i][0] = amx.Row * ((p*blocks(s.c)+b)*3*l.length + at)
+		offsets[i][0] = amx.Row * ((p*amx.Blocks(s.c)+b)*3*l.length + at)
 	}
 }
 
 // runParts computes sums of the same images on matrix units.
 func runParts(out, image []float32, sums []*sum) error {
 	p := sums[0].partsPlan()
-	panels := (sums[0].o + amx.PanelSide - 1) / amx.PanelSide
+	panels := amx.Panels(sums[0].o)
 	size := 0
 	for _, s := range sums {
 		s.rows = (s.gridH + p.strips - 1) / p.strips
@@ -202,7 +199,7 @@ func runParts(out, image []float32, sums []*sum) error {
 func (w *worker) chunkByParts(out, image []float32, ch chunk, packed []byte, parts []int, lo, hi int) {
 	const width = amx.PanelSide
 	l := w.onLine(ch.n1-ch.n0, ch.y1-ch.y0)
-	images := take[byte](&partsImagePool, w.phases()*blocks(w.c)*3*amx.Row*l.length)
+	images := take[byte](&partsImagePool, w.phases()*amx.Blocks(w.c)*3*amx.Row*l.length)
 	defer images.release()
 	pa := w.packImages(images.x, image, l, ch)
 	steps := w.steps()

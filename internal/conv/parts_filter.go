@@ -30,7 +30,7 @@ func (c *Conv) filterByParts() *filterParts {
 	if !s.suits() {
 		return nil
 	}
-	f := &filterParts{sum: s, outPanels: (s.o + amx.PanelSide - 1) / amx.PanelSide, taps: c.KH * c.KW}
+	f := &filterParts{sum: s, outPanels: amx.Panels(s.o), taps: c.KH * c.KW}
 	f.size = f.taps * s.o * f.c
 	p := s.partsPlan()
 	rows := (s.gridH + p.strips - 1) / p.strips

@@ -96,6 +96,9 @@ type matrix[T vec.Float] struct {
 	rs, cs int
 }
 
+// from is what lies right of column j and below row i, both included.
+func (m matrix[T]) from(i, j int) matrix[T] { return matrix[T]{m.data[i*m.rs+j*m.cs:], m.rs, m.cs} }
+
 func operand[T vec.Float](name string, trans bool, rows, cols int, x []T, ld int) matrix[T] {
 	if trans {
 		check(name, cols, rows, x, ld)
@@ -245,7 +248,7 @@ func (j *job[T]) block(i0, i1, j0, j1 int) {
 		first := p0 == 0 && !j.add
 		for r0 := i0; r0 < i1; r0 += rowBlock {
 			r1 := min(r0+rowBlock, i1)
-			a := matrix[T]{j.a.data[r0*j.a.rs+p0*j.a.cs:], j.a.rs, j.a.cs}
+			a := j.a.from(r0, p0)
 			if j.alpha != 1 || a.cs != 1 && j1-j0 > 8*nr {
 				a = s.packA(a, r1-r0, kb, mr, j.alpha)
 			}
@@ -358,7 +361,7 @@ func (s *scratch[T]) packA(a matrix[T], m, k, mr int, alpha T) matrix[T] {
 
 // packB copies rows from p on and columns from c0 on of B to panels as wide as tiles, one after the other, with zeros to the right of the last.
 func (j *job[T]) packB(s *scratch[T], p, c0, k, cols int) {
-	b := matrix[T]{j.b.data[p*j.b.rs+c0*j.b.cs:], j.b.rs, j.b.cs}
+	b := j.b.from(p, c0)
 	for c, width := 0, 0; c < cols; c += width {
 		width = j.ks.width(cols - c)
 		nr := j.ks.padded(width)

@@ -43,28 +43,25 @@ type partsScratch struct {
 	product amx.Product // as a variable it would be allocated for each call
 }
 
-// panels is how many panels so many rows or columns are.
-func panels(n int) int { return (n + amx.PanelSide - 1) / amx.PanelSide }
-
 // partsBlock computes rows i0 to i1 and columns j0 to j1 of C.
 func partsBlock(j *job[float32], i0, i1, j0, j1 int) {
 	s := scratchFor[float32]()
 	defer s.release()
-	if j1-j0 <= fewColumns && panels(j1-j0)*amx.PanelBytes(j.k) <= fewBytes {
+	if j1-j0 <= fewColumns && amx.Panels(j1-j0)*amx.PanelBytes(j.k) <= fewBytes {
 		s.fewColumns(j, i0, i1, j0, j1)
 		return
 	}
-	s.parts.a = grow(s.parts.a, panels(min(partsRows, i1-i0))*amx.PanelBytes(partsTerms))
-	s.parts.b = grow(s.parts.b, panels(min(partsColumns, j1-j0))*amx.PanelBytes(partsTerms))
+	s.parts.a = grow(s.parts.a, amx.Panels(min(partsRows, i1-i0))*amx.PanelBytes(partsTerms))
+	s.parts.b = grow(s.parts.b, amx.Panels(min(partsColumns, j1-j0))*amx.PanelBytes(partsTerms))
 	for p0 := 0; p0 < j.k; p0 += partsTerms {
 		terms := min(partsTerms, j.k-p0)
 		first := p0 == 0 && !j.add
 		for r0 := i0; r0 < i1; r0 += partsRows {
 			rows := min(partsRows, i1-r0)
-			pa := s.partsOfA(j.ks, matrix[float32]{j.a.data[r0*j.a.rs+p0*j.a.cs:], j.a.rs, j.a.cs}, rows, terms)
+			pa := s.partsOfA(j.ks, j.a.from(r0, p0), rows, terms)
 			for c0 := j0; c0 < j1; c0 += partsColumns {
 				cols := min(partsColumns, j1-c0)
-				pb := s.partsOfB(s.parts.b, j.ks, matrix[float32]{j.b.data[p0*j.b.rs+c0*j.b.cs:], j.b.rs, j.b.cs}, terms, cols)
+				pb := s.partsOfB(s.parts.b, j.ks, j.b.from(p0, c0), terms, cols)
 				s.parts.multiply(s.parts.b, j.c.data[r0*j.c.rs+c0:], j.c.rs, rows, cols, terms, pa, pb, first)
 			}
 		}
@@ -75,17 +72,17 @@ func partsBlock(j *job[float32], i0, i1, j0, j1 int) {
 // the other, which processors foresee in up to 32 places at once, and its results stay in the first level cache.
 func (s *scratch[T]) fewColumns(j *job[float32], i0, i1, j0, j1 int) {
 	cols, pb := j1-j0, 1
-	next := panels(cols) * amx.PanelBytes(partsTerms)
+	next := amx.Panels(cols) * amx.PanelBytes(partsTerms)
 	s.parts.a = grow(s.parts.a, amx.PanelBytes(partsTerms))
 	s.parts.b = grow(s.parts.b, (j.k+partsTerms-1)/partsTerms*next)
 	for p0 := 0; p0 < j.k; p0 += partsTerms {
-		pb = max(pb, s.partsOfB(s.parts.b[p0/partsTerms*next:], j.ks, matrix[float32]{j.b.data[p0*j.b.rs+j0*j.b.cs:], j.b.rs, j.b.cs}, min(partsTerms, j.k-p0), cols))
+		pb = max(pb, s.partsOfB(s.parts.b[p0/partsTerms*next:], j.ks, j.b.from(p0, j0), min(partsTerms, j.k-p0), cols))
 	}
 	for r0 := i0; r0 < i1; r0 += amx.PanelSide {
 		rows := min(amx.PanelSide, i1-r0)
 		for p0 := 0; p0 < j.k; p0 += partsTerms {
 			terms := min(partsTerms, j.k-p0)
-			pa := s.partsOfA(j.ks, matrix[float32]{j.a.data[r0*j.a.rs+p0*j.a.cs:], j.a.rs, j.a.cs}, rows, terms)
+			pa := s.partsOfA(j.ks, j.a.from(r0, p0), rows, terms)
 			s.parts.multiply(s.parts.b[p0/partsTerms*next:], j.c.data[r0*j.c.rs+j0:], j.c.rs, rows, cols, terms, pa, pb, p0 == 0 && !j.add)
 		}
 	}

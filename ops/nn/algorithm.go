@@ -27,8 +27,10 @@ func winogradFor[T vec.Float](g *geometry, p convPass) *winograd.Conv {
 		return nil
 	}
 	// Matrix units gain more from packing numbers once than from fewer products, unless there are many channels.
-	if d := directFor[T](g, p); d != nil && d.OnMatrixUnits() && (g.kh == 5 || g.c*g.o <= 128*128) {
-		return nil
+	if g.kh == 5 || g.c*g.o <= 128*128 {
+		if d := directFor[T](g, p); d != nil && d.OnMatrixUnits() {
+			return nil
+		}
 	}
 	c := &winograd.Conv{N: g.n, C: g.c, H: g.h, W: g.w, O: g.o, PadH: g.pad[0], PadW: g.pad[1], Filter: g.kh}
 	if !c.Suits() {

@@ -5,8 +5,6 @@ package main
 
 import (
 	"fmt"
-	"go/format"
-	"os"
 	"strings"
 
 	"github.com/ftprop/ftprop/internal/asm"
@@ -19,10 +17,8 @@ import (
 // parts is how many parts a float32 has.
 const parts = 3
 
-// field is one of 8 bytes of a struct that a kernel reads, one after the other; in a Product they come behind the configuration of the tiles.
+// field is one of 8 bytes of a struct that a kernel reads, one after the other. In a Product the configuration of the tiles comes behind them.
 type field int
-
-const configBytes = 64
 
 var splitFields = []string{"Src", "Second", "Next", "Step", "Tiles", "Rows", "Dst", "NextDst", "StepDst", "Part", "Mask0", "Mask1", "MaskDst", "Middle", "Low"}
 
@@ -44,7 +40,7 @@ const (
 	splitLow
 )
 
-var productFields = []string{"A", "NextA", "TileA", "PartA", "B", "NextB", "TileB", "PartB", "C", "RowC", "NextC", "Steps", "Offsets", "Down", "Across", "GoOn"}
+var productFields = []string{"A", "NextA", "TileA", "PartA", "B", "NextB", "TileB", "PartB", "C", "RowC", "NextC", "Steps", "Offsets", "Down", "Across", "GoOn", "config"}
 
 const (
 	productA field = iota
@@ -63,32 +59,19 @@ const (
 	productDown
 	productAcross
 	productGoOn
+	productConfig
 )
 
 func (f field) of(base reg.Register) Mem { return Mem{Base: base, Disp: 8 * int(f)} }
 
-// behind is of for a Product.
-func (f field) behind(base reg.Register) Mem { return f.of(base).Offset(configBytes) }
-
 // load reads the field into a new register.
-func (f field) load(base reg.Register) reg.GPVirtual {
-	r := GP64()
-	MOVQ(f.of(base), r)
-	return r
-}
+func (f field) load(base reg.Register) reg.GPVirtual { return asm.Read(f.of(base)) }
 
 func main() {
 	ConstraintExpr("amd64")
 	split()
 	eachProduct(product)
-	source, err := format.Source([]byte(table()))
-	if err == nil {
-		err = os.WriteFile("../kernels_amd64.go", source, 0o644)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	asm.Declare(table())
 	Generate()
 }
 
@@ -216,21 +199,22 @@ func product(rows, cols, pa, pb int) {
 		MOVQ(t, to)
 	}
 	Load(Param("p"), p)
-	loadConfig(p)
-	MOVQ(productTileA.behind(p), tileA)
-	MOVQ(productPartA.behind(p), partA)
-	MOVQ(productTileB.behind(p), tileB)
-	MOVQ(productPartB.behind(p), partB)
-	MOVQ(productRowC.behind(p), rowC)
+	LEAQ(productConfig.of(p), t)
+	loadConfig(t)
+	MOVQ(productTileA.of(p), tileA)
+	MOVQ(productPartA.of(p), partA)
+	MOVQ(productTileB.of(p), tileB)
+	MOVQ(productPartB.of(p), partB)
+	MOVQ(productRowC.of(p), rowC)
 	MOVQ(U32(64), line)
-	move(productA.behind(p), panelA)
-	move(productC.behind(p), downC)
-	move(productDown.behind(p), down)
+	move(productA.of(p), panelA)
+	move(productC.of(p), downC)
+	move(productDown.of(p), down)
 
 	Label("down")
-	move(productB.behind(p), panelB)
+	move(productB.of(p), panelB)
 	move(downC, panelC)
-	move(productAcross.behind(p), across)
+	move(productAcross.of(p), across)
 	Label("across")
 	MOVQ(panelC, c)
 	MOVQ(rowC, c16)
@@ -243,15 +227,15 @@ func product(rows, cols, pa, pb int) {
 			}
 		}
 	}
-	CMPQ(productGoOn.behind(p), U8(0))
+	CMPQ(productGoOn.of(p), U8(0))
 	JEQ(LabelRef("zero"))
 	eachC(func(tile int, base reg.Physical, disp int) { tileLoad(tile, base, rowC, disp) })
 	JMP(LabelRef("start"))
 	Label("zero")
 	eachC(func(tile int, _ reg.Physical, _ int) { tileZero(tile) })
 	Label("start")
-	MOVQ(productOffsets.behind(p), offset)
-	MOVQ(productSteps.behind(p), steps)
+	MOVQ(productOffsets.of(p), offset)
+	MOVQ(productSteps.of(p), steps)
 	// part loads n tiles of a part, which are step apart.
 	part := func(first, n int, base, parts, step reg.Physical, part int) {
 		if part > 0 {
@@ -291,13 +275,13 @@ func product(rows, cols, pa, pb int) {
 	DECQ(steps)
 	JNZ(LabelRef("step"))
 	eachC(func(tile int, base reg.Physical, disp int) { tileStore(tile, base, rowC, disp) })
-	MOVQ(productNextB.behind(p), t)
+	MOVQ(productNextB.of(p), t)
 	ADDQ(t, panelB)
-	MOVQ(productNextC.behind(p), t)
+	MOVQ(productNextC.of(p), t)
 	ADDQ(t, panelC)
 	DECQ(across)
 	JNZ(LabelRef("across"))
-	MOVQ(productNextA.behind(p), t)
+	MOVQ(productNextA.of(p), t)
 	ADDQ(t, panelA)
 	MOVQ(rowC, t)
 	SHLQ(U8(5), t)
@@ -355,10 +339,9 @@ func table() string {
 	for _, t := range []struct {
 		name   string
 		fields []string
-		at     int
-	}{{"Split", splitFields, 0}, {"Product", productFields, configBytes}} {
+	}{{"Split", splitFields}, {"Product", productFields}} {
 		for i, f := range t.fields {
-			fmt.Fprintf(&s, "_ = [1]struct{}{}[unsafe.Offsetof(%s{}.%s)-%d]\n", t.name, f, t.at+8*i)
+			fmt.Fprintf(&s, "_ = [1]struct{}{}[unsafe.Offsetof(%s{}.%s)-%d]\n", t.name, f, 8*i)
 		}
 	}
 	s.WriteString(")\n\n//go:noescape\nfunc splitAVX512(s *Split)\n")

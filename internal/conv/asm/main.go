@@ -5,8 +5,6 @@ package main
 
 import (
 	"fmt"
-	"go/format"
-	"os"
 	"strings"
 
 	"github.com/ftprop/ftprop/internal/asm"
@@ -67,13 +65,6 @@ func (s isa) tile(vectors, pixels int) string {
 
 func field(base reg.Register, at int) Mem { return Mem{Base: base, Disp: at} }
 
-// load reads 8 bytes into a new register.
-func load(m Mem) reg.GPVirtual {
-	r := GP64()
-	MOVQ(m, r)
-	return r
-}
-
 func main() {
 	ConstraintExpr("amd64")
 	for _, s := range sets {
@@ -84,14 +75,7 @@ func main() {
 		}
 	}
 	spread()
-	source, err := format.Source([]byte(table()))
-	if err == nil {
-		err = os.WriteFile("../kernels_amd64.go", source, 0o644)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	asm.Declare(table())
 	Generate()
 }
 
@@ -100,7 +84,7 @@ func tile(s isa, vectors, pixels int) {
 	TEXT(s.tile(vectors, pixels), NOSPLIT, "func(t *byte)")
 	restore := asm.NoSubnormals()
 	t := Load(Param("t"), GP64())
-	x, step, offsets, terms, w := load(field(t, tileX)), load(field(t, tileStep)), load(field(t, tileOffsets)), load(field(t, tileTerms)), load(field(t, tileW))
+	x, step, offsets, terms, w := asm.Read(field(t, tileX)), asm.Read(field(t, tileStep)), asm.Read(field(t, tileOffsets)), asm.Read(field(t, tileTerms)), asm.Read(field(t, tileW))
 	ADDQ(field(t, tileImage), x)
 
 	sums := make([][]reg.VecVirtual, pixels)
@@ -111,7 +95,7 @@ func tile(s isa, vectors, pixels int) {
 	}
 	// each calls f for all sums, with their places in memory.
 	each := func(f func(sum reg.VecVirtual, at Mem)) {
-		at, by := load(field(t, tileSums)), load(field(t, tileSumStep))
+		at, by := asm.Read(field(t, tileSums)), asm.Read(field(t, tileSumStep))
 		for p := range sums {
 			for v, sum := range sums[p] {
 				f(sum, Mem{Base: at, Disp: v * s.bytes})
@@ -203,7 +187,7 @@ func strided(at, far, step reg.Register, pixels int) func(p int) Mem {
 func spread() {
 	TEXT("spreadAVX2", NOSPLIT, "func(s *byte)")
 	s := Load(Param("s"), GP64())
-	dst, dstStep, src, srcStep, rows := load(field(s, spreadDst)), load(field(s, spreadDstStep)), load(field(s, spreadSrc)), load(field(s, spreadSrcStep)), load(field(s, spreadRows))
+	dst, dstStep, src, srcStep, rows := asm.Read(field(s, spreadDst)), asm.Read(field(s, spreadDstStep)), asm.Read(field(s, spreadSrc)), asm.Read(field(s, spreadSrcStep)), asm.Read(field(s, spreadRows))
 	to, from, groups := GP64(), GP64(), GP64()
 	keep, x, lo, hi, first, second := YMM(), YMM(), YMM(), YMM(), YMM(), YMM()
 	VBROADCASTSD(field(s, spreadKeep), keep)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	"github.com/ftprop/ftprop/internal/asm"
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -50,7 +51,7 @@ func avx2(pixels int) {
 
 	x := make([]reg.Register, pixels)
 	for p := range x {
-		x[p] = load(t.of(fieldX, p))
+		x[p] = asm.Read(t.of(fieldX, p))
 	}
 	narrow, wide := halfVectorsOf(pixels), halfVectorsOf(pixels)
 	w, i, n, run, room := GP64(), GP64(), GP64(), GP64(), GP64()
@@ -60,7 +61,7 @@ func avx2(pixels int) {
 	zero(wide)
 	MOVQ(t.at(fieldW), w)
 	ADDQ(at, w)
-	offsets, segments := load(t.at(fieldOffsets)), load(t.at(fieldSegments))
+	offsets, segments := asm.Read(t.at(fieldOffsets)), asm.Read(t.at(fieldSegments))
 	segment := func() {
 		MOVQ(Mem{Base: offsets}, i)
 		ADDQ(U8(8), offsets)
@@ -172,7 +173,7 @@ func widen(narrow, wide halfVectors) {
 // finishAVX2 makes results of a vector's sums. In a row of numbers of 4 bytes the vector's are at bytes from the start.
 func finishAVX2(t tile, at, row reg.Register, sums halfVectors) {
 	element := func(base reg.Register, h int) Mem { return Mem{Base: base, Index: at, Scale: 1, Disp: 32 * h} }
-	mul := load(t.at(fieldMul))
+	mul := asm.Read(t.at(fieldMul))
 	TESTQ(mul, mul)
 	JZ(LabelRef("multiplied"))
 	for h := range halves {
@@ -188,19 +189,19 @@ func finishAVX2(t tile, at, row reg.Register, sums halfVectors) {
 	CMPQ(t.at(fieldAdd), U8(0))
 	JE(LabelRef("added"))
 	for p := range sums {
-		add := load(t.of(fieldAdd, p))
+		add := asm.Read(t.of(fieldAdd, p))
 		for h, sum := range sums[p] {
 			VPADDD(element(add, h), sum, sum)
 		}
 	}
 	Label("added")
 
-	mode := load(t.at(fieldMode))
+	mode := asm.Read(t.at(fieldMode))
 	CMPQ(mode, U8(modeLevels))
 	JE(LabelRef("levels"))
 	JA(LabelRef("signs"))
 	for p := range sums {
-		out := load(t.of(fieldOut, p))
+		out := asm.Read(t.of(fieldOut, p))
 		for h, sum := range sums[p] {
 			VMOVDQU(sum, element(out, h))
 		}
@@ -223,7 +224,7 @@ func finishAVX2(t tile, at, row reg.Register, sums halfVectors) {
 		return out
 	}
 	thresholdsOf := func(p int) reg.Register {
-		r := load(t.of(fieldT, p))
+		r := asm.Read(t.of(fieldT, p))
 		ADDQ(at, r)
 		return r
 	}
@@ -245,7 +246,7 @@ func finishAVX2(t tile, at, row reg.Register, sums halfVectors) {
 	// A step for each threshold of a level, less one for each that the sum misses. All is below 1<<8, so that numbers of 16 bits multiply it.
 	Label("levels")
 	for p := range sums {
-		thresholds, n := thresholdsOf(p), load(t.at(fieldSteps))
+		thresholds, n := thresholdsOf(p), asm.Read(t.at(fieldSteps))
 		var levels [halves]reg.VecVirtual
 		for h := range levels {
 			levels[h] = YMM()
@@ -279,7 +280,7 @@ func finishAVX2(t tile, at, row reg.Register, sums halfVectors) {
 
 // shortcutsAVX2 adds shortcuts to a vector's sums.
 func shortcutsAVX2(t tile, at reg.Register, sums halfVectors) {
-	mul := load(t.at(fieldShortMul))
+	mul := asm.Read(t.at(fieldShortMul))
 	TESTQ(mul, mul)
 	JZ(LabelRef("noShortcuts"))
 	ADDQ(at, mul)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	mathbits "math/bits"
 
+	"github.com/ftprop/ftprop/internal/asm"
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -32,7 +33,7 @@ func avx2Bits(vectors, pixels int) {
 
 	x := make([]reg.Register, pixels)
 	for p := range x {
-		x[p] = load(t.of(fieldX, p))
+		x[p] = asm.Read(t.of(fieldX, p))
 	}
 	// Outputs are in as many registers of 32 as there are, and one of 16.
 	groups := (vectors + 1) / 2
@@ -63,7 +64,7 @@ func avx2Bits(vectors, pixels int) {
 	}
 	tables := GP64()
 	LEAQ(differing, tables)
-	w, offsets, i, run, room := load(t.at(fieldW)), load(t.at(fieldOffsets)), GP64(), GP64(), GP64()
+	w, offsets, i, run, room := asm.Read(t.at(fieldW)), asm.Read(t.at(fieldOffsets)), GP64(), GP64(), GP64()
 	count := GP64()
 	MOVQ(t.at(fieldSegments), count)
 	MOVQ(count, segments)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	"github.com/ftprop/ftprop/internal/asm"
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -40,7 +41,7 @@ func exact(name string, pixels int, multiplyAdd func(weights, input, sum reg.Vec
 
 	x := make([]reg.Register, pixels)
 	for p := range x {
-		x[p] = load(t.of(fieldX, p))
+		x[p] = asm.Read(t.of(fieldX, p))
 	}
 	sums := make([]halfVectors, copies(halves*pixels, halves*exactPixels[0])) // added up next to each other
 	for c := range sums {
@@ -70,7 +71,7 @@ func exact(name string, pixels int, multiplyAdd func(weights, input, sum reg.Vec
 	}
 	MOVQ(t.at(fieldW), w)
 	ADDQ(at, w)
-	offsets, segments := load(t.at(fieldOffsets)), load(t.at(fieldSegments))
+	offsets, segments := asm.Read(t.at(fieldOffsets)), asm.Read(t.at(fieldSegments))
 	Label("segment")
 	MOVQ(Mem{Base: offsets}, i)
 	ADDQ(U8(8), offsets)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	"github.com/ftprop/ftprop/internal/asm"
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -33,9 +34,9 @@ func avx512(op op, vectors, pixels int) {
 
 	x := make([]reg.Register, pixels)
 	for p := range x {
-		x[p] = load(t.of(fieldX, p))
+		x[p] = asm.Read(t.of(fieldX, p))
 	}
-	w, offsets, segments := load(t.at(fieldW)), load(t.at(fieldOffsets)), load(t.at(fieldSegments))
+	w, offsets, segments := asm.Read(t.at(fieldW)), asm.Read(t.at(fieldOffsets)), asm.Read(t.at(fieldSegments))
 	i, n := GP64(), GP64()
 
 	sums := make([][][]reg.VecVirtual, copies(vectors*pixels, 24)) // (copies, pixels, vectors)
@@ -118,7 +119,7 @@ func avx512(op op, vectors, pixels int) {
 // finishAVX512 makes results of sums.
 func finishAVX512(t tile, sums [][]reg.VecVirtual) {
 	vectors := len(sums[0])
-	mul := load(t.at(fieldMul))
+	mul := asm.Read(t.at(fieldMul))
 	TESTQ(mul, mul)
 	JZ(LabelRef("multiplied"))
 	for v := range vectors {
@@ -134,19 +135,19 @@ func finishAVX512(t tile, sums [][]reg.VecVirtual) {
 	CMPQ(t.at(fieldAdd), U8(0))
 	JE(LabelRef("added"))
 	for p := range sums {
-		add := load(t.of(fieldAdd, p))
+		add := asm.Read(t.of(fieldAdd, p))
 		for v, sum := range sums[p] {
 			VPADDD(Mem{Base: add, Disp: v * 64}, sum, sum)
 		}
 	}
 	Label("added")
 
-	mode := load(t.at(fieldMode))
+	mode := asm.Read(t.at(fieldMode))
 	CMPQ(mode, U8(modeLevels))
 	JE(LabelRef("levels"))
 	JA(LabelRef("signs"))
 	for p := range sums {
-		out := load(t.of(fieldOut, p))
+		out := asm.Read(t.of(fieldOut, p))
 		for v, sum := range sums[p] {
 			VMOVDQU32(sum, Mem{Base: out, Disp: v * 64})
 		}
@@ -162,7 +163,7 @@ func finishAVX512(t tile, sums [][]reg.VecVirtual) {
 	}
 	Label("signs")
 	for p := range sums {
-		thresholds, out := load(t.of(fieldT, p)), load(t.of(fieldOut, p))
+		thresholds, out := asm.Read(t.of(fieldT, p)), asm.Read(t.of(fieldOut, p))
 		for v, sum := range sums[p] {
 			KMOVW(reached(thresholds, v, sum), Mem{Base: out, Disp: v * 2})
 		}
@@ -178,7 +179,7 @@ func finishAVX512(t tile, sums [][]reg.VecVirtual) {
 	VPBROADCASTB(t.at(fieldStep), high)
 	VPADDB(low, high, high)
 	for p := range sums {
-		thresholds, out := load(t.of(fieldT, p)), load(t.of(fieldOut, p))
+		thresholds, out := asm.Read(t.of(fieldT, p)), asm.Read(t.of(fieldOut, p))
 		for v, sum := range sums[p] {
 			VPBLENDMB(high, low, reached(thresholds, v, sum), level)
 			VMOVDQU32(level, Mem{Base: out, Disp: v * 16})
@@ -197,14 +198,14 @@ func finishAVX512(t tile, sums [][]reg.VecVirtual) {
 		sums := sums[first:min(first+together, len(sums))]
 		thresholds, levels := make([]reg.Register, len(sums)), make([][]reg.VecVirtual, len(sums))
 		for p := range sums {
-			thresholds[p] = load(t.of(fieldT, first+p))
+			thresholds[p] = asm.Read(t.of(fieldT, first+p))
 			for range vectors {
 				level := ZMM()
 				VMOVDQA32(base, level)
 				levels[p] = append(levels[p], level)
 			}
 		}
-		n := load(t.at(fieldSteps))
+		n := asm.Read(t.at(fieldSteps))
 		next := fmt.Sprintf("step%d", first)
 		Label(next)
 		for p := range sums {
@@ -216,7 +217,7 @@ func finishAVX512(t tile, sums [][]reg.VecVirtual) {
 		DECQ(n)
 		JNZ(LabelRef(next))
 		for p := range sums {
-			out := load(t.of(fieldOut, first+p))
+			out := asm.Read(t.of(fieldOut, first+p))
 			for v, level := range levels[p] {
 				VPMOVDB(level, level.AsX())
 				VMOVDQU32(level.AsX(), Mem{Base: out, Disp: v * 16})
@@ -228,14 +229,14 @@ func finishAVX512(t tile, sums [][]reg.VecVirtual) {
 
 // shortcutsAVX512 adds shortcuts to sums.
 func shortcutsAVX512(t tile, sums [][]reg.VecVirtual) {
-	mul := load(t.at(fieldShortMul))
+	mul := asm.Read(t.at(fieldShortMul))
 	TESTQ(mul, mul)
 	JZ(LabelRef("noShortcuts"))
 	at := func(v int) Mem { return Mem{Base: mul, Disp: v * 64} }
 	CMPQ(t.at(fieldShortBits), U8(0))
 	JNE(LabelRef("shortBits"))
 	for p := range sums {
-		short := load(t.of(fieldShort, p))
+		short := asm.Read(t.of(fieldShort, p))
 		for v, sum := range sums[p] {
 			x := ZMM()
 			VPMOVZXBD(Mem{Base: short, Disp: v * 16}, x)
@@ -246,7 +247,7 @@ func shortcutsAVX512(t tile, sums [][]reg.VecVirtual) {
 	JMP(LabelRef("noShortcuts"))
 	Label("shortBits")
 	for p := range sums {
-		short := load(t.of(fieldShort, p))
+		short := asm.Read(t.of(fieldShort, p))
 		for v, sum := range sums[p] {
 			k := K()
 			KMOVW(Mem{Base: short, Disp: v * 2}, k)

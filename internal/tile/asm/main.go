@@ -6,10 +6,10 @@ package main
 import (
 	"flag"
 	"fmt"
-	"go/format"
 	"os"
 	"strings"
 
+	"github.com/ftprop/ftprop/internal/asm"
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -72,13 +72,6 @@ func (t tile) at(field int) Mem { return Mem{Base: t.Register, Disp: field} }
 // of is an element of a field that has one for each pixel.
 func (t tile) of(field, pixel int) Mem { return t.at(field + 8*pixel) }
 
-// load reads 8 bytes into a new register.
-func load(m Mem) reg.GPVirtual {
-	r := GP64()
-	MOVQ(m, r)
-	return r
-}
-
 func main() {
 	ConstraintExpr("amd64")
 	avx2Constants()
@@ -103,15 +96,9 @@ func main() {
 		int16AVX2(pixels)
 	}
 	pool()
-	source, err := format.Source([]byte(table()))
-	if err == nil {
-		err = os.WriteFile("../kernels_amd64.go", source, 0o644)
-	}
-	if err == nil {
-		Generate()
-		err = vex(flag.Lookup("out").Value.String())
-	}
-	if err != nil {
+	asm.Declare(table())
+	Generate()
+	if err := vex(flag.Lookup("out").Value.String()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

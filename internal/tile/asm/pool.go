@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/ftprop/ftprop/internal/asm"
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 )
@@ -30,7 +31,7 @@ var poolFields = []struct {
 func pool() {
 	TEXT("poolAVX2", NOSPLIT, "func(p *byte)")
 	t := tile{Load(Param("p"), GP64())}
-	dst, src, pixels := load(t.at(poolDst)), load(t.at(poolSrc)), load(t.at(poolPixels))
+	dst, src, pixels := asm.Read(t.at(poolDst)), asm.Read(t.at(poolSrc)), asm.Read(t.at(poolPixels))
 	x, out, vectors, offsets, count, at := GP64(), GP64(), GP64(), GP64(), GP64(), GP64()
 	Label("pixel")
 	MOVQ(src, x)

@@ -5,10 +5,9 @@ package main
 
 import (
 	"fmt"
-	"go/format"
-	"os"
 	"strings"
 
+	"github.com/ftprop/ftprop/internal/asm"
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -38,27 +37,13 @@ var fields = []struct {
 
 func field(base reg.Register, at int) Mem { return Mem{Base: base, Disp: at} }
 
-// load reads 8 bytes into a new register.
-func load(m Mem) reg.GPVirtual {
-	r := GP64()
-	MOVQ(m, r)
-	return r
-}
-
 func main() {
 	ConstraintExpr("amd64")
 	for _, last := range lasts {
 		turn512(last)
 		turn256(last)
 	}
-	source, err := format.Source([]byte(table()))
-	if err == nil {
-		err = os.WriteFile("../kernels_amd64.go", source, 0o644)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	asm.Declare(table())
 	Generate()
 }
 
@@ -85,11 +70,11 @@ type ends struct {
 func end(t reg.Register, l last, low reg.VecVirtual) ends {
 	e := ends{last: l, low: low}
 	if l != nothing {
-		e.shift = load(field(t, turnShift))
+		e.shift = asm.Read(field(t, turnShift))
 		VBROADCASTSS(field(t, turnLow), low)
 	}
 	if l == rescaled {
-		e.center, e.scale = load(field(t, turnCenter)), load(field(t, turnScale))
+		e.center, e.scale = asm.Read(field(t, turnCenter)), asm.Read(field(t, turnScale))
 	}
 	return e
 }
@@ -98,7 +83,7 @@ func end(t reg.Register, l last, low reg.VecVirtual) ends {
 func turn512(l last) {
 	TEXT(l.name("AVX512"), NOSPLIT, "func(t *byte)")
 	t := Load(Param("t"), GP64())
-	src, srcStep, dst, dstStep, blocks := load(field(t, turnSrc)), load(field(t, turnSrcStep)), load(field(t, turnDst)), load(field(t, turnDstStep)), load(field(t, turnBlocks))
+	src, srcStep, dst, dstStep, blocks := asm.Read(field(t, turnSrc)), asm.Read(field(t, turnSrcStep)), asm.Read(field(t, turnDst)), asm.Read(field(t, turnDstStep)), asm.Read(field(t, turnBlocks))
 	src3, dst3 := GP64(), GP64()
 	LEAQ(Mem{Base: srcStep, Index: srcStep, Scale: 2}, src3)
 	LEAQ(Mem{Base: dstStep, Index: dstStep, Scale: 2}, dst3)
@@ -192,7 +177,7 @@ func quarters(r [4]reg.VecVirtual, vec func() reg.VecVirtual) [4]reg.VecVirtual 
 func turn256(l last) {
 	TEXT(l.name("AVX2"), NOSPLIT, "func(t *byte)")
 	t := Load(Param("t"), GP64())
-	src, srcStep, dst, dstStep, blocks := load(field(t, turnSrc)), load(field(t, turnSrcStep)), load(field(t, turnDst)), load(field(t, turnDstStep)), load(field(t, turnBlocks))
+	src, srcStep, dst, dstStep, blocks := asm.Read(field(t, turnSrc)), asm.Read(field(t, turnSrcStep)), asm.Read(field(t, turnDst)), asm.Read(field(t, turnDstStep)), asm.Read(field(t, turnBlocks))
 	e := end(t, l, YMM())
 	in, out := GP64(), GP64()
 	Label("block")
